@@ -1,0 +1,114 @@
+# GNU make and a POSIX shell. `make` alone lists the targets.
+#
+# The environment .venv is made once, and made anew when the pins, PYTHON or ACCELERATOR change. The
+# last two are remembered in it, so they need to be said only once.
+-include .venv/choices.mk
+
+# Read before PYTHON gets its default: did the user (or an earlier `make venv`) name one?
+PYTHON_NAMED := $(PYTHON)
+PYTHON ?= python3
+ACCELERATOR ?= cpu
+ARGS ?=
+
+RUN := .venv/bin/python
+PINS := $(shell cat requirements.txt constraints.txt | cksum | cut -d' ' -f1)
+READY := .venv/ready-$(PINS)-$(ACCELERATOR)-$(subst /,_,$(PYTHON_NAMED))
+
+# A file in experiments/ is an experiment; its targets take dashes or underscores.
+EXPERIMENTS := $(filter-out __init__ catalog,$(basename $(notdir $(wildcard experiments/*.py))))
+NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
+
+.DEFAULT_GOAL := help
+# Targets given together run one after the other: each uses every core.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help venv list exps gallery test test-all lint bench clean
+.PHONY: $(addprefix exp-,$(NAMES)) $(addprefix plot-,$(NAMES))
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo '  make exp-NAME ARGS="--seeds=10"  hands flags on; "--help" lists them'
+	@echo '  make ... ACCELERATOR=cuda13      for the GPU (cuda12, cuda13) or TPU (tpu)'
+	@echo '  make ... PYTHON=python3.12       for another Python, 3.11 to 3.13'
+
+venv: $(READY) ## make the environment .venv (the other targets do so by themselves)
+	@:
+
+list: ## the experiments, their claims and their minutes
+	@$(FIND_PYTHON); "$$python" -m experiments.catalog list
+
+# The experiments' own rules stand below; these two answer for every other name.
+exp-%: ## run an experiment, as in make exp-he-init
+	@echo "There is no experiment '$*'; 'make list' shows them all." >&2; exit 2
+plot-%: ## draw its figure again from its record, without training
+	@echo "There is no experiment '$*'; 'make list' shows them all." >&2; exit 2
+
+$(addprefix exp-,$(NAMES)): exp-%: $(READY)
+	@$(RUN) -m experiments.$(subst -,_,$*) --preset=cpu $(ARGS)
+
+$(addprefix plot-,$(NAMES)): plot-%: $(READY)
+	@$(RUN) -m experiments.$(subst -,_,$*) --plot_only $(ARGS)
+
+exps: $(READY) ## run them all, in the order of the list
+	@# 130 is Ctrl-C: it ends the whole series.
+	@failed=; for name in $$($(RUN) -m experiments.catalog names); do \
+	  $(RUN) -m "experiments.$$name" --preset=cpu $(ARGS) || failed="$$failed $$name"; \
+	done; \
+	test -z "$$failed" || { echo "These did not end well:$$failed" >&2; exit 1; }
+
+gallery: $(READY) ## write experiments/README.md and index.html from the records
+	@$(RUN) -m experiments.catalog gallery $(ARGS)
+
+test: $(READY) ## run the test suite
+	@$(RUN) -m pytest -q $(ARGS)
+
+test-all: $(READY) ## run the slow tests too
+	@$(RUN) -m pytest -q -m '' $(ARGS)
+
+lint: $(READY) ## check style and formatting
+	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet .
+
+bench: .venv/bench-ready ## measure against PyTorch and plain Flax (installs PyTorch)
+	@$(RUN) -m benchmarks.run $(ARGS)
+
+data-%: $(READY) ## prepare a TensorFlow Datasets set, as in make data-cifar10
+	@$(RUN) -m jaxvision.data.prepare $* $(ARGS)
+
+clean: ## remove .venv, caches and build files; results stay
+	@rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build dist ./*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so an installation that was cut short is never taken for a whole one.
+$(READY):
+	@case "$(ACCELERATOR)" in cpu|cuda12|cuda13|tpu) ;; *) \
+	  echo "ACCELERATOR is cpu, cuda12, cuda13 or tpu, not '$(ACCELERATOR)'." >&2; exit 2;; esac
+	@$(FIND_PYTHON); \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$$python cannot make environments: install its venv and pip" \
+	    "(Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }; \
+	echo "Making .venv with $$("$$python" -V 2>&1) for $(ACCELERATOR): a few minutes, once." >&2; \
+	"$$python" -m venv --clear .venv && \
+	$(RUN) -m pip install -qq --disable-pip-version-check \
+	  -r requirements.txt $(if $(filter-out cpu,$(ACCELERATOR)),'jax[$(ACCELERATOR)]') || { \
+	  echo 'The installation failed, see above. Mend it and run make again.' >&2; exit 1; }
+	@{ echo 'ACCELERATOR ?= $(ACCELERATOR)'; \
+	  $(if $(PYTHON_NAMED),echo 'PYTHON ?= $(PYTHON)';) } >.venv/choices.mk
+	@touch $@
+
+.venv/bench-ready: $(READY) benchmarks/requirements.txt
+	@echo 'Installing what the benchmarks compare with.' >&2
+	@$(RUN) -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+# Sets $python to the first interpreter that really runs (a version manager's shim may not) and is
+# new enough. One that the user named is the only candidate.
+CANDIDATES := $(or $(PYTHON_NAMED),$(PYTHON) python3.13 python3.12 python3.11)
+NO_PYTHON := $(if $(PYTHON_NAMED),$(PYTHON_NAMED) is no,There is no) Python 3.11 to 3.13 here; \
+  name one as in: make venv PYTHON=/path/to/python3.12
+define FIND_PYTHON
+python=; for candidate in $(CANDIDATES); do \
+  "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+    >/dev/null 2>&1 && { python=$$candidate; break; }; \
+done; \
+test -n "$$python" || { echo "$(NO_PYTHON)" >&2; exit 1; }
+endef

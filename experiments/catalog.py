@@ -1,0 +1,59 @@
+"""The experiments, in the order in which the gallery tells them: data, and nothing else.
+
+A line here gives the file ``experiments/<name>.py`` its make target, its gallery entry and its
+contract test.
+"""
+
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment.
+
+    Attributes:
+      name: the module's name, as in ``python -m experiments.he_init``.
+      title: what the gallery calls it.
+      sentence: the finding in one sentence.
+      minutes: what the ``cpu`` preset takes on a laptop's two cores, rounded up.
+    """
+
+    name: str
+    title: str
+    sentence: str
+    minutes: int
+
+
+CATALOG = (
+    Entry(
+        name="he_init",
+        title="He against Xavier",
+        sentence="Xavier stalls at 30 layers, He converges.",
+        minutes=3,
+    ),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Answer ``python -m experiments.catalog list|names|gallery``; return the exit code."""
+    match arguments:
+        case ["list"]:
+            for entry in CATALOG:
+                target = "make exp-" + entry.name.replace("_", "-")
+                print(f"{target:24} {entry.sentence} (about {entry.minutes} min)")
+        case ["names"]:
+            print("\n".join(entry.name for entry in CATALOG))
+        case ["gallery", *flags]:
+            # Imported here because `list` must answer before anything is installed.
+            from jaxvision.report import gallery
+
+            return gallery.main(flags, {entry.name: entry.title for entry in CATALOG})
+        case _:
+            print("usage: python -m experiments.catalog list|names|gallery", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

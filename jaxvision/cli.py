@@ -1,0 +1,250 @@
+"""From the command line to a record: flags -> config -> run -> record -> figure -> verdicts -> exit code.
+
+An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fields, ``PRESETS``,
+``measure(config, progress)``, ``claims(config)`` and ``plot(record)``; its last line calls ``main``.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import math
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args, get_origin
+
+from absl import flags
+
+from jaxvision import runtime
+from jaxvision.report import claims as claims_lib
+from jaxvision.report import record as records
+from jaxvision.report.progress import progress
+from jaxvision.types import UserError
+
+RESULTS = Path(__file__).resolve().parent.parent / "experiments" / "results"
+USAGE, INTERRUPTED = 2, 130
+
+
+def flagged(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """Return a dataclass field that becomes an absl flag.
+
+    Args:
+      default: a bool, int, float, str, or a tuple of ints, floats or strs.
+      help: one line for ``--help``, with the unit.
+      low, high: inclusive bounds of a number, or of every number in a tuple.
+      choices: the legal values of a str, or of every str in a tuple.
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
+    )
+
+
+def main(experiment: ModuleType, argv: Sequence[str] | None = None) -> None:
+    """Run ``experiment`` with the command line's flags and exit.
+
+    Exit codes: 0 it ran (whatever the verdicts: a contradiction is a result), 2 a mistake of the user
+    (one line says which), 130 stopped by Ctrl-C. Nothing is written unless the run finished.
+    """
+    argv = sys.argv if argv is None else argv
+    try:
+        code = _run(experiment, argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = USAGE
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _run(experiment: ModuleType, argv: Sequence[str]) -> int:
+    name = Path(experiment.__file__).stem
+    values = _parse(experiment, argv)
+    if values.help:
+        print(f"{experiment.__doc__.strip()}\n\nflags (defaults from --preset):\n")
+        print(_flag_values(experiment).get_help().strip())
+        return 0
+    if values.data_dir:
+        os.environ["TFDS_DATA_DIR"] = str(Path(values.data_dir).expanduser().resolve())
+    config = make_config(experiment, values.preset, values.flag_values_dict())
+    run_name = values.run_name or default_run_name(experiment, values.preset, config)
+    directory = records.run_directory(values.results, run_name)
+    runtime.configure(cpu_devices=runtime.usable_cores())
+    if values.plot_only:
+        record = records.load(directory)
+    else:
+        _check_writable(directory)
+        command = shlex.join(["python", "-m", f"experiments.{name}", *argv[1:]])
+        record = run(experiment, config, values.preset, run_name, command)
+    judgements = claims_lib.judge(experiment.claims(make_config_from(experiment, record)), record)
+    record = dataclasses.replace(record, claims=[j.to_dict() for j in judgements])
+    records.save(record, experiment.plot(record), directory)
+    print(claims_lib.table(judgements))
+    print(f"\n{_relative(directory)}/ holds record.json, arrays.npz and figure.png")
+    return 0
+
+
+def run(
+    experiment: ModuleType, config: Any, preset: str, run_name: str, command: str
+) -> records.Record:
+    """Measure ``experiment`` and return its record, claims not yet judged."""
+    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+    numbers, arrays = experiment.measure(config, progress)
+    return records.Record(
+        experiment=Path(experiment.__file__).stem,
+        preset=preset,
+        run_name=run_name,
+        command=command,
+        config=dataclasses.asdict(config),
+        numbers=numbers,
+        arrays=arrays,
+        claims=[],
+        provenance=records.provenance(started, time.perf_counter() - clock),
+    )
+
+
+def make_config(experiment: ModuleType, preset: str, overrides: dict[str, Any]) -> Any:
+    """Return the preset's config with every non-None override of a config field."""
+    fields = {field.name for field in dataclasses.fields(experiment.Config)}
+    given = {k: v for k, v in overrides.items() if k in fields and v is not None}
+    return dataclasses.replace(experiment.PRESETS[preset], **given)
+
+
+def make_config_from(experiment: ModuleType, record: records.Record) -> Any:
+    """Return the config a record was made with.
+
+    Raises:
+      UserError: the experiment's fields have changed since.
+    """
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in record.config.items()}
+    try:
+        return experiment.Config(**tuples)
+    except TypeError as error:
+        raise UserError(
+            f"record {record.run_name} was made by another version of {record.experiment} "
+            f"({error}); run the experiment again"
+        ) from error
+
+
+def default_run_name(experiment: ModuleType, preset: str, config: Any) -> str:
+    """Return the directory name of a run that was given none.
+
+    The ``cpu`` preset untouched is the experiment's own record; anything else gets a name of its own,
+    so that trying a flag never replaces it.
+    """
+    name = Path(experiment.__file__).stem
+    if config == experiment.PRESETS[preset]:
+        return name if preset == "cpu" else f"{name}-{preset}"
+    text = json.dumps(dataclasses.asdict(config), sort_keys=True)
+    return f"{name}-{preset}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _parse(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues:
+    values = _flag_values(experiment)
+    try:
+        rest = values(list(argv))
+    except flags.Error as error:
+        raise UserError(f"{' '.join(str(error).split())}; --help lists the flags") from error
+    if rest[1:]:
+        raise UserError(f"stray argument {rest[1]!r}: flags look like --name=value")
+    return values
+
+
+def _flag_values(experiment: ModuleType) -> flags.FlagValues:
+    """Return the flags common to all experiments and one per config field (None: the preset's)."""
+    values = flags.FlagValues()
+    common = {"flag_values": values}
+    presets = list(experiment.PRESETS)
+    flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", **common)
+    flags.DEFINE_enum("preset", "cpu", presets, "Scale of the run.", **common)
+    flags.DEFINE_string("run_name", None, "Name of the record's directory.", **common)
+    flags.DEFINE_string("results", str(RESULTS), "Directory that holds the records.", **common)
+    flags.DEFINE_string("data_dir", None, "Where TFDS sets are prepared.", **common)
+    flags.DEFINE_boolean("plot_only", False, "Redraw from the record, no training.", **common)
+    for field in dataclasses.fields(experiment.Config):
+        _define(field, values)
+    return values
+
+
+def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
+    default, meta = field.default, field.metadata
+    text = f"{meta['help']} [cpu default: {_shown(default)}]"
+    common = {"default": None, "help": text, "flag_values": values}
+    if get_origin(field.type) is tuple:
+        kind, parser = get_args(field.type)[0], flags.CsvListSerializer(",")
+        flags.DEFINE(_TupleParser(_checked(kind, meta)), field.name, serializer=parser, **common)
+    elif field.type is bool:
+        flags.DEFINE_boolean(field.name, **common)
+    else:
+        flags.DEFINE(_OneParser(_checked(field.type, meta)), field.name, **common)
+
+
+def _shown(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _checked(kind: type, meta: dict[str, Any]) -> Callable[[str], Any]:
+    """Return a parser of one value that raises ValueError with a reason."""
+    low, high, choices = meta["low"], meta["high"], meta["choices"]
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text.strip())
+        except ValueError:
+            raise ValueError(f"{text!r} is not {_ARTICLE[kind]}") from None
+        if kind is float and not math.isfinite(value):
+            raise ValueError(f"{text!r} is not a finite number")
+        if low is not None and value < low or high is not None and value > high:
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise ValueError(f"{text!r} must be {bounds}")
+        if choices is not None and value not in choices:
+            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+        if kind is str and not value:
+            raise ValueError("it must not be empty")
+        return value
+
+    return parse
+
+
+_ARTICLE = {int: "a whole number", float: "a number", str: "text"}
+
+
+class _OneParser(flags.ArgumentParser):
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        self._parse = parse
+
+    def parse(self, argument: Any) -> Any:
+        return self._parse(argument)
+
+
+class _TupleParser(_OneParser):
+    def parse(self, argument: Any) -> tuple:
+        values = tuple(self._parse(item) for item in argument.split(","))
+        if len(set(values)) < len(values):
+            raise ValueError(f"{argument!r} names a value twice")
+        return values
+
+
+def _check_writable(directory: Path) -> None:
+    """Fail before the run, not after it, where its record could not be written."""
+    parent = directory.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"cannot write to {parent}: choose another directory with --results")
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

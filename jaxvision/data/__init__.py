@@ -1,0 +1,25 @@
+"""Data sets by name: ``load('digits')``."""
+
+from jaxvision.data.dataset import Dataset, Splits
+from jaxvision.data.embedded import EMBEDDED
+
+__all__ = ["EMBEDDED", "Dataset", "Splits", "load"]
+
+
+def load(name: str, data_dir: str | None = None) -> Splits:
+    """Load a data set whole into memory.
+
+    Args:
+      name: ``digits`` or ``shapes`` (need no download), a name of TensorFlow Datasets such as
+        ``cifar10``, or the directory of one prepared version (``.../my_set/1.0.0``).
+      data_dir: where prepared TFDS sets lie; default ``$TFDS_DATA_DIR``, then TFDS's own
+        ``~/tensorflow_datasets``. The embedded sets do not read it.
+
+    Raises:
+      UserError: the name is unknown, the set is not prepared, or its files are damaged.
+    """
+    if name in EMBEDDED:
+        return EMBEDDED[name]()
+    from jaxvision.data import tfds  # late: its libraries take half a second to import
+
+    return tfds.load(name, data_dir)

@@ -1,0 +1,64 @@
+"""Data sets without a download: ``digits`` (real, tiny) and ``shapes`` (drawn, with masks)."""
+
+import gzip
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from jaxvision.data import drawing
+from jaxvision.data.dataset import Dataset, Splits, hold_out
+from jaxvision.types import UserError
+
+
+def digits() -> Splits:
+    """Return the 8x8 handwritten digits that scikit-learn ships: 1437 train, 360 test, C = 1.
+
+    The source counts ink in 0..16; here a pixel is 15 times that count (0..240), so dividing by 15
+    gives the source back exactly. The split has no randomness: ordered by class, every fifth image
+    is a test image, so both splits hold each class in the same proportion to within one image.
+
+    Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (its test
+    set), https://doi.org/10.24432/C50P49.
+
+    Raises:
+      UserError: scikit-learn is not installed.
+    """
+    # Read without importing sklearn, which takes over a second.
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise UserError("the data set 'digits' ships with scikit-learn: pip install scikit-learn")
+    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(path, "rt") as file:
+        table = np.loadtxt(file, delimiter=",").astype(np.uint8)
+    images = (15 * table[:, :-1]).reshape(-1, 8, 8, 1)
+    labels = table[:, -1].astype(np.int32)
+    train, test = hold_out(Dataset(images, labels))
+    return Splits("digits", train, test, class_names=tuple("0123456789"))
+
+
+def shapes(train_size: int = 4000, test_size: int = 1000, seed: int = 0) -> Splits:
+    """Return drawn 32x32 RGB pictures of ten shapes in random poses, with the shape's mask.
+
+    Classes are balanced (image i shows class ``i % 10``), the two splits are independent, and
+    image i of a split depends on the seed alone: a larger set begins with the smaller one. Colors,
+    textures and clutter are drawn alike for all classes. See ``drawing.py``.
+
+    Args:
+      train_size: number of training images.
+      test_size: number of test images.
+      seed: not negative.
+
+    Raises:
+      UserError: a size or the seed is out of range.
+    """
+    limits = {"train_size": (train_size, 1), "test_size": (test_size, 1), "seed": (seed, 0)}
+    for name, (value, least) in limits.items():
+        if value < least:
+            raise UserError(f"shapes: {name} must be at least {least}, got {value}")
+    train = drawing.draw(train_size, seed, part=0)
+    test = drawing.draw(test_size, seed, part=1)
+    return Splits("shapes", train, test, drawing.CLASS_NAMES)
+
+
+EMBEDDED = {"digits": digits, "shapes": shapes}

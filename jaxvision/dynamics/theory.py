@@ -1,0 +1,149 @@
+"""Closed forms of signals and gradients at initialization (NumPy, float64).
+
+He et al. 2015, finite width, batch normalization, residual nets, shattered gradients, and the
+exponents they add up to. A *squared factor* multiplies a squared norm at every layer; the
+*exponent* of a net is half its log: the growth of the log norm per layer. Infinite-width maps are
+in ``mean_field``.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special, stats
+
+from jaxvision.dynamics.mean_field import second_moment, slope_moment
+
+# VGG-B, output channels of conv2..conv10. At std .01 the paper's 1 / (5.9 * 4.2^2 * 2.9^2 * 2.1^4).
+VGG_B_CONV2_TO_CONV10 = (64, 128, 128, 256, 256, 512, 512, 512, 512)
+
+
+def relu_signal_std(depth: int, fan_in_variance: float) -> np.ndarray:
+    """Return the std of the pre-activations of layers 1..depth relative to layer 1, shape [depth].
+
+    A ReLU layer multiplies the variance by half of ``fan_in_variance`` = fan_in * Var[w]: by 1
+    under He (Eq. 10), by 1/2 under Xavier, whose std falls by sqrt 2 a layer (He et al. 2015).
+    """
+    return np.sqrt(fan_in_variance / 2) ** np.arange(depth)
+
+
+def he_std(kernel_size: int, channels: ArrayLike) -> np.ndarray:
+    """Return sqrt(2 / (k^2 c)); He et al. 2015, Eq. 10 (input channels) or 14 (output channels)."""
+    return np.sqrt(2 / (kernel_size**2 * np.asarray(channels, float)))
+
+
+def fixed_std_gradient_factor(std: float, kernel_size: int, channels: Sequence[int]) -> float:
+    """Return the gradient norm across conv layers of one fixed std, over its norm under Eq. 14.
+
+    He et al. 2015. ``channels``: the output channels of each layer that the gradient crosses.
+    """
+    return float(np.prod(std / he_std(kernel_size, channels)))
+
+
+def hanin_nica(widths: Sequence[int]) -> tuple[float, float]:
+    """Return mean and variance of log ||Ju||^2 of a He ReLU net: (-5/2, 5) times sum 1/width.
+
+    First order in 1/width (Hanin & Nica, arXiv 1812.05994). J is the input-output Jacobian, u a
+    unit vector, ``widths`` those of the ReLU layers; where they differ, squared norms are per unit.
+    """
+    total = float(np.sum(1 / np.asarray(widths, float)))
+    return -2.5 * total, 5 * total
+
+
+def relu_log_norm_moments(widths: Sequence[int]) -> tuple[float, float]:
+    """Return the exact mean and variance of log ||Ju||^2, which ``hanin_nica`` expands.
+
+    Derived: a layer multiplies the squared norm per unit by (2/n) chi^2_k, k ~ Binomial(n, 1/2)
+    units being active (given k > 0), independently of every other layer.
+    """
+    mean = variance = 0.0
+    for width in widths:
+        active = np.arange(1, width + 1)
+        weight = stats.binom.pmf(active, width, 0.5)
+        weight /= weight.sum()
+        log_norm = special.digamma(active / 2) + np.log(4 / width)
+        mean += weight @ log_norm
+        variance += weight @ (special.polygamma(1, active / 2) + log_norm**2)
+        variance -= (weight @ log_norm) ** 2
+    return float(mean), float(variance)
+
+
+def batch_norm_squared_factor(batch: ArrayLike, activation: str) -> np.ndarray:
+    """Return the squared-gradient factor of a layer of a plain batch-normalized net.
+
+    Infinite width, gamma = 1, beta = 0, eps = 0, any weight variance. Yang et al. 2019 give the
+    limits pi / (pi - 1) for 'relu' at ``batch`` -> inf (allowed), and (B - 2) / (B - 3) for
+    'linear'.
+
+    Derived for finite B and phi(s y) = s phi(y), s > 0: the normalized pre-activations y are
+    uniform on the sphere of radius sqrt B orthogonal to the ones, two samples correlating by -1 /
+    (B - 1). With m = E[phi'^2], p = E[phi' phi'] and J = E[phi phi] of two samples, the next
+    pre-activations h are N(0, (m - J) G), G centering, so E[1/||h||^2] = 1 / ((m - J)(B - 3)); BN's
+    Jacobian is sqrt B (G - y y^T / B) / ||h||, and by symmetry the gradient's covariance stays a
+    multiple of G.
+    """
+    batch = np.asarray(batch, float)
+    correlation = -1 / (batch - 1)
+    slope_variance = slope_moment(activation, 1.0)
+    slopes = slope_moment(activation, 1.0, correlation)
+    values = second_moment(activation, 1.0, correlation)
+    numerator = slope_variance + (slope_variance + slopes + values) / (batch - 3)
+    return numerator / (slope_variance - values)
+
+
+def residual_variance(blocks: ArrayLike, normalized: bool) -> np.ndarray:
+    """Return the variance of the stream x_l = x_{l-1} + f(x_{l-1}) after ``blocks``, from 1.
+
+    De & Smith 2020. f keeps the variance (He): it doubles each block. With batch norm f's variance
+    is 1: it grows by 1, so that at depth L the branch's input is scaled down by sqrt L.
+    """
+    blocks = np.asarray(blocks, float)
+    return 1 + blocks if normalized else 2.0**blocks
+
+
+def shattered_correlation(depth: ArrayLike, net: str) -> np.ndarray:
+    """Return the correlation of the gradients at two inputs, ``depth`` layers below the output.
+
+    Balduzzi et al. 2017: exponential decay in plain nets, slower in residual ones. Derived for
+    units whose activity at the two inputs is independent, so that a ReLU halves the covariance
+    against the variance: 'plain' 2^-L; 'residual' (3/4)^L (blocks x + W relu(x), He);
+    'residual_batch_norm' (branch l scaled by 1/sqrt l): prod_{l=1..L} (l + 1/2) / (l + 1), about
+    1.128 / sqrt L.
+
+    Raises:
+      KeyError: another ``net``.
+    """
+    depth = np.asarray(depth, float)
+    return {
+        "plain": 0.5**depth,
+        "residual": 0.75**depth,
+        "residual_batch_norm": special.poch(depth + 1, 0.5) / special.gamma(1.5) / (depth + 1),
+    }[net]
+
+
+def relu_gradient_correlation(correlation: float, depth: int) -> np.ndarray:
+    """Return the correlation of two inputs' gradients at pre-activations 1..depth, shape [depth].
+
+    A He net without bias or batch norm, infinite width, one gradient at the output of layer
+    ``depth``: the product from there down of 1 - arccos(c_l) / pi, c_l the correlation of the
+    pre-activations (``correlation`` is c_1). As c_l tends to 1 the decay is a power of depth, not
+    2^-depth.
+    """
+    factors = np.empty(depth)
+    for layer in range(depth):
+        factors[layer] = 2 * slope_moment("relu", 1.0, correlation)
+        correlation = min(1.0, float(2 * second_moment("relu", 1.0, correlation)))
+    return np.cumprod(factors[::-1])[::-1]
+
+
+def relu_exponent(sigma_w: ArrayLike, width: ArrayLike = np.inf) -> np.ndarray:
+    """Return a ReLU net's exponent: ln(sigma_w^2 / 2) / 2, and at finite width -5 / (4 n) more.
+
+    The first from He et al. 2015 Eq. 10, the second half of ``hanin_nica``'s mean.
+    """
+    return 0.5 * np.log(np.square(sigma_w) / 2) - 1.25 / np.asarray(width, float)
+
+
+def exponent(squared_factor: ArrayLike) -> np.ndarray:
+    """Return ln(squared_factor) / 2: of ``mean_field.chi`` or ``batch_norm_squared_factor``."""
+    return 0.5 * np.log(squared_factor)

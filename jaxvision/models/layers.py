@@ -1,0 +1,161 @@
+"""Layers shared by the model files: convolution, stacks of equal layers, pooling, the apply contract.
+
+Contract of every model: ``model(images [B, H, W, C], train=..., taps=...) -> (logits, activations)``.
+``activations`` maps layer names to PRE-activations in depth order; a name is the layer's path in
+``params``, so ``named_leaves(params)[name + '/kernel']`` is its kernel. Same-shaped layers are stacked
+on a leading axis [l, ...] and run in ``nn.scan``: compile time does not grow with depth.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvision.convolution import conv2d
+from jaxvision.taps import gradient_tap
+from jaxvision.types import Array, PyTree
+
+Initializer = Callable[..., Array]
+Taps = dict[str, Array] | None
+
+
+class Conv(nn.Module):
+    """Convolution with ``nn.Conv``'s parameters, computed by the library's loop-safe ``conv2d``.
+
+    ``padding`` is ``conv2d``'s, or ``'WRAP'``: stride 1 on a torus, so that no unit loses fan-in at an
+    edge. On small maps zero padding lowers the signal at every layer (a 2x2 kernel on 4x4 maps: by a
+    quarter of its variance), and no initialisation by fan is critical.
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: Any = "SAME"
+    use_bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map x [B, H, W, C] to [B, H', W', features]."""
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        padding = self.padding
+        if padding == "WRAP":
+            x, padding = _wrap(x, self.kernel_size), "VALID"
+        y = conv2d(x, self.param("kernel", self.kernel_init, shape), self.stride, padding)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+        return y
+
+
+def _wrap(x: Array, kernel_size: int) -> Array:
+    before, after = (kernel_size - 1) // 2, kernel_size // 2
+    return jnp.pad(x, ((0, 0), (before, after), (before, after), (0, 0)), mode="wrap")
+
+
+def tapped(x: Array, taps: Taps, name: str) -> Array:
+    """Return x, its gradient watched by ``taps[name]`` when taps are given."""
+    return x if taps is None else gradient_tap(x, taps[name])
+
+
+def stack(
+    layer: nn.Module, x: Array, nonlinearity: Callable, length: int, taps: Taps
+) -> tuple[Array, Array]:
+    """Apply ``length`` layers of one shape, ``x <- layer(nonlinearity(x))``, parameters stacked.
+
+    Args:
+      layer: a named module that keeps its input's shape.
+      x: pre-activation [B, ...].
+      taps: as in the model contract; ``taps[layer.name]`` is [length].
+
+    Returns:
+      The last pre-activation [B, ...] and all of them [length, B, ...].
+    """
+
+    def body(layer: nn.Module, x: Array, tap: Array | None) -> tuple[Array, Array]:
+        x = layer(nonlinearity(x))
+        x = x if tap is None else gradient_tap(x, tap)
+        return x, x
+
+    scanned = nn.scan(
+        body, variable_axes={"params": 0}, split_rngs={"params": True}, length=length
+    )
+    return scanned(layer, x, None if taps is None else taps[layer.name])
+
+
+def max_pool(x: Array, window: int = 2) -> Array:
+    """Non-overlapping max pooling of x [B, H, W, C]; rows and columns left over are dropped.
+
+    Written as a reshape and a max: the gradient of ``reduce_window`` is a scalar loop on CPU.
+    """
+    b, h, w, c = x.shape
+    h, w = h // window, w // window
+    x = x[:, : h * window, : w * window].reshape(b, h, window, w, window, c)
+    return x.max((2, 4))
+
+
+def spatial_pyramid(x: Array, bins: tuple[int, ...]) -> Array:
+    """Max-pool x [B, H, W, C] into b x b cells for each b and concatenate: [B, C * sum(b * b)].
+
+    Cells overlap by a row where b does not divide the size (He et al. 2014, arXiv 1406.4729).
+    """
+    _, h, w, _ = x.shape
+
+    def edges(size: int, b: int) -> list[slice]:
+        return [slice(i * size // b, -(-(i + 1) * size // b)) for i in range(b)]
+
+    cells = [
+        x[:, rows, columns].max((1, 2))
+        for b in bins
+        for rows in edges(h, b)
+        for columns in edges(w, b)
+    ]
+    return jnp.concatenate(cells, axis=-1)
+
+
+Apply = Callable[..., tuple[Array, dict[str, Array], PyTree]]
+
+
+def apply_function(model: nn.Module) -> Apply:
+    """Return ``apply(params, batch_stats, images, *, train, taps=None, dropout_key=None)``.
+
+    It returns ``(logits, activations, new batch_stats)``: a pure function of arrays, all that the
+    training code needs to know of a model.
+    """
+
+    def apply(
+        params: PyTree,
+        batch_stats: PyTree,
+        images: Array,
+        *,
+        train: bool,
+        taps: Taps = None,
+        dropout_key: Array | None = None,
+    ) -> tuple[Array, dict[str, Array], PyTree]:
+        (logits, activations), updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            images,
+            train=train,
+            taps=taps,
+            rngs=None if dropout_key is None else {"dropout": dropout_key},
+            mutable=["batch_stats"] if train else [],
+        )
+        # Ordered: a plain dict comes back sorted by name from every JAX transformation.
+        return logits, OrderedDict(activations), updated.get("batch_stats", batch_stats)
+
+    return apply
+
+
+def initialize(model: nn.Module, key: Array, image_shape: tuple[int, int, int]) -> PyTree:
+    """Return ``{'params': ..., 'batch_stats': ...}`` of ``model`` for images [H, W, C]."""
+    variables = model.init(key, jnp.zeros((1, *image_shape), jnp.float32), train=False)
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def initialize_runs(model: nn.Module, keys: Array, image_shape: tuple[int, int, int]) -> PyTree:
+    """Return ``initialize`` for every key [R], leaves stacked on a leading axis R."""
+    # lax.map, not vmap: orthogonal initialisers run a QR, and a run must not depend on its neighbors.
+    return jax.jit(lambda keys: jax.lax.map(lambda k: initialize(model, k, image_shape), keys))(keys)

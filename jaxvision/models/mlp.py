@@ -1,0 +1,42 @@
+"""Multilayer perceptron of constant width, its hidden layers scanned."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from jaxvision.models.layers import Initializer, Taps, stack, tapped
+from jaxvision.types import Array
+
+
+class MLP(nn.Module):
+    """``depth`` weight layers: ``input``, ``depth - 2`` stacked ``hidden`` ones, ``output``.
+
+    Attributes:
+      depth: number of weight layers, at least 3.
+      width: units of every hidden layer.
+      num_classes: K.
+      kernel_init: initialiser of every kernel.
+      nonlinearity: applied before every layer but the first.
+    """
+
+    depth: int
+    width: int
+    num_classes: int
+    kernel_init: Initializer
+    nonlinearity: Callable[[Array], Array] = nn.relu
+
+    @nn.compact
+    def __call__(
+        self, images: Array, *, train: bool = False, taps: Taps = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Map images [B, ...] to logits [B, K] and pre-activations by layer."""
+        del train
+        dense = {"kernel_init": self.kernel_init}
+        x = nn.Dense(self.width, name="input", **dense)(images.reshape(images.shape[0], -1))
+        x = tapped(x, taps, "input")
+        activations = {"input": x}
+        hidden = nn.Dense(self.width, name="hidden", **dense)
+        x, activations["hidden"] = stack(hidden, x, self.nonlinearity, self.depth - 2, taps)
+        logits = nn.Dense(self.num_classes, name="output", **dense)(self.nonlinearity(x))
+        logits = tapped(logits, taps, "output")
+        return logits, activations | {"output": logits}

@@ -1,0 +1,194 @@
+"""Plain and residual nets of He, Zhang, Ren & Sun 2016 (arXiv 1512.03385), from the same code."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxvision.models.layers import Conv, Initializer, Taps, tapped
+from jaxvision.models.normalization import BatchNorm
+from jaxvision.types import Array, UserError
+
+Shortcut = Literal["none", "A", "B", "C"]
+
+HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)
+# Blocks of the four stages, and whether a block is a bottleneck (Table 1).
+IMAGENET_STAGES = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+}
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions, or 1x1, 3x3, 1x1 (bottleneck), each with batch normalization.
+
+    Attributes:
+      features: channels of the 3x3 convolutions; a bottleneck puts out four times as many.
+      stride: of the first convolution and of the shortcut.
+      shortcut: 'none' is a plain net's block. Where shapes differ 'A' subsamples and pads with zero
+        channels and 'B' projects with a 1x1 convolution; 'C' projects always.
+      bottleneck: which of the two forms.
+      kernel_init: initialiser of the kernels.
+    """
+
+    features: int
+    stride: int
+    shortcut: Shortcut
+    bottleneck: bool
+    kernel_init: Initializer
+
+    @nn.compact
+    def __call__(
+        self, x: Array, taps: Taps, train: bool
+    ) -> tuple[Array, dict[str, Array]]:
+        """Map a pre-activation x [B, H, W, C] to the block's and to those inside it, by layer."""
+        inputs = nn.relu(x)
+        widths = (self.features,) * 2 + (4 * self.features,) * self.bottleneck
+        windows = (1, 3, 1) if self.bottleneck else (3, 3)
+        activations = {}
+        x = inputs
+        for i, (width, window) in enumerate(zip(widths, windows, strict=True), start=1):
+            x = self._conv_norm(nn.relu(x) if i > 1 else x, width, window, f"{i}", i == 1, train)
+            if i < len(widths):
+                activations[f"conv{i}"] = x = tapped(x, taps, f"conv{i}")
+        if self.shortcut != "none":
+            x = x + self._shortcut(inputs, x.shape, taps, activations, train)
+        activations[f"conv{i}"] = x = tapped(x, taps, f"conv{i}")
+        return x, activations
+
+    def _conv_norm(self, x, width, window, number, strided, train):
+        pad = (window // 2, window // 2)
+        stride = self.stride if strided else 1
+        x = Conv(
+            width, window, stride, (pad, pad), False, self.kernel_init, name=f"conv{number}"
+        )(x)
+        return BatchNorm(name=f"norm{number}")(x, train=train)
+
+    def _shortcut(self, inputs, shape, taps, activations, train):
+        if self.shortcut == "C" or (self.shortcut == "B" and inputs.shape != shape):
+            x = Conv(
+                shape[-1], 1, self.stride, "VALID", False, self.kernel_init, name="shortcut"
+            )(inputs)
+            x = BatchNorm(name="shortcut_norm")(x, train=train)
+            activations["shortcut"] = x = tapped(x, taps, "shortcut")
+            return x
+        x = inputs[:, :: self.stride, :: self.stride]
+        return jnp.pad(x, ((0, 0),) * 3 + ((0, shape[-1] - x.shape[-1]),))
+
+
+class ResNet(nn.Module):
+    """Stem, stages of blocks, global average pool and one dense layer.
+
+    An activation is a batch normalization's output before the ReLU, at a block's end after the
+    addition (the paper's "layer response", Fig. 7). Blocks of a stage that have one shape are stacked
+    and run in ``nn.scan``: ``stage2_first/conv1`` is one layer, ``stage2_rest/conv1`` is [l, ...].
+
+    Attributes:
+      stages: blocks of each stage; the resolution halves and the width doubles from one to the next.
+      features: width of the first stage.
+      num_classes: K.
+      shortcut: see ``Block``; 'none' is the plain net.
+      bottleneck: see ``Block``.
+      large_images: stem 7x7 stride 2 and 3x3 max pool (ImageNet) instead of 3x3 (CIFAR).
+      kernel_init: initialiser of the convolutions.
+    """
+
+    stages: tuple[int, ...]
+    features: int
+    num_classes: int
+    shortcut: Shortcut = "A"
+    bottleneck: bool = False
+    large_images: bool = False
+    kernel_init: Initializer = HE_NORMAL
+
+    @nn.compact
+    def __call__(
+        self, images: Array, *, train: bool = False, taps: Taps = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Map images [B, H, W, C] to logits [B, K] and pre-activations by layer."""
+        window, stride, pad = (7, 2, (3, 3)) if self.large_images else (3, 1, (1, 1))
+        x = Conv(
+            self.features, window, stride, (pad, pad), False, self.kernel_init, name="stem"
+        )(images)
+        x = BatchNorm(name="stem_norm")(x, train=train)
+        activations = {"stem": tapped(x, taps, "stem")}
+        x = activations["stem"]
+        if self.large_images:  # of pre-activations: max and ReLU commute
+            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        for i, blocks in enumerate(self.stages):
+            block = (
+                self.features * 2**i, 1 if i == 0 else 2, self.shortcut, self.bottleneck,
+                self.kernel_init,
+            )
+            if i > 0 or self.bottleneck:
+                name = f"stage{i + 1}_first"
+                x, inner = Block(*block, name=name)(x, _within(taps, name), train)
+                activations |= _prefixed(inner, name)
+                blocks -= 1
+            name = f"stage{i + 1}_rest"
+            rest = Block(block[0], 1, *block[2:], name=name)
+            x, inner = _scan(rest, blocks, train)(rest, x, _within(taps, name))
+            activations |= _prefixed(inner, name)
+        x = nn.relu(x).mean((1, 2))
+        logits = tapped(nn.Dense(self.num_classes, name="logits")(x), taps, "logits")
+        return logits, activations | {"logits": logits}
+
+
+def _scan(block: Block, length: int, train: bool):
+    return nn.scan(
+        lambda block, x, taps: block(x, taps, train),
+        variable_axes={"params": 0, "batch_stats": 0},
+        split_rngs={"params": True},
+        length=length,
+    )
+
+
+def _within(taps: Taps, prefix: str) -> Taps:
+    if taps is None:
+        return None
+    return {n.removeprefix(f"{prefix}/"): t for n, t in taps.items() if n.startswith(f"{prefix}/")}
+
+
+def _prefixed(activations: dict[str, Array], prefix: str) -> dict[str, Array]:
+    """Full names, in depth order (``nn.scan`` returns them sorted, which is that order too)."""
+    return {f"{prefix}/{name}": x for name, x in activations.items()}
+
+
+def cifar_resnet(
+    depth: int, num_classes: int = 10, shortcut: Shortcut = "A", kernel_init: Initializer = HE_NORMAL
+) -> ResNet:
+    """Return the 6n+2-layer net for 32x32 images (section 4.2: widths 16, 32, 64; option A).
+
+    Raises:
+      UserError: ``depth`` is not 6n+2 with n at least 2, or ``shortcut`` has no such option.
+    """
+    n, rest = divmod(depth - 2, 6)
+    if rest or n < 2:
+        raise UserError(f"depth={depth}: a CIFAR net has 6n+2 layers, such as {CIFAR_DEPTHS}")
+    _check(shortcut)
+    return ResNet((n, n, n), 16, num_classes, shortcut, kernel_init=kernel_init)
+
+
+def imagenet_resnet(
+    depth: int, num_classes: int = 1000, shortcut: Shortcut = "B",
+    kernel_init: Initializer = HE_NORMAL,
+) -> ResNet:
+    """Return the net of Table 1 with 18, 34, 50, 101 or 152 layers for images of 224 pixels.
+
+    Raises:
+      UserError: the paper has no net of this depth, or ``shortcut`` has no such option.
+    """
+    if depth not in IMAGENET_STAGES:
+        raise UserError(f"depth={depth}: the ImageNet nets have {tuple(IMAGENET_STAGES)} layers")
+    _check(shortcut)
+    stages, bottleneck = IMAGENET_STAGES[depth]
+    return ResNet(stages, 64, num_classes, shortcut, bottleneck, True, kernel_init)
+
+
+def _check(shortcut: str) -> None:
+    if shortcut not in ("none", "A", "B", "C"):
+        raise UserError(f"shortcut={shortcut}: use none (a plain net), A, B or C")

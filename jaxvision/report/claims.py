@@ -1,0 +1,300 @@
+"""Claims as code: a sentence of a paper, the number that speaks to it, a rule fixed before the run.
+
+The verdicts are ``reproduced``, ``contradicted``, ``inconclusive`` and ``not run``. A contradiction
+is a result, not an error. What decides is in ``stats.py``: 90 % intervals, one-sided tests at 5 %.
+A rule has a ``text``, one line for humans, and a pure ``weigh`` that judges [S] numbers or
+booleans, one per seed, or one number [].
+"""
+
+import collections
+import dataclasses
+import shutil
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxvision.report import stats
+from jaxvision.report.record import Record
+from jaxvision.report.stats import Evidence, Verdict
+
+Tier = Literal["theory", "direction", "paper"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """The value must lie within ``tolerance`` of ``target`` (``relative``: times ``abs(target)``).
+
+    Per-seed values: the interval of their mean inside the band is reproduced, wholly outside is
+    contradicted. One number [] is exact and its own interval. The band includes its ends.
+    """
+
+    target: float
+    tolerance: float
+    relative: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0 or (self.relative and self.target == 0):
+            raise ValueError(f"{self}: the band must be wider than nothing")
+
+    @property
+    def text(self) -> str:
+        """The rule in words."""
+        if self.relative:
+            return f"within {100 * self.tolerance:.4g}% of {self.target:.4g}"
+        return f"within {self.tolerance:.4g} of {self.target:.4g}"
+
+    def weigh(self, values: np.ndarray) -> Evidence:
+        """Hold the interval against the band."""
+        width = self.tolerance * (abs(self.target) if self.relative else 1.0)
+        low, high = self.target - width, self.target + width
+        exact = values.ndim == 0
+        interval = stats.Interval(*[float(values)] * 3) if exact else stats.t_interval(values)
+        verdict: Verdict = "inconclusive"
+        if low <= interval.low and interval.high <= high:
+            verdict = "reproduced"
+        elif interval.high < low or high < interval.low:
+            verdict = "contradicted"
+        smallest = None if exact else stats.smallest_effect(values)
+        return Evidence(verdict, interval, values.size, smallest_effect=smallest)
+
+
+@dataclasses.dataclass(frozen=True)
+class Greater:
+    """The mean over seeds must be above ``than``: one-sided t-tests in both directions."""
+
+    than: float = 0.0
+    min_seeds: int = 5
+
+    @property
+    def text(self) -> str:
+        """The rule in words."""
+        return f"above {self.than:.4g}, at least {self.min_seeds} seeds"
+
+    def weigh(self, values: np.ndarray) -> Evidence:
+        """Test whether the mean is above, and whether it is below."""
+        above, below = stats.greater_p(values, self.than), stats.less_p(values, self.than)
+        return stats.weigh(values, above, below, self.min_seeds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Less:
+    """The mean over seeds must be below ``than``: one-sided t-tests in both directions."""
+
+    than: float = 0.0
+    min_seeds: int = 5
+
+    @property
+    def text(self) -> str:
+        """The rule in words."""
+        return f"below {self.than:.4g}, at least {self.min_seeds} seeds"
+
+    def weigh(self, values: np.ndarray) -> Evidence:
+        """Test whether the mean is below, and whether it is above."""
+        above, below = stats.greater_p(values, self.than), stats.less_p(values, self.than)
+        return stats.weigh(values, below, above, self.min_seeds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Equivalent:
+    """The mean must lie within ``margin`` of ``target`` (TOST); wholly outside contradicts."""
+
+    margin: float
+    target: float = 0.0
+    min_seeds: int = 5
+
+    def __post_init__(self) -> None:
+        if not self.margin > 0:
+            raise ValueError(f"{self}: the margin must be above zero")
+
+    @property
+    def text(self) -> str:
+        """The rule in words."""
+        band = f"within {self.margin:.4g} of {self.target:.4g}"
+        return f"equivalent: {band}, at least {self.min_seeds} seeds"
+
+    def weigh(self, values: np.ndarray) -> Evidence:
+        """Test whether the mean is inside the margin, and whether it is outside."""
+        inside = stats.equivalence_p(values, self.margin, self.target)
+        outside = stats.difference_p(values, self.margin, self.target)
+        return stats.weigh(values, inside, outside, self.min_seeds)
+
+
+@dataclasses.dataclass(frozen=True)
+class EverySeed:
+    """A boolean per seed: one counterexample contradicts, at any number of seeds.
+
+    The interval is Clopper and Pearson's for the share of seeds on which it holds.
+    """
+
+    min_seeds: int = 5
+
+    @property
+    def text(self) -> str:
+        """The rule in words."""
+        return f"on every seed, at least {self.min_seeds} seeds"
+
+    def weigh(self, values: np.ndarray) -> Evidence:
+        """Count the seeds on which it holds."""
+        if values.dtype != np.bool_:
+            raise TypeError(f"EverySeed judges booleans, got {values.dtype}")
+        holds, n = int(values.sum()), values.size
+        note = f"holds on {holds} of {n} seeds"
+        verdict: Verdict = "reproduced" if holds == n else "contradicted"
+        if verdict == "reproduced" and n < self.min_seeds:
+            verdict, note = "inconclusive", f"{note}, the rule needs {self.min_seeds}"
+        return Evidence(verdict, stats.proportion_interval(holds, n), n, note=note)
+
+
+Rule = Within | Greater | Less | Equivalent | EverySeed
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One sentence of a source, and how a record is held against it.
+
+    Attributes:
+      id: a short name, unique within the experiment.
+      source: the paper first, then the place: "He et al. 2015, figure 3".
+      sentence: what the source says, in words a stranger understands.
+      tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
+      statistic: record -> [S] numbers (paired differences where two arms meet) or booleans, one per
+        seed; or one number [].
+      rule: what the statistic must satisfy.
+      not_run: when set, the claim is listed but not judged; says which command would run it.
+    """
+
+    id: str
+    source: str
+    sentence: str
+    tier: Tier
+    statistic: Callable[[Record], ArrayLike]
+    rule: Rule
+    not_run: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tier not in get_args(Tier):
+            raise ValueError(f"claim {self.id!r}: the tier must be one of {get_args(Tier)}")
+
+    @property
+    def paper(self) -> str:
+        """The source up to its first comma: claims of one paper are corrected together."""
+        return self.source.split(",", 1)[0].strip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """A claim with its verdict; None where a field does not apply.
+
+    ``p`` is the p-value that speaks for the claim or, when the verdict is ``contradicted``, the one
+    that speaks against it; ``p_adjusted`` is Holm's. ``Judgement(**it.to_dict())`` equals it.
+    """
+
+    id: str
+    source: str
+    sentence: str
+    tier: Tier
+    rule: str
+    verdict: Verdict
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    smallest_effect: float | None = None
+    note: str = ""
+
+    def to_dict(self) -> dict:
+        """Return the fields as a plain dict, for ``Record.claims``."""
+        return dataclasses.asdict(self)
+
+
+def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
+    """Hold every claim against the record.
+
+    The direction-tier claims of one paper (``Claim.paper``: the source up to its first comma) are
+    one family. Holm's correction runs over the p-values that decide for ``reproduced`` and, apart,
+    over those that decide for ``contradicted``; it can only turn a verdict into ``inconclusive``.
+
+    Raises ValueError or TypeError for mistakes of the experiment: one id twice, a wrong shape.
+    """
+    if len({claim.id for claim in claims}) != len(claims):
+        raise ValueError(f"claim ids must be unique: {[claim.id for claim in claims]}")
+    pairs = [(claim, None if claim.not_run else _weigh(claim, record)) for claim in claims]
+    families = collections.defaultdict(list)
+    for claim, found in pairs:
+        if claim.tier == "direction" and found is not None and found.p_for is not None:
+            families[claim.paper].append((claim.id, found))
+    adjusted = {}
+    for members in families.values():
+        p_for = stats.holm([found.p_for for _, found in members])
+        p_against = stats.holm([found.p_against for _, found in members])
+        for (id, _), *both in zip(members, p_for, p_against, strict=True):
+            adjusted[id] = both
+    return [_judgement(claim, found, adjusted.get(claim.id)) for claim, found in pairs]
+
+
+def table(judgements: Sequence[Judgement], width: int | None = None) -> str:
+    """Return lines for a terminal of ``width`` columns (None: ask the terminal), verdict first."""
+    width = max(40, width or shutil.get_terminal_size((100, 24)).columns)
+    margin = max(map(len, VERDICTS)) + 2
+    lines = []
+    for judgement in judgements:
+        details = " | ".join(filter(None, [measured(judgement), judgement.rule]))
+        origin = f"{judgement.source} ({judgement.tier} tier)"
+        texts = (judgement.sentence, details, judgement.note, origin)
+        block = [line for text in texts for line in textwrap.wrap(text, width - margin)]
+        lines.append(f"{judgement.verdict:{margin}}{block[0]}")
+        lines += [" " * margin + line for line in block[1:]] + [""]
+    counts = collections.Counter(judgement.verdict for judgement in judgements)
+    lines.append(", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name]))
+    return "\n".join(lines)
+
+
+def measured(judgement: Judgement) -> str:
+    """Return estimate, 90 % interval, n and p in one line; empty for a claim that was not run."""
+    if judgement.estimate is None:
+        return ""
+    text = f"{judgement.estimate:.4g}"
+    if judgement.low != judgement.high:
+        text += f" [{judgement.low:.4g}, {judgement.high:.4g}]"
+    p = judgement.p if judgement.p_adjusted is None else judgement.p_adjusted
+    return f"{text}, n={judgement.n}" + ("" if p is None else f", p={p:.2g}")
+
+
+def _weigh(claim: Claim, record: Record) -> Evidence:
+    values = np.asarray(claim.statistic(record))
+    if values.ndim > 1 or values.dtype.kind not in "biuf":
+        wanted = "the statistic must be numbers or booleans of shape [S] or []"
+        raise ValueError(f"claim {claim.id!r}: {wanted}, got {values.dtype} {values.shape}")
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if values.size and not bad:
+        return claim.rule.weigh(values)
+    note = f"{bad} of {values.size} values are not finite" if bad else "there is no value to judge"
+    nan = float("nan")
+    p = None if isinstance(claim.rule, Within | EverySeed) else nan
+    return Evidence("inconclusive", stats.Interval(nan, nan, nan), values.size, p, p, note=note)
+
+
+def _judgement(claim: Claim, found: Evidence | None, adjusted: list[float] | None) -> Judgement:
+    """Put claim, evidence and the adjusted p-values [for, against] together."""
+    stated = (claim.id, claim.source, claim.sentence, claim.tier, claim.rule.text)
+    if found is None:
+        return Judgement(*stated, "not run", note=claim.not_run)
+    verdict, notes = found.verdict, [found.note]
+    against = verdict == "contradicted"
+    p = found.p_against if against else found.p_for
+    p_adjusted = adjusted[against] if adjusted else None
+    if verdict != "inconclusive" and p_adjusted is not None and p_adjusted > stats.ALPHA:
+        notes.append(f"{verdict} alone (p={p:.2g}), not among all claims of {claim.paper}")
+        verdict = "inconclusive"
+    if verdict == "inconclusive" and found.smallest_effect is not None:
+        effect = f"{found.smallest_effect:.2g}" if found.n > 1 else "unknown (one seed)"
+        notes.append(f"smallest effect this run could have seen: {effect} (80 % power)")
+    note = "; ".join(filter(None, notes))
+    values = (*found.interval, found.n, p, p_adjusted, found.smallest_effect)
+    return Judgement(*stated, verdict, *values, note)

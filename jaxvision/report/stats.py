@@ -1,0 +1,189 @@
+"""The statistics behind a verdict: intervals, one-sided tests, equivalence, multiplicity.
+
+``values`` is always one number per seed, shape [S] (for two arms: the paired differences). Corners
+have one meaning everywhere:
+
+- a value that is not finite, or no value at all: the answer is NaN (nothing is dropped in silence);
+- one value, or one number []: its spread is unknown: the interval is (-inf, inf), p is 1, the
+  smallest effect inf;
+- all values equal: the limit of small spread. The interval is that point, p is 0 when the point
+  lies strictly on the claimed side and 1 otherwise.
+
+Intervals are 90 % by default: a one-sided test at 5 % succeeds exactly when the 90 % interval lies
+on the claimed side, and an equivalence test at 5 % exactly when it lies inside the margin
+(Schuirmann 1987). So the interval that is shown is the interval that decides.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, special
+from scipy import stats as scipy_stats
+
+ALPHA = 0.05
+CONFIDENCE = 1 - 2 * ALPHA
+
+Verdict = Literal["reproduced", "contradicted", "inconclusive", "not run"]
+
+
+class Interval(NamedTuple):
+    """An estimate and the two ends of its confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a rule makes of the values, before correction for the other claims of the paper.
+
+    ``p_for`` and ``p_against`` are the p-values that decide for ``reproduced`` and for
+    ``contradicted``; None where the rule needs no test.
+    """
+
+    verdict: Verdict
+    interval: Interval
+    n: int
+    p_for: float | None = None
+    p_against: float | None = None
+    smallest_effect: float | None = None
+    note: str = ""
+
+
+def weigh(values: np.ndarray, p_for: float, p_against: float, min_seeds: int) -> Evidence:
+    """Turn a rule's two p-values into evidence; too few seeds decide nothing either way."""
+    n, verdict, note = values.size, "inconclusive", ""
+    if n < min_seeds:
+        note = f"{n} of the {min_seeds} seeds that the rule needs"
+    elif p_for <= ALPHA:
+        verdict = "reproduced"
+    elif p_against <= ALPHA:
+        verdict = "contradicted"
+    smallest = smallest_effect(values)
+    return Evidence(verdict, t_interval(values), n, p_for, p_against, smallest, note)
+
+
+def t_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """Return the mean of ``values`` [S] with Student's t interval."""
+    mean, error, n = _mean_and_error(values)
+    if np.isnan(mean):
+        return Interval(mean, mean, mean)
+    if error in (0.0, np.inf):
+        return Interval(mean, mean - error, mean + error)
+    reach = float(scipy_stats.t.isf((1 - confidence) / 2, n - 1)) * error
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def greater_p(values: ArrayLike, than: float = 0.0) -> float:
+    """Return p of the one-sided t-test of ``mean(values) <= than`` against ``mean > than``.
+
+    On differences of two arms that share their seeds this is the paired t-test.
+    """
+    mean, error, n = _mean_and_error(values)
+    if np.isnan(mean):
+        return float("nan")
+    if error == 0:
+        return 0.0 if mean > than else 1.0
+    if error == np.inf:
+        return 1.0
+    return float(scipy_stats.t.sf((mean - than) / error, n - 1))
+
+
+def less_p(values: ArrayLike, than: float = 0.0) -> float:
+    """Return p of the one-sided t-test of ``mean(values) >= than`` against ``mean < than``."""
+    return greater_p(-np.asarray(values, np.float64), -than)
+
+
+def equivalence_p(values: ArrayLike, margin: float, target: float = 0.0) -> float:
+    """Return p against "the mean lies within ``margin`` of ``target``": TOST (Schuirmann 1987)."""
+    return float(np.maximum(greater_p(values, target - margin), less_p(values, target + margin)))
+
+
+def difference_p(values: ArrayLike, margin: float, target: float = 0.0) -> float:
+    """Return p against "the mean lies outside the margin", on the side where it falls out."""
+    return float(np.minimum(greater_p(values, target + margin), less_p(values, target - margin)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the adjusted p-values of Holm (1979), in the given order.
+
+    A NaN stays NaN but counts as a member of the family: a claim that could not be tested was still
+    made, and leaving it out would make its neighbors look better.
+    """
+    p = np.nan_to_num(np.asarray(p_values, np.float64), nan=1.0)
+    order = np.argsort(p, kind="stable")
+    factors = len(p) - np.arange(len(p))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    return np.where(np.isnan(p_values), np.nan, adjusted).tolist()
+
+
+def smallest_effect(values: ArrayLike, power: float = 0.8) -> float:
+    """Return the shift of the mean that a one-sided 5 % t-test finds with probability ``power``.
+
+    In the units of ``values``, from their observed spread and number (noncentral t; Cohen 1988).
+    """
+    mean, error, n = _mean_and_error(values)
+    if np.isnan(mean) or error in (0.0, np.inf):
+        return error
+    critical = float(scipy_stats.t.isf(ALPHA, n - 1))
+
+    def excess_power(shift: float) -> float:
+        return 1 - float(special.nctdtr(n - 1, shift, critical)) - power
+
+    # The power rises with the shift from 5 % at 0; doubling brackets the root at any n.
+    upper = critical
+    while excess_power(upper) < 0:
+        upper *= 2
+    return float(optimize.brentq(excess_power, 0.0, upper)) * error
+
+
+def proportion_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """Return ``successes / n`` with the exact interval of Clopper and Pearson (1934)."""
+    if n == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    bounds = scipy_stats.binomtest(int(successes), int(n)).proportion_ci(confidence, "exact")
+    return Interval(successes / n, float(bounds.low), float(bounds.high))
+
+
+def spearman(x: ArrayLike, y: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """Return the rank correlation of ``x`` and ``y`` [n], interval of Bonett and Wright (2000).
+
+    NaN where a value is not finite, where one side is constant, or for fewer than two pairs; the
+    interval is (-1, 1) below four pairs.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"spearman needs two vectors of one length, got {x.shape} and {y.shape}")
+    finite = np.isfinite(x).all() and np.isfinite(y).all()
+    if len(x) < 2 or not finite or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    rho = float(scipy_stats.spearmanr(x, y).statistic)
+    if len(x) < 4:
+        return Interval(rho, -1.0, 1.0)
+    if abs(rho) >= 1 - 1e-12:  # the interval's formula has its pole here
+        return Interval(rho, rho, rho)
+    quantile = float(scipy_stats.norm.isf((1 - confidence) / 2))
+    reach = quantile * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
+    low, high = np.tanh(np.arctanh(rho) + np.array([-reach, reach]))
+    return Interval(rho, float(low), float(high))
+
+
+def _mean_and_error(values: ArrayLike) -> tuple[float, float, int]:
+    """Return mean, standard error of the mean and n; see the module's text for the corners."""
+    values = np.atleast_1d(np.asarray(values, np.float64))
+    if values.ndim != 1:
+        raise ValueError(f"expected one value per seed, shape [S], got shape {values.shape}")
+    n = len(values)
+    if n == 0 or not np.isfinite(values).all():
+        return float("nan"), float("nan"), n
+    if n == 1:
+        return float(values[0]), float("inf"), n
+    # Equal values are asked for exactly: rounding in the mean would leave a spread of 1e-17.
+    if (values == values[0]).all():
+        return float(values[0]), 0.0, n
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)), n

@@ -1,0 +1,155 @@
+"""What must be set before JAX starts, and the ``jit`` of the house.
+
+Importing this module does nothing but define functions: whoever starts a program calls ``configure``
+first, before any JAX array exists. Each piece has an off switch, a word in the comma-separated
+environment variable ``JAXVISION_DISABLE``:
+
+  allocator  keep the memory that XLA frees (glibc; a step otherwise page-faults its whole arena anew)
+  devices    several single-threaded CPU devices, for sweeps that map seeds over cores
+  cache      the compile cache on disk
+  options    compiler options of ``jit``
+  conv       the convolution of ``convolution.py``; ``lax``'s own is used instead
+"""
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxvision.types import UserError
+
+SWITCHES = ("allocator", "devices", "cache", "options", "conv")
+
+# mallopt parameter numbers of glibc's malloc.h.
+_ARENA_MAX, _MMAP_MAX, _TOP_PAD, _TRIM_THRESHOLD = -8, -4, -2, -1
+
+_CPU_OPTIONS = {
+    # YNNPACK runs convolutions on one thread, and weight gradients 2-3 times slower than Eigen.
+    "xla_cpu_experimental_ynn_fusion_type": (
+        "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+    ),
+    # This pass removes optimization barriers before fusion, which then repeats the work they guard.
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+}
+
+
+def disabled() -> frozenset[str]:
+    """Return the words of ``JAXVISION_DISABLE``.
+
+    Raises:
+      UserError: a word is none of ``SWITCHES``.
+    """
+    text = os.environ.get("JAXVISION_DISABLE", "")
+    words = frozenset(word.strip() for word in text.split(",") if word.strip())
+    for word in sorted(words - set(SWITCHES)):
+        raise UserError(f"JAXVISION_DISABLE={word}: unknown word, use any of {','.join(SWITCHES)}")
+    return words
+
+
+def configure(cpu_devices: int | None = None) -> None:
+    """Set allocator, compile cache and CPU devices; call it before JAX makes its first array.
+
+    Calling it again is harmless.
+
+    Args:
+      cpu_devices: number of single-threaded CPU devices, usually ``os.cpu_count()``; None leaves
+        JAX's one device that uses every core. Accelerators are not affected.
+
+    Raises:
+      UserError: JAX has already started with another number of CPU devices, or
+        ``JAXVISION_DISABLE`` has an unknown word.
+    """
+    off = disabled()
+    if "allocator" not in off:
+        _keep_freed_memory()
+    if "cache" not in off:
+        _use_compile_cache()
+    if cpu_devices is not None and "devices" not in off:
+        _split_cpu(cpu_devices)
+
+
+def jit(fn: Callable, **jit_kwargs) -> Callable:
+    """Return ``jax.jit(fn, **jit_kwargs)`` with the compiler options that pay on this backend.
+
+    For outermost functions only (JAX takes compiler options nowhere else). Starts JAX: do not call
+    it at import time.
+    """
+    import jax
+
+    return jax.jit(fn, compiler_options=compiler_options(), **jit_kwargs)
+
+
+def compiler_options() -> dict[str, str]:
+    """Return the options that ``jit`` passes on: none off CPU, none that the compiler refuses."""
+    import jax
+
+    if "options" in disabled() or jax.default_backend() != "cpu":
+        return {}
+    return {name: value for name, value in _CPU_OPTIONS.items() if _accepted(name, value)}
+
+
+@functools.cache
+def _accepted(name: str, value: str) -> bool:
+    """Whether the installed compiler takes an option: compiles one trivial function to see."""
+    import jax
+
+    try:
+        shape = jax.ShapeDtypeStruct((), "float32")
+        jax.jit(lambda x: x, compiler_options={name: value}).lower(shape).compile()
+    # Experimental options come and go, and how a refusal is reported differs between versions.
+    except Exception:
+        return False
+    return True
+
+
+def _keep_freed_memory() -> None:
+    """Let malloc serve XLA's large temporaries from one heap that it never gives back.
+
+    By default glibc maps each large block anew and returns it when freed, so every step pays a page
+    fault for each 4 KiB of its temporaries.
+    """
+    try:
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018 (only glibc has it; others number mallopt otherwise)
+    except (AttributeError, OSError, TypeError):
+        return
+    settings = {_ARENA_MAX: 1, _MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20}
+    for parameter, value in settings.items():
+        libc.mallopt(parameter, value)
+
+
+def _use_compile_cache() -> None:
+    """Keep compiled programs on disk, in ``JAX_COMPILATION_CACHE_DIR`` or the user's cache folder."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "jaxvision"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Programs are run as they lie there: use no folder that another user can write to.
+            if folder.stat().st_uid != os.getuid():
+                return
+            folder.chmod(0o700)
+        except OSError:
+            return  # A home that cannot be written costs speed, never the run.
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _split_cpu(count: int) -> None:
+    import jax
+
+    if count > 1:
+        # One intra-op thread per device; read by the CPU client when it starts.
+        os.environ.setdefault("PJRT_NPROC", "1")
+    if jax.config.jax_num_cpu_devices == count:
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError as error:
+        raise UserError(
+            f"{count} CPU devices wanted but JAX has started: call runtime.configure first"
+        ) from error

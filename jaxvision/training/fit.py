@@ -1,0 +1,195 @@
+"""Train many runs of one architecture (seeds x grid) with one compiled program."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxvision import runtime
+from jaxvision.data.dataset import Dataset
+from jaxvision.random import stream
+from jaxvision.training.step import Hyper, Task, TrainState, evaluate, initial_state, train_step
+from jaxvision.training.sweep import Mapping, choose_mapping, map_runs, on_mesh, run_mesh
+from jaxvision.types import Array, PyTree, UserError
+
+
+class Runs(NamedTuple):
+    """R runs of one architecture; every leaf has a leading axis R."""
+
+    variables: PyTree  # {'params', 'batch_stats'} at the start
+    seeds: np.ndarray  # int32 [R]: order, augmentation and dropout; arms with equal seeds are paired
+    hyper: dict[str, np.ndarray]  # float32 [R] each
+
+
+class History(NamedTuple):
+    """What R runs left behind, on the host."""
+
+    train: dict[str, np.ndarray]  # [R, T, ...] per step, values before that step's update
+    test: dict[str, np.ndarray]  # [R, E] at ``test_steps``
+    test_steps: np.ndarray  # int [E]: 0, period, 2 period, ..., T
+    variables: PyTree  # at the end, leaves [R, ...]
+
+    def escape_step(self, threshold: float) -> np.ndarray:
+        """First step [R] whose training loss is below ``threshold`` (nats); T when none is (censored)."""
+        below = self.train["loss"] < threshold
+        return np.where(below.any(1), below.argmax(1), below.shape[1])
+
+    def diverged_step(self) -> np.ndarray:
+        """First step [R] with a non-finite training loss; -1 for a run that stayed finite."""
+        bad = ~np.isfinite(self.train["loss"])
+        return np.where(bad.any(1), bad.argmax(1), -1)
+
+
+def epoch_order(seed: Array, epoch: Array, size: int) -> Array:
+    """Return the permutation int32 [size] in which an epoch visits the training set."""
+    return jax.random.permutation(stream(seed, "order", epoch), size)
+
+
+def batch_rows(seed: Array, start: Array, steps: int, size: int, batch_size: int) -> Array:
+    """Return the training rows int32 [steps, batch_size] of steps ``start``, ``start + 1``, ...
+
+    A pure function of (seed, step). The rows left over at the end of an epoch are skipped.
+    """
+    per_epoch = size // batch_size
+    epochs = start // per_epoch + jnp.arange(-(-steps // per_epoch) + 1)
+    order = jax.vmap(lambda epoch: epoch_order(seed, epoch, size))(epochs)
+    order = order[:, : per_epoch * batch_size].reshape(-1, batch_size)
+    return lax.dynamic_slice_in_dim(order, start % per_epoch, steps)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A task on a data set: the programs that train and evaluate its runs, compiled once each.
+
+    Attributes:
+      task: the functions of one run.
+      train, test: the data, held whole on every device.
+      batch_size: images a step.
+      period: steps between two evaluations: one compiled call.
+      mapping: how runs share a device; None chooses by net and backend.
+      runs_per_call: runs trained side by side by one call, a multiple of the device count; None means
+        one a device under ``map``. Fewer runs are padded, more are taken in turn: one compile always.
+    """
+
+    task: Task
+    train: Dataset
+    test: Dataset
+    batch_size: int
+    period: int
+    mapping: Mapping | None = None
+    runs_per_call: int | None = None
+    mesh: Mesh = field(default_factory=run_mesh)
+
+    def __post_init__(self) -> None:
+        if self.batch_size > len(self.train.labels):
+            raise UserError(
+                f"batch size {self.batch_size} exceeds the {len(self.train.labels)} training images"
+            )
+
+    def _mapped(self, function: Callable, params: PyTree, **jit_options) -> Callable:
+        mapping = self.mapping or choose_mapping(params)
+        return runtime.jit(map_runs(function, mapping, self.mesh), **jit_options)
+
+    @cached_property
+    def _programs(self) -> dict[str, Callable]:
+        return {}
+
+    def _program(self, name: str, params: PyTree) -> Callable:
+        """Return the program ``name``; one object for this trainer's life, so it compiles once."""
+        functions = {
+            "start": (self._start, {}),
+            "advance": (self._advance, {"donate_argnums": 0}),
+            "evaluate": (self._evaluate, {}),
+        }
+        if name not in self._programs:
+            function, options = functions[name]
+            self._programs[name] = self._mapped(function, params, **options)
+        return self._programs[name]
+
+    def _start(self, run: tuple[PyTree, Hyper], shared: None) -> TrainState:
+        return initial_state(self.task, *run)
+
+    def _advance(self, run: tuple, data: Dataset) -> tuple[TrainState, dict[str, Array]]:
+        state, seed, hyper = run
+        rows = batch_rows(seed, state.step, self.period, len(data.labels), self.batch_size)
+
+        def body(state: TrainState, rows: Array) -> tuple[TrainState, dict[str, Array]]:
+            return train_step(
+                self.task, state, data.images[rows], data.labels[rows], hyper, seed
+            )
+
+        return lax.scan(body, state, rows)
+
+    def _evaluate(self, state: TrainState, data: Dataset) -> dict[str, Array]:
+        return evaluate(self.task, state, data.images, data.labels, max(self.batch_size, 256))
+
+    def fit(
+        self, runs: Runs, steps: int, advance: Callable[[int], None] = lambda _: None
+    ) -> History:
+        """Train every run for ``steps`` (a multiple of ``period``) and return their histories.
+
+        A run whose loss stops being finite is a result, not an error: its history holds the NaNs and
+        ``History.diverged_step`` their first step.
+
+        Args:
+          runs: R runs; R is padded to a multiple of ``runs_per_call``.
+          advance: told the number of (run, step) pairs finished after every compiled call.
+
+        Raises:
+          UserError: ``steps`` is not a multiple of ``period``.
+        """
+        if steps % self.period:
+            raise UserError(f"{steps} steps are not a whole number of periods of {self.period}")
+        train_data, test_data = (
+            on_mesh((d.images, d.labels), self.mesh, P()) for d in (self.train, self.test)
+        )
+        parts = [
+            (self._fit_call(part, Dataset(*train_data), Dataset(*test_data), steps, advance), real)
+            for part, real in self._calls(runs)
+        ]
+        joined = jax.tree.map(
+            lambda *leaves: np.concatenate(leaves), *(_take(part, real) for part, real in parts)
+        )
+        train, test, variables = joined
+        return History(train, test, np.arange(0, steps + 1, self.period), variables)
+
+    def _calls(self, runs: Runs) -> Iterator[tuple[Runs, int]]:
+        """Cut the runs into calls of one size; yields each with the number of real runs in it."""
+        total, devices = len(runs.seeds), self.mesh.size
+        mapping = self.mapping or choose_mapping(runs.variables["params"])
+        per_call = self.runs_per_call or (devices if mapping == "map" else total)
+        per_call = -(-per_call // devices) * devices
+        for first in range(0, total, per_call):
+            rows = np.minimum(np.arange(first, first + per_call), total - 1)
+            yield jax.tree.map(lambda leaf: leaf[rows], runs), min(per_call, total - first)
+
+    def _fit_call(
+        self, runs: Runs, train: Dataset, test: Dataset, steps: int, advance: Callable[[int], None]
+    ) -> tuple[dict, dict, PyTree]:
+        params = runs.variables["params"]
+        variables, seeds, hyper = on_mesh(tuple(runs), self.mesh, P("run"))
+        state = self._program("start", params)((variables, hyper), None)
+        evaluated = [self._program("evaluate", params)(state, test)]
+        history = []
+        for _ in range(steps // self.period):
+            state, metrics = self._program("advance", params)((state, seeds, hyper), train)
+            evaluated.append(self._program("evaluate", params)(state, test))
+            history.append(jax.device_get(metrics))
+            advance(self.period * len(runs.seeds))
+        train_history = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *history)
+        test_history = jax.tree.map(
+            lambda *parts: np.stack(parts, axis=1), *jax.device_get(evaluated)
+        )
+        final = {"params": state.params, "batch_stats": state.batch_stats}
+        return train_history, test_history, jax.device_get(final)
+
+
+def _take(tree: PyTree, count: int) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[:count], tree)

@@ -1,0 +1,26 @@
+"""Named leaves and norms of parameter trees."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision.types import Array, PyTree
+
+
+def named_leaves(tree: PyTree) -> dict[str, Array]:
+    """Return ``{'hidden/kernel': leaf, ...}`` in the tree's own leaf order."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def squared_norm(tree: PyTree) -> Array:
+    """Return the sum of squares over every leaf, a float32 scalar."""
+    return sum(
+        (jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)),
+        jnp.float32(0),
+    )
+
+
+def dot(a: PyTree, b: PyTree) -> Array:
+    """Return the inner product of two trees of one structure, a float32 scalar."""
+    products = jax.tree.map(lambda x, y: jnp.sum(x.astype(jnp.float32) * y), a, b)
+    return sum(jax.tree.leaves(products), jnp.float32(0))

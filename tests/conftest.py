@@ -1,0 +1,44 @@
+"""What every test shares: how JAX is set up before it starts, and where prepared image sets lie."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Environment rather than jax.config, so that commands started by a test are set up alike; and
+# before the first import of JAX, which reads it only once.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+# A forgotten axis broadcasts silently ([B] with [B, K]); in a test it is an error.
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+
+from jaxvision import runtime  # noqa: E402
+
+# Two devices, so that mapping runs over devices is really exercised, on any machine.
+runtime.configure(cpu_devices=2)
+
+# The same examples in every run; no deadline, because the first example pays for compiling.
+hypothesis.settings.register_profile("jaxvision", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("jaxvision")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` where JAX finds no accelerator."""
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if needing and jax.default_backend() == "cpu":
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason="JAX finds no accelerator here"))
+
+
+@pytest.fixture(scope="session")
+def tfds_data_dir() -> str:
+    """Return the directory of prepared TensorFlow Datasets sets, or skip the test."""
+    beside = ROOT.parent / "shared" / "tensorflow_datasets"
+    directory = os.environ.get("TFDS_DATA_DIR") or str(beside)
+    if not Path(directory).is_dir():
+        pytest.skip("no prepared image sets: TFDS_DATA_DIR does not name a directory")
+    return directory

@@ -1,0 +1,219 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from jaxvision.dynamics import theory
+
+
+def relu_net(rng, widths, fan_in_variance, x, directions):
+    """Push x [N, n_0] and tangent vectors [N, n_0] through N independent ReLU nets."""
+    stds = []
+    for fan_in, fan_out in itertools.pairwise(widths):
+        kernel = rng.normal(size=(len(x), fan_in, fan_out)) * math.sqrt(fan_in_variance / fan_in)
+        h = np.einsum("ni,nio->no", x, kernel)
+        tangent = np.einsum("ni,nio->no", directions, kernel)
+        stds.append(math.sqrt(np.mean(h**2)))
+        x, directions = np.maximum(h, 0), tangent * (h > 0)
+    return np.array(stds), directions
+
+
+@pytest.mark.parametrize("fan_in_variance", [1.0, 2.0])
+def test_signal_std_follows_random_relu_nets(fan_in_variance):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 60))
+    stds, _ = relu_net(rng, [60] * 11, fan_in_variance, x, x)
+    expected = theory.relu_signal_std(10, fan_in_variance)
+    # Each net's variance has a relative sd up to sqrt(5 * 10 / 60) = .9: of 200, .065.
+    np.testing.assert_allclose(stds / stds[0], expected, rtol=0.12)
+
+
+def test_xavier_loses_a_factor_sqrt_2_per_layer():
+    stds = theory.relu_signal_std(31, 1.0)
+    np.testing.assert_allclose(stds[:-1] / stds[1:], math.sqrt(2))
+    assert stds[30] == pytest.approx(2.0**-15)
+
+
+def test_he_stds_of_the_paper():
+    np.testing.assert_allclose(
+        theory.he_std(3, [64, 128, 256, 512]), [0.059, 0.042, 0.029, 0.021], atol=0.0005
+    )
+
+
+def test_vgg_b_gradient_factor_of_the_paper():
+    factor = theory.fixed_std_gradient_factor(0.01, 3, theory.VGG_B_CONV2_TO_CONV10)
+    assert float(f"{1 / factor:.1e}") == 1.7e4
+    assert 1 / factor == pytest.approx(5.9 * 4.2**2 * 2.9**2 * 2.1**4, rel=0.02)
+
+
+def test_fixed_std_scales_the_gradient_of_a_net_exactly():
+    rng = np.random.default_rng(0)
+    channels = (12, 20, 8)
+    he = [
+        rng.normal(size=shape) * theory.he_std(1, shape[1])
+        for shape in zip((10, *channels[:-1]), channels, strict=True)
+    ]
+    fixed = [kernel * 0.01 / theory.he_std(1, kernel.shape[1]) for kernel in he]
+
+    def input_gradient(kernels):
+        x, masks = rng_input, []
+        for kernel in kernels:
+            h = x @ kernel
+            masks.append(h > 0)
+            x = np.maximum(h, 0)
+        gradient = np.ones(channels[-1])
+        for kernel, mask in zip(reversed(kernels), reversed(masks), strict=True):
+            gradient = kernel @ (mask * gradient)
+        return gradient
+
+    rng_input = rng.normal(size=10)
+    np.testing.assert_allclose(
+        input_gradient(fixed),
+        input_gradient(he) * theory.fixed_std_gradient_factor(0.01, 1, channels),
+    )
+
+
+@pytest.mark.parametrize("widths", [(30,) * 8, (20, 60, 20, 60)])
+def test_log_norm_moments_are_those_of_random_nets(widths):
+    rng = np.random.default_rng(0)
+    nets = 3000
+    x = rng.normal(size=(nets, 25))
+    u = rng.normal(size=(nets, 25))
+    u /= np.linalg.norm(u, axis=1, keepdims=True)
+    _, v = relu_net(rng, (25, *widths), 2.0, x, u)
+    # Per unit: 1/25 before, 1/widths[-1] after.
+    logs = np.log(np.sum(v**2, axis=1) * 25 / widths[-1])
+    mean, variance = theory.relu_log_norm_moments(widths)
+    assert logs.mean() == pytest.approx(mean, abs=4 * math.sqrt(variance / nets))
+    assert logs.var() == pytest.approx(variance, rel=4 * math.sqrt(2.5 / nets))
+
+
+def test_hanin_nica_is_the_first_order_of_the_exact_moments():
+    assert theory.hanin_nica([50] * 10) == pytest.approx((-0.5, 1.0))
+    assert theory.hanin_nica([20, 60]) == pytest.approx((-1 / 6, 1 / 3))
+    errors = []
+    for width in (100, 200):
+        exact = np.array(theory.relu_log_norm_moments([width]))
+        errors.append(width * np.abs(exact - theory.hanin_nica([width])))
+    # A second-order remainder: halved against the first order when the width doubles.
+    np.testing.assert_allclose(errors[0] / errors[1], 2, rtol=0.05)
+
+
+def batch_norm_squared_factors(batch, activation, width, depth, seed):
+    """Squared-norm ratios, layer by layer, of the gradient in a random plain BN net (float64)."""
+    rng = np.random.default_rng(seed)
+    x, layers = rng.normal(size=(batch, width)), []
+    for _ in range(depth):
+        kernel = rng.normal(size=(width, width)) * 3.0 / math.sqrt(width)
+        h = x @ kernel
+        centered = h - h.mean(axis=0)
+        std = centered.std(axis=0)
+        y = centered / std
+        mask = (y > 0) if activation == "relu" else np.ones_like(y)
+        layers.append((kernel, y, std, mask))
+        x = y * mask
+    gradient, norms = rng.normal(size=x.shape), []
+    for kernel, y, std, mask in reversed(layers):
+        g = gradient * mask
+        g = (g - g.mean(axis=0) - y * np.mean(g * y, axis=0)) / std
+        gradient = g @ kernel.T
+        norms.append(np.sum(gradient**2))
+    # The ends have not settled: at the top the gradient is white, at the bottom x is the input.
+    settled = np.array(norms[2:-2])
+    return settled[1:] / settled[:-1]
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+@pytest.mark.parametrize("batch", [6, 16])
+def test_batch_norm_factor_is_that_of_wide_nets(batch, activation):
+    factors = [batch_norm_squared_factors(batch, activation, 800, 12, seed) for seed in range(2)]
+    expected = theory.batch_norm_squared_factor(batch, activation)
+    assert np.exp(np.mean(np.log(factors))) == pytest.approx(expected, rel=0.03)
+
+
+def test_batch_norm_factor_in_the_limits_of_yang():
+    infinite = theory.batch_norm_squared_factor(np.inf, "relu")
+    assert infinite == pytest.approx(math.pi / (math.pi - 1))
+    assert infinite == pytest.approx(1.467, abs=5e-4)
+    batches = np.array([4, 16, 64, np.inf])
+    np.testing.assert_allclose(
+        theory.batch_norm_squared_factor(batches, "linear"), [2, 14 / 13, 62 / 61, 1]
+    )
+    assert (np.diff(theory.batch_norm_squared_factor(batches, "relu")) < 0).all()
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_residual_variance_is_that_of_residual_nets(normalized):
+    rng = np.random.default_rng(0)
+    width, blocks, nets = 200, 8, 20
+    variances = np.zeros(blocks)
+    for _ in range(nets):
+        x = rng.normal(size=(100, width))
+        for block in range(blocks):
+            branch = (x - x.mean(axis=0)) / x.std(axis=0) if normalized else x
+            x = x + np.maximum(branch, 0) @ rng.normal(size=(width, width)) * math.sqrt(2 / width)
+            variances[block] += np.mean(x**2) / nets
+    expected = theory.residual_variance(np.arange(1, blocks + 1), normalized)
+    np.testing.assert_allclose(variances, expected, rtol=0.08)
+
+
+@pytest.mark.parametrize("net", ["plain", "residual", "residual_batch_norm"])
+def test_shattered_correlation_is_that_of_independent_masks(net):
+    rng = np.random.default_rng(0)
+    width, depth = 400, 6
+    gradients = np.ones((2, 40, 1)) * rng.normal(size=(1, 40, width))  # two inputs, 40 nets
+    measured = []
+    for layer in range(1, depth + 1):
+        masks = rng.random(gradients.shape) < 0.5
+        kernel = rng.normal(size=(40, width, width)) * math.sqrt(2 / width)
+        branch = masks * np.einsum("sni,nio->sno", gradients, kernel)
+        scale = math.sqrt(1 / layer) if net == "residual_batch_norm" else 1.0
+        gradients = branch if net == "plain" else gradients + scale * branch
+        inner = np.mean(gradients[0] * gradients[1])
+        measured.append(inner / np.mean(gradients**2))
+    expected = theory.shattered_correlation(np.arange(1, depth + 1), net)
+    np.testing.assert_allclose(measured, expected, atol=0.03)
+
+
+def test_shattered_residual_batch_norm_falls_as_one_over_sqrt_depth():
+    correlation = theory.shattered_correlation(np.array([100.0, 400.0]), "residual_batch_norm")
+    np.testing.assert_allclose(correlation * np.array([10, 20]), 2 / math.sqrt(math.pi), rtol=0.01)
+
+
+def test_relu_gradient_correlation_is_that_of_a_wide_net():
+    rng = np.random.default_rng(0)
+    width, depth, nets = 600, 8, 6
+    expected = theory.relu_gradient_correlation(0.2, depth)
+    inner = np.zeros(depth)
+    for _ in range(nets):
+        u, w = rng.normal(size=(2, width))
+        h = np.stack([u, 0.2 * u + math.sqrt(1 - 0.04) * w])
+        masks, kernels = [h > 0], []
+        for _ in range(depth - 1):
+            kernels.append(rng.normal(size=(width, width)) * math.sqrt(2 / width))
+            h = np.maximum(h, 0) @ kernels[-1]
+            masks.append(h > 0)
+        gradient = np.ones((2, 1)) * rng.normal(size=width)
+        for layer in range(depth - 1, -1, -1):
+            gradient = gradient * masks[layer]
+            inner[layer] += np.dot(*gradient) / np.prod(np.linalg.norm(gradient, axis=1)) / nets
+            if layer:
+                gradient = gradient @ kernels[layer - 1].T
+    np.testing.assert_allclose(inner, expected, atol=0.04)
+
+
+def test_relu_gradient_correlation_falls_as_a_power_of_depth():
+    at = {depth: theory.relu_gradient_correlation(0.0, depth)[0] for depth in (200, 400, 800)}
+    powers = [math.log2(at[200] / at[400]), math.log2(at[400] / at[800])]
+    assert powers[0] == pytest.approx(powers[1], rel=0.05)
+    assert 2.5 < powers[1] < 3.2
+
+
+def test_exponents():
+    assert theory.relu_exponent(math.sqrt(2)) == pytest.approx(0.0, abs=1e-15)
+    assert theory.relu_exponent(1.0) == pytest.approx(-0.5 * math.log(2))
+    assert theory.relu_exponent(math.sqrt(2), 50) == pytest.approx(-5 / 200)
+    assert theory.relu_exponent(math.sqrt(2), 50) == pytest.approx(theory.hanin_nica([50])[0] / 2)
+    infinite = theory.batch_norm_squared_factor(np.inf, "relu")
+    assert theory.exponent(infinite) == pytest.approx(0.1916, abs=5e-5)

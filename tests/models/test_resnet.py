@@ -1,0 +1,153 @@
+"""Residual and plain nets: parameter counts, shapes, names, and what makes them residual."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision.models.resnet import cifar_resnet, imagenet_resnet
+from jaxvision.trees import named_leaves
+from jaxvision.types import UserError
+
+
+def shapes(model, size=32):
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    return jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)
+
+
+def count(model):
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes(model)["params"]))
+
+
+@pytest.mark.parametrize(
+    ("depth", "option_a", "option_b"),
+    [
+        (20, 269_722, 272_474),
+        (32, 464_154, 466_906),
+        (44, 658_586, 661_338),
+        (56, 853_018, 855_770),
+        (110, 1_727_962, 1_730_714),
+        (1202, 19_421_274, 19_424_026),
+    ],
+)
+def test_cifar_parameters(depth, option_a, option_b):
+    assert count(cifar_resnet(depth)) == count(cifar_resnet(depth, shortcut="none")) == option_a
+    assert count(cifar_resnet(depth, shortcut="B")) == option_b
+
+
+@pytest.mark.parametrize(
+    ("depth", "shortcut", "parameters"),
+    [
+        (18, "B", 11_689_512),
+        (34, "B", 21_797_672),
+        (50, "B", 25_557_032),
+        (101, "B", 44_549_160),
+        (152, "B", 60_192_808),
+        (18, "A", 11_515_688),
+        (34, "A", 21_623_848),
+        (18, "none", 11_515_688),
+        (34, "none", 21_623_848),
+    ],
+)
+def test_imagenet_parameters(depth, shortcut, parameters):
+    assert count(imagenet_resnet(depth, shortcut=shortcut)) == parameters
+
+
+def test_option_c_projects_in_every_block():
+    added = count(cifar_resnet(20, shortcut="C")) - count(cifar_resnet(20, shortcut="B"))
+    # Three more projections at width 16, two at 32, two at 64, each with a scale and a bias.
+    assert added == 3 * (16 * 16 + 32) + 2 * (32 * 32 + 64) + 2 * (64 * 64 + 128)
+
+
+@pytest.mark.parametrize("size", [224, 97])
+def test_imagenet_shapes(size):
+    model = imagenet_resnet(50)
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    logits, activations = jax.eval_shape(model.apply, shapes(model, size), images)
+    side = -(-size // 32)
+    assert logits.shape == (1, 1000)
+    assert activations["stage4_rest/conv3"].shape == (2, 1, side, side, 2048)
+
+
+@pytest.fixture(scope="module")
+def net():
+    """A small residual net, its variables and images."""
+    model = cifar_resnet(14, shortcut="B")
+    images = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
+    return model, jax.jit(model.init)(jax.random.key(0), images), images
+
+
+def test_activations_are_named_after_their_kernels_in_depth_order(net):
+    model, variables, images = net
+    _, activations = jax.eval_shape(model.apply, variables, images)
+    stems = [n.removesuffix("/kernel") for n in named_leaves(variables["params"]) if "kernel" in n]
+    assert sorted(activations) == sorted(stems)
+    depth = ["stem", "stage1_rest/conv1", "stage1_rest/conv2", "stage2_first/conv1"]
+    depth += ["stage2_first/shortcut", "stage2_first/conv2", "stage2_rest/conv1"]
+    ordered = list(model.apply(variables, images)[1])
+    assert ordered[: len(depth)] == depth
+    assert ordered[-1] == "logits"
+
+
+def test_training_changes_statistics_and_taps_read_gradients(net):
+    model, variables, images = net
+    names = model.apply(variables, images)[1]
+    kernels = named_leaves(variables["params"])
+    taps = {n: jnp.zeros(kernels[f"{n}/kernel"].shape[: kernels[f"{n}/kernel"].ndim % 2])
+            for n in names}
+
+    def loss(params, taps):
+        given = {"params": params, "batch_stats": variables["batch_stats"]}
+        (logits, _), updated = model.apply(
+            given, images, train=True, taps=taps, mutable=["batch_stats"]
+        )
+        return jnp.mean(jnp.sin(logits)), updated["batch_stats"]
+
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    (gradients, squares), statistics = grad(variables["params"], taps)
+    for before, after in zip(
+        jax.tree.leaves(variables["batch_stats"]), jax.tree.leaves(statistics), strict=True
+    ):
+        assert not np.array_equal(before, after)
+    assert all(np.all(np.asarray(leaf) > 0) for leaf in jax.tree.leaves(squares))
+    assert all(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(gradients))
+
+
+def test_a_block_whose_branch_is_silent_is_the_identity(net):
+    """Scale zero in a block's last normalization leaves the shortcut alone; a plain net dies."""
+    _, variables, images = net
+    silent = jax.tree.map(lambda leaf: leaf, variables)
+    silent["params"]["stage1_rest"]["norm2"]["scale"] *= 0
+    residual = cifar_resnet(14, shortcut="B").apply(silent, images)[1]
+    np.testing.assert_array_equal(
+        residual["stage1_rest/conv2"][-1], jnp.maximum(residual["stem"], 0)
+    )
+    del silent["params"]["stage2_first"]["shortcut"], silent["params"]["stage3_first"]["shortcut"]
+    plain = cifar_resnet(14, shortcut="none").apply(silent, images)[1]
+    np.testing.assert_array_equal(plain["stage1_rest/conv2"], 0)
+
+
+def test_option_a_subsamples_and_pads(net):
+    _, variables, images = net
+    silent = jax.tree.map(lambda leaf: leaf, variables)
+    for stage in ("stage2_first", "stage3_first"):
+        silent["params"][stage]["norm2"]["scale"] *= 0
+        del silent["params"][stage]["shortcut"]
+    activations = cifar_resnet(14, shortcut="A").apply(silent, images)[1]
+    before = jnp.maximum(activations["stage1_rest/conv2"][-1], 0)[:, ::2, ::2]
+    np.testing.assert_array_equal(activations["stage2_first/conv2"][..., :16], before)
+    np.testing.assert_array_equal(activations["stage2_first/conv2"][..., 16:], 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (cifar_resnet, {"depth": 21}, r"^depth=21: a CIFAR net has 6n\+2 layers"),
+        (cifar_resnet, {"depth": 20, "shortcut": "D"}, "^shortcut=D: use none"),
+        (imagenet_resnet, {"depth": 20}, "^depth=20: the ImageNet nets have"),
+        (imagenet_resnet, {"depth": 18, "shortcut": "a"}, "^shortcut=a: use none"),
+    ],
+)
+def test_mistakes_are_one_clear_line(make, options, message):
+    with pytest.raises(UserError, match=message):
+        make(**options)

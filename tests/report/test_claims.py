@@ -1,0 +1,237 @@
+"""Verdicts: every rule against every outcome, the correction, and how they are told."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxvision.report import claims
+from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Judgement, Less, Within
+from jaxvision.report.record import Record
+
+NAN = float("nan")
+RECORD = Record("he_init", "tiny", "he_init", "python", {}, {}, {}, [], {})
+NEAR_ZERO = [0.1, -0.1, 0.05, -0.05, 0.0]
+
+
+def claim(values, rule, id="c", source="He et al. 2015, figure 3", **fields):
+    fields = {"tier": "direction", "sentence": "He learns faster."} | fields
+    return Claim(id=id, source=source, statistic=lambda record: values, rule=rule, **fields)
+
+
+def verdict(values, rule):
+    return claims.judge([claim(values, rule)], RECORD)[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "expected"),
+    [
+        (Within(2.0, 0.1), 2.05, "reproduced"),
+        (Within(2.0, 0.125), 2.125, "reproduced"),  # the band includes its ends
+        (Within(2.0, 0.1), 2.2, "contradicted"),
+        (Within(2.0, 0.1), [1.99, 2.0, 2.01], "reproduced"),
+        (Within(2.0, 0.1), [2.5, 2.51, 2.52], "contradicted"),
+        (Within(2.0, 0.1), [1.8, 2.0, 2.2], "inconclusive"),
+        (Within(2.0, 0.1), [2.0], "inconclusive"),  # one seed has no interval
+        (Within(2.0, 0.1), [2.0, 2.0], "reproduced"),  # no spread: exact
+        (Within(-200.0, 0.01, relative=True), -201.5, "reproduced"),
+        (Within(-200.0, 0.01, relative=True), -203.0, "contradicted"),
+        (Within(2.0, 0.1), NAN, "inconclusive"),
+        (Within(2.0, 0.1), [2.0, NAN, 2.0], "inconclusive"),
+        (Greater(), [1, 2, 3, 4, 5], "reproduced"),
+        (Greater(), [-1, -2, -3, -4, -5], "contradicted"),
+        (Greater(), NEAR_ZERO, "inconclusive"),
+        (Greater(3.0), [1, 2, 3, 4, 5], "inconclusive"),
+        (Greater(), [1, 2, 3, 4], "inconclusive"),  # too few
+        (Greater(), [-1, -2, -3, -4], "inconclusive"),
+        (Greater(), 7.0, "inconclusive"),  # one number is one seed
+        (Greater(), [1, 2, 3, 4, NAN], "inconclusive"),
+        (Greater(), [1, 2, 3, 4, float("inf")], "inconclusive"),
+        (Greater(), [1] * 5, "reproduced"),
+        (Greater(), [0] * 5, "inconclusive"),
+        (Greater(), [], "inconclusive"),
+        (Less(), [-1, -2, -3, -4, -5], "reproduced"),
+        (Less(), [1, 2, 3, 4, 5], "contradicted"),
+        (Less(), NEAR_ZERO, "inconclusive"),
+        (Less(10.0), [1, 2, 3, 4, 5], "reproduced"),
+        (Less(), [-1] * 4, "inconclusive"),
+        (Less(), [-1] * 5, "reproduced"),
+        (Less(), [-1, -1, -1, -1, NAN], "inconclusive"),
+        (Equivalent(0.2), NEAR_ZERO, "reproduced"),
+        (Equivalent(0.2, target=5.0), NEAR_ZERO, "contradicted"),
+        (Equivalent(0.01), NEAR_ZERO, "inconclusive"),
+        (Equivalent(0.2), NEAR_ZERO[:4], "inconclusive"),
+        (Equivalent(0.2), [0] * 5, "reproduced"),  # the control: an arm against itself
+        (Equivalent(0.2), [1] * 5, "contradicted"),
+        (Equivalent(0.2), [0, 0, 0, 0, NAN], "inconclusive"),
+        (EverySeed(), [True] * 5, "reproduced"),
+        (EverySeed(), [True] * 4 + [False], "contradicted"),
+        (EverySeed(), [True] * 4, "inconclusive"),
+        (EverySeed(), [True, False], "contradicted"),  # one counterexample is enough
+        (EverySeed(min_seeds=1), np.True_, "reproduced"),
+        (EverySeed(), [1.0, NAN], "inconclusive"),
+    ],
+)
+def test_verdicts(rule, values, expected):
+    assert verdict(values, rule).verdict == expected
+
+
+@pytest.mark.parametrize("rule", [Within(0, 1), Greater(), Less(), Equivalent(1), EverySeed()])
+def test_values_that_are_not_finite_are_told(rule):
+    judgement = verdict([0.0, NAN, 1.0, float("inf"), 0.0], rule)
+    assert judgement.note == "2 of 5 values are not finite"
+    assert np.isnan(judgement.estimate)
+    assert judgement.n == 5
+
+
+def test_too_few_seeds_are_told():
+    assert "3 of the 5 seeds" in verdict([1, 2, 3], Greater()).note
+    assert "needs 5" in verdict([True] * 3, EverySeed()).note
+
+
+def test_counts_come_with_their_exact_interval():
+    judgement = verdict([True] * 5, EverySeed())
+    assert judgement.note == "holds on 5 of 5 seeds"
+    assert (judgement.low, judgement.high) == pytest.approx((0.05**0.2, 1))
+
+
+def test_inconclusive_says_what_could_have_been_seen():
+    judgement = verdict(NEAR_ZERO, Greater())
+    assert f"{judgement.smallest_effect:.2g} (80 % power)" in judgement.note
+    assert "unknown (one seed)" in verdict([1.0], Greater()).note
+
+
+def test_p_is_of_the_side_that_decides():
+    assert verdict([1, 2, 3, 4, 5], Greater()).p == pytest.approx(0.0066, abs=1e-4)
+    assert verdict([1, 2, 3, 4, 5], Less()).p == pytest.approx(0.0066, abs=1e-4)
+    assert verdict([True] * 5, EverySeed()).p is None
+
+
+# One-sided p = 0.0334 (t = 2.5 with 4 degrees of freedom): upheld alone, not among two.
+WEAK = list(2.5 / 5**0.5 + np.array([-2, -1, 0, 1, 2]) / 2.5**0.5)
+
+
+def test_claims_of_one_paper_are_corrected_together():
+    same_paper = [
+        claim(WEAK, Greater(), id="a", source="He et al. 2015, figure 3"),
+        claim(WEAK, Greater(), id="b", source="He et al. 2015, table 1"),
+    ]
+    for judgement in claims.judge(same_paper, RECORD):
+        assert judgement.p == pytest.approx(0.0334, abs=1e-4)
+        assert judgement.p_adjusted == pytest.approx(2 * judgement.p)
+        assert judgement.verdict == "inconclusive"
+        assert "reproduced alone" in judgement.note
+
+
+def test_the_correction_covers_contradictions():
+    against = [-value for value in WEAK]
+    pair = [claim(against, Greater(), id="a"), claim(WEAK, Greater(), id="b")]
+    assert claims.judge(pair[:1], RECORD)[0].verdict == "contradicted"
+    first, _ = claims.judge(pair, RECORD)
+    assert first.verdict == "inconclusive"
+    assert first.p_adjusted == pytest.approx(2 * first.p)
+    assert "contradicted alone" in first.note
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        claim(WEAK, Greater(), id="other", source="Glorot 2010, figure 1"),
+        claim(WEAK, Greater(), id="other", tier="theory"),
+        claim(WEAK, Greater(), id="other", tier="paper", not_run="make exp"),
+        claim([True] * 5, EverySeed(), id="other"),
+    ],
+)
+def test_claims_outside_the_family_do_not_count(other):
+    first, _ = claims.judge([claim(WEAK, Greater()), other], RECORD)
+    assert first.verdict == "reproduced"
+    assert first.p_adjusted == pytest.approx(first.p)
+
+
+def test_a_claim_that_could_not_be_tested_still_counts():
+    first, second = claims.judge(
+        [claim(WEAK, Greater(), id="a"), claim([NAN] * 5, Greater(), id="b")], RECORD
+    )
+    assert first.verdict == second.verdict == "inconclusive"
+
+
+def test_false_discoveries_stay_rare_over_a_whole_paper():
+    # Ten true nulls: with Holm at most about 5 % of papers hold any wrong verdict on either side.
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(200):
+        family = [claim(rng.normal(size=5), Greater(), id=str(i)) for i in range(10)]
+        wrong += any(j.verdict == "reproduced" for j in claims.judge(family, RECORD))
+    assert wrong <= 20  # binomial(200, 5 %): 99.9 % quantile
+
+
+def test_not_run_is_listed_and_never_computed():
+    def explode(record):
+        raise AssertionError
+
+    command = "python -m experiments.he_init --preset=paper"
+    unrun = dataclasses.replace(
+        claim(0, Within(38.56, 0.5), tier="paper", not_run=command), statistic=explode
+    )
+    (judgement,) = claims.judge([unrun], RECORD)
+    assert (judgement.verdict, judgement.note) == ("not run", command)
+    assert judgement.estimate is None
+
+
+def test_statistic_sees_the_record():
+    record = dataclasses.replace(RECORD, arrays={"he": np.arange(1.0, 6.0)})
+    watched = dataclasses.replace(claim(0, Greater()), statistic=lambda r: r.arrays["he"])
+    assert claims.judge([watched], record)[0].verdict == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Within(0.0, 0.1, relative=True), "band"),
+        (lambda: Within(1.0, 0.0), "band"),
+        (lambda: Within(1.0, NAN), "band"),
+        (lambda: Equivalent(0.0), "margin"),
+        (lambda: claim(0, Greater(), tier="guess"), "tier"),
+        (lambda: verdict(np.ones((2, 3)), Greater()), "shape"),
+        (lambda: verdict(["a"], Greater()), "numbers or booleans"),
+        (lambda: claims.judge([claim(0, Greater())] * 2, RECORD), "unique"),
+    ],
+)
+def test_mistakes_of_an_experiment_are_refused(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
+def test_every_seed_refuses_numbers():
+    with pytest.raises(TypeError, match="booleans"):
+        verdict([0.2, 1.0], EverySeed())
+
+
+def test_judgement_round_trips_through_a_dict():
+    judgement = verdict([1, 2, 3, 4, 5], Greater())
+    assert Judgement(**judgement.to_dict()) == judgement
+
+
+def test_table_fits_and_says_everything():
+    text = claims.table(
+        claims.judge(
+            [
+                claim([1, 2, 3, 4, 5], Greater(), id="a", sentence="He learns faster. " * 9),
+                claim([True, False], EverySeed(), id="b"),
+                claim(0, Within(1, 1), id="c", tier="paper", not_run="make exp-he-init"),
+            ],
+            RECORD,
+        ),
+        width=60,
+    )
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[0].startswith("reproduced    He learns faster.")
+    for told in ("3 [1.493, 4.507], n=5, p=0.0066", "above 0", "holds on 1 of 2 seeds", "not run"):
+        assert told in " ".join(text.split())
+    assert "make exp-he-init" in text
+    assert lines[-1] == "1 reproduced, 1 contradicted, 1 not run"
+
+
+def test_table_of_nothing_is_empty():
+    assert claims.table([]) == ""

@@ -1,0 +1,353 @@
+"""Records: they round-trip, are never half written, and damage is named."""
+
+import dataclasses
+import datetime
+import errno
+import json
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from jaxvision.report import plots, record
+from jaxvision.report.record import Record
+from jaxvision.types import UserError
+
+NAN, INF = float("nan"), float("inf")
+
+
+def make(number=1.0):
+    return Record(
+        experiment="he_init",
+        preset="tiny",
+        run_name="he_init",
+        command="python -m experiments.he_init --preset=tiny",
+        config={"seeds": 5, "lr": 0.1, "name": "ä\udc80", "none": None, "flag": True},
+        numbers={"escape": {"he": number, "xavier": NAN}, "ends": [INF, -INF, 1e-300]},
+        arrays={
+            "loss/he": np.array([[1.0, NAN], [INF, -0.0]], np.float32),
+            "file": np.arange(3),  # a name that np.savez cannot take
+            "flags": np.array([True, False]),
+            "empty": np.zeros((0, 4)),
+        },
+        claims=[{"id": "a", "estimate": NAN, "p": None}],
+        provenance={"commit": "unknown", "dirty": None},
+    )
+
+
+def contents(root):
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_round_trip(tmp_path):
+    saved = make()
+    record.save(saved, None, tmp_path / "he_init")
+    loaded = record.load(tmp_path / "he_init")
+    for field in dataclasses.fields(Record):
+        np.testing.assert_equal(getattr(loaded, field.name), getattr(saved, field.name))
+    for name, array in saved.arrays.items():
+        assert loaded.arrays[name].dtype == array.dtype
+    assert np.signbit(loaded.arrays["loss/he"][1, 1])
+    assert contents(tmp_path) == {"he_init/record.json", "he_init/arrays.npz"}
+
+
+def test_numpy_values_become_plain_numbers(tmp_path):
+    numbers = {"a": np.float32(0.5), "b": np.int64(3), "c": np.bool_(True), "d": np.eye(2)}
+    saved = dataclasses.replace(make(), numbers=numbers | {"e": (1, np.float64(NAN))})
+    record.save(saved, None, tmp_path / "run")
+    loaded = record.load(tmp_path / "run").numbers
+    np.testing.assert_equal(
+        loaded, {"a": 0.5, "b": 3, "c": True, "d": [[1, 0], [0, 1]], "e": [1, NAN]}
+    )
+    assert type(loaded["c"]) is bool
+
+
+def test_the_file_is_strict_json_and_repeats(tmp_path):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    for name in ("a", "b"):
+        record.save(make(), None, tmp_path / name)
+    for file in ("record.json", "arrays.npz"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    json.loads((tmp_path / "a" / "record.json").read_text("ascii"), parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("numbers", {1: 2}),
+        ("numbers", {"float": 1.0}),
+        ("numbers", {"a": object()}),
+        ("arrays", {"a": np.array(["text"])}),
+        ("arrays", {"a": np.array([None])}),
+    ],
+)
+def test_what_cannot_be_read_back_is_not_written(tmp_path, field, value):
+    with pytest.raises((TypeError, ValueError)):
+        record.save(dataclasses.replace(make(), **{field: value}), None, tmp_path / "run")
+    assert contents(tmp_path) == set()
+
+
+def test_saving_replaces_the_whole_directory(tmp_path):
+    figure, _ = plots.new_figure()
+    record.save(make(1.0), figure, tmp_path / "run")
+    assert contents(tmp_path / "run") == {"record.json", "arrays.npz", "figure.png"}
+    record.save(make(2.0), None, tmp_path / "run")
+    assert record.load(tmp_path / "run").numbers["escape"]["he"] == 2
+    assert contents(tmp_path / "run") == {"record.json", "arrays.npz"}  # no figure of another run
+    assert os.listdir(tmp_path) == ["run"]
+
+
+class Killed(BaseException):
+    """The process dies here: nothing after it may be counted on."""
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("fatal", [1, 2])
+def test_dying_at_a_rename_loses_nothing(tmp_path, monkeypatch, fatal, before):
+    record.save(make(1.0), None, tmp_path / "run")
+    rename, calls = os.rename, []
+
+    def dying_rename(*args):
+        calls.append(args)
+        if len(calls) == fatal and before:
+            raise Killed
+        rename(*args)
+        if len(calls) == fatal:
+            raise Killed
+
+    monkeypatch.setattr(os, "rename", dying_rename)
+    with pytest.raises(Killed):
+        record.save(make(2.0), None, tmp_path / "run")
+    monkeypatch.undo()
+
+    written = fatal == 2 and not before
+    assert record.load(tmp_path / "run").numbers["escape"]["he"] == (2 if written else 1)
+    assert contents(tmp_path / "run") == {"record.json", "arrays.npz"}
+    record.save(make(3.0), None, tmp_path / "run")  # and the next run cleans up
+    assert record.load(tmp_path / "run").numbers["escape"]["he"] == 3
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("fatal", [1, 2])
+def test_a_refused_rename_leaves_the_old_record_in_place(tmp_path, monkeypatch, fatal):
+    record.save(make(1.0), None, tmp_path / "run")
+    rename, calls = os.rename, []
+
+    def refusing_rename(*args):
+        calls.append(args)
+        if len(calls) == fatal:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        rename(*args)
+
+    monkeypatch.setattr(os, "rename", refusing_rename)
+    with pytest.raises(UserError, match="Permission denied"):
+        record.save(make(2.0), None, tmp_path / "run")
+    assert os.listdir(tmp_path) == ["run"]
+    assert record.load(tmp_path / "run").numbers["escape"]["he"] == 1
+
+
+def test_a_full_disk_is_one_line_and_harms_nothing(tmp_path, monkeypatch):
+    record.save(make(1.0), None, tmp_path / "run")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left on device") as caught:
+        record.save(make(2.0), None, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["run"]
+    assert record.load(tmp_path / "run").numbers["escape"]["he"] == 1
+
+
+def test_an_interrupt_leaves_no_half_record(tmp_path, monkeypatch):
+    def interrupted(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record.save(make(), None, tmp_path / "run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_parked_record_is_read_where_it_cannot_be_moved(tmp_path, monkeypatch):
+    record.save(make(1.0), None, tmp_path / "run")
+    os.rename(tmp_path / "run", tmp_path / ".run.old")
+
+    def refuse(*args):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    assert record.load(tmp_path / "run").numbers["escape"]["he"] == 1
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flip(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def without(field):
+    def edit(content):
+        fields = json.loads(content)
+        del fields[field]
+        return json.dumps(fields).encode()
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("arrays.npz", cut),
+        ("arrays.npz", flip),
+        ("arrays.npz", lambda content: b""),
+        ("arrays.npz", None),
+        ("record.json", cut),
+        ("record.json", lambda content: b""),
+        ("record.json", lambda content: b"[1, 2]"),
+        ("record.json", lambda content: b"{}"),
+        ("record.json", lambda content: b"\xff\xfe\x00"),
+        ("record.json", lambda content: b"[" * 100_000),
+        ("record.json", lambda content: content.replace(b"record 1", b"record 2")),
+        ("record.json", lambda content: content.replace(b'"nan"', b'"so"')),
+        ("record.json", lambda content: content.replace(b'"nan"', b"null")),
+        ("record.json", without("numbers")),
+        ("record.json", without("arrays_sha256")),
+        ("record.json", None),
+    ],
+)
+def test_damage_is_one_clear_line(tmp_path, file, damage):
+    record.save(make(), None, tmp_path / "run")
+    path = tmp_path / "run" / file
+    content = path.read_bytes()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage(content))
+    with pytest.raises(UserError, match="run") as caught:
+        record.load(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_that_match_their_checksum_but_are_foreign(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "_npz", lambda arrays: b"PK no zip file")
+    record.save(make(), None, tmp_path / "run")
+    with pytest.raises(UserError, match="foreign"):
+        record.load(tmp_path / "run")
+
+
+def test_a_missing_record_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="run the experiment first"):
+        record.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["a", "he_init", "He-Init.2", "0", "a" * 64])
+def test_good_run_names(tmp_path, name):
+    assert record.run_directory(tmp_path, name) == tmp_path.resolve() / name
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/a",
+        "../a",
+        ".x",
+        "-x",
+        "a\n",
+        "a\0",
+        "a b",
+        "a..b",
+        "ä",
+        "a" * 65,
+        "a\\b",
+        "~",
+        "$HOME",
+    ],
+)
+def test_bad_run_names(tmp_path, name):
+    with pytest.raises(UserError, match="run name") as caught:
+        record.run_directory(tmp_path, name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "missing", "loop"])
+def test_links_are_no_run_directories(tmp_path, target):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    with pytest.raises(UserError, match="link"):
+        record.run_directory(tmp_path, "link")
+
+
+def test_a_linked_root_is_fine(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "results").symlink_to(tmp_path / "disk")
+    expected = tmp_path.resolve() / "disk" / "run"
+    assert record.run_directory(tmp_path / "results", "run") == expected
+
+
+def test_a_file_is_no_run_directory(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(UserError, match="file"):
+        record.run_directory(tmp_path, "run")
+
+
+def test_provenance_names_everything():
+    started = datetime.datetime(
+        2026, 1, 2, 1, 30, tzinfo=datetime.timezone(datetime.timedelta(hours=2))
+    )
+    known = record.provenance(started, 12)
+    assert known["started"] == "2026-01-01T23:30:00+00:00"
+    assert known["wall_time_s"] == 12
+    assert known["device"]
+    assert known["device_count"] >= 1
+    assert known["host_cores"] >= 1
+    assert set(known["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy"}
+    json.dumps(known, allow_nan=False)
+
+
+def test_commit_is_of_this_code_only(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
+
+    module = tmp_path / "jaxvision" / "report" / "record.py"
+    module.parent.mkdir(parents=True)
+    monkeypatch.setattr(record, "__file__", str(module))
+    module.touch()
+    assert record._checkout() == ("unknown", None)  # no repository
+    git("init", "-q")
+    assert record._checkout() == ("unknown", None)  # another project's repository
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    commit, dirty = record._checkout()
+    assert len(commit) == 40
+    assert not dirty
+    results = tmp_path / "experiments" / "results" / "run"
+    results.mkdir(parents=True)
+    (results / "record.json").touch()
+    assert record._checkout() == (commit, False)  # a run's output is no change of the code
+    (tmp_path / "experiments" / "he_init.py").touch()
+    assert record._checkout() == (commit, True)
+
+
+def test_origin_says_what_is_known():
+    known = {"commit": "0123456789abcdef", "dirty": True, "device": "NVIDIA H200"}
+    known |= {"device_count": 2, "started": "2026-01-02T03:04:05+00:00", "wall_time_s": 61.4}
+    origin = dataclasses.replace(make(), provenance=known).origin()
+    assert origin == (
+        "n = 5 seeds, preset tiny, 2 x NVIDIA H200, commit 0123456789 with changes, "
+        "2026-01-02, 61 s"
+    )
+    assert dataclasses.replace(make(), config={}, provenance={}).origin()

@@ -1,0 +1,185 @@
+"""The architecture in code: who may import whom. Reads the source, runs none of it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from experiments.catalog import CATALOG
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A name covers the module or package and all below it. Imports point down or stay on the floor, and
+# never run in a circle.
+FLOORS = {
+    4: ("experiments",),
+    3: ("jaxvision.cli", "jaxvision.training", "jaxvision.dynamics"),
+    2: ("jaxvision.models", "jaxvision.data", "jaxvision.initializers"),
+    1: (
+        "jaxvision.convolution",
+        "jaxvision.runtime",
+        "jaxvision.report",
+        "jaxvision.random",
+        "jaxvision.taps",
+        "jaxvision.trees",
+        "jaxvision.types",
+    ),
+}
+
+# Libraries that only one room of the house may import.
+ONLY_IN = {
+    "flax": "jaxvision.models",
+    "sklearn": "jaxvision.data",
+    "tensorflow_datasets": "jaxvision.data",
+    "orbax": "jaxvision.training",
+}
+
+# The report is made on the host, from records: it never traces.
+NOT_AT_MODULE_LEVEL = {"jaxvision.report": ("jax", "flax", "optax")}
+
+LONGEST_MODULE = 300  # lines
+
+
+def violations(sources: dict[str, str]) -> list[str]:
+    """Return one sentence for each import in ``{module: source}`` that the tables forbid."""
+    found = []
+    graph = {}
+    for module, source in sources.items():
+        floor = floor_of(module)
+        if floor is None:
+            found.append(f"{module} stands on no floor: give it one in FLOORS")
+            continue
+        wanted = imports(module, ast.parse(source), sources)
+        graph[module] = wanted & sources.keys()
+        for other in sorted(wanted):
+            library = other.split(".")[0]
+            if other in sources and (floor_of(other) or 0) > floor:
+                found.append(f"{module} imports {other}, which stands above it")
+            if within(module, "experiments") and other in sources and within(other, "experiments"):
+                found.append(f"{module} imports another experiment, {other}")
+            if library in ("tests", "benchmarks"):
+                found.append(f"{module} imports {other}, which is no part of the library")
+            if library in ONLY_IN and not within(module, ONLY_IN[library]):
+                found.append(f"{module} imports {library}: only {ONLY_IN[library]} may")
+        at_once = imports(module, outside_functions(source), sources)
+        for room, libraries in NOT_AT_MODULE_LEVEL.items():
+            for library in sorted({name.split(".")[0] for name in at_once} & set(libraries)):
+                if within(module, room):
+                    found.append(f"{module} imports {library} at module level")
+    if circle := first_circle(graph):
+        found.append(f"imports run in a circle: {' -> '.join(circle)}")
+    return found
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def floor_of(module: str) -> int | None:
+    if module == "jaxvision":
+        return 1
+    return next((f for f, rooms in FLOORS.items() if any(within(module, r) for r in rooms)), None)
+
+
+def imports(module: str, tree: ast.AST, sources: dict[str, str]) -> set[str]:
+    """Return the absolute names that ``tree`` imports; ``from a import b`` is a.b if a module."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            # Relative imports start at the module's package, one level up for each further dot.
+            package = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                names.add(name if name in sources else base)
+    return names
+
+
+def outside_functions(source: str) -> ast.Module:
+    """Return the tree without function bodies: what runs when the module is imported."""
+
+    class Prune(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+            return None
+
+        visit_AsyncFunctionDef = visit_FunctionDef
+
+    return Prune().visit(ast.parse(source))
+
+
+def first_circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return modules that import one another in turn, or nothing (depth-first search)."""
+    cleared: set[str] = set()
+
+    def search(path: list[str]) -> list[str]:
+        for other in sorted(graph.get(path[-1], set()) - cleared):
+            if other in path:
+                return [*path[path.index(other) :], other]
+            if circle := search([*path, other]):
+                return circle
+        cleared.add(path[-1])
+        return []
+
+    return next((circle for module in sorted(graph) if (circle := search([module]))), [])
+
+
+def sources_of_the_house() -> dict[str, str]:
+    """Return ``{module: source}``; a package goes by its own name."""
+    files = [*ROOT.glob("jaxvision/**/*.py"), *ROOT.glob("experiments/*.py")]
+    names = (path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in files)
+    return {
+        name.removesuffix(".__init__"): path.read_text(encoding="utf-8")
+        for name, path in zip(names, files, strict=True)
+    }
+
+
+def test_the_house_keeps_its_floors():
+    assert violations(sources_of_the_house()) == []
+
+
+def test_modules_are_short():
+    lengths = {name: len(text.splitlines()) for name, text in sources_of_the_house().items()}
+    assert {name: n for name, n in lengths.items() if n > LONGEST_MODULE} == {}
+
+
+def test_catalog_and_files_agree():
+    files = {path.stem for path in ROOT.glob("experiments/*.py")} - {"__init__", "catalog"}
+    names = [entry.name for entry in CATALOG]
+    assert sorted(names) == sorted(files)
+
+
+ALLOWED = {
+    "jaxvision.types": "import jax",
+    "jaxvision.trees": "from jaxvision.types import Array",
+    "jaxvision.models.mlp": "import flax.linen as nn\nfrom .layers import dense",
+    "jaxvision.models.layers": "from jaxvision import trees",
+    "jaxvision.report.record": "import numpy\ndef versions():\n    import jax\n",
+    "experiments.he_init": "from jaxvision.models import mlp",
+}
+
+
+def test_allowed_imports_pass():
+    assert violations(ALLOWED) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "sentence"),
+    [
+        ("jaxvision.taps", "from jaxvision.models import mlp", "stands above it"),
+        ("jaxvision.taps", "from .models.mlp import MLP", "stands above it"),
+        ("jaxvision.taps", "def f():\n    import experiments.he_init", "stands above it"),
+        ("jaxvision.types", "from jaxvision.trees import dot", "in a circle"),
+        ("experiments.edge", "from experiments.he_init import Config", "another experiment"),
+        ("experiments.edge", "from . import he_init", "another experiment"),
+        ("experiments.edge", "from flax import linen", "only jaxvision.models may"),
+        ("jaxvision.report.plots", "if True:\n    import jax.numpy", "at module level"),
+        ("jaxvision.training.fit", "from tests import helper", "no part of the library"),
+        ("jaxvision.attic", "", "no floor"),
+    ],
+)
+def test_forbidden_imports_are_caught(module, source, sentence):
+    caught = violations({**ALLOWED, module: source})
+    assert len(caught) == 1
+    assert sentence in caught[0]

@@ -1,0 +1,116 @@
+"""Runtime settings: each piece does its work, can be switched off, and gives way where it must."""
+
+import json
+import os
+import platform
+import stat
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxvision import runtime
+from jaxvision.convolution import conv2d
+from jaxvision.types import UserError
+
+# What a fresh process sees. Each call of the work takes 64 MB, which costs no page faults (4 KiB
+# each) after the first calls where malloc keeps what is freed.
+REPORT = """
+import json, os, resource, sys
+from jaxvision import runtime
+runtime.configure(cpu_devices=3)
+runtime.configure(cpu_devices=3)
+import jax, jax.numpy as jnp
+work = runtime.jit(lambda x: jnp.sort(jnp.sin(x * jnp.arange(4 << 20, dtype=jnp.float32)))[::9])
+for _ in range(3):
+    work(1.0).block_until_ready()
+start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(2):
+    work(1.0).block_until_ready()
+print(json.dumps({
+    "devices": jax.device_count(),
+    "threads": os.environ.get("PJRT_NPROC"),
+    "faults": (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start) / 2,
+    "cache": jax.config.jax_compilation_cache_dir,
+}))
+"""
+
+
+def fresh_process(tmp_path, **variables):
+    inherited = ("JAX_COMPILATION_CACHE_DIR", "JAXVISION_DISABLE", "PJRT_NPROC")
+    env = {name: value for name, value in os.environ.items() if name not in inherited}
+    env |= {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_configure(tmp_path):
+    seen = fresh_process(tmp_path)
+    folder = tmp_path / "jaxvision"
+    assert (seen["devices"], seen["threads"], seen["cache"]) == (3, "1", str(folder))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert any(folder.iterdir()), "even a program that compiles fast is kept"
+    if platform.libc_ver()[0] == "glibc":
+        assert seen["faults"] < 6000
+
+
+def test_switches(tmp_path):
+    seen = fresh_process(tmp_path, JAXVISION_DISABLE="allocator, devices,cache")
+    assert (seen["devices"], seen["threads"], seen["cache"]) == (1, None, None)
+    assert not any(tmp_path.iterdir())
+    assert seen["faults"] > 12000
+
+
+def test_unknown_switch_is_one_clear_line(monkeypatch):
+    monkeypatch.setenv("JAXVISION_DISABLE", "cache,turbo")
+    with pytest.raises(UserError, match="^JAXVISION_DISABLE=turbo: unknown word, use any of [a-z,]+$"):
+        runtime.configure()
+
+
+def test_too_late_for_devices_is_one_clear_line(monkeypatch):
+    monkeypatch.setenv("JAXVISION_DISABLE", "allocator,cache")
+    monkeypatch.setenv("PJRT_NPROC", "1")
+    count = jax.local_device_count("cpu") + 1
+    with pytest.raises(UserError, match="call runtime.configure first$"):
+        runtime.configure(cpu_devices=count)
+
+
+def test_cache_gives_way_to_the_users_own_and_to_a_home_that_cannot_be_written(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", "/somewhere")
+        runtime.configure()
+        assert jax.config.jax_compilation_cache_dir == "/somewhere"
+        (tmp_path / "jaxvision").write_text("a file where the folder should be")
+        jax.config.update("jax_compilation_cache_dir", None)
+        runtime.configure()
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_options_reach_the_compiler_on_cpu_only(monkeypatch):
+    assert runtime.compiler_options()
+    assert float(runtime.jit(jnp.sin, static_argnums=())(0.0)) == 0.0
+    monkeypatch.setattr(runtime, "_CPU_OPTIONS", {"xla_no_such_option": "1"})
+    assert runtime.compiler_options() == {}
+    monkeypatch.undo()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert runtime.compiler_options() == {}
+    monkeypatch.undo()
+    monkeypatch.setenv("JAXVISION_DISABLE", "options")
+    assert runtime.compiler_options() == {}
+
+
+def test_conv_switch(monkeypatch):
+    monkeypatch.setenv("JAXVISION_DISABLE", "conv")
+    program = jax.make_jaxpr(lambda x: conv2d(x, x))(jnp.ones((1, 3, 1, 1)))
+    assert "conv_general_dilated" in str(program)
