@@ -52,7 +52,8 @@ $(addprefix plot-,$(NAMES)): plot-%: $(READY)
 exps: $(READY) ## run them all, in the order of the list
 	@# 130 is Ctrl-C: it ends the whole series.
 	@failed=; for name in $$($(RUN) -m experiments.catalog names); do \
-	  $(RUN) -m "experiments.$$name" --preset=cpu $(ARGS) || failed="$$failed $$name"; \
+	  $(RUN) -m "experiments.$$name" --preset=cpu $(ARGS) || \
+	    case $$? in 130) exit 130;; *) failed="$$failed $$name";; esac; \
 	done; \
 	test -z "$$failed" || { echo "These did not end well:$$failed" >&2; exit 1; }
 

@@ -61,7 +61,7 @@ def he_backward() -> Initializer:
 
 
 def he_prelu(slope: float, mode: str) -> Initializer:
-    """Return He et al. 2015, Eq. 15: Gaussian of variance 2 / ((1 + slope^2) fan).
+    """Return the PReLU form of He et al. 2015: Gaussian of variance 2 / ((1 + slope^2) fan).
 
     Args:
       slope: the PReLU's slope below zero; 0 is ReLU, 1 is linear.

@@ -1,10 +1,10 @@
 """What must be set before JAX starts, and the ``jit`` of the house.
 
-Importing this module does nothing but define functions: whoever starts a program calls ``configure``
-first, before any JAX array exists. Each piece has an off switch, a word in the comma-separated
-environment variable ``JAXVISION_DISABLE``:
+Importing this module does nothing but define functions: whoever starts a program calls
+``configure`` first, before any JAX array exists. Each piece has an off switch, a word in the
+comma-separated environment variable ``JAXVISION_DISABLE``:
 
-  allocator  keep the memory that XLA frees (glibc; a step otherwise page-faults its whole arena anew)
+  allocator  keep the memory that XLA frees (glibc; else each step page-faults its arena anew)
   devices    several single-threaded CPU devices, for sweeps that map seeds over cores
   cache      the compile cache on disk
   options    compiler options of ``jit``
@@ -24,11 +24,14 @@ SWITCHES = ("allocator", "devices", "cache", "options", "conv")
 # mallopt parameter numbers of glibc's malloc.h.
 _ARENA_MAX, _MMAP_MAX, _TOP_PAD, _TRIM_THRESHOLD = -8, -4, -2, -1
 
-_CPU_OPTIONS = {
-    # YNNPACK runs convolutions on one thread, and weight gradients 2-3 times slower than Eigen.
+# Keeps convolutions from YNNPACK: it runs them on one thread, and weight gradients of large images
+# 2 to 3 times slower than Eigen. On single-threaded devices it is the faster one for small images.
+_MANY_THREADS = {
     "xla_cpu_experimental_ynn_fusion_type": (
         "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
     ),
+}
+_CPU_OPTIONS = {
     # This pass removes optimization barriers before fusion, which then repeats the work they guard.
     "xla_disable_hlo_passes": "cse_barrier_expander",
 }
@@ -69,6 +72,11 @@ def configure(cpu_devices: int | None = None) -> None:
         _split_cpu(cpu_devices)
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use: fewer in a container or under ``taskset``."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def jit(fn: Callable, **jit_kwargs) -> Callable:
     """Return ``jax.jit(fn, **jit_kwargs)`` with the compiler options that pay on this backend.
 
@@ -86,7 +94,8 @@ def compiler_options() -> dict[str, str]:
 
     if "options" in disabled() or jax.default_backend() != "cpu":
         return {}
-    return {name: value for name, value in _CPU_OPTIONS.items() if _accepted(name, value)}
+    options = _CPU_OPTIONS if os.environ.get("PJRT_NPROC") == "1" else _MANY_THREADS | _CPU_OPTIONS
+    return {name: value for name, value in options.items() if _accepted(name, value)}
 
 
 @functools.cache
@@ -120,7 +129,7 @@ def _keep_freed_memory() -> None:
 
 
 def _use_compile_cache() -> None:
-    """Keep compiled programs on disk, in ``JAX_COMPILATION_CACHE_DIR`` or the user's cache folder."""
+    """Keep compiled programs in ``JAX_COMPILATION_CACHE_DIR`` or the user's cache folder."""
     import jax
 
     if jax.config.jax_compilation_cache_dir is None:
@@ -142,9 +151,8 @@ def _use_compile_cache() -> None:
 def _split_cpu(count: int) -> None:
     import jax
 
-    if count > 1:
-        # One intra-op thread per device; read by the CPU client when it starts.
-        os.environ.setdefault("PJRT_NPROC", "1")
+    # One intra-op thread per device; read by the CPU client when it starts.
+    os.environ.setdefault("PJRT_NPROC", "1")
     if jax.config.jax_num_cpu_devices == count:
         return
     try:

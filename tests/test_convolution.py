@@ -23,7 +23,6 @@ GEOMETRIES = [
     ((9, 8), (3, 2), (3, 1), "VALID"),
     ((6, 5), (3, 3), 2, ((1, 1), (1, 1))),
     ((6, 5), (3, 4), (1, 2), ((2, 0), (0, 3))),
-    ((4, 4), (2, 3), 1, ((5, 0), (1, 4))),
 ]
 
 
@@ -110,19 +109,49 @@ def test_derivatives_equal_lax(derive, geometries):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), ours, theirs)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_wider_than_the_window(stride):
+    """Its gradients have negative padding, with which ``lax`` on CPU reads outside the image."""
+    pads = ((1, 5), (4, 3))
+    x, kernel, _ = draw(((4, 4), (2, 3), stride, pads))
+
+    def loss(x, kernel, padding):
+        return jnp.sum(jnp.sin(conv2d(x, kernel, stride, padding)))
+
+    def padded_first(x, kernel):
+        with plain_lax():
+            return loss(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, "VALID")
+
+    ours = jax.grad(loss, argnums=(0, 1))(x, kernel, pads)
+    theirs = jax.grad(padded_first, argnums=(0, 1))(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
+
+
+@pytest.mark.parametrize(("columns", "channels"), [(2, 4), (3, 16), (4, 1), (5, 3)])
+def test_folding_small_channels_changes_no_number(columns, channels, monkeypatch):
+    x, kernel, options = draw(((5, 6), (3, columns), 1, "SAME"), inputs=channels, outputs=channels)
+    folded = conv2d(x, kernel, **options)
+    monkeypatch.setattr(convolution, "_is_foldable", lambda *_: False)
+    np.testing.assert_allclose(conv2d(x, kernel, **options), folded, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (2, 4)], ids=str)
 def test_vmap_equals_a_loop(axes):
     x, kernel, _ = draw(GEOMETRIES[3])
-    pile = [jnp.stack([a, -2 * a, a + 1], axis) if axis is not None else a
-            for a, axis in zip((x, kernel), axes, strict=True)]
+    pile = [
+        jnp.stack([a, -2 * a, a + 1], axis) if axis is not None else a
+        for a, axis in zip((x, kernel), axes, strict=True)
+    ]
 
     def gradient(x, kernel):
         return jax.grad(lambda *a: jnp.sum(conv2d(*a, stride=2) ** 2), argnums=(0, 1))(x, kernel)
 
     mapped = jax.vmap(gradient, in_axes=axes)(*pile)
     for i in range(3):
-        one = [jnp.take(a, i, axis) if axis is not None else a
-               for a, axis in zip(pile, axes, strict=True)]
+        one = [
+            jnp.take(a, i, axis) if axis is not None else a
+            for a, axis in zip(pile, axes, strict=True)
+        ]
         for got, expected in zip(mapped, gradient(*one), strict=True):
             np.testing.assert_allclose(got[i], expected, rtol=1e-4, atol=1e-3)
 
@@ -191,7 +220,7 @@ def test_swept_step_has_only_fast_convolutions(mapping):
 
 
 def test_plain_lax_has_slow_convolutions_in_the_same_step():
-    """The negative control: if this fails XLA has learned, and the module may no longer be needed."""
+    """The control: if this fails XLA has learned, and the module may no longer be needed."""
     with plain_lax():
         slow = convolutions(swept_step_hlo(3, in_turn))
         grouped = convolutions(swept_step_hlo(3, jax.vmap))

@@ -120,7 +120,7 @@ def test_orthogonal_is_haar():
     assert stats.kstest(squares[:, 0, 0], stats.beta(3.5, 3.5, loc=-1, scale=2).cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [1, 2, 3])
 def test_delta_orthogonal_convolution_keeps_every_norm(size):
     kernel = draw(initializers.delta_orthogonal(1.0), (size, size, 8, 16))
     centre = (size - 1) // 2

@@ -68,7 +68,7 @@ def test_switches(tmp_path):
 
 def test_unknown_switch_is_one_clear_line(monkeypatch):
     monkeypatch.setenv("JAXVISION_DISABLE", "cache,turbo")
-    with pytest.raises(UserError, match="^JAXVISION_DISABLE=turbo: unknown word, use any of [a-z,]+$"):
+    with pytest.raises(UserError, match=r"^JAXVISION_DISABLE=turbo: unknown word, use any"):
         runtime.configure()
 
 
@@ -76,7 +76,7 @@ def test_too_late_for_devices_is_one_clear_line(monkeypatch):
     monkeypatch.setenv("JAXVISION_DISABLE", "allocator,cache")
     monkeypatch.setenv("PJRT_NPROC", "1")
     count = jax.local_device_count("cpu") + 1
-    with pytest.raises(UserError, match="call runtime.configure first$"):
+    with pytest.raises(UserError, match=r"call runtime\.configure first$"):
         runtime.configure(cpu_devices=count)
 
 
@@ -100,6 +100,7 @@ def test_cache_gives_way_to_the_users_own_and_to_a_home_that_cannot_be_written(
 def test_options_reach_the_compiler_on_cpu_only(monkeypatch):
     assert runtime.compiler_options()
     assert float(runtime.jit(jnp.sin, static_argnums=())(0.0)) == 0.0
+    monkeypatch.setattr(runtime, "_MANY_THREADS", {})
     monkeypatch.setattr(runtime, "_CPU_OPTIONS", {"xla_no_such_option": "1"})
     assert runtime.compiler_options() == {}
     monkeypatch.undo()

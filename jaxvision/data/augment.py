@@ -12,8 +12,8 @@ from jaxvision.types import Array
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and the standard deviation of each channel, in pixel units (0..255).
 
-    Sums are taken in integers, so the result does not depend on the order of the images. A channel
-    that never changes gets standard deviation 1: normalizing then gives zeros.
+    Taken from the histogram: exact sums, whatever the order of the images. A channel that never
+    changes gets standard deviation 1: normalizing then gives zeros.
 
     Args:
       images: uint8 [N, H, W, C], the training split.
@@ -21,15 +21,14 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       mean, std: float32 [C].
     """
-    total = np.zeros(images.shape[-1], np.uint64)
-    squares = np.zeros(images.shape[-1], np.uint64)
-    for start in range(0, len(images), 1024):  # in blocks: a whole uint32 copy would take 4x memory
-        block = images[start : start + 1024].astype(np.uint32)
-        total += block.sum((0, 1, 2), dtype=np.uint64)
-        squares += np.square(block).sum((0, 1, 2), dtype=np.uint64)
-    count = images.size // images.shape[-1]
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    values = np.arange(256)
+    counts = np.zeros((images.shape[-1], 256), np.int64)
+    for start in range(0, len(images), 1024):  # bincount widens its input eightfold
+        for channel, count in enumerate(counts):
+            count += np.bincount(images[start : start + 1024, ..., channel].ravel(), minlength=256)
+    pixels = images.size // images.shape[-1]
+    mean = counts @ values / pixels
+    std = np.sqrt(np.maximum(counts @ values**2 / pixels - mean**2, 0.0))
     return mean.astype(np.float32), np.where(std == 0, 1.0, std).astype(np.float32)
 
 

@@ -41,17 +41,11 @@ class PrepareError(Exception):
 
 
 def packages(system: str, machine: str) -> list[str]:
-    """Return what to install; a CPU-only TensorFlow exists for x86 Linux and Windows alone."""
-    light = system in ("Linux", "Windows") and machine.lower() in ("x86_64", "amd64")
-    tensorflow = "tensorflow-cpu" if light else "tensorflow"
+    """Return what to install; the small TensorFlow without CUDA is made for x86 Linux alone."""
+    tensorflow = "tensorflow-cpu" if (system, machine) == ("Linux", "x86_64") else "tensorflow"
     # importlib_resources: imported by tensorflow-datasets, not declared; scipy: reads .mat sources.
-    return [
-        tensorflow,
-        "tensorflow-datasets>=4.9.10,<5",
-        "array_record",
-        "importlib_resources",
-        "scipy",
-    ]
+    libraries = ["tensorflow-datasets>=4.9.10,<5", "array_record", "importlib_resources", "scipy"]
+    return [tensorflow, *libraries]
 
 
 def install_command(python: Path) -> list[str]:
@@ -78,24 +72,48 @@ def prepare(name: str, data_dir: Path) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="jaxvision-prepare-") as scratch:
         environment, reason = Path(scratch) / "env", Path(scratch) / "reason"
-        python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        python = environment / "bin" / "python"
         print(f"installing TensorFlow for the time being in {environment}", flush=True)
-        _run([sys.executable, "-m", "venv", str(environment)], "cannot make an environment")
-        _run(install_command(python), "cannot install TensorFlow (is there a network?)")
+        make = [sys.executable, "-m", "venv", str(environment)]
+        _must(_run(make, scratch), "cannot make an environment")
+        installed = _run(install_command(python), scratch)
+        _must(installed, "cannot install TensorFlow (is there a network?)")
         print(f"preparing {name} in {data_dir}", flush=True)
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TMPDIR": scratch}
-        command = build_command(python, name, data_dir, reason)
-        # Its output is the progress of the download: let it through.
-        if subprocess.run(command, env={**os.environ, **quiet}).returncode:
+        code, _ = _run(build_command(python, name, data_dir, reason), scratch, show=True)
+        if code:
             why = reason.read_text() if reason.exists() else "the process died"
             raise PrepareError(f"cannot prepare '{name}': {why}")
     print(f"{name} is ready in {data_dir} (its downloads stay in {data_dir / 'downloads'})")
 
 
-def _run(command: list[str], failure: str) -> None:
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        lines = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
+def _run(command: list[str], scratch: str, show: bool = False) -> tuple[int, str]:
+    """Return a command's exit code and what it printed (nothing where it is shown instead).
+
+    Whatever ends us ends the command and all it has started, so that nothing goes on writing into
+    ``scratch`` while it is removed.
+    """
+    quiet = {"TMPDIR": scratch, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **quiet},
+        stdout=None if show else subprocess.PIPE,
+        stderr=None if show else subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()  # the pipe closes when the last of the group is gone
+        raise
+    return process.returncode, output or ""
+
+
+def _must(result: tuple[int, str], failure: str) -> None:
+    code, output = result
+    if code:
+        lines = output.strip().splitlines() or ["no message"]
         raise PrepareError(f"{failure}: {lines[-1]}")
 
 
@@ -139,8 +157,6 @@ def main(arguments: list[str] | None = None) -> int:
         "--data_dir", default=default, help="where to put it (default: %(default)s)"
     )
     chosen = parser.parse_args(arguments)
-    # A plain SIGTERM would end the process without removing the environment.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         prepare(chosen.name, Path(chosen.data_dir).expanduser())
     except PrepareError as error:
@@ -153,4 +169,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # A plain SIGTERM would end the process without removing the environment.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -84,12 +84,16 @@ def _tfds() -> Any:
 
 def _find(name: str, root: Path) -> Path:
     """Return the directory that holds the files of one version of the set."""
+    if not name:
+        raise _missing(name, root)
     base = Path(name).expanduser() if name.startswith((".", "~")) else root / name
     if _is_version(base):
         return base
-    versions = [child for child in _children(base) if _is_version(child)]
+    # An interrupted build leaves 1.0.0.incompleteABC.
+    numbered = [child for child in _children(base) if re.fullmatch(r"\d+\.\d+\.\d+", child.name)]
+    versions = [child for child in numbered if _is_version(child)]
     if versions:
-        return max(versions, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
+        return max(versions, key=lambda path: [int(n) for n in path.name.split(".")])
     configs = [child for child in _children(base) if any(map(_is_version, _children(child)))]
     if len(configs) == 1:
         return _find(str(configs[0].absolute()), root)

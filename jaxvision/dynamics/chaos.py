@@ -49,7 +49,7 @@ def logistic_exponent(rates: ArrayLike, steps: int = 20_000, skip: int = 1000) -
 
 
 def logistic_period(rate: float, longest: int = 64, tolerance: float = 1e-6) -> int | None:
-    """Return the period of the attracting cycle at ``rate``, or None: beyond ``longest``, or chaos."""
+    """Return the attracting cycle's period at ``rate``; None for chaos or beyond ``longest``."""
     orbit = logistic_iterates(rate, 2 * longest, skip=100_000)
     for period in range(1, longest + 1):
         if np.max(np.abs(orbit[period:] - orbit[:-period])) < tolerance:

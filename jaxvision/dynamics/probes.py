@@ -1,10 +1,16 @@
 """Per-layer statistics watched inside the compiled training step."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvision.training.step import Observed
 from jaxvision.trees import dot, named_leaves, squared_norm
-from jaxvision.types import Array
+from jaxvision.types import Array, PyTree
+
+LAYERWISE = ("signal_std", "delta_norm", "dw_norm")
 
 
 def per_layer(observed: Observed) -> dict[str, Array]:
@@ -14,39 +20,59 @@ def per_layer(observed: Observed) -> dict[str, Array]:
       ``signal_std`` [L]: standard deviation of the pre-activation over batch and units;
       ``delta_norm`` [L]: norm of the loss gradient at the pre-activation;
       ``dw_norm`` [L]: norm of the loss gradient of the kernel;
-      ``decay_cosine`` []: cos(dw, -w) between the step's update and minus the weights: 1 where weight
-      decay alone moves the net (He et al. 2015, footnote 2: their test of a stalled net).
+      ``decay_cosine`` []: cos(dw, -w) between the step's update of the kernels and minus the
+      kernels: 1 where weight decay alone moves them (He et al. 2015, footnote 2: their test of a
+      stalled net).
     """
     gradients = named_leaves(observed.gradients)
-    kernels = {name: gradients[f"{name}/kernel"] for name in observed.activations}
-    signal, delta, dw = [], [], []
-    for name, kernel in kernels.items():
-        stacked = kernel.ndim % 2  # [l, I, O] and [l, h, w, I, O]
-        signal.append(_reduce(jnp.std, observed.activations[name], stacked))
+    delta, dw = [], []
+    for name in observed.activations:
+        gradient = gradients[f"{name}/kernel"]
         delta.append(jnp.sqrt(observed.tap_gradients[name]).reshape(-1))
-        dw.append(jnp.sqrt(_reduce(jnp.sum, jnp.square(kernel), stacked)))
-    cosine = -dot(observed.updates, observed.params) / jnp.sqrt(
-        squared_norm(observed.updates) * squared_norm(observed.params)
-    )
+        dw.append(jnp.sqrt(_reduce(jnp.sum, jnp.square(gradient), _stacked(gradient))))
+    updates, kernels = _kernels(observed.updates), _kernels(observed.params)
+    norms = jnp.sqrt(squared_norm(updates) * squared_norm(kernels))
     return {
-        "signal_std": jnp.concatenate(signal),
+        "signal_std": signal_std(observed.activations, observed.params),
         "delta_norm": jnp.concatenate(delta),
         "dw_norm": jnp.concatenate(dw),
-        "decay_cosine": cosine,
+        "decay_cosine": -dot(updates, kernels) / norms,
     }
 
 
-def _reduce(reduction, x: Array, stacked: int) -> Array:
-    """Reduce x over all axes but a leading layer axis; returns [l] or [1]."""
+def signal_std(activations: dict[str, Array], params: PyTree) -> Array:
+    """Return the std of every layer's pre-activation over batch and units, [L] in depth order."""
+    kernels = named_leaves(params)
+    return jnp.concatenate(
+        [_reduce(jnp.std, x, _stacked(kernels[f"{n}/kernel"])) for n, x in activations.items()]
+    )
+
+
+def initial_signal(apply: Callable, variables: PyTree, images: Array) -> np.ndarray:
+    """Return ``signal_std`` [R, L] of R nets (leaves [R, ...]) on images [B, H, W, C]."""
+
+    def one(variables: PyTree) -> Array:
+        params = variables["params"]
+        _, activations, _ = apply(params, variables["batch_stats"], images, train=False)
+        return signal_std(activations, params)
+
+    return np.asarray(jax.jit(lambda v: jax.lax.map(one, v))(variables))
+
+
+def log2_slope(values: np.ndarray) -> np.ndarray:
+    """Return the least-squares slope of log2 values [S, L] over layers: octaves per layer [S]."""
+    layers = np.arange(values.shape[-1])
+    return np.polyfit(layers, np.log2(values).T, 1)[0]
+
+
+def _stacked(kernel: Array) -> bool:
+    return kernel.ndim % 2 == 1  # [l, I, O] and [l, h, w, I, O]
+
+
+def _reduce(reduction: Callable, x: Array, stacked: bool) -> Array:
+    """Reduce x over all axes but a leading layer axis; returns [l], or [1] where there is none."""
     return reduction(x.reshape((x.shape[0] if stacked else 1, -1)), axis=1)
 
 
-def layer_names(activations: dict[str, Array], params) -> list[str]:
-    """Return one name per entry of the [L] vectors: 'stem', 'stage1_rest/0', 'stage1_rest/1', ..."""
-    kernels = named_leaves(params)
-    names = []
-    for name in activations:
-        kernel = kernels[f"{name}/kernel"]
-        count = kernel.shape[0] if kernel.ndim % 2 else None
-        names += [name] if count is None else [f"{name}/{i}" for i in range(count)]
-    return names
+def _kernels(tree: PyTree) -> dict[str, Array]:
+    return {n: leaf for n, leaf in named_leaves(tree).items() if n.endswith("kernel")}

@@ -21,8 +21,8 @@ class BatchNorm(nn.Module):
     normalized with its own biased variance; the running variance is an average of unbiased ones,
     m / (m - 1) times the biased, as in the paper (``nn.BatchNorm`` averages the biased ones).
 
-    With ``train=True`` derivatives are those of reverse mode (``grad``, and ``jvp`` of ``grad``); a bare
-    ``jvp`` of the net is not defined. With ``train=False`` the layer is affine and everything is.
+    With ``train=True`` derivatives are those of reverse mode (``grad``, and ``jvp`` of ``grad``); a
+    bare ``jvp`` of the net is not defined. With ``train=False`` the layer is affine and it is.
 
     Attributes:
       momentum: weight of the old running statistics at each update.
@@ -34,8 +34,11 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """Map x [..., C] to its normalized, scaled and shifted self; ``train`` uses the batch's own
-        statistics and updates the running ones (the ``batch_stats`` collection must be mutable)."""
+        """Map x [..., C] to its normalized, scaled and shifted self.
+
+        ``train`` uses the batch's own statistics and updates the running ones, for which the
+        ``batch_stats`` collection must be mutable.
+        """
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)

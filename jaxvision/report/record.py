@@ -22,6 +22,7 @@ from typing import Any, get_origin
 
 import numpy as np
 
+from jaxvision import runtime
 from jaxvision.types import UserError
 
 FORMAT = "jaxvision record 1"
@@ -181,8 +182,6 @@ def provenance(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]
         model = re.search("model name.*: (.+)", file.read_text()) if file.exists() else None
         name = model[1] if model else platform.machine()
     commit, dirty = _checkout()
-    # Of the cores, those that this process may use: fewer in a container or under taskset.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "commit": commit,
         "dirty": dirty,
@@ -190,7 +189,7 @@ def provenance(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]
         | {"python": platform.python_version()},
         "device": f"{device.platform}: {name}",
         "device_count": jax.device_count(),
-        "host_cores": cores,
+        "host_cores": runtime.usable_cores(),
         "started": started.astimezone(datetime.UTC).isoformat(timespec="seconds"),
         "wall_time_s": float(wall_time_s),
     }

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from numpy.lib.stride_tricks import sliding_window_view
 
 from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
@@ -24,7 +25,9 @@ class Runs(NamedTuple):
     """R runs of one architecture; every leaf has a leading axis R."""
 
     variables: PyTree  # {'params', 'batch_stats'} at the start
-    seeds: np.ndarray  # int32 [R]: order, augmentation and dropout; arms with equal seeds are paired
+    seeds: (
+        np.ndarray
+    )  # int32 [R]: order, augmentation and dropout; arms with equal seeds are paired
     hyper: dict[str, np.ndarray]  # float32 [R] each
 
 
@@ -36,10 +39,14 @@ class History(NamedTuple):
     test_steps: np.ndarray  # int [E]: 0, period, 2 period, ..., T
     variables: PyTree  # at the end, leaves [R, ...]
 
-    def escape_step(self, threshold: float) -> np.ndarray:
-        """First step [R] whose training loss is below ``threshold`` (nats); T when none is (censored)."""
-        below = self.train["loss"] < threshold
-        return np.where(below.any(1), below.argmax(1), below.shape[1])
+    def escape_step(self, threshold: float, window: int = 10) -> np.ndarray:
+        """Return the first step [R] from which ``window`` losses average below ``threshold`` (nats).
+
+        T, the number of steps, for a run that never does: a censored time.
+        """
+        loss = self.train["loss"]
+        below = sliding_window_view(loss, min(window, loss.shape[1]), axis=1).mean(-1) < threshold
+        return np.where(below.any(1), below.argmax(1), loss.shape[1])
 
     def diverged_step(self) -> np.ndarray:
         """First step [R] with a non-finite training loss; -1 for a run that stayed finite."""
@@ -121,9 +128,7 @@ class Trainer:
         rows = batch_rows(seed, state.step, self.period, len(data.labels), self.batch_size)
 
         def body(state: TrainState, rows: Array) -> tuple[TrainState, dict[str, Array]]:
-            return train_step(
-                self.task, state, data.images[rows], data.labels[rows], hyper, seed
-            )
+            return train_step(self.task, state, data.images[rows], data.labels[rows], hyper, seed)
 
         return lax.scan(body, state, rows)
 
@@ -131,33 +136,37 @@ class Trainer:
         return evaluate(self.task, state, data.images, data.labels, max(self.batch_size, 256))
 
     def fit(
-        self, runs: Runs, steps: int, advance: Callable[[int], None] = lambda _: None
+        self,
+        runs: Runs,
+        steps: int,
+        advance: Callable[[int], None] = lambda _: None,
+        *,
+        may_diverge: bool = False,
     ) -> History:
         """Train every run for ``steps`` (a multiple of ``period``) and return their histories.
 
-        A run whose loss stops being finite is a result, not an error: its history holds the NaNs and
-        ``History.diverged_step`` their first step.
-
         Args:
           runs: R runs; R is padded to a multiple of ``runs_per_call``.
+          steps: optimizer steps of every run.
           advance: told the number of (run, step) pairs finished after every compiled call.
+          may_diverge: a run whose loss stops being finite is a result: its history holds the NaNs and
+            ``History.diverged_step`` their first step. Else it ends the training.
 
         Raises:
-          UserError: ``steps`` is not a multiple of ``period``.
+          UserError: ``steps`` is not a multiple of ``period``, or a loss is not finite.
         """
         if steps % self.period:
             raise UserError(f"{steps} steps are not a whole number of periods of {self.period}")
         train_data, test_data = (
             on_mesh((d.images, d.labels), self.mesh, P()) for d in (self.train, self.test)
         )
-        parts = [
-            (self._fit_call(part, Dataset(*train_data), Dataset(*test_data), steps, advance), real)
-            for part, real in self._calls(runs)
-        ]
-        joined = jax.tree.map(
-            lambda *leaves: np.concatenate(leaves), *(_take(part, real) for part, real in parts)
-        )
-        train, test, variables = joined
+        parts = []
+        for part, real in self._calls(runs):
+            done = self._fit_call(
+                part, Dataset(*train_data), Dataset(*test_data), steps, advance, may_diverge
+            )
+            parts.append(jax.tree.map(lambda leaf, real=real: leaf[:real], done))
+        train, test, variables = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return History(train, test, np.arange(0, steps + 1, self.period), variables)
 
     def _calls(self, runs: Runs) -> Iterator[tuple[Runs, int]]:
@@ -171,7 +180,13 @@ class Trainer:
             yield jax.tree.map(lambda leaf: leaf[rows], runs), min(per_call, total - first)
 
     def _fit_call(
-        self, runs: Runs, train: Dataset, test: Dataset, steps: int, advance: Callable[[int], None]
+        self,
+        runs: Runs,
+        train: Dataset,
+        test: Dataset,
+        steps: int,
+        advance: Callable[[int], None],
+        may_diverge: bool,
     ) -> tuple[dict, dict, PyTree]:
         params = runs.variables["params"]
         variables, seeds, hyper = on_mesh(tuple(runs), self.mesh, P("run"))
@@ -182,6 +197,8 @@ class Trainer:
             state, metrics = self._program("advance", params)((state, seeds, hyper), train)
             evaluated.append(self._program("evaluate", params)(state, test))
             history.append(jax.device_get(metrics))
+            if not may_diverge:
+                _check_finite(history[-1]["loss"], (len(history) - 1) * self.period)
             advance(self.period * len(runs.seeds))
         train_history = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *history)
         test_history = jax.tree.map(
@@ -191,5 +208,8 @@ class Trainer:
         return train_history, test_history, jax.device_get(final)
 
 
-def _take(tree: PyTree, count: int) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[:count], tree)
+def _check_finite(loss: np.ndarray, first_step: int) -> None:
+    bad = ~np.isfinite(loss).all(0)
+    if bad.any():
+        step = first_step + int(bad.argmax())
+        raise UserError(f"the loss is not finite at step {step}: lower the learning rate")

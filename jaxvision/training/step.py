@@ -29,7 +29,9 @@ class Observed(NamedTuple):
     """What a probe may look at inside a step."""
 
     activations: dict[str, Array]  # pre-activations by layer, in depth order
-    tap_gradients: dict[str, Array]  # squared norm of delta (dloss/dpre-activation) by layer, [] or [l]
+    tap_gradients: dict[
+        str, Array
+    ]  # squared norm of delta (dloss/dpre-activation) by layer, [] or [l]
     gradients: PyTree  # of the loss, like params
     params: PyTree  # before the update
     updates: PyTree  # what the step adds to params

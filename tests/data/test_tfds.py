@@ -68,6 +68,7 @@ def test_the_newest_version_wins(toy, make_set, make_split):
     for major in (9, 10):
         splits = {"train": make_split(major, 4), "test": make_split(0, 4)}
         make_set(toy / "toy" / f"{major}.0.0", splits)
+    shutil.copytree(toy / "toy" / "9.0.0", toy / "toy" / "11.0.0.incompleteABC")
     np.testing.assert_array_equal(load("toy", str(toy)).train.images, make_split(10, 4)[0])
 
 
@@ -133,7 +134,7 @@ def test_a_set_that_does_not_classify_images_is_refused(toy):
     assert "no set of 8-bit images with class labels" in message("toy", toy)
 
 
-def test_failures_are_clear_and_never_touch_the_network(tmp_path, monkeypatch):
+def test_failures_are_clear_and_never_touch_the_network(tmp_path, toy, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the network was asked")
 
@@ -149,6 +150,7 @@ def test_failures_are_clear_and_never_touch_the_network(tmp_path, monkeypatch):
     assert "did you mean 'digits'?" in unknown and "digits, shapes" in unknown
     assert "did you mean" not in message("qqqqqq", tmp_path)
     assert "unknown data set" in message("", tmp_path / "nowhere")
+    assert "unknown data set" in message("", toy)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9, 0.999])

@@ -75,7 +75,7 @@ def test_derivatives_equal_flax(transform):
 
 
 def test_gradient_ignores_a_shift_and_a_stretch_of_the_batch():
-    """The output does not change along x -> a x + b, so the gradient in x is orthogonal to 1 and x."""
+    """The output ignores x -> a x + b, so the gradient in x is orthogonal to 1 and to x."""
     _, dx = gradient(BatchNorm(epsilon=0.0), train=True)(VARIABLES["params"], X)
     np.testing.assert_allclose(jnp.sum(dx, (0, 1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(jnp.sum(dx * X, (0, 1, 2)), 0, atol=1e-3)
@@ -91,8 +91,9 @@ def test_same_under_vmap_map_and_scan():
         lax.map(lambda x: step(VARIABLES["params"], x), batches),
     ]
     for found in mapped:
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-                     found, alone)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, alone
+        )
 
 
 def test_a_constant_channel_gives_finite_numbers():

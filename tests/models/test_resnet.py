@@ -93,8 +93,9 @@ def test_training_changes_statistics_and_taps_read_gradients(net):
     model, variables, images = net
     names = model.apply(variables, images)[1]
     kernels = named_leaves(variables["params"])
-    taps = {n: jnp.zeros(kernels[f"{n}/kernel"].shape[: kernels[f"{n}/kernel"].ndim % 2])
-            for n in names}
+    taps = {
+        n: jnp.zeros(kernels[f"{n}/kernel"].shape[: kernels[f"{n}/kernel"].ndim % 2]) for n in names
+    }
 
     def loss(params, taps):
         given = {"params": params, "batch_stats": variables["batch_stats"]}

@@ -1,0 +1,45 @@
+"""The nets that are compared, as NumPy arrays: both frameworks start from the same numbers.
+
+Kernels are HWIO and [I, O]. Nets: ``conv16`` and ``conv32`` (30 layers for 8x8 digits: 29 3x3
+convolutions with biases, average pool, one dense layer), ``mlp`` (30 dense layers of 64 units) and
+``resnet20`` (32x32 images, option A, batch normalization). SGD with momentum 0.9 everywhere.
+"""
+
+import numpy as np
+
+DEPTH = 30
+CLASSES = 10
+RESNET_WIDTHS = (16, 32, 64)
+RESNET_BLOCKS = 3
+MOMENTUM = 0.9
+BATCH = {"conv16": 64, "conv32": 64, "mlp": 64, "resnet20": 128}
+RATE = {"conv16": 0.01, "conv32": 0.01, "mlp": 0.01, "resnet20": 0.1}
+NETS = tuple(BATCH)
+
+
+def kernels(net: str, depth: int = DEPTH) -> list[np.ndarray]:
+    """Return He-normal kernels in depth order; the last is the dense layer of the logits."""
+    rng = np.random.default_rng(0)
+    if net == "mlp":
+        shapes = [(64, 64)] * (depth - 1) + [(64, CLASSES)]
+    elif net == "resnet20":
+        shapes, last = [(3, 3, 3, 16)], 16
+        for width in RESNET_WIDTHS:
+            for _ in range(RESNET_BLOCKS):
+                shapes += [(3, 3, last, width), (3, 3, width, width)]
+                last = width
+        shapes.append((last, CLASSES))
+    else:
+        width = int(net.removeprefix("conv"))
+        shapes = [(3, 3, 1, width)] + [(3, 3, width, width)] * (depth - 2) + [(width, CLASSES)]
+    scales = [np.sqrt(2 / np.prod(shape[:-1])) for shape in shapes]
+    draws = [rng.normal(size=shape) * scale for shape, scale in zip(shapes, scales, strict=True)]
+    return [draw.astype(np.float32) for draw in draws]
+
+
+def batch(net: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return images [B, H, W, C] ([B, 64] for the MLP) and labels [B]: one batch, used again."""
+    rng = np.random.default_rng(1)
+    shape = {"mlp": (64,), "resnet20": (32, 32, 3)}.get(net, (8, 8, 1))
+    images = rng.normal(size=(BATCH[net], *shape)).astype(np.float32)
+    return images, rng.integers(0, CLASSES, BATCH[net])
