@@ -24,7 +24,7 @@ from jaxvision.models.resnet import cifar_resnet
 from jaxvision.training.sweep import map_runs, on_mesh, run_mesh
 
 SEEDS = 8
-SCAN = 16
+SCAN = 6
 
 
 class StackedNet(nn.Module):

@@ -264,8 +264,11 @@ def main() -> None:
     options = parser.parse_args()
     results = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "steps": {str(cores): steps(options, cores) for cores in options.cores},
+        "steps": {},
     }
+    for cores in options.cores:
+        results["steps"][str(cores)] = steps(options, cores)
+        print(f"cores={cores} measured", markdown(results), sep="\n", file=sys.stderr, flush=True)
     if not options.steps_only:
         results |= {
             "compile_cpu_s": compile_times(),

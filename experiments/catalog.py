@@ -32,6 +32,12 @@ CATALOG = (
         sentence="Xavier stalls at 30 layers, He converges.",
         minutes=3,
     ),
+    Entry(
+        name="logistic_map",
+        title="One exponent, four systems",
+        sentence="One number says what vanishes and what explodes, in the logistic map as in nets.",
+        minutes=1,
+    ),
 )
 
 

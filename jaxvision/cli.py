@@ -1,7 +1,7 @@
-"""From the command line to a record: flags -> config -> run -> record -> figure -> verdicts -> exit code.
+"""From the command line to a record: flags, config, run, record, figure, verdicts, exit code.
 
 An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fields, ``PRESETS``,
-``measure(config, progress)``, ``claims(config)`` and ``plot(record)``; its last line calls ``main``.
+``measure(config, progress)``, ``claims(config)`` and ``plot(record)``; it ends by calling ``main``.
 """
 
 import dataclasses
@@ -43,7 +43,8 @@ def flagged(
     Args:
       default: a bool, int, float, str, or a tuple of ints, floats or strs.
       help: one line for ``--help``, with the unit.
-      low, high: inclusive bounds of a number, or of every number in a tuple.
+      low: inclusive lower bound of a number, or of every number in a tuple.
+      high: inclusive upper bound, likewise.
       choices: the legal values of a str, or of every str in a tuple.
     """
     return dataclasses.field(
@@ -54,8 +55,8 @@ def flagged(
 def main(experiment: ModuleType, argv: Sequence[str] | None = None) -> None:
     """Run ``experiment`` with the command line's flags and exit.
 
-    Exit codes: 0 it ran (whatever the verdicts: a contradiction is a result), 2 a mistake of the user
-    (one line says which), 130 stopped by Ctrl-C. Nothing is written unless the run finished.
+    Exit codes: 0 it ran (whatever the verdicts: a contradiction is a result), 2 a mistake of the
+    user (one line says which), 130 stopped by Ctrl-C. Nothing is written unless the run finished.
     """
     argv = sys.argv if argv is None else argv
     try:
@@ -141,8 +142,8 @@ def make_config_from(experiment: ModuleType, record: records.Record) -> Any:
 def default_run_name(experiment: ModuleType, preset: str, config: Any) -> str:
     """Return the directory name of a run that was given none.
 
-    The ``cpu`` preset untouched is the experiment's own record; anything else gets a name of its own,
-    so that trying a flag never replaces it.
+    The ``cpu`` preset untouched is the experiment's own record; anything else gets a name of its
+    own, so that trying a flag never replaces it.
     """
     name = Path(experiment.__file__).stem
     if config == experiment.PRESETS[preset]:
@@ -206,7 +207,7 @@ def _checked(kind: type, meta: dict[str, Any]) -> Callable[[str], Any]:
             raise ValueError(f"{text!r} is not {_ARTICLE[kind]}") from None
         if kind is float and not math.isfinite(value):
             raise ValueError(f"{text!r} is not a finite number")
-        if low is not None and value < low or high is not None and value > high:
+        if (low is not None and value < low) or (high is not None and value > high):
             bounds = f"at least {low}" if high is None else f"from {low} to {high}"
             raise ValueError(f"{text!r} must be {bounds}")
         if choices is not None and value not in choices:

@@ -1,9 +1,9 @@
 """Gradient taps: read the norm of a gradient where it flows, at the price of one scalar.
 
 The gradient that arrives at a pre-activation (the paper's delta) is no parameter gradient, so
-``jax.grad`` does not return it. Adding a zero array of the activation's shape and differentiating with
-respect to it works but stores every delta. A tap is an identity with a made-up derivative instead: the
-"gradient" of its scalar is the sum of squares of whatever flows back through it.
+``jax.grad`` does not return it. Adding a zero array of the activation's shape and differentiating
+with respect to it works but stores every delta. A tap is an identity with a made-up derivative
+instead: the "gradient" of its scalar is the sum of squares of whatever flows back through it.
 """
 
 import jax

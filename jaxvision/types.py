@@ -13,4 +13,4 @@ PyTree = Any
 
 
 class UserError(Exception):
-    """A mistake the user can mend: shown as one line (what is wrong, how to mend it), no traceback."""
+    """A mistake the user can mend, shown as one line: what is wrong, how to mend it."""

@@ -33,19 +33,48 @@ def logistic_iterates(
     return orbit
 
 
-def logistic_exponent(rates: ArrayLike, steps: int = 20_000, skip: int = 1000) -> np.ndarray:
+def bifurcation_density(rates: ArrayLike, bins: int, steps: int, skip: int = 1000) -> np.ndarray:
+    """Return how often each orbit visits each of ``bins`` equal cells of [0, 1], [bins, R].
+
+    The bifurcation diagram as an image, ``steps`` visits a column.
+    """
+    rates = np.asarray(rates, float)
+    counts = np.zeros((bins, rates.size), int)
+    columns = np.arange(rates.size)
+    x = logistic_iterates(rates, 1, skip=skip)[0]
+    for _ in range(steps):
+        counts[np.minimum((x * bins).astype(int), bins - 1), columns] += 1
+        x = rates * x * (1 - x)
+    return counts
+
+
+def logistic_exponent(
+    rates: ArrayLike, steps: int = 20_000, skip: int = 1000, start: float = _START
+) -> np.ndarray:
     """Return the Lyapunov exponent, the mean of ln |r (1 - 2 x)| over an orbit; ln 2 at r = 4.
 
     -inf where the orbit meets 1/2: a superstable cycle.
     """
     rates = np.asarray(rates, float)
-    x = np.asarray(logistic_iterates(rates, 1, skip=skip)[0])
+    x = np.asarray(logistic_iterates(rates, 1, start, skip)[0])
     total = np.zeros(rates.shape)
     with np.errstate(divide="ignore"):
         for _ in range(steps):
             total += np.log(np.abs(rates * (1 - 2 * x)))
             x = rates * x * (1 - x)
     return total / steps
+
+
+def logistic_cycle_exponent(rates: ArrayLike) -> np.ndarray:
+    """Return the exponent in closed form where it has one, 1 < r < 1 + sqrt 6; NaN elsewhere.
+
+    ln |2 - r| on the fixed point 1 - 1/r, up to r = 3; then ln |4 + 2 r - r^2| / 2 on the 2-cycle.
+    """
+    rates = np.asarray(rates, float)
+    with np.errstate(divide="ignore"):
+        fixed, pair = np.log(np.abs(2 - rates)), np.log(np.abs(4 + 2 * rates - rates**2)) / 2
+    known = np.where(rates <= 3, fixed, pair)
+    return np.where((rates > 1) & (rates < 1 + np.sqrt(6)), known, np.nan)
 
 
 def logistic_period(rate: float, longest: int = 64, tolerance: float = 1e-6) -> int | None:
@@ -132,8 +161,9 @@ def net_growth(
     def step(carry: tuple[Array, Array], layer: Array) -> tuple[tuple[Array, Array], Array]:
         x, direction = carry
         kernel = jax.random.normal(jax.random.fold_in(kernel_key, layer), (width, width))
-        kernel = kernel * (sigma_w / jnp.sqrt(width))
-        x, direction = jax.jvp(lambda x: activate(x @ kernel), (x,), (direction,))
+        # The gain scales the product, not the kernel, which all gains of a vmap then share.
+        scale = sigma_w / jnp.sqrt(width)
+        x, direction = jax.jvp(lambda x: activate(scale * (x @ kernel)), (x,), (direction,))
         if net == "relu":
             # Homogeneous: its Jacobian does not see the scale of x, which would leave float32.
             x = x / jnp.sqrt(jnp.mean(jnp.square(x)))
@@ -144,6 +174,21 @@ def net_growth(
     direction = jax.random.normal(direction_key, (batch, width))
     start = (x, direction / jnp.linalg.norm(direction))
     return jax.lax.scan(step, start, jnp.arange(depth))[1]
+
+
+def net_exponents(
+    keys: Array, net: str, gains: ArrayLike, width: int, depth: int, batch: int = 1
+) -> np.ndarray:
+    """Return the exponent of one random net a key, at every gain, [S, G]; see ``net_growth``.
+
+    The growth is averaged over the deeper half of the layers: the upper one forgets the input.
+    """
+
+    def of_gains(key: Array) -> Array:
+        growth = jax.vmap(lambda gain: net_growth(key, net, gain, width, depth, batch))
+        return growth(jnp.asarray(gains, jnp.float32))[:, depth // 2 :].mean(-1)
+
+    return np.asarray(jax.jit(lambda keys: jax.lax.map(of_gains, keys))(keys))
 
 
 def _batch_norm_relu(h: Array) -> Array:

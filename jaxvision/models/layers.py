@@ -1,9 +1,10 @@
-"""Layers shared by the model files: convolution, stacks of equal layers, pooling, the apply contract.
+"""Layers shared by the model files: convolution, stacks of equal layers, pooling, ``apply``.
 
-Contract of every model: ``model(images [B, H, W, C], train=..., taps=...) -> (logits, activations)``.
-``activations`` maps layer names to PRE-activations in depth order; a name is the layer's path in
-``params``, so ``named_leaves(params)[name + '/kernel']`` is its kernel. Same-shaped layers are stacked
-on a leading axis [l, ...] and run in ``nn.scan``: compile time does not grow with depth.
+Contract of every model: ``model(images [B, H, W, C], train=..., taps=...)`` returns ``(logits,
+activations)``. ``activations`` maps layer names to PRE-activations in depth order; a name is the
+layer's path in ``params``, so ``named_leaves(params)[name + '/kernel']`` is its kernel. Same-shaped
+layers are stacked on a leading axis [l, ...] and run in ``nn.scan``: compile time does not grow
+with depth.
 """
 
 from collections import OrderedDict
@@ -25,9 +26,9 @@ Taps = dict[str, Array] | None
 class Conv(nn.Module):
     """Convolution with ``nn.Conv``'s parameters, computed by the library's loop-safe ``conv2d``.
 
-    ``padding`` is ``conv2d``'s, or ``'WRAP'``: stride 1 on a torus, so that no unit loses fan-in at an
-    edge. On small maps zero padding lowers the signal at every layer (a 2x2 kernel on 4x4 maps: by a
-    quarter of its variance), and no initialisation by fan is critical.
+    ``padding`` is ``conv2d``'s, or ``'WRAP'``: stride 1 on a torus, so that no unit loses fan-in at
+    an edge. On small maps zero padding lowers the signal at every layer (a 2x2 kernel on 4x4 maps:
+    by a quarter of its variance), and no initialisation by fan is critical.
     """
 
     features: int
@@ -69,6 +70,8 @@ def stack(
     Args:
       layer: a named module that keeps its input's shape.
       x: pre-activation [B, ...].
+      nonlinearity: elementwise.
+      length: number of layers.
       taps: as in the model contract; ``taps[layer.name]`` is [length].
 
     Returns:
@@ -80,9 +83,7 @@ def stack(
         x = x if tap is None else gradient_tap(x, tap)
         return x, x
 
-    scanned = nn.scan(
-        body, variable_axes={"params": 0}, split_rngs={"params": True}, length=length
-    )
+    scanned = nn.scan(body, variable_axes={"params": 0}, split_rngs={"params": True}, length=length)
     return scanned(layer, x, None if taps is None else taps[layer.name])
 
 
@@ -157,5 +158,9 @@ def initialize(model: nn.Module, key: Array, image_shape: tuple[int, int, int]) 
 
 def initialize_runs(model: nn.Module, keys: Array, image_shape: tuple[int, int, int]) -> PyTree:
     """Return ``initialize`` for every key [R], leaves stacked on a leading axis R."""
-    # lax.map, not vmap: orthogonal initialisers run a QR, and a run must not depend on its neighbors.
-    return jax.jit(lambda keys: jax.lax.map(lambda k: initialize(model, k, image_shape), keys))(keys)
+
+    def one(key: Array) -> PyTree:
+        return initialize(model, key, image_shape)
+
+    # lax.map, not vmap: a run's draws must not depend on how many runs there are (QR, batched).
+    return jax.jit(lambda keys: jax.lax.map(one, keys))(keys)

@@ -1,10 +1,18 @@
-"""Plain ReLU conv nets in the shapes of He, Zhang, Ren & Sun 2015 (arXiv 1502.01852), scaled down."""
+"""Plain ReLU conv nets in the shapes of He et al. 2015 (arXiv 1502.01852), scaled down."""
 
 from typing import NamedTuple
 
 import flax.linen as nn
 
-from jaxvision.models.layers import Conv, Initializer, Taps, max_pool, spatial_pyramid, stack, tapped
+from jaxvision.models.layers import (
+    Conv,
+    Initializer,
+    Taps,
+    max_pool,
+    spatial_pyramid,
+    stack,
+    tapped,
+)
 from jaxvision.types import Array, UserError
 
 
@@ -17,7 +25,7 @@ class Stage(NamedTuple):
 
 
 class PlainConvNet(nn.Module):
-    """Stem convolution, stages with a 2x2 max pool between them, pyramid pooling, three dense layers.
+    """Stem convolution, stages with a 2x2 max pool between, pyramid pooling, three dense layers.
 
     Attributes:
       stem_features: width of the first 3x3 convolution.
@@ -69,8 +77,8 @@ def he2015_net(
 ) -> PlainConvNet:
     """Return the paper's net of 14, 22 or 30 weight layers, ``width`` channels in its stem.
 
-    14 and 30 layers: Table 1's 2x2 convolutions, 4 in the second stage, 6 or 22 in the third. 22: model
-    B of Table 3, three stages of six 3x3 convolutions. Widths keep the paper's ratios roughly
+    14 and 30 layers: Table 1's 2x2 convolutions, 4 in the second stage, 6 or 22 in the third. 22:
+    model B of Table 3, three stages of six 3x3 convolutions. Widths keep the paper's ratios roughly
     (64:128:256 and 96:256:512:512); pooling is set so that the last maps stay at least 2x2.
 
     Raises:

@@ -1,5 +1,7 @@
-"""Arms of a comparison: several ways to start and drive one net, each over the same paired seeds."""
+"""Arms of a comparison: several ways to start and drive one net, over the same paired seeds."""
 
+import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ class Arm(NamedTuple):
     Attributes:
       initialize: keys [S] -> variables with a leading axis S (see ``models.layers``).
       hyper: the traced hyper-parameters, one number each; equal names in all arms of a trainer.
-      replicate: counter of the init stream. Arms that share it start from the same draws, seed by seed.
+      replicate: counter of the init stream; arms that share it start from the same draws.
     """
 
     initialize: Callable[[Array], PyTree]
@@ -62,14 +64,66 @@ def _rows(history: History, first: int, count: int) -> History:
     return History(train, test, history.test_steps, variables)
 
 
-def choose(histories: Mapping[float, History]) -> tuple[float, dict[float, float]]:
-    """Return the value whose runs end with the lowest training loss, and every value's loss (nats).
+def tune(
+    trainer: Trainer,
+    grid: Mapping[float, Arm],
+    seeds: Sequence[int],
+    steps: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[float, dict[str, float]]:
+    """Return the grid value whose runs end lowest, and ``{str(value): training loss}`` (nats).
 
-    The loss is the mean over seeds and the last tenth of the steps; a diverged seed counts as infinite.
+    The loss is the mean over seeds and the last tenth of the steps; a diverged seed makes it
+    infinite. Give seeds that the comparison itself does not use.
     """
     losses = {}
-    for value, history in histories.items():
+    for value, history in fit_arms(trainer, grid, seeds, steps, advance).items():
         loss = history.train["loss"]
         mean = float(loss[:, -max(1, loss.shape[1] // 10) :].mean())
         losses[value] = mean if np.isfinite(mean) else float("inf")
-    return min(losses, key=losses.__getitem__), losses
+    best = min(losses, key=losses.__getitem__)
+    return best, {str(value): loss for value, loss in losses.items()}
+
+
+def summarize(histories: Mapping[str, History], num_classes: int) -> dict[str, dict]:
+    """Return per arm and seed [S]: ``escape_step``, ``diverged_step``, and final ``test_error``.
+
+    A run has left the plateau when its loss falls below nine tenths of ln(num_classes).
+    """
+    threshold = 0.9 * np.log(num_classes)
+    return {
+        "escape_step": {name: h.escape_step(threshold) for name, h in histories.items()},
+        "diverged_step": {name: h.diverged_step() for name, h in histories.items()},
+        "test_error": {name: h.test["error"][:, -1] for name, h in histories.items()},
+    }
+
+
+def probe_cost(trainer: Trainer, arm: Arm, seeds: Sequence[int], repeats: int = 5) -> float:
+    """Return what the task's probe adds to a step's time, in percent (medians, alternating)."""
+    bare = dataclasses.replace(trainer, task=dataclasses.replace(trainer.task, probe=None))
+    times = {trainer: [], bare: []}
+    for _ in range(repeats + 1):  # the first round compiles
+        for each, seconds in times.items():
+            start = time.perf_counter()
+            fit_arms(each, {"arm": arm}, seeds, trainer.period)
+            seconds.append(time.perf_counter() - start)
+    watched, unwatched = (float(np.median(seconds[1:])) for seconds in times.values())
+    return 100 * (watched / unwatched - 1)
+
+
+def record_arrays(
+    name: str, history: History, layerwise: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """Return what a record keeps of an arm, keys ``name/quantity``.
+
+    Per-step quantities [S, T] whole; the ``layerwise`` ones [S, T, L] at the steps ``layer_steps``
+    (0, 1, 10, 100, ... and the last), [S, P, L]; ``test_error`` [S, E] at ``test_steps``.
+    """
+    steps = history.train["loss"].shape[1]
+    kept = sorted({0, *(10**i for i in range(10) if 10**i < steps), steps - 1})
+    found = {key: value for key, value in history.train.items() if key not in layerwise}
+    found |= {key: history.train[key][:, kept] for key in layerwise}
+    found |= {"test_error": history.test["error"], "test_steps": history.test_steps}
+    return {f"{name}/{key}": value for key, value in found.items()} | (
+        {f"{name}/layer_steps": np.array(kept)} if layerwise else {}
+    )

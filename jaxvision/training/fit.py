@@ -25,9 +25,7 @@ class Runs(NamedTuple):
     """R runs of one architecture; every leaf has a leading axis R."""
 
     variables: PyTree  # {'params', 'batch_stats'} at the start
-    seeds: (
-        np.ndarray
-    )  # int32 [R]: order, augmentation and dropout; arms with equal seeds are paired
+    seeds: np.ndarray  # int32 [R]: order, augmentation, dropout; equal seeds pair runs
     hyper: dict[str, np.ndarray]  # float32 [R] each
 
 
@@ -40,7 +38,7 @@ class History(NamedTuple):
     variables: PyTree  # at the end, leaves [R, ...]
 
     def escape_step(self, threshold: float, window: int = 10) -> np.ndarray:
-        """Return the first step [R] from which ``window`` losses average below ``threshold`` (nats).
+        """Return the first step [R] whose next ``window`` losses average below ``threshold`` (nats).
 
         T, the number of steps, for a run that never does: a censored time.
         """
@@ -71,7 +69,7 @@ def batch_rows(seed: Array, start: Array, steps: int, size: int, batch_size: int
     return lax.dynamic_slice_in_dim(order, start % per_epoch, steps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trainer:
     """A task on a data set: the programs that train and evaluate its runs, compiled once each.
 
@@ -81,8 +79,8 @@ class Trainer:
       batch_size: images a step.
       period: steps between two evaluations: one compiled call.
       mapping: how runs share a device; None chooses by net and backend.
-      runs_per_call: runs trained side by side by one call, a multiple of the device count; None means
-        one a device under ``map``. Fewer runs are padded, more are taken in turn: one compile always.
+      runs_per_call: runs trained by one call, a multiple of the device count; None means one a
+        device under ``map``, all of them under ``vmap``. Fewer are padded, more are taken in turn.
     """
 
     task: Task
@@ -123,17 +121,18 @@ class Trainer:
     def _start(self, run: tuple[PyTree, Hyper], shared: None) -> TrainState:
         return initial_state(self.task, *run)
 
-    def _advance(self, run: tuple, data: Dataset) -> tuple[TrainState, dict[str, Array]]:
+    def _advance(self, run: tuple, data: Dataset) -> tuple[tuple, dict[str, Array]]:
         state, seed, hyper = run
         rows = batch_rows(seed, state.step, self.period, len(data.labels), self.batch_size)
 
         def body(state: TrainState, rows: Array) -> tuple[TrainState, dict[str, Array]]:
             return train_step(self.task, state, data.images[rows], data.labels[rows], hyper, seed)
 
-        return lax.scan(body, state, rows)
+        state, metrics = lax.scan(body, state, rows)
+        return (state, seed, hyper), metrics  # whole, because what is donated cannot be read again
 
     def _evaluate(self, state: TrainState, data: Dataset) -> dict[str, Array]:
-        return evaluate(self.task, state, data.images, data.labels, max(self.batch_size, 256))
+        return evaluate(self.task, state, data.images, data.labels, max(self.batch_size, 128))
 
     def fit(
         self,
@@ -149,8 +148,8 @@ class Trainer:
           runs: R runs; R is padded to a multiple of ``runs_per_call``.
           steps: optimizer steps of every run.
           advance: told the number of (run, step) pairs finished after every compiled call.
-          may_diverge: a run whose loss stops being finite is a result: its history holds the NaNs and
-            ``History.diverged_step`` their first step. Else it ends the training.
+          may_diverge: a run whose loss stops being finite is a result: its history holds the NaNs
+            and ``History.diverged_step`` their first step. Else it ends the training.
 
         Raises:
           UserError: ``steps`` is not a multiple of ``period``, or a loss is not finite.
@@ -177,7 +176,10 @@ class Trainer:
         per_call = -(-per_call // devices) * devices
         for first in range(0, total, per_call):
             rows = np.minimum(np.arange(first, first + per_call), total - 1)
-            yield jax.tree.map(lambda leaf: leaf[rows], runs), min(per_call, total - first)
+            yield (
+                jax.tree.map(lambda leaf, rows=rows: leaf[rows], runs),
+                min(per_call, total - first),
+            )
 
     def _fit_call(
         self,
@@ -192,10 +194,10 @@ class Trainer:
         variables, seeds, hyper = on_mesh(tuple(runs), self.mesh, P("run"))
         state = self._program("start", params)((variables, hyper), None)
         evaluated = [self._program("evaluate", params)(state, test)]
-        history = []
+        run, history = (state, seeds, hyper), []
         for _ in range(steps // self.period):
-            state, metrics = self._program("advance", params)((state, seeds, hyper), train)
-            evaluated.append(self._program("evaluate", params)(state, test))
+            run, metrics = self._program("advance", params)(run, train)
+            evaluated.append(self._program("evaluate", params)(run[0], test))
             history.append(jax.device_get(metrics))
             if not may_diverge:
                 _check_finite(history[-1]["loss"], (len(history) - 1) * self.period)
@@ -204,7 +206,7 @@ class Trainer:
         test_history = jax.tree.map(
             lambda *parts: np.stack(parts, axis=1), *jax.device_get(evaluated)
         )
-        final = {"params": state.params, "batch_stats": state.batch_stats}
+        final = {"params": run[0].params, "batch_stats": run[0].batch_stats}
         return train_history, test_history, jax.device_get(final)
 
 

@@ -23,8 +23,8 @@ def run_mesh() -> Mesh:
 def choose_mapping(params: PyTree) -> Mapping:
     """Return how to map runs of a net on this backend.
 
-    Dense nets ``vmap``: batched matrix products. Conv nets ``map``: ``vmap`` over kernels turns every
-    convolution into a grouped one, 4 to 8 times slower on CPU.
+    Dense nets ``vmap``: batched matrix products. Conv nets ``map``: ``vmap`` over kernels turns
+    every convolution into a grouped one, 4 to 8 times slower on CPU.
     """
     kernels = [leaf for name, leaf in named_leaves(params).items() if name.endswith("kernel")]
     # A run axis is leading, so dense kernels have 3 axes or 4 (stacked), convolutions 5 or 6.
@@ -32,11 +32,11 @@ def choose_mapping(params: PyTree) -> Mapping:
 
 
 def map_runs(function: Callable, mapping: Mapping, mesh: Mesh) -> Callable:
-    """Return ``g(runs, shared)`` that maps ``function(run, shared)`` over the leading axis of ``runs``.
+    """Return ``g(runs, shared)``: ``function(run, shared)`` over the leading axis of ``runs``.
 
-    The runs are spread over the mesh's ``run`` axis, whose size must divide R; ``shared`` is whole on
-    every device. ``vmap`` runs a device's share side by side, ``map`` one after the other; the numbers
-    agree to float32 rounding.
+    The runs are spread over the mesh's ``run`` axis, whose size must divide R; ``shared`` is whole
+    on every device. ``vmap`` runs a device's share side by side, ``map`` one after the other; the
+    numbers agree to float32 rounding.
     """
 
     def share(runs: PyTree, shared: PyTree) -> PyTree:

@@ -1,5 +1,4 @@
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +42,33 @@ def test_exponent_is_the_log_of_the_multiplier_on_a_cycle():
         0.5 * math.log(abs(4 + 6.8 - 3.4**2)),
     ]
     np.testing.assert_allclose(chaos.logistic_exponent(rates), expected, atol=1e-6)
+    np.testing.assert_allclose(chaos.logistic_cycle_exponent(rates), expected)
+    assert np.isnan(chaos.logistic_cycle_exponent([0.9, 3.5])).all()
+    assert chaos.logistic_cycle_exponent(2.0) == -np.inf
+
+
+def test_exponent_at_four_does_not_depend_on_the_start():
+    starts = [0.123, 0.777]
+    found = [chaos.logistic_exponent(4.0, start=start) for start in starts]
+    assert found[0] != found[1]
+    np.testing.assert_allclose(found, math.log(2), atol=1e-3)
+
+
+def test_bifurcation_density_counts_the_visits_of_the_orbit():
+    rates = np.array([2.5, 3.2, 4.0])
+    counts = chaos.bifurcation_density(rates, 50, 3000, skip=500)
+    assert counts.shape == (50, 3)
+    np.testing.assert_array_equal(counts.sum(0), 3000)
+    np.testing.assert_array_equal((counts > 0).sum(0), [1, 2, 50])
+    assert counts[:, 1].max() == 1500
+    orbit = chaos.logistic_iterates(rates, 3000, skip=500)
+    for column in range(3):
+        expected, _ = np.histogram(orbit[:, column], 50, (0, 1))
+        np.testing.assert_array_equal(counts[:, column], expected)
+    # At r = 4 the invariant density is 1 / (pi sqrt(x (1 - x))).
+    edges = np.linspace(0, 1, 51)
+    expected = np.diff(2 / np.pi * np.arcsin(np.sqrt(edges)))
+    np.testing.assert_allclose(counts[:, 2] / 3000, expected, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +132,20 @@ def test_growth_is_that_of_the_product_of_jacobians(net):
 
 def exponents(net, sigma_w, width, depth, batch=1, seeds=16):
     """Exponents over the second half of the depth, [seeds, gains]."""
-    growth = partial(chaos.net_growth, net=net, width=width, depth=depth, batch=batch)
-    gains = jax.vmap(lambda key, sigma: growth(key, sigma_w=sigma), (None, 0))
     keys = jax.vmap(lambda seed: random.stream(seed, "probe"))(jnp.arange(seeds))
-    layers = jax.jit(jax.vmap(gains, (0, None)))(keys, jnp.asarray(sigma_w))
-    assert layers.shape == (seeds, len(sigma_w), depth)
-    assert np.isfinite(layers).all()
-    return np.asarray(layers[..., depth // 2 :].mean(axis=-1))
+    measured = chaos.net_exponents(keys, net, sigma_w, width, depth, batch)
+    assert measured.shape == (seeds, len(sigma_w))
+    assert np.isfinite(measured).all()
+    return measured
+
+
+def test_exponents_average_the_growth_of_the_deeper_half():
+    keys = jnp.stack([random.stream(seed, "probe") for seed in (5, 6)])
+    measured = chaos.net_exponents(keys, "tanh", [0.9, 1.7], 8, 7)
+    for row, key in zip(measured, keys, strict=True):
+        for value, gain in zip(row, [0.9, 1.7], strict=True):
+            growth = jax.jit(lambda k, g: chaos.net_growth(k, "tanh", g, 8, 7))(key, gain)
+            assert value == pytest.approx(float(growth[3:].mean()), abs=1e-5)
 
 
 def test_relu_exponent_follows_theory_over_gains_far_beyond_the_range_of_float32():

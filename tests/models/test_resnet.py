@@ -74,7 +74,17 @@ def net():
     """A small residual net, its variables and images."""
     model = cifar_resnet(14, shortcut="B")
     images = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
-    return model, jax.jit(model.init)(jax.random.key(0), images), images
+    # Drawn with NumPy: compiling the draws of the init would take most of this file's time.
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name == "kernel":
+            fan_in = np.prod(leaf.shape[-4:-1]) if leaf.ndim > 3 else leaf.shape[0]
+            return jnp.asarray(rng.normal(size=leaf.shape) * (2 / fan_in) ** 0.5, jnp.float32)
+        return jnp.full(leaf.shape, 1.0 if name in ("scale", "var") else 0.0)
+
+    return model, jax.tree_util.tree_map_with_path(draw, shapes(model)), images
 
 
 def test_activations_are_named_after_their_kernels_in_depth_order(net):

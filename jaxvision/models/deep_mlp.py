@@ -1,0 +1,82 @@
+"""Deep multilayer perceptrons: plain or residual, with or without batch normalization."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from jaxvision.models.layers import Initializer, Taps, tapped
+from jaxvision.models.normalization import BatchNorm
+from jaxvision.types import Array
+
+
+class Branch(nn.Module):
+    """Normalization (if wanted), nonlinearity, weights: what every layer but the first computes."""
+
+    features: int
+    normalized: bool
+    kernel_init: Initializer
+    nonlinearity: Callable[[Array], Array]
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Map pre-activations x [B, I] to the next ones [B, features]."""
+        if self.normalized:
+            x = BatchNorm(name="norm")(x, train=train)
+        dense = nn.Dense(
+            self.features, use_bias=False, kernel_init=self.kernel_init, name="dense"
+        )
+        return dense(self.nonlinearity(x))
+
+
+class DeepMLP(nn.Module):
+    """``depth`` weight layers without biases: ``input``, ``depth - 2`` scanned ones, ``output``.
+
+    A hidden layer computes ``f(x) = W phi(BN(x))``; a plain net puts it in place of x, a residual
+    one adds it to x (He et al. 2016's "full pre-activation"). An activation is what the weights put
+    out, after the addition where there is one.
+
+    Attributes:
+      depth: number of weight layers, at least 3.
+      width: units of every hidden layer.
+      num_classes: K.
+      kernel_init: initialiser of every kernel.
+      nonlinearity: phi, before every layer but the first.
+      residual: add a hidden layer's output to its input.
+      normalized: batch normalization before every nonlinearity.
+    """
+
+    depth: int
+    width: int
+    num_classes: int
+    kernel_init: Initializer
+    nonlinearity: Callable[[Array], Array] = nn.relu
+    residual: bool = False
+    normalized: bool = False
+
+    @nn.compact
+    def __call__(
+        self, images: Array, *, train: bool = False, taps: Taps = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Map images [B, ...] to logits [B, K] and pre-activations by layer."""
+        flat = images.reshape(images.shape[0], -1)
+        first = nn.Dense(self.width, use_bias=False, kernel_init=self.kernel_init, name="input")
+        x = tapped(first(flat), taps, "input")
+        activations = {"input": x}
+
+        def body(branch: Branch, x: Array, tap: Array | None) -> tuple[Array, Array]:
+            y = branch(x, train=train)
+            y = tapped(x + y if self.residual else y, taps and {"": tap}, "")
+            return y, y
+
+        scan = nn.scan(
+            body,
+            variable_axes={"params": 0, "batch_stats": 0},
+            split_rngs={"params": True},
+            length=self.depth - 2,
+        )
+        kind = (self.normalized, self.kernel_init, self.nonlinearity)
+        hidden = Branch(self.width, *kind, name="hidden")
+        x, activations["hidden/dense"] = scan(hidden, x, taps and taps["hidden/dense"])
+        logits = Branch(self.num_classes, *kind, name="output")(x, train=train)
+        activations["output/dense"] = logits = tapped(logits, taps, "output/dense")
+        return logits, activations

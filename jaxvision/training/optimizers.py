@@ -1,0 +1,32 @@
+"""Optimizers whose hyper-parameters are traced: one compiled program serves a whole grid."""
+
+import jax
+import optax
+
+from jaxvision.training.step import Hyper
+from jaxvision.types import PyTree
+
+
+def sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
+    """SGD with momentum .9 and weight decay in the gradient, biases too (He et al. 2015).
+
+    Reads ``learning_rate`` and ``train_biases``: 0 keeps the biases at their start, 1 trains them.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        optax.masked(optax.scale(hyper["train_biases"]), _is_bias),
+        optax.sgd(hyper["learning_rate"], momentum=0.9),
+    )
+
+
+def adam(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
+    """Adam with optax's defaults, weight decay in the gradient as in ``sgd``, same reading."""
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        optax.masked(optax.scale(hyper["train_biases"]), _is_bias),
+        optax.adam(hyper["learning_rate"]),
+    )
+
+
+def _is_bias(params: PyTree) -> PyTree:
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "bias", params)

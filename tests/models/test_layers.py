@@ -1,0 +1,227 @@
+"""Layers that models share, each against a slow version of itself; the contract of ``apply``."""
+
+from collections import OrderedDict
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision.initializers import he_forward, orthogonal
+from jaxvision.models.layers import (
+    Conv,
+    apply_function,
+    initialize,
+    initialize_runs,
+    max_pool,
+    spatial_pyramid,
+    stack,
+)
+from jaxvision.models.mlp import MLP
+from jaxvision.random import stream
+from jaxvision.trees import named_leaves
+
+IMAGES = jax.random.normal(stream(0, "probe"), (2, 5, 6, 3))
+
+
+def test_conv_has_the_parameters_of_flax_and_its_result():
+    ours = Conv(4, 3, stride=2)
+    theirs = nn.Conv(4, (3, 3), strides=2)
+    variables = ours.init(stream(0, "init"), IMAGES)
+    expected = theirs.init(stream(0, "init"), IMAGES)
+    jax.tree.map(np.testing.assert_array_equal, variables, expected)
+    variables["params"]["bias"] += jnp.arange(4.0)
+    found, expected = (conv.apply(variables, IMAGES) for conv in (ours, theirs))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_conv_without_bias_has_none():
+    variables = Conv(4, use_bias=False).init(stream(0, "init"), IMAGES)
+    assert list(named_leaves(variables["params"])) == ["kernel"]
+
+
+def torus_conv(x, kernel):
+    """The definition of a wrapped convolution, its window centered as SAME centers it."""
+    size, before = kernel.shape[0], (kernel.shape[0] - 1) // 2
+    out = 0.0
+    for i in range(size):
+        for j in range(size):
+            out = out + np.roll(x, (before - i, before - j), (1, 2)) @ np.asarray(kernel)[i, j]
+    return out
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_wrap_is_the_convolution_on_a_torus(size):
+    conv = Conv(4, size, padding="WRAP")
+    variables = conv.init(stream(0, "init"), IMAGES)
+    found = conv.apply(variables, IMAGES)
+    expected = torus_conv(np.asarray(IMAGES), variables["params"]["kernel"])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_wrapped_convolution_commutes_with_translations(size):
+    conv = Conv(4, size, padding="WRAP")
+    variables = conv.init(stream(0, "init"), IMAGES)
+
+    def moved(x):
+        return jnp.roll(x, (2, -1), (1, 2))
+
+    np.testing.assert_allclose(
+        conv.apply(variables, moved(IMAGES)), moved(conv.apply(variables, IMAGES)), atol=1e-6
+    )
+    # The control: zeros at the edge do not move along.
+    padded = Conv(4, size)
+    difference = padded.apply(variables, moved(IMAGES)) - moved(padded.apply(variables, IMAGES))
+    assert np.abs(difference).max() > 0.1
+
+
+def test_under_wrap_he_keeps_the_variance_and_zero_padding_loses_it():
+    """What ``Conv`` says of 2x2 kernels on 4x4 maps: a quarter of the variance a layer."""
+    images = jax.random.normal(stream(1, "probe"), (64, 4, 4, 64))
+    # fan_in * Var[w] = 2 on inputs of variance 1 without ReLU: the variance doubles.
+    growth = {}
+    for padding in ("WRAP", "SAME"):
+        conv = Conv(64, 2, padding=padding, kernel_init=he_forward())
+        growth[padding] = np.var(conv.apply(conv.init(stream(0, "init"), images), images)) / 2
+    assert growth["WRAP"] == pytest.approx(1.0, abs=0.03)
+    # Of 16 windows 9 see four pixels, 6 two and 1 one: (36 + 12 + 1) / 64 of the variance.
+    assert growth["SAME"] == pytest.approx(49 / 64, abs=0.03)
+
+
+@pytest.mark.parametrize(("height", "width", "window"), [(6, 4, 2), (7, 5, 2), (9, 6, 3), (5, 5, 4)])
+def test_max_pool_equals_a_loop(height, width, window):
+    x = np.asarray(jax.random.normal(stream(0, "probe"), (2, height, width, 3)))
+    found = max_pool(jnp.asarray(x), window)
+    assert found.shape == (2, height // window, width // window, 3)
+    for i in range(found.shape[1]):
+        for j in range(found.shape[2]):
+            cell = x[:, i * window : (i + 1) * window, j * window : (j + 1) * window]
+            np.testing.assert_array_equal(found[:, i, j], cell.max((1, 2)))
+
+
+def test_max_pool_sends_the_gradient_to_the_maximum():
+    x = jax.random.permutation(stream(0, "probe"), 16).reshape(1, 4, 4, 1).astype(jnp.float32)
+    gradient = jax.grad(lambda x: jnp.sum(max_pool(x)))(x)
+    at_maximum = np.isin(np.asarray(x), np.asarray(max_pool(x)))
+    np.testing.assert_array_equal(gradient, at_maximum)
+
+
+@pytest.mark.parametrize(("size", "bins"), [(4, (4, 2, 1)), (5, (2, 1)), (5, (3,)), (2, (2, 1))])
+def test_spatial_pyramid_equals_a_loop(size, bins):
+    x = np.asarray(jax.random.normal(stream(0, "probe"), (2, size, size, 3)))
+    expected = []
+    for b in bins:
+        low = [int(np.floor(i * size / b)) for i in range(b)]
+        high = [int(np.ceil((i + 1) * size / b)) for i in range(b)]
+        for i in range(b):
+            for j in range(b):
+                expected.append(x[:, low[i] : high[i], low[j] : high[j]].max((1, 2)))
+    found = spatial_pyramid(jnp.asarray(x), bins)
+    assert found.shape == (2, 3 * sum(b * b for b in bins))
+    np.testing.assert_array_equal(found, np.concatenate(expected, axis=1))
+
+
+def test_a_pyramid_of_one_by_one_cells_is_the_image_itself():
+    x = jax.random.normal(stream(0, "probe"), (2, 4, 4, 3))
+    np.testing.assert_array_equal(spatial_pyramid(x, (4,)), x.reshape(2, -1))
+
+
+class Tower(nn.Module):
+    """``stack`` alone."""
+
+    length: int
+
+    @nn.compact
+    def __call__(self, x, taps=None):
+        return stack(nn.Dense(6, name="rest"), x, nn.tanh, self.length, taps)
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_stack_equals_a_loop_over_the_same_parameters(length):
+    x = jax.random.normal(stream(0, "probe"), (3, 6))
+    tower = Tower(length)
+    variables = tower.init(stream(0, "init"), x)
+    kernels = variables["params"]["rest"]["kernel"]
+    assert kernels.shape == (length, 6, 6)
+    # One key a layer: no two layers begin alike.
+    assert len({float(kernel[0, 0]) for kernel in kernels}) == length
+    variables["params"]["rest"]["bias"] += 0.1 * jnp.arange(6.0)[None]
+    last, every = tower.apply(variables, x)
+    for kernel, bias, found in zip(
+        kernels, variables["params"]["rest"]["bias"], every, strict=True
+    ):
+        x = jnp.tanh(x) @ kernel + bias[None]
+        np.testing.assert_allclose(found, x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(last, every[-1])
+
+
+def test_taps_of_a_stack_are_one_a_layer_and_change_no_value():
+    x = jax.random.normal(stream(0, "probe"), (3, 6))
+    tower = Tower(4)
+    variables = tower.init(stream(0, "init"), x)
+
+    def loss(taps):
+        return jnp.sum(tower.apply(variables, x, taps)[0] ** 2)
+
+    value, read = jax.value_and_grad(loss)({"rest": jnp.zeros(4)})
+    assert value == loss(None)
+    last = tower.apply(variables, x)[0]
+    assert read["rest"].shape == (4,)
+    np.testing.assert_allclose(read["rest"][-1], jnp.sum((2 * last) ** 2), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return MLP(5, 8, 3, orthogonal(1.0))
+
+
+def test_apply_keeps_depth_order_through_jit(net):
+    """A plain dict would come back sorted by name: hidden, input, output."""
+    variables = initialize(net, stream(0, "init"), (4, 4, 1))
+    apply = jax.jit(apply_function(net), static_argnames="train")
+    images = jnp.ones((2, 4, 4, 1))
+    logits, activations, _ = apply(variables["params"], {}, images, train=True)
+    assert isinstance(activations, OrderedDict)
+    assert list(activations) == ["input", "hidden", "output"]
+    np.testing.assert_array_equal(logits, activations["output"])
+
+
+def test_apply_returns_new_statistics_in_training_only():
+    class Counting(nn.Module):
+        @nn.compact
+        def __call__(self, images, *, train=False, taps=None):
+            calls = self.variable("batch_stats", "calls", lambda: jnp.zeros(()))
+            if train and not self.is_initializing():
+                calls.value = calls.value + 1
+            x = nn.Dropout(0.5, deterministic=not train)(images.reshape(len(images), -1))
+            x = nn.Dense(2, name="output")(x)
+            return x, {"output": x}
+
+    variables = initialize(Counting(), stream(0, "init"), (2, 2, 1))
+    params, statistics = variables["params"], variables["batch_stats"]
+    images = jnp.ones((3, 2, 2, 1))
+    apply = apply_function(Counting())
+    key = stream(0, "dropout", 5)
+    trained = apply(params, statistics, images, train=True, dropout_key=key)
+    assert trained[2] == {"calls": 1}
+    again = apply(params, statistics, images, train=True, dropout_key=key)
+    np.testing.assert_array_equal(trained[0], again[0])
+    other = apply(params, statistics, images, train=True, dropout_key=stream(0, "dropout", 6))
+    assert not np.array_equal(trained[0], other[0])
+    assert apply(params, statistics, images, train=False)[2] == {"calls": 0}
+
+
+def test_initialize_has_statistics_even_where_there_are_none(net):
+    variables = initialize(net, stream(0, "init"), (4, 4, 1))
+    assert variables["batch_stats"] == {}
+
+
+def test_a_run_starts_the_same_alone_and_among_others(net):
+    """Orthogonal, because a batched QR may round otherwise than a single one."""
+    keys = jnp.stack([stream(seed, "init") for seed in range(3)])
+    together = initialize_runs(net, keys, (4, 4, 1))
+    alone = initialize_runs(net, keys[1:2], (4, 4, 1))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[1], b[0]), together, alone)
+    assert not np.array_equal(*together["params"]["input"]["kernel"][:2])
