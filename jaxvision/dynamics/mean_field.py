@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import optimize, special
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 
@@ -139,6 +139,19 @@ def edge_of_chaos(q: ArrayLike, activation: str) -> tuple[np.ndarray, np.ndarray
     bias_variance = np.asarray(q, float) - sigma_w**2 * second_moment(activation, q)
     # Rounding leaves -1e-17 at q = 0.
     return sigma_w, np.sqrt(np.maximum(bias_variance, 0))
+
+
+def critical_gain(activation: str) -> float:
+    """Return the sigma_w at which chi_1 = 1 without biases: where the edge of chaos ends.
+
+    1 for 'tanh' (there q* = 0) and 'linear', sqrt 2 for 'relu' (He), 10.15 for 'sigmoid'.
+    """
+
+    def bias_variance(q: float) -> float:  # of the critical net whose fixed point is q
+        return float(q - second_moment(activation, q) / slope_moment(activation, q))
+
+    q = optimize.brentq(bias_variance, 0.0, 1e3)
+    return float(1 / np.sqrt(slope_moment(activation, q)))
 
 
 def _broadcast(q: ArrayLike, c: ArrayLike) -> list[np.ndarray]:

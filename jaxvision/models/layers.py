@@ -7,6 +7,7 @@ layers are stacked on a leading axis [l, ...] and run in ``nn.scan``: compile ti
 with depth.
 """
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxvision import runtime
 from jaxvision.convolution import conv2d
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array, PyTree
@@ -157,10 +160,14 @@ def initialize(model: nn.Module, key: Array, image_shape: tuple[int, int, int]) 
 
 
 def initialize_runs(model: nn.Module, keys: Array, image_shape: tuple[int, int, int]) -> PyTree:
-    """Return ``initialize`` for every key [R], leaves stacked on a leading axis R."""
+    """Return ``initialize`` for every key [R], leaves stacked on a leading axis R, on the host.
 
-    def one(key: Array) -> PyTree:
-        return initialize(model, key, image_shape)
+    Compiled once for a model and run key by key: a run's draws do not depend on the other runs.
+    """
+    draw = _initializer(model, tuple(image_shape))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(jax.device_get(draw(k)) for k in keys))
 
-    # lax.map, not vmap: a run's draws must not depend on how many runs there are (QR, batched).
-    return jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
+
+@functools.cache
+def _initializer(model: nn.Module, image_shape: tuple[int, int, int]) -> Callable[[Array], PyTree]:
+    return runtime.jit_once(lambda key: initialize(model, key, image_shape))

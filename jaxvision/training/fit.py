@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import jax
@@ -161,8 +161,9 @@ class Trainer:
         )
         parts = []
         for part, real in self._calls(runs):
+            told = partial(advance, real * self.period)  # copies that fill the call do not count
             done = self._fit_call(
-                part, Dataset(*train_data), Dataset(*test_data), steps, advance, may_diverge
+                part, Dataset(*train_data), Dataset(*test_data), steps, told, may_diverge
             )
             parts.append(jax.tree.map(lambda leaf, real=real: leaf[:real], done))
         train, test, variables = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -187,7 +188,7 @@ class Trainer:
         train: Dataset,
         test: Dataset,
         steps: int,
-        advance: Callable[[int], None],
+        advance: Callable[[], None],
         may_diverge: bool,
     ) -> tuple[dict, dict, PyTree]:
         params = runs.variables["params"]
@@ -201,7 +202,7 @@ class Trainer:
             history.append(jax.device_get(metrics))
             if not may_diverge:
                 _check_finite(history[-1]["loss"], (len(history) - 1) * self.period)
-            advance(self.period * len(runs.seeds))
+            advance()
         train_history = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *history)
         test_history = jax.tree.map(
             lambda *parts: np.stack(parts, axis=1), *jax.device_get(evaluated)

@@ -20,11 +20,14 @@ def sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
 
 
 def adam(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
-    """Adam with optax's defaults, weight decay in the gradient as in ``sgd``, same reading."""
+    """AdamW with optax's defaults; reads what ``sgd`` reads.
+
+    The decay is apart from the gradient: inside it, Adam's division by the gradient's size would blow
+    the decay up wherever the gradient has vanished, and shrink the weights to nothing.
+    """
     return optax.chain(
-        optax.add_decayed_weights(weight_decay),
         optax.masked(optax.scale(hyper["train_biases"]), _is_bias),
-        optax.adam(hyper["learning_rate"]),
+        optax.adamw(hyper["learning_rate"], weight_decay=weight_decay),
     )
 
 

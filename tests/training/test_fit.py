@@ -1,0 +1,366 @@
+"""Training many runs: the same numbers however they are mapped, cut, padded or watched."""
+
+import functools
+import re
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision.dynamics import probes
+from jaxvision.initializers import he_backward
+from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.plain import PlainConvNet, Stage
+from jaxvision.random import stream
+from jaxvision.training.fit import History, Runs, Trainer, batch_rows, epoch_order
+from jaxvision.training.step import initial_state, train_step
+from jaxvision.types import UserError
+
+STEPS = 8
+KINDS = ["mlp", "conv"]
+
+
+@pytest.fixture(scope="module")
+def trainer(lab):
+    """Return ``trainer(kind, **options)``; asked twice it is one object, so it compiles once."""
+    return functools.cache(lab.trainer)
+
+
+@pytest.fixture(scope="module")
+def fitted(lab, trainer):
+    """Return ``fitted(kind, rows, **options)``, the history of these rows of the five runs."""
+
+    @functools.cache
+    def fit(kind, rows=(0, 1, 2), **options):
+        return trainer(kind, **options).fit(lab.runs(kind, rows), STEPS)
+
+    return fit
+
+
+def rows_of(history, rows):
+    parts = (history.train, history.test, history.variables)
+    return jax.tree.map(lambda leaf: leaf[rows], parts)
+
+
+def assert_same(a, b, rows=slice(None)):
+    """Hold two histories bit-equal; ``rows`` picks the runs of ``a``."""
+    jax.tree.map(np.testing.assert_array_equal, rows_of(a, rows), rows_of(b, slice(None)))
+
+
+def assert_close(a, b):
+    """To float32 rounding, grown over eight steps."""
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(close, rows_of(a, slice(None)), rows_of(b, slice(None)))
+
+
+# The order of the data.
+
+
+@hypothesis.settings(max_examples=25)
+@hypothesis.given(
+    seed=st.integers(0, 2**31 - 1),
+    start=st.integers(0, 40),
+    cut=st.integers(0, 7),
+    geometry=st.sampled_from([(12, 4), (13, 4), (5, 5), (9, 2)]),
+)
+def test_rows_of_a_period_are_the_rows_of_its_steps(seed, start, cut, geometry):
+    whole = rows_from(geometry, 7)(seed, start)
+    parts = [rows_from(geometry, steps)(seed, first)
+             for first, steps in ((start, cut), (start + cut, 7 - cut)) if steps]  # fmt: skip
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+@functools.cache
+def rows_from(geometry, steps):
+    size, batch_size = geometry
+    return jax.jit(lambda seed, start: batch_rows(seed, start, steps, size, batch_size))
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(12, 4), (13, 4), (50, 16), (6, 6), (7, 1)])
+def test_an_epoch_visits_every_image_once(size, batch_size):
+    per_epoch = size // batch_size
+    for epoch in range(3):
+        rows = batch_rows(0, epoch * per_epoch, per_epoch, size, batch_size)
+        assert rows.shape == (per_epoch, batch_size)
+        order = epoch_order(0, epoch, size)
+        assert sorted(np.asarray(order).tolist()) == list(range(size))
+        # What does not fill a batch is left out, another part in every epoch.
+        np.testing.assert_array_equal(rows.ravel(), order[: per_epoch * batch_size])
+
+
+def test_every_seed_and_every_epoch_has_its_own_order():
+    orders = {
+        tuple(np.asarray(epoch_order(seed, epoch, 20)).tolist())
+        for seed in range(4)
+        for epoch in range(4)
+    }
+    assert len(orders) == 16
+
+
+def test_order_is_the_named_stream_and_nothing_else():
+    expected = jax.random.permutation(stream(3, "order", 2), 20)
+    np.testing.assert_array_equal(epoch_order(3, 2, 20), expected)
+
+
+# One run, however it is mapped.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_steps_taken_one_by_one(lab, fitted, kind):
+    history = fitted(kind)
+    task = lab.task(kind)
+    runs = lab.runs(kind)
+    for run in range(2):
+        variables, seed, hyper = jax.tree.map(lambda leaf, run=run: jnp.asarray(leaf[run]), runs)
+        state = initial_state(task, variables, hyper)
+        step = jax.jit(functools.partial(train_step, task))
+        for number in range(STEPS):
+            (rows,) = rows_from((50, 16), 1)(seed, number)
+            state, metrics = step(state, lab.train.images[rows], lab.train.labels[rows], hyper, seed)
+            found = history.train["loss"][run, number]
+            np.testing.assert_allclose(found, metrics["loss"], rtol=1e-4)
+        final = jax.tree.map(lambda leaf, run=run: leaf[run], history.variables["params"])
+        close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+        jax.tree.map(close, final, state.params)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_history_has_every_step_and_every_evaluation(lab, fitted, kind):
+    history = fitted(kind)
+    assert history.train["loss"].shape == history.train["error"].shape == (3, STEPS)
+    assert history.test["loss"].shape == history.test["error"].shape == (3, 3)
+    np.testing.assert_array_equal(history.test_steps, [0, 4, 8])
+    assert np.isfinite(history.train["loss"]).all()
+    # The error is a whole number of the 37 test images, of 16 in a training batch.
+    for errors, images in ((history.test["error"], 37), (history.train["error"], 16)):
+        np.testing.assert_allclose(errors * images, np.round(errors * images), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_devices_change_no_bit(fitted, kind):
+    assert_same(fitted(kind), fitted(kind, devices=1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mappings_agree_to_rounding(fitted, kind):
+    assert_close(fitted(kind, mapping="vmap"), fitted(kind, mapping="map"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("row", [0, 2])
+def test_a_run_alone_is_the_run_within_its_sweep(fitted, kind, row):
+    assert_same(fitted(kind), fitted(kind, (row,)), rows=slice(row, row + 1))
+
+
+@pytest.mark.parametrize("per_call", [2, 4])
+def test_padding_and_cutting_change_no_bit(fitted, per_call):
+    """Three runs in calls of two (cut, the last one filled) and in one call of four."""
+    assert_same(fitted("mlp"), fitted("mlp", runs_per_call=per_call))
+
+
+@pytest.mark.parametrize("period", [1, 2])
+def test_the_period_changes_no_bit(fitted, period):
+    every, some = fitted("mlp", period=period), fitted("mlp")
+    jax.tree.map(np.testing.assert_array_equal, every.train, some.train)
+    jax.tree.map(np.testing.assert_array_equal, every.variables, some.variables)
+    common = slice(None, None, 4 // period)
+    for name, values in every.test.items():
+        np.testing.assert_array_equal(values[:, common], some.test[name])
+    np.testing.assert_array_equal(every.test_steps[common], some.test_steps)
+
+
+def test_runs_of_one_seed_and_start_differ_by_their_rate_alone(lab, trainer):
+    runs = lab.runs("mlp", (0, 0, 1))
+    runs.hyper["learning_rate"] = np.array([0.01, 0.05, 0.01], np.float32)
+    loss = trainer("mlp").fit(runs, STEPS).train["loss"]
+    assert loss[0, 0] == loss[1, 0]  # the same first batch and the same start
+    assert loss[0, 1] != loss[1, 1]
+    assert loss[0, 0] != loss[2, 0]
+
+
+# One compile.
+
+
+@pytest.mark.parametrize(("kind", "options"), [("conv", {}), ("mlp", {"runs_per_call": 2})])
+def test_any_number_of_runs_and_steps_is_one_compile(lab, trainer, kind, options):
+    """Choosing rates and then training the arms are calls of one program."""
+    shared = trainer(kind, **options)
+    for rows, steps in (((0, 1, 2), STEPS), ((3,), 4), ((0, 1, 2, 3, 4), 12)):
+        shared.fit(lab.runs(kind, rows), steps)
+    compiled = {name: program._cache_size() for name, program in shared._programs.items()}
+    assert compiled == {"start": 1, "advance": 1, "evaluate": 1}
+
+
+def test_progress_is_told_of_real_runs_only(lab, trainer):
+    told = []
+    trainer("mlp", runs_per_call=2).fit(lab.runs("mlp", (0, 1, 2)), STEPS, told.append)
+    # Two calls of two periods; the second call trains one run and a copy of it.
+    assert told == [2 * 4, 2 * 4, 4, 4]
+
+
+# Watching.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_probes_change_no_bit(fitted, kind):
+    bare, watched = fitted(kind), fitted(kind, probe=probes.per_layer)
+    jax.tree.map(np.testing.assert_array_equal, watched.variables, bare.variables)
+    jax.tree.map(np.testing.assert_array_equal, watched.test, bare.test)
+    for name, values in bare.train.items():
+        np.testing.assert_array_equal(watched.train[name], values)
+    layers = {"mlp": 5, "conv": 10}[kind]
+    for name in probes.LAYERWISE:
+        assert watched.train[name].shape == (3, STEPS, layers)
+        assert (watched.train[name] > 0).all()
+
+
+# Divergence and mistakes.
+
+EXPLODING = (0.01, 1e30, 0.03, 0.04, 0.05)
+
+
+def test_a_diverged_run_is_marked_and_the_others_do_not_notice(lab, trainer, fitted):
+    runs = lab.runs("mlp", (0, 1, 2), EXPLODING)
+    history = trainer("mlp").fit(runs, STEPS, may_diverge=True)
+    whole = fitted("mlp")
+    for row in (0, 2):
+        pick = slice(row, row + 1)
+        jax.tree.map(np.testing.assert_array_equal, rows_of(history, pick), rows_of(whole, pick))
+    loss = history.train["loss"][1]
+    step = history.diverged_step()
+    np.testing.assert_array_equal(step[[0, 2]], -1)
+    assert 1 <= step[1] < STEPS
+    assert np.isfinite(loss[: step[1]]).all()
+    assert not np.isfinite(loss[step[1]])
+    assert history.escape_step(2.0).shape == (3,)
+
+
+def test_an_unexpected_divergence_is_one_clear_line(lab, trainer):
+    runs = lab.runs("mlp", (0, 1, 2), EXPLODING)
+    with pytest.raises(UserError) as caught:
+        trainer("mlp").fit(runs, STEPS)
+    pattern = r"the loss is not finite at step [1-7]: lower the learning rate"
+    assert re.fullmatch(pattern, str(caught.value))
+
+
+def test_a_batch_larger_than_the_set_is_one_clear_line(lab):
+    with pytest.raises(UserError, match="^batch size 51 exceeds the 50 training images$"):
+        Trainer(lab.task("mlp"), lab.train, lab.test, batch_size=51, period=1)
+
+
+@pytest.mark.parametrize("steps", [3, 6, 10])
+def test_steps_that_are_no_whole_periods_are_one_clear_line(lab, trainer, steps):
+    with pytest.raises(UserError, match=f"^{steps} steps are not a whole number of periods of 4$"):
+        trainer("mlp").fit(lab.runs("mlp"), steps)
+
+
+# What is read off a history.
+
+
+def history_of(loss):
+    return History({"loss": np.asarray(loss, np.float32)}, {}, np.array([0]), {})
+
+
+def test_escape_is_the_first_step_of_a_window_below_the_threshold():
+    flat, low = [3.0] * 6, [1.0] * 6
+    dip = [3.0, 3.0, 1.0, 3.0, 3.0, 3.0] + [1.0] * 6
+    history = history_of([flat + low, low + flat, flat + flat, dip])
+    # Windows of three steps; one low step among three does not bring the mean below 2.
+    np.testing.assert_array_equal(history.escape_step(2.0, window=3), [5, 0, 12, 5])
+
+
+def test_escape_of_a_run_shorter_than_the_window_takes_the_whole_run():
+    np.testing.assert_array_equal(history_of([[3, 1], [1, 1]]).escape_step(1.5), [2, 0])
+
+
+def test_a_diverged_run_never_escapes_after_its_divergence():
+    loss = np.full((2, 20), 3.0)
+    loss[0, 5:] = np.nan
+    loss[1, 5:] = np.inf
+    history = history_of(loss)
+    np.testing.assert_array_equal(history.escape_step(2.0), [20, 20])
+    np.testing.assert_array_equal(history.diverged_step(), [5, 5])
+
+
+# The program of a swept step of the conv net, as XLA compiles it for the CPU.
+
+
+def advance_hlo(lab, stage_layers):
+    net = PlainConvNet(
+        2, (Stage(stage_layers, 4, 2), Stage(stage_layers, 4, 3)), 8, 10, he_backward()
+    )
+    trainer = lab.trainer("conv", probes.per_layer)
+    task = trainer.task.__class__(
+        apply_function(net), trainer.task.optimizer, trainer.task.preprocess, probes.per_layer
+    )
+    trainer = Trainer(task, lab.train, lab.test, 16, 4, mesh=trainer.mesh)
+    keys = jnp.stack([stream(seed, "init") for seed in range(2)])
+    variables = initialize_runs(net, keys, (8, 8, 1))
+    runs = Runs(variables, *lab.runs("conv", (0, 1))[1:])
+    params = variables["params"]
+    state = jax.eval_shape(trainer._program("start", params), (variables, runs.hyper), None)
+    program = trainer._program("advance", params)
+    data = (lab.train.images, lab.train.labels)
+    return program.lower((state, runs.seeds, runs.hyper), type(lab.train)(*data)).compile().as_text()
+
+
+@pytest.fixture(scope="module")
+def hlo(lab):
+    if jax.default_backend() != "cpu":
+        pytest.skip("what XLA makes of convolutions on the CPU")
+    return {layers: advance_hlo(lab, layers) for layers in (3, 6)}
+
+
+def computations(hlo):
+    """Return ``{name: lines}`` of an HLO module."""
+    found, name = {}, None
+    for line in hlo.splitlines():
+        if header := re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{$", line):
+            name = header[1]
+            found[name] = []
+        elif name is not None:
+            found[name].append(line)
+    return found
+
+
+def convolutions(lines):
+    return [line for line in lines if re.search(r"= \S+ convolution\(", line)]
+
+
+def in_loops(program):
+    """Return the names of the computations that run inside a while loop."""
+    called = {
+        name: set(re.findall(r"(?:body|condition|calls|to_apply|to)=%?([\w.\-]+)", "\n".join(lines)))
+        for name, lines in program.items()
+    }
+    frontier = {
+        body for lines in program.values() for body in re.findall(r"body=%?([\w.\-]+)", "\n".join(lines))
+    }
+    inside = set()
+    while frontier:
+        inside |= frontier
+        frontier = set().union(*(called[name] for name in frontier)) - inside
+    return inside
+
+
+def test_swept_step_has_fast_convolutions_inside_loops_only(hlo):
+    program = computations(hlo[3])
+    inside = in_loops(program)
+    assert inside < program.keys()
+    found = {name: convolutions(lines) for name, lines in program.items()}
+    assert sum(map(len, found.values())) == len(convolutions(hlo[3].splitlines())) > 0
+    for name, lines in found.items():
+        assert not lines or name in inside, f"{name} is in no loop"
+        for line in lines:
+            assert "dim_labels=b01f_01io->b01f" in line
+            assert "feature_group_count" not in line
+
+
+def test_number_of_convolutions_does_not_grow_with_depth(hlo):
+    shallow, deep = (len(convolutions(text.splitlines())) for text in hlo.values())
+    # Stem, and of each stage the first layer and the stacked rest; forward, and backward by input
+    # and by kernel, but no gradient by the images.
+    assert shallow == deep == 3 * 5 - 1
