@@ -69,8 +69,8 @@ test-all: $(READY) ## run the slow tests too
 lint: $(READY) ## check style and formatting
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet .
 
-bench: .venv/bench-ready ## measure against PyTorch and plain Flax (installs PyTorch)
-	@$(RUN) -m benchmarks.run $(ARGS)
+bench: .venv/torch/ready ## measure against PyTorch and plain Flax (installs PyTorch)
+	@$(RUN) -m benchmarks.run --torch_python=.venv/torch/bin/python $(ARGS)
 
 data-%: $(READY) ## prepare a TensorFlow Datasets set, as in make data-cifar10
 	@$(RUN) -m jaxvision.data.prepare $* $(ARGS)
@@ -96,9 +96,12 @@ $(READY):
 	  $(if $(PYTHON_NAMED),echo 'PYTHON ?= $(PYTHON)';) } >.venv/choices.mk
 	@touch $@
 
-.venv/bench-ready: $(READY) benchmarks/requirements.txt
+# PyTorch gets an environment of its own: its pins must not meet ours.
+.venv/torch/ready: $(READY) benchmarks/requirements-torch.txt
 	@echo 'Installing what the benchmarks compare with.' >&2
-	@$(RUN) -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
+	@$(RUN) -m venv --clear .venv/torch
+	@.venv/torch/bin/pip install -qq --disable-pip-version-check \
+	  -r benchmarks/requirements-torch.txt
 	@touch $@
 
 # Sets $python to the first interpreter that really runs (a version manager's shim may not) and is

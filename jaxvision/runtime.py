@@ -51,7 +51,7 @@ def disabled() -> frozenset[str]:
 
 
 def configure(cpu_devices: int | None = None) -> None:
-    """Set allocator, compile cache and CPU devices; call it before JAX makes its first array.
+    """Set allocator, compile cache, CPU devices and precision, before JAX makes its first array.
 
     Calling it again is harmless.
 
@@ -63,7 +63,11 @@ def configure(cpu_devices: int | None = None) -> None:
       UserError: JAX has already started with another number of CPU devices, or
         ``JAXVISION_DISABLE`` has an unknown word.
     """
+    import jax
+
     off = disabled()
+    # float32 means float32: the default rounds products to bfloat16 on TPU, to TF32 on a GPU.
+    jax.config.update("jax_default_matmul_precision", "highest")
     if "allocator" not in off:
         _keep_freed_memory()
     if "cache" not in off:

@@ -77,21 +77,29 @@ def singular_values(layers: Layers, activation: str, x: Array, depths: tuple[int
     return jnp.linalg.svd(jacobians[jnp.array(depths) - 1], compute_uv=False)
 
 
-def isometric_share(values: Array, weights: Array | None = None) -> Array:
-    """Return the largest share of singular values within a factor 2 of one common gain, [...].
+def isometric_share(values: Array, weights: Array | None = None, gain: float = 1.0) -> Array:
+    """Return the share of singular values within a factor 2 of ``gain``, [...].
 
-    1 is dynamical isometry up to a gain, which a layer could take out. What is below ``RESOLUTION``
-    times the largest is lost.
+    1 is dynamical isometry (up to the gain, which one layer could take out).
 
     Args:
       values: [..., n], singular values or the nodes of a ``spectra.Quadrature``.
       weights: [..., n], of sum 1; equal by default.
+      gain: of the isometry.
     """
-    weights = jnp.full_like(values, 1 / values.shape[-1]) if weights is None else weights
-    top, other = values[..., :, None], values[..., None, :]
-    resolved = other > RESOLUTION * jnp.max(values, axis=-1)[..., None, None]
-    inside = (other <= top) & (other >= top / 4) & resolved
-    return jnp.max(jnp.sum(jnp.where(inside, weights[..., None, :], 0), axis=-1), axis=-1)
+    inside = (values >= gain / 2) & (values <= gain * 2)
+    if weights is None:
+        return jnp.mean(inside, axis=-1)
+    return jnp.sum(jnp.where(inside, weights, 0), axis=-1)
+
+
+def best_isometric_share(values: Array) -> Array:
+    """Return the largest ``isometric_share`` at any gain, [...], of singular values [..., n]."""
+    top = jnp.max(values, axis=-1)
+    # From where float32 resolves a singular value up.
+    gains = jnp.geomspace(2 * RESOLUTION, 1, 200)
+    shares = jax.lax.map(lambda gain: isometric_share(values / top[..., None], gain=gain), gains)
+    return jnp.max(shares, axis=0)
 
 
 class Signal(NamedTuple):

@@ -154,6 +154,26 @@ def critical_gain(activation: str) -> float:
     return float(1 / np.sqrt(slope_moment(activation, q)))
 
 
+def jacobian_spread(
+    depth: ArrayLike, q: ArrayLike, activation: str, orthogonal: bool
+) -> np.ndarray:
+    """Return the variance of the squared singular values (mean 1) of a critical net's Jacobian.
+
+    L (mu_2 / mu_1^2 - 1 - s_1), mu_k = E[phi'^2k] at ``q``, s_1 = 0 for orthogonal and -1 for
+    Gaussian weights (Pennington et al. 2017, arXiv 1711.04735). Small at every depth, dynamical
+    isometry, only for orthogonal weights and a slope that hardly varies: ReLU's has at least L.
+    """
+    q = np.asarray(q, float)
+    slope_squared = slope_moment(activation, q)
+    if activation in _INTEGRATED:
+        slope = _INTEGRATED[activation][1]
+        slope_fourth = slope(np.sqrt(q)[..., None] * _NODES) ** 4 @ _WEIGHTS
+    else:
+        slope_fourth = slope_squared  # of slopes 0 and 1
+    spread = slope_fourth / slope_squared**2 - 1
+    return np.asarray(depth) * (spread + (0 if orthogonal else 1))
+
+
 def _broadcast(q: ArrayLike, c: ArrayLike) -> list[np.ndarray]:
     # Iterated maps leave correlations a rounding error beyond 1.
     return np.broadcast_arrays(np.asarray(q, float), np.clip(np.asarray(c, float), -1, 1))

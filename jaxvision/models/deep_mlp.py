@@ -22,9 +22,7 @@ class Branch(nn.Module):
         """Map pre-activations x [B, I] to the next ones [B, features]."""
         if self.normalized:
             x = BatchNorm(name="norm")(x, train=train)
-        dense = nn.Dense(
-            self.features, use_bias=False, kernel_init=self.kernel_init, name="dense"
-        )
+        dense = nn.Dense(self.features, use_bias=False, kernel_init=self.kernel_init, name="dense")
         return dense(self.nonlinearity(x))
 
 

@@ -105,7 +105,9 @@ class DepthSweep:
         """
         if steps % self.period:
             raise UserError(f"{steps} steps are not a whole number of periods of {self.period}")
-        history = {name: np.full((len(cells.seeds), steps), np.nan, np.float32) for name in _METRICS}
+        history = {
+            name: np.full((len(cells.seeds), steps), np.nan, np.float32) for name in _METRICS
+        }
         data = on_mesh((self.train.images, self.train.labels), self.mesh, P())
         start, train = self._programs(max(1, int(np.max(cells.depths)) - 2))
         for rows, real in self._calls(cells.depths):
