@@ -33,7 +33,7 @@ from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.mlp import MLP
 from jaxvision.random import stream
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, EverySeed, Greater, Less, Within
+from jaxvision.report.claims import Claim, Greater, Less, Within
 from jaxvision.training.arms import Arm, fit_arms, tune
 from jaxvision.training.fit import Trainer
 from jaxvision.training.step import Task
@@ -49,6 +49,7 @@ ARMS = {  # of the dense nets: the label, weights and activation
     "gaussian/tanh": "Gaussian tanh",
     "orthogonal/relu": "orthogonal ReLU",
 }
+DEEP = {"delta_orthogonal": "delta-orthogonal", "gaussian": "Gaussian"}
 IMAGES = 8
 LANCZOS_STEPS = 40
 
@@ -134,17 +135,24 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
 
 
 def _dense_spectra(config: Config, seed: int) -> dict:
-    """Return every singular value [D, C] of each kind of dense net, one draw for all gains."""
+    """Return what there is to know of the spectra of each kind of dense net, at every depth [D]."""
     found = {}
     for weights in ("orthogonal", "gaussian"):
         shape = (config.width, config.width)
         layers = _draw(stream(seed, "init"), WEIGHTS[weights], shape, config.depth)
         x = jax.random.normal(stream(seed, "probe"), shape[:1])
-        for activation in ("tanh", "relu", "linear"):
+        for activation in ("tanh", "relu"):
             *gains, std = edge(activation, config.depth, config)
             scaled = isometry.scale_layers(layers, *gains)
             values = _singular_values(scaled, activation, std * x, depths_of(config))
-            found[f"dense/{weights}/{activation}"] = values
+            squares = jnp.square(values)
+            name = f"dense/{weights}/{activation}"
+            found |= {
+                f"{name}/values": values[-1],
+                f"{name}/spread": jnp.var(squares, axis=-1) / jnp.mean(squares, axis=-1) ** 2,
+                f"{name}/share": isometry.isometric_share(values),
+                f"{name}/best_share": isometry.best_isometric_share(values[-1]),
+            }
     return found
 
 
@@ -158,7 +166,11 @@ def _conv_spectra(config: Config, seed: int) -> dict:
         layers = _draw(stream(seed, "init"), initializer, shape, config.depth)
         layers = isometry.scale_layers(layers, *gains)
         nodes, mass = _quadrature(layers, x, stream(seed, "probe", 1), LANCZOS_STEPS)
-        found |= {f"conv/{weights}/nodes": nodes, f"conv/{weights}/weights": mass}
+        found |= {
+            f"conv/{weights}/values": nodes,
+            f"conv/{weights}/weights": mass,
+            f"conv/{weights}/share": isometry.isometric_share(nodes, mass),
+        }
     return found
 
 
@@ -177,6 +189,11 @@ def shown_layers(config: Config) -> np.ndarray:
     return np.unique(np.geomspace(1, config.signal_depth, 60).round().astype(int))
 
 
+def pictured_layers(config: Config) -> np.ndarray:
+    """Return the four layers whose image of the input is shown: 1, ..., the last."""
+    return np.geomspace(1, config.signal_depth, 4).round().astype(int)
+
+
 def _deep_signal(config: Config, seed: int, data) -> dict:
     """Return what the layers of the deepest tanh conv nets carry of some images."""
     *gains, std = edge("tanh", config.signal_depth, config)
@@ -185,15 +202,237 @@ def _deep_signal(config: Config, seed: int, data) -> dict:
     x = images * jax.random.normal(stream(seed, "probe"), (1, 1, 1, config.channels))
     x = std * x / jnp.sqrt(jnp.mean(jnp.square(x)))
     kept, found = shown_layers(config) - 1, {}
-    for weights in ("delta_orthogonal", "gaussian"):
+    for weights in DEEP:
         layers = _draw(stream(seed, "init"), WEIGHTS[weights], shape, config.signal_depth)
         layers = isometry.scale_layers(layers, *gains)
         signal = _carry(layers, "tanh", x, stream(seed, "probe", 1))
-        pairs = signal.correlation[kept][:, *np.triu_indices(IMAGES, 1)]
         found |= {
             f"deep/{weights}/std": signal.std[kept],
             f"deep/{weights}/delta_norm": signal.delta_norm[kept],
-            f"deep/{weights}/likeness": jax.vmap(jnp.corrcoef)(pairs, jnp.broadcast_to(pairs[0], pairs.shape))[:, 0, 1],
-            f"deep/{weights}/picture": signal.pixel_rms[_pictured(config) - 1, 0],
+            f"deep/{weights}/likeness": isometry.kept_likeness(signal.correlation)[kept],
+            f"deep/{weights}/pictures": signal.pixel_rms[pictured_layers(config) - 1, 0],
         }
     return found
+
+
+def _training(config: Config, data, progress) -> tuple[dict, dict]:
+    """Train the dense arms and take the spectrum at the checkpoints, each a run from the start."""
+    steps, classes = max(config.checkpoints), data.num_classes
+    mean = per_pixel_mean(data.train.images)
+    spread = float(np.std(data.train.images[:5000] - mean))
+    rates, found, trainers = {}, {}, {}
+    runs = 2 * len(config.rates) * steps + config.train_seeds * sum(config.checkpoints)
+    with progress(len(ARMS) * runs, "training") as bar:
+        for arm in ARMS:
+            weights, activation = arm.split("/")
+            sigma_w, _, std = edge(activation, config.train_depth, config)
+            net = MLP(
+                config.train_depth, config.train_width, classes,
+                partial(_scaled, sigma_w, WEIGHTS[weights]), isometry.ACTIVATIONS[activation],
+            )  # fmt: skip
+            preprocess = partial(_preprocess, mean, spread / std)
+            task = Task(apply_function(net), _sgd, preprocess)
+            trainer = Trainer(task, data.train, data.test, config.batch_size, config.checkpoints[0])
+            trainer = trainers.setdefault(activation, trainer)  # initializers do not matter to it
+            begin = partial(initialize_runs, net, image_shape=data.train.images.shape[1:])
+            grid = {rate: Arm(begin, {"learning_rate": rate}) for rate in config.rates}
+            rates[arm], _ = tune(trainer, grid, (1000, 1001), steps, bar.advance)
+            images = preprocess(data.test.images[:IMAGES], None)
+            keys = jnp.stack([stream(seed, "init") for seed in range(config.train_seeds)])
+            shares = [_shares(task.apply, begin(keys), images)]
+            for count in config.checkpoints:
+                chosen = {arm: grid[rates[arm]]}
+                history = fit_arms(trainer, chosen, range(config.train_seeds), count, bar.advance)
+                shares.append(_shares(task.apply, history[arm].variables, images))
+            found[f"train/{arm}/share"] = np.stack(shares, axis=1)
+            found[f"train/{arm}/loss"] = history[arm].train["loss"]
+            found[f"train/{arm}/half_step"] = history[arm].escape_step(0.5 * np.log(classes))
+    return rates, found
+
+
+def _scaled(gain: float, initializer, key, shape, dtype=jnp.float32):
+    return gain * initializer(key, shape, dtype)
+
+
+def _sgd(hyper: dict) -> optax.GradientTransformation:
+    return optax.sgd(hyper["learning_rate"])
+
+
+def _preprocess(mean, scale: float, images, key):
+    return normalize(images, mean, scale)
+
+
+def _shares(apply, variables, images) -> np.ndarray:
+    """Return the share [R] of singular values near 1, image to last hidden layer, of R nets."""
+
+    def one(variables):
+        def last_hidden(image):
+            nets = variables["params"], variables["batch_stats"]
+            return apply(*nets, image[None], train=False)[1]["hidden"][-1, 0]
+
+        values = jax.lax.map(partial(spectra.jacobian_singular_values, last_hidden), images)
+        return jnp.mean(isometry.isometric_share(values))
+
+    return np.asarray(jax.jit(lambda nets: jax.lax.map(one, nets))(variables))
+
+
+PENNINGTON, XIAO = "Pennington et al. 2017", "Xiao et al. 2018"
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the sources' claims and the questions beside them; the rules are fixed here."""
+    q, law_depth = config.bend / config.depth, config.depth // 4
+    row = depths_of(config).index(law_depth)
+
+    def law(arm):  # of the squared singular values, their mean taken to 1
+        weights, activation = arm.split("/")
+        expected = mean_field.jacobian_spread(law_depth, q, activation, weights == "orthogonal")
+        return Claim(f"law-{weights}-{activation}", f"{PENNINGTON}, variance of the spectrum",
+                     f"{ARMS[arm]}, {law_depth} layers: squared singular values vary by "
+                     "L (mu_2 / mu_1^2 - 1 - s_1)", "theory",
+                     lambda r: r.arrays[f"dense/{arm}/spread"][:, row],
+                     Within(float(expected), 0.15, relative=True))  # fmt: skip
+
+    def share(net):
+        return lambda r: r.arrays[f"{net}/share"].reshape(config.seeds, -1)[:, -1]
+
+    def last(weights, quantity):
+        return lambda r: r.arrays[f"deep/{weights}/{quantity}"][:, -1]
+
+    def octaves(weights, quantity):  # of change from the first layer to the last
+        array = f"deep/{weights}/{quantity}"
+        return lambda r: np.log2(r.arrays[array][:, -1] / r.arrays[array][:, 0])
+
+    def later(arm):  # than orthogonal tanh, in octaves of steps; a censored time is a lower bound
+        step = lambda r, arm: np.log2(r.arrays[f"train/{arm}/half_step"] + 1)  # noqa: E731
+        return lambda r: step(r, arm) - step(r, "orthogonal/tanh")
+
+    def share_lost(r):
+        shares = r.arrays["train/orthogonal/tanh/share"]
+        return shares[:, 0] - shares[:, -1]
+
+    deep = config.signal_depth
+    abstract = f"{PENNINGTON}, abstract"
+    not_deep = "" if deep >= 10_000 else "python -m experiments.jacobian_spectrum --preset=gpu"
+    return [
+        *(law(arm) for arm in ARMS),
+        Claim("tanh-can", abstract, f"Orthogonal tanh, {config.depth} layers: all singular values "
+              "are near 1 (share within a factor 2)", "direction", share("dense/orthogonal/tanh"),
+              Greater(0.95)),
+        Claim("gaussian-cannot", abstract, "Gaussian tanh: few are", "direction",
+              share("dense/gaussian/tanh"), Less(0.25)),
+        Claim("relu-cannot", abstract, "Orthogonal ReLU: few are alike, whatever the gain",
+              "direction", lambda r: r.arrays["dense/orthogonal/relu/best_share"], Less(0.25)),
+        Claim("lanczos", "control, exact spectrum", "Lanczos finds the singular values of a small "
+              "conv net (largest error)", "theory", lambda r: r.numbers["lanczos_error"],
+              Within(0.0, 1e-3)),
+        Claim("conv-delta", f"{XIAO}, section 3", f"Delta-orthogonal conv net, {config.depth} "
+              "layers: all are near 1", "direction", share("conv/delta_orthogonal"), Greater(0.95)),
+        Claim("conv-orthogonal", f"{XIAO}, section 3", "Orthogonal kernels do not make a conv net "
+              "isometric", "direction", share("conv/orthogonal"), Less(0.25)),
+        Claim("conv-gaussian", f"{XIAO}, section 3", "Nor do Gaussian ones", "direction",
+              share("conv/gaussian"), Less(0.25)),
+        Claim("deep-signal", f"{XIAO}, abstract", f"Delta-orthogonal, {deep} layers: the signal's "
+              "std stays (octaves)", "direction", octaves("delta_orthogonal", "std"),
+              Within(0.0, 1.0)),
+        Claim("deep-gradient", f"{XIAO}, abstract", "... the gradient's norm too (octaves)",
+              "direction", octaves("delta_orthogonal", "delta_norm"), Within(0.0, 1.0)),
+        Claim("deep-images", f"{XIAO}, abstract", "... and which images are alike (correlation "
+              "with the first layer)", "direction", last("delta_orthogonal", "likeness"),
+              Greater(0.9)),
+        Claim("deep-gaussian-gradient", "question, Gaussian at the same depth", "Gaussian: the "
+              "gradient arrives a hundred times smaller or less (octaves)", "direction",
+              lambda r: -octaves("gaussian", "delta_norm")(r), Less(-np.log2(100))),
+        Claim("deep-gaussian-images", "question, Gaussian at the same depth", "Gaussian: which "
+              "images are alike is lost", "direction", last("gaussian", "likeness"), Less(0.5)),
+        Claim("faster-than-gaussian", abstract, "Orthogonal tanh halves its loss sooner than "
+              "Gaussian tanh (octaves of steps)", "direction", later("gaussian/tanh"), Greater()),
+        Claim("faster-than-relu", abstract, "... and sooner than orthogonal ReLU", "direction",
+              later("orthogonal/relu"), Greater()),
+        Claim("isometry-lost", "question, along training", "Training leaves isometry: the share "
+              "near 1 falls", "direction", share_lost, Greater()),
+        Claim("ten-thousand", f"{XIAO}, abstract", "10,000 layers: which images are alike is kept",
+              "paper", last("delta_orthogonal", "likeness"), Greater(0.9), not_deep),
+    ]  # fmt: skip
+
+
+def plot(record):
+    """Draw spectra, their way with depth and training, and what a very deep conv net carries."""
+    config = Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.config.items()})
+    arrays = record.arrays
+    figure, axes = plots.new_figure(2, 3, (17.0, 9.6))
+    for arm, color in plots.arm_colors(list(ARMS)).items():
+        values = arrays[f"dense/{arm}/values"]
+        directions = 100 * (np.arange(config.width) + 0.5) / config.width
+        plots.seed_band(axes[0, 0], directions, values, color, ARMS[arm])
+        share = 100 * arrays[f"dense/{arm}/share"]
+        plots.seed_band(axes[0, 1], depths_of(config), share, color, ARMS[arm])
+        trained = 100 * arrays[f"train/{arm}/share"]
+        plots.seed_band(axes[0, 2], (1, *config.checkpoints), trained, color, ARMS[arm])
+    _draw_conv(axes[1, 0], record, config)
+    _draw_gradient(axes[1, 1], record, config)
+    _draw_pictures(axes[1, 2], record, config)
+    of = "of singular values near 1"
+    for ax in (axes[0, 0], axes[1, 0]):
+        plots.log_axis(ax, "y")
+        ax.set_ylim(1e-4, 100)
+        ax.axhspan(0.5, 2, color=plots.THEORY_COLOR, alpha=0.12, zorder=0)
+    for ax in axes[0, 1:]:
+        plots.log_axis(ax, "x")
+        ax.set_ylim(0, 104)
+    ticks = (1, *config.checkpoints)
+    axes[0, 2].set_xticks(ticks, ("start", *map(str, config.checkpoints)))
+    title = f"What {config.depth} dense layers do to each direction"
+    plots.describe(axes[0, 0], title, "directions, %", "singular value of the Jacobian")
+    plots.describe(axes[0, 1], "The deeper, the fewer survive", "layers", f"% {of}")
+    plots.describe(axes[0, 2], "Training gives isometry up", "step", f"% {of}")
+    title = "Orthogonal tanh nets keep every direction; Gaussian weights and ReLU cannot"
+    return plots.finish(figure, record, title)
+
+
+def _draw_conv(ax, record, config: Config) -> None:
+    """Draw the singular values of the conv nets against the share of directions above them."""
+    names = DEEP | {"orthogonal": "orthogonal"}
+    colors = dict(zip(names, (plots.COLORS[0], plots.COLORS[1], plots.COLORS[3]), strict=True))
+    for weights, name in names.items():
+        parts = (record.arrays[f"conv/{weights}/{part}"].ravel() for part in ("values", "weights"))
+        values, mass = (part for part in parts)
+        order = np.argsort(values)[::-1]
+        share = 100 * np.cumsum(mass[order]) / mass.sum()
+        ax.plot(share, values[order], color=colors[weights], label=name)
+    title = f"The same for {config.depth} tanh conv layers"
+    plots.describe(ax, title, "directions, %", "singular value of the Jacobian")
+
+
+def _draw_gradient(ax, record, config: Config) -> None:
+    layers = shown_layers(config)
+    for (weights, name), color in zip(DEEP.items(), plots.COLORS, strict=False):
+        plots.seed_band(ax, layers, record.arrays[f"deep/{weights}/delta_norm"], color, name)
+    plots.log_axis(ax, "x")
+    plots.log_axis(ax, "y")
+    title = f"The gradient's way down {config.signal_depth:,} conv layers"
+    plots.describe(ax, title, "layer", "norm of the gradient, top = 1")
+
+
+def _draw_pictures(ax, record, config: Config) -> None:
+    """Draw what the layers hold of the first image: the RMS over channels, pixel by pixel."""
+    rows = []
+    for weights in DEEP:
+        pictures = record.arrays[f"deep/{weights}/pictures"][0]
+        pictures = pictures / pictures.max((1, 2), keepdims=True)
+        rows.append(np.hstack([np.pad(p, 1, constant_values=np.nan) for p in pictures]))
+    ax.imshow(np.vstack(rows), cmap="gray", vmin=0, vmax=1)
+    height, width = (
+        size // count for size, count in zip(np.vstack(rows).shape, (2, 4), strict=True)
+    )
+    layers = [f"{layer:,}" for layer in pictured_layers(config)]
+    ax.set_xticks(width * (np.arange(4) + 0.5) - 0.5, layers)
+    ax.set_yticks(height * (np.arange(2) + 0.5) - 0.5, DEEP.values(), rotation=90, va="center")
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    plots.describe(ax, "What is left of a digit", "conv layer", "")
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])

@@ -1,4 +1,4 @@
-"""One exponent, four systems: the logistic map and deep nets, dying or exploding by the same number.
+"""One exponent, four systems: the logistic map and deep nets vanish or explode by one number.
 
 Source: the logistic map x -> r x (1 - x) (May 1976; Feigenbaum 1978) as lectures on vanishing and
 exploding gradients draw it, and what it stands for: He et al. 2015 and Hanin & Nica 2018 (ReLU),
@@ -10,15 +10,16 @@ Command: make exp-logistic-map (under a minute on two cores; no data).
 The map's exponent is the mean of ln |f'| along an orbit: a product of 1 x 1 Jacobians. A net's is
 the growth of ln |J u| per layer, J the Jacobian of random layers without biases, u a random
 direction. A period doubles where the exponent touches zero between two negative stretches, so the
-doublings are read off the measured exponent. What a lecture leaves out: batch norm has no safe gain.
+doublings are read off the measured exponent. What lectures leave out: batch norm has no safe gain.
 """
 
 import dataclasses
 import math
 import sys
+from functools import partial
 
-import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 
 from jaxvision import cli
 from jaxvision.cli import flagged
@@ -26,6 +27,8 @@ from jaxvision.dynamics import chaos, mean_field, theory
 from jaxvision.random import stream
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, EverySeed, Less, Within
+from jaxvision.report.record import Record
+from jaxvision.training.sweep import over_seeds
 
 NETS = {"relu": "ReLU", "tanh": "tanh", "batch_norm_relu": "batch norm"}
 DOUBLINGS = {"doubling-2": 3.0, "doubling-4": 1 + math.sqrt(6)}
@@ -88,15 +91,18 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
     with progress(1 + len(NETS), "exponents") as bar:
         numbers, arrays = _measure_map(config)
         bar.advance()
-        keys = jnp.stack([stream(seed, "probe") for seed in range(config.seeds)])
         plain = config.width, config.depth
         normalized = config.batch_norm_width, config.batch_norm_depth, config.batch_size
         arrays["gains"] = gains_of(config)
         for net in NETS:
             size = normalized if net == "batch_norm_relu" else plain
-            arrays[net] = chaos.net_exponents(keys, net, arrays["gains"], *size)
+            arrays[net] = over_seeds(partial(_exponents, net, size), config.seeds, arrays["gains"])
             bar.advance()
     return numbers, arrays
+
+
+def _exponents(net: str, size: tuple[int, ...], seed, gains):
+    return chaos.net_exponents(stream(seed, "probe"), net, gains, *size)
 
 
 def _measure_map(config: Config) -> tuple[dict, dict]:
@@ -145,8 +151,8 @@ def claims(config: Config) -> list[Claim]:
               Within(DOUBLINGS["doubling-4"], 1e-3)),
         Claim("feigenbaum", "Feigenbaum 1978, abstract", "Doublings follow each other 4.6692 times "
               "closer", "theory", feigenbaum, Within(4.669202, 1e-3)),
-        Claim("relu", "He et al. 2015, equation 10", "A ReLU net's exponent is ln(sigma_w^2 / 2) / 2 "
-              "at every gain (largest deviation)", "theory", farthest("relu"), Within(0.0, 0.01)),
+        Claim("relu", "He et al. 2015, equation 10", "A ReLU net's exponent is ln(sigma_w^2 / 2) "
+              "/ 2 at every gain (largest deviation)", "theory", farthest("relu"), Within(0.0, 0.01)),
         Claim("relu-width", "Hanin & Nica 2018, theorem 1", "Finite width n adds -5 / (4 n) to it",
               "theory", excess, Within(-1.25 / config.width, 0.5 / config.width)),
         Claim("relu-shrinks", "Hanin & Nica 2018, theorem 1", "So at He's gain, exact for infinite "
@@ -164,8 +170,8 @@ def claims(config: Config) -> list[Claim]:
     ]  # fmt: skip
 
 
-def plot(record):
-    """Draw the map on the left, r under r, and the nets on the right with the same exponent axis."""
+def plot(record: Record) -> Figure:
+    """Draw the map on the left, r under r, and the nets on the right on the same exponent axis."""
     figure, axes = plots.new_figure(2, 2, (13.0, 9.2))
     _draw_map(axes[:, 0], record)
     iterates = record.arrays["iterates"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from experiments import logistic_map
 from jaxvision.dynamics import chaos
 from jaxvision.report.claims import judge
+from jaxvision.report.progress import progress
 from jaxvision.report.record import Record
+from jaxvision.training.sweep import over_seeds
 
 CONFIG = logistic_map.Config(
     seeds=10, rates=40, gains=6, width=64, depth=240, batch_norm_width=192, batch_norm_depth=30,
@@ -19,22 +22,9 @@ CONFIG = logistic_map.Config(
 
 
 def measured(config):
-    numbers, arrays = logistic_map.measure(config, silent)
-    return Record("logistic_map", "tiny", "x", "", dataclasses.asdict(config), numbers, arrays, [], {})
-
-
-class silent:  # noqa: N801 (stands in for the function `progress`)
-    def __init__(self, total, description):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def advance(self, n=1):
-        pass
+    numbers, arrays = logistic_map.measure(config, progress)
+    fields = dataclasses.asdict(config)
+    return Record("logistic_map", "tiny", "x", "", fields, numbers, arrays, [], {})
 
 
 def verdicts(record, config=CONFIG):
@@ -103,7 +93,8 @@ def test_tanh_at_other_gains_has_another_edge(record, changed):
 
 def test_without_batch_norm_nothing_explodes_at_small_gains(monkeypatch, changed):
     monkeypatch.setitem(chaos._NETS, "batch_norm_relu", jax.nn.relu)
-    keys = jax.random.split(jax.random.key(0), CONFIG.seeds)
-    plain = chaos.net_exponents(keys, "batch_norm_relu", logistic_map.gains_of(CONFIG), 32, 20, 4)
+    gains = logistic_map.gains_of(CONFIG)
+    exponents = partial(logistic_map._exponents, "batch_norm_relu", (32, 20, 4))
+    plain = over_seeds(exponents, CONFIG.seeds, gains)
     found = verdicts(changed({"batch_norm_relu": plain}))
     assert found["batch-norm"] == found["batch-norm-gain"] == "contradicted"

@@ -1,4 +1,4 @@
-"""A gradient tap is invisible in values and gradients, and reads the squared gradient at its place."""
+"""A gradient tap is invisible in values and gradients, and reads the gradient at its place."""
 
 import jax
 import jax.numpy as jnp

@@ -29,8 +29,8 @@ def test_a_tree_without_leaves_has_no_names_and_norm_zero():
 
 def test_squared_norm_and_dot_by_hand():
     assert squared_norm(TREE) == 1 + 4 + 9 + 16 + 0.25 + 4
-    other = jax.tree.map(lambda leaf: jnp.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape),
-                         TREE)  # fmt: skip
+    count = lambda leaf: jnp.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape)  # noqa: E731
+    other = jax.tree.map(count, TREE)
     assert dot(TREE, other) == (2 + 6 - 12) + 0 + 0
     assert dot(TREE, TREE) == squared_norm(TREE)
 
@@ -45,7 +45,7 @@ def test_sums_are_float32_where_leaves_are_narrow(function):
 
 
 def test_dot_refuses_trees_of_other_structure():
-    with pytest.raises(ValueError, match="structure|arity|keys|Dict"):
+    with pytest.raises(ValueError, match=r"structure|arity|keys|Dict"):
         dot({"a": jnp.ones(2)}, {"b": jnp.ones(2)})
 
 

@@ -177,18 +177,14 @@ def net_growth(
 
 
 def net_exponents(
-    keys: Array, net: str, gains: ArrayLike, width: int, depth: int, batch: int = 1
-) -> np.ndarray:
-    """Return the exponent of one random net a key, at every gain, [S, G]; see ``net_growth``.
+    key: Array, net: str, gains: ArrayLike, width: int, depth: int, batch: int = 1
+) -> Array:
+    """Return the exponent of one random net at every gain, [G]; arguments as in ``net_growth``.
 
     The growth is averaged over the deeper half of the layers: the upper one forgets the input.
     """
-
-    def of_gains(key: Array) -> Array:
-        growth = jax.vmap(lambda gain: net_growth(key, net, gain, width, depth, batch))
-        return growth(jnp.asarray(gains, jnp.float32))[:, depth // 2 :].mean(-1)
-
-    return np.asarray(jax.jit(lambda keys: jax.lax.map(of_gains, keys))(keys))
+    growth = jax.vmap(lambda gain: net_growth(key, net, gain, width, depth, batch))
+    return growth(jnp.asarray(gains, jnp.float32))[:, depth // 2 :].mean(-1)
 
 
 def _batch_norm_relu(h: Array) -> Array:

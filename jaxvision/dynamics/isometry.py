@@ -136,6 +136,18 @@ def carry(layers: Layers, activation: str, x: Array, key: Array) -> Signal:
     return Signal(std, correlation, jnp.sqrt(gradient), rms)
 
 
+def kept_likeness(correlation: Array) -> Array:
+    """Return how well each layer keeps which inputs are alike, [L]: 1 at the first layer.
+
+    The correlation, over pairs of inputs, of their cosines at a layer (``Signal.correlation``
+    [L, B, B]) with those at the first layer. Where all inputs became one, it is noise around 0.
+    """
+    pairs = correlation[:, *jnp.triu_indices(correlation.shape[-1], 1)]
+    centered = pairs - jnp.mean(pairs, axis=1, keepdims=True)
+    unit = centered / jnp.linalg.norm(centered, axis=1, keepdims=True)
+    return unit @ unit[0]
+
+
 def _pre_activation(layer: Layers, x: Array) -> Array:
     kernel, bias = layer
     if kernel.ndim == 2:

@@ -5,7 +5,9 @@ Balduzzi et al. 2017 (arXiv 1702.08591): nets of one input, seen on a grid of it
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxvision.dynamics import theory
 from jaxvision.types import Array
 
 
@@ -63,3 +65,17 @@ def autocorrelation(gradients: Array, lag: int) -> Array:
     """Return the mean inner product of ``gradients`` [L, P, width] at inputs ``lag`` apart, [L]."""
     count = gradients.shape[1] - lag
     return jnp.einsum("lpn,lpn->l", gradients[:, :count], gradients[:, lag:]) / count
+
+
+def plain_autocorrelation(positions: np.ndarray, lag: int, depth: int) -> np.ndarray:
+    """Return the closed form of ``autocorrelation`` for infinitely wide plain nets, [depth].
+
+    ``theory.relu_gradient_correlation`` from each layer down to the first pre-activations, whose
+    correlation at two positions is that of (x, 1) and (y, 1).
+    """
+    points = np.stack([positions, np.ones_like(positions)], 1)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    first = np.sum(points[:-lag] * points[lag:], 1)
+    down = np.stack([theory.relu_gradient_correlation(float(c), depth) for c in first])
+    # ``down`` holds products of factors from layer l to the top; wanted are those from 1 to l.
+    return (down[:, :1] / np.append(down[:, 1:], np.ones((len(down), 1)), axis=1)).mean(0)

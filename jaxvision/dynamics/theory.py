@@ -50,6 +50,16 @@ def hanin_nica(widths: Sequence[int]) -> tuple[float, float]:
     return -2.5 * total, 5 * total
 
 
+def slope_std(width: int, layers: int) -> float:
+    """Return the std over He nets of the least-squares slope of log ||Ju|| over ``layers`` layers.
+
+    Per layer the log norm takes an independent step of variance 5 / (4 width) (``hanin_nica``, of
+    the norm and not of its square); the variance of a random walk's slope is exact.
+    """
+    m = layers
+    return float(np.sqrt(5 / (4 * width) * 6 * (m**2 + 1) / (5 * m * (m**2 - 1))))
+
+
 def relu_log_norm_moments(widths: Sequence[int]) -> tuple[float, float]:
     """Return the exact mean and variance of log ||Ju||^2, which ``hanin_nica`` expands.
 

@@ -1,5 +1,6 @@
 """Train many runs of one architecture (seeds x grid) with one compiled program."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -38,7 +39,7 @@ class History(NamedTuple):
     variables: PyTree  # at the end, leaves [R, ...]
 
     def escape_step(self, threshold: float, window: int = 10) -> np.ndarray:
-        """Return the first step [R] whose next ``window`` losses average below ``threshold`` (nats).
+        """First step [R] whose next ``window`` losses average below ``threshold`` (nats).
 
         T, the number of steps, for a run that never does: a censored time.
         """
@@ -98,38 +99,32 @@ class Trainer:
                 f"batch size {self.batch_size} exceeds the {len(self.train.labels)} training images"
             )
 
-    def _mapped(self, function: Callable, params: PyTree, **jit_options) -> Callable:
-        mapping = self.mapping or choose_mapping(params)
-        return runtime.jit(map_runs(function, mapping, self.mesh), **jit_options)
-
     @cached_property
     def _programs(self) -> dict[str, Callable]:
         return {}
 
     def _program(self, name: str, params: PyTree) -> Callable:
         """Return the program ``name``; one object for this trainer's life, so it compiles once."""
-        functions = {
-            "start": (self._start, {}),
-            "advance": (self._advance, {"donate_argnums": 0}),
-            "evaluate": (self._evaluate, {}),
-        }
         if name not in self._programs:
-            function, options = functions[name]
-            self._programs[name] = self._mapped(function, params, **options)
+            function = {"start": self._start, "advance": self._advance, "evaluate": self._evaluate}
+            mapping = self.mapping or choose_mapping(params)
+            mapped = map_runs(function[name], mapping, self.mesh)
+            donated = (0,) if name == "advance" else ()  # the state, and nothing that is read again
+            self._programs[name] = runtime.jit(mapped, donate_argnums=donated)
         return self._programs[name]
 
-    def _start(self, run: tuple[PyTree, Hyper], shared: None) -> TrainState:
-        return initial_state(self.task, *run)
+    def _start(self, variables: PyTree, hyper: Hyper, shared: None) -> TrainState:
+        return initial_state(self.task, variables, hyper)
 
-    def _advance(self, run: tuple, data: Dataset) -> tuple[tuple, dict[str, Array]]:
-        state, seed, hyper = run
+    def _advance(
+        self, state: TrainState, seed: Array, hyper: Hyper, data: Dataset
+    ) -> tuple[TrainState, dict[str, Array]]:
         rows = batch_rows(seed, state.step, self.period, len(data.labels), self.batch_size)
 
         def body(state: TrainState, rows: Array) -> tuple[TrainState, dict[str, Array]]:
             return train_step(self.task, state, data.images[rows], data.labels[rows], hyper, seed)
 
-        state, metrics = lax.scan(body, state, rows)
-        return (state, seed, hyper), metrics  # whole, because what is donated cannot be read again
+        return lax.scan(body, state, rows)
 
     def _evaluate(self, state: TrainState, data: Dataset) -> dict[str, Array]:
         return evaluate(self.task, state, data.images, data.labels, max(self.batch_size, 128))
@@ -169,6 +164,23 @@ class Trainer:
         train, test, variables = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return History(train, test, np.arange(0, steps + 1, self.period), variables)
 
+    def stopwatch(self, runs: Runs) -> Callable[[], float]:
+        """Return a clock: each call trains the first call's runs for a period, returns seconds."""
+        part, _ = next(self._calls(runs))
+        data = Dataset(*on_mesh((self.train.images, self.train.labels), self.mesh, P()))
+        variables, seeds, hyper = on_mesh(tuple(part), self.mesh, P("run"))
+        params = variables["params"]
+        start, advance = self._program("start", params), self._program("advance", params)
+
+        def seconds() -> float:
+            state = jax.block_until_ready(start(variables, hyper, None))
+            before = time.perf_counter()
+            jax.block_until_ready(advance(state, seeds, hyper, data))
+            return time.perf_counter() - before
+
+        seconds()  # compiles
+        return seconds
+
     def _calls(self, runs: Runs) -> Iterator[tuple[Runs, int]]:
         """Cut the runs into calls of one size; yields each with the number of real runs in it."""
         total, devices = len(runs.seeds), self.mesh.size
@@ -193,12 +205,12 @@ class Trainer:
     ) -> tuple[dict, dict, PyTree]:
         params = runs.variables["params"]
         variables, seeds, hyper = on_mesh(tuple(runs), self.mesh, P("run"))
-        state = self._program("start", params)((variables, hyper), None)
+        state = self._program("start", params)(variables, hyper, None)
         evaluated = [self._program("evaluate", params)(state, test)]
-        run, history = (state, seeds, hyper), []
+        history = []
         for _ in range(steps // self.period):
-            run, metrics = self._program("advance", params)(run, train)
-            evaluated.append(self._program("evaluate", params)(run[0], test))
+            state, metrics = self._program("advance", params)(state, seeds, hyper, train)
+            evaluated.append(self._program("evaluate", params)(state, test))
             history.append(jax.device_get(metrics))
             if not may_diverge:
                 _check_finite(history[-1]["loss"], (len(history) - 1) * self.period)
@@ -207,7 +219,7 @@ class Trainer:
         test_history = jax.tree.map(
             lambda *parts: np.stack(parts, axis=1), *jax.device_get(evaluated)
         )
-        final = {"params": run[0].params, "batch_stats": run[0].batch_stats}
+        final = {"params": state.params, "batch_stats": state.batch_stats}
         return train_history, test_history, jax.device_get(final)
 
 

@@ -22,12 +22,13 @@ def sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
 def adam(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
     """AdamW with optax's defaults; reads what ``sgd`` reads.
 
-    The decay is apart from the gradient: inside it, Adam's division by the gradient's size would blow
-    the decay up wherever the gradient has vanished, and shrink the weights to nothing.
+    The decay is apart from the gradient: inside it, Adam's division by the gradient's size would
+    blow the decay up wherever the gradient has vanished, and shrink the weights to nothing.
     """
     return optax.chain(
-        optax.masked(optax.scale(hyper["train_biases"]), _is_bias),
         optax.adamw(hyper["learning_rate"], weight_decay=weight_decay),
+        # After the decay: before it, biases that are not trained would shrink all the same.
+        optax.masked(optax.scale(hyper["train_biases"]), _is_bias),
     )
 
 

@@ -116,7 +116,7 @@ class DepthSweep:
             hidden = jnp.int32(cells.depths[rows[0]] - 2)
             state = start(runs, (hidden, *data))
             for first in range(0, steps, self.period):
-                state, metrics = train((state, runs), (hidden, *data))
+                state, metrics = train(state, runs, (hidden, *data))
                 for name, values in jax.device_get(metrics).items():
                     history[name][rows[:real], first : first + self.period] = values[:real]
                 done = history["loss"][rows[:real], : first + self.period]
@@ -178,8 +178,7 @@ class DepthSweep:
             jnp.int32(0),
         )
 
-    def _train(self, run: tuple[_State, Cells], shared: tuple) -> tuple[_State, dict]:
-        state, cell = run
+    def _train(self, state: _State, cell: Cells, shared: tuple) -> tuple[_State, dict]:
         hidden, images, labels = shared
         rows = batch_rows(cell.seeds, state.step, self.period, len(labels), self.batch_size)
         longest = jax.tree.leaves(state.hidden)[0].shape[0]

@@ -9,6 +9,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxvision import runtime
 from jaxvision.trees import named_leaves
 from jaxvision.types import PyTree
 
@@ -32,23 +33,42 @@ def choose_mapping(params: PyTree) -> Mapping:
 
 
 def map_runs(function: Callable, mapping: Mapping, mesh: Mesh) -> Callable:
-    """Return ``g(runs, shared)``: ``function(run, shared)`` over the leading axis of ``runs``.
+    """Return ``g(*runs, shared)``: ``function(*run, shared)`` over the leading axis of ``runs``.
 
-    The runs are spread over the mesh's ``run`` axis, whose size must divide R; ``shared`` is whole
-    on every device. ``vmap`` runs a device's share side by side, ``map`` one after the other; the
-    numbers agree to float32 rounding.
+    Runs may come in several arguments, so that one of them can be donated. They are spread over the
+    mesh's ``run`` axis, whose size must divide R; ``shared`` is whole on every device. ``vmap``
+    runs a device's share side by side, ``map`` one after the other; the numbers agree to float32
+    rounding.
     """
 
-    def share(runs: PyTree, shared: PyTree) -> PyTree:
+    def share(*arguments: PyTree) -> PyTree:
+        *runs, shared = arguments
         if mapping == "vmap":
-            return jax.vmap(lambda run: function(run, shared))(runs)
-        return lax.map(lambda run: function(run, shared), runs)
+            return jax.vmap(lambda run: function(*run, shared))(runs)
+        return lax.map(lambda run: function(*run, shared), runs)
 
-    return jax.shard_map(
-        share, mesh=mesh, in_specs=(P("run"), P()), out_specs=P("run"), check_vma=False
-    )
+    def mapped(*arguments: PyTree) -> PyTree:
+        specs = (P("run"),) * (len(arguments) - 1) + (P(),)
+        spread = jax.shard_map(
+            share, mesh=mesh, in_specs=specs, out_specs=P("run"), check_vma=False
+        )
+        return spread(*arguments)
+
+    return mapped
 
 
 def on_mesh(tree: PyTree, mesh: Mesh, spec: P) -> PyTree:
     """Place every leaf on the mesh: ``P('run')`` splits the leading axis, ``P()`` copies."""
     return jax.device_put(tree, NamedSharding(mesh, spec))
+
+
+def over_seeds(function: Callable, seeds: int, shared: PyTree = None) -> PyTree:
+    """Return ``function(seed, shared)`` for seeds 0, 1, ..., leaves [S, ...] on the host.
+
+    One program, its seeds one after the other on every device; surplus ones fill the last round.
+    """
+    mesh = run_mesh()
+    filled = np.arange(-(-seeds // mesh.size) * mesh.size, dtype=np.int32)
+    program = runtime.jit(map_runs(function, "map", mesh))
+    found = program(on_mesh(filled, mesh, P("run")), on_mesh(shared, mesh, P()))
+    return jax.tree.map(lambda leaf: leaf[:seeds], jax.device_get(found))

@@ -90,7 +90,9 @@ def test_under_wrap_he_keeps_the_variance_and_zero_padding_loses_it():
     assert growth["SAME"] == pytest.approx(49 / 64, abs=0.03)
 
 
-@pytest.mark.parametrize(("height", "width", "window"), [(6, 4, 2), (7, 5, 2), (9, 6, 3), (5, 5, 4)])
+@pytest.mark.parametrize(
+    ("height", "width", "window"), [(6, 4, 2), (7, 5, 2), (9, 6, 3), (5, 5, 4)]
+)
 def test_max_pool_equals_a_loop(height, width, window):
     x = np.asarray(jax.random.normal(stream(0, "probe"), (2, height, width, 3)))
     found = max_pool(jnp.asarray(x), window)

@@ -120,13 +120,14 @@ def test_equals_steps_taken_one_by_one(lab, fitted, kind):
     history = fitted(kind)
     task = lab.task(kind)
     runs = lab.runs(kind)
+    images, labels = lab.train[:2]
+    step = jax.jit(functools.partial(train_step, task))
     for run in range(2):
         variables, seed, hyper = jax.tree.map(lambda leaf, run=run: jnp.asarray(leaf[run]), runs)
         state = initial_state(task, variables, hyper)
-        step = jax.jit(functools.partial(train_step, task))
         for number in range(STEPS):
             (rows,) = rows_from((50, 16), 1)(seed, number)
-            state, metrics = step(state, lab.train.images[rows], lab.train.labels[rows], hyper, seed)
+            state, metrics = step(state, images[rows], labels[rows], hyper, seed)
             found = history.train["loss"][run, number]
             np.testing.assert_allclose(found, metrics["loss"], rtol=1e-4)
         final = jax.tree.map(lambda leaf, run=run: leaf[run], history.variables["params"])
@@ -259,13 +260,13 @@ def test_an_unexpected_divergence_is_one_clear_line(lab, trainer):
 
 
 def test_a_batch_larger_than_the_set_is_one_clear_line(lab):
-    with pytest.raises(UserError, match="^batch size 51 exceeds the 50 training images$"):
+    with pytest.raises(UserError, match=r"^batch size 51 exceeds the 50 training images$"):
         Trainer(lab.task("mlp"), lab.train, lab.test, batch_size=51, period=1)
 
 
 @pytest.mark.parametrize("steps", [3, 6, 10])
 def test_steps_that_are_no_whole_periods_are_one_clear_line(lab, trainer, steps):
-    with pytest.raises(UserError, match=f"^{steps} steps are not a whole number of periods of 4$"):
+    with pytest.raises(UserError, match=rf"^{steps} steps are not a whole number of periods of 4$"):
         trainer("mlp").fit(lab.runs("mlp"), steps)
 
 
@@ -313,10 +314,10 @@ def advance_hlo(lab, stage_layers):
     variables = initialize_runs(net, keys, (8, 8, 1))
     runs = Runs(variables, *lab.runs("conv", (0, 1))[1:])
     params = variables["params"]
-    state = jax.eval_shape(trainer._program("start", params), (variables, runs.hyper), None)
+    state = jax.eval_shape(trainer._program("start", params), variables, runs.hyper, None)
     program = trainer._program("advance", params)
     data = (lab.train.images, lab.train.labels)
-    return program.lower((state, runs.seeds, runs.hyper), type(lab.train)(*data)).compile().as_text()
+    return program.lower(state, runs.seeds, runs.hyper, type(lab.train)(*data)).compile().as_text()
 
 
 @pytest.fixture(scope="module")
@@ -344,13 +345,10 @@ def convolutions(lines):
 
 def in_loops(program):
     """Return the names of the computations that run inside a while loop."""
-    called = {
-        name: set(re.findall(r"(?:body|condition|calls|to_apply|to)=%?([\w.\-]+)", "\n".join(lines)))
-        for name, lines in program.items()
-    }
-    frontier = {
-        body for lines in program.values() for body in re.findall(r"body=%?([\w.\-]+)", "\n".join(lines))
-    }
+    texts = {name: "\n".join(lines) for name, lines in program.items()}
+    calls = r"(?:body|condition|calls|to_apply|to)=%?([\w.\-]+)"
+    called = {name: set(re.findall(calls, text)) for name, text in texts.items()}
+    frontier = set().union(*(re.findall(r"body=%?([\w.\-]+)", text) for text in texts.values()))
     inside = set()
     while frontier:
         inside |= frontier

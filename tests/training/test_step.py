@@ -27,10 +27,11 @@ def one_run(lab, kind, row=0):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), lab.starts[kind])
 
 
-def take_steps(lab, kind, count, optimizer=sgd, hyper=HYPER):
+def take_steps(lab, kind, count, optimizer=sgd, hyper=HYPER, shift=0.0):
     """Return the states and metrics of ``count`` steps on batches of 16, and the batches."""
     task = lab.task(kind, gradients_probe, optimizer)
-    state = initial_state(task, one_run(lab, kind), hyper)
+    start = jax.tree.map(lambda leaf: leaf + jnp.float32(shift), one_run(lab, kind))
+    state = initial_state(task, start, hyper)
     step = jax.jit(partial(train_step, task))
     batches = [(lab.train.images[i : i + 16], lab.train.labels[i : i + 16]) for i in (0, 16, 32)]
     states, metrics = [state], []
@@ -103,9 +104,7 @@ def test_three_steps_of_momentum_and_decay_equal_the_reference(lab, kind):
     velocity = jax.tree.map(np.zeros_like, params)
     for step, (images, labels) in enumerate(batches):
         as_float32 = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)
-        loss, error, gradients = reference(
-            params if kind == "mlp" else as_float32, images, labels
-        )
+        loss, error, gradients = reference(params if kind == "mlp" else as_float32, images, labels)
         np.testing.assert_allclose(metrics[step]["loss"], loss, rtol=1e-5)
         np.testing.assert_allclose(metrics[step]["error"], error, rtol=1e-6)
         close = partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
@@ -125,10 +124,12 @@ def test_three_steps_of_momentum_and_decay_equal_the_reference(lab, kind):
 
 def test_first_step_of_adam_is_the_rate_in_the_direction_of_the_sign(lab):
     states, metrics, _ = take_steps(lab, "mlp", 1, adam)
-    decayed = jax.tree.map(
-        lambda g, w: g + WEIGHT_DECAY * w, metrics[0]["gradients"], states[0].params
+    """And the decay is apart from it (AdamW)."""
+    moved = jax.tree.map(
+        lambda g, w: -RATE * (g / (jnp.abs(g) + 1e-8) + WEIGHT_DECAY * w),
+        metrics[0]["gradients"],
+        states[0].params,
     )
-    moved = jax.tree.map(lambda g: -RATE * g / (jnp.abs(g) + 1e-8), decayed)
     close = partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
     jax.tree.map(close, metrics[0]["updates"], moved)
 
@@ -136,7 +137,8 @@ def test_first_step_of_adam_is_the_rate_in_the_direction_of_the_sign(lab):
 @pytest.mark.parametrize("optimizer", [sgd, adam])
 def test_biases_that_are_not_trained_stay_and_weights_move(lab, optimizer):
     hyper = HYPER | {"train_biases": jnp.float32(0)}
-    before, *_, after = take_steps(lab, "mlp", 2, optimizer, hyper)[0]
+    # Shifted, because zero is where decay keeps them anyway.
+    before, *_, after = take_steps(lab, "mlp", 2, optimizer, hyper, shift=0.1)[0]
     named = named_leaves(after.params)
     for name, leaf in named_leaves(before.params).items():
         if name.endswith("bias"):
@@ -180,7 +182,8 @@ def test_without_a_probe_a_step_watches_loss_and_error_alone(lab):
 def test_taps_are_one_zero_a_layer(lab, kind):
     params = one_run(lab, kind)["params"]
     taps = zero_taps(params)
-    layers = {n.removesuffix("/kernel"): k for n, k in named_leaves(params).items() if "kernel" in n}
+    kernels = {n: k for n, k in named_leaves(params).items() if n.endswith("/kernel")}
+    layers = {name.removesuffix("/kernel"): kernel for name, kernel in kernels.items()}
     assert taps.keys() == layers.keys()
     for name, tap in taps.items():
         stacked = name == "hidden" or name.endswith("_rest")

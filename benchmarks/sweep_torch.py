@@ -1,0 +1,89 @@
+"""PyTorch's side of ``benchmarks.sweep``. Case names: ``mlp:``, ``conv:NCHW``, and so on."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmarks.sweep import MOMENTUM, PERIOD, POOLED, STEPS, WEIGHT_DECAY, make_case
+from benchmarks.worker import Case, serve
+
+
+class Pyramid(nn.Module):
+    """Max pooling of 4x4 maps into 4x4, 2x2 and 1x1 cells, cell by cell as the library has it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B, C, 4, 4] to [B, 21 C]."""
+        pooled = (x, F.max_pool2d(x, 2), F.max_pool2d(x, 4))
+        return torch.cat([y.permute(0, 2, 3, 1).flatten(1) for y in pooled], 1)
+
+
+def build(shapes: list[tuple[int, ...]]) -> nn.Sequential:
+    """Return the net whose kernels (HWIO and [I, O]) have these shapes."""
+    layers = []
+    for l, shape in enumerate(shapes):
+        if l == POOLED and len(shape) == 4:
+            layers.append(nn.MaxPool2d(2))
+        if l > 0:
+            layers.append(nn.ReLU())
+        if len(shape) == 4:
+            layers.append(nn.Conv2d(*shape[2:], shape[0], padding="same", padding_mode="circular"))
+            continue
+        if l == 0 or len(shapes[l - 1]) == 4:
+            layers.append(nn.Flatten() if l == 0 else Pyramid())
+        layers.append(nn.Linear(*shape))
+    return nn.Sequential(*layers)
+
+
+def prepare(name: str, folder: str) -> Case:
+    """Build the net and train two runs."""
+    net, _, layout = name.partition(":")
+    data = dict(np.load(Path(folder) / f"{net}.npz"))
+    kernels = [data[f"kernel{l}"] for l in range(30)]
+    module = build([kernel.shape[1:] for kernel in kernels])
+    tensors = {key: torch.tensor(data[key]) for key in ("labels", "rows", "test_labels")}
+    for key in ("images", "test_images"):
+        tensors[key] = torch.tensor(data[key]).permute(0, 3, 1, 2).contiguous()
+    if layout == "channels_last":
+        module = module.to(memory_format=torch.channels_last)
+        for key in ("images", "test_images"):
+            tensors[key] = tensors[key].to(memory_format=torch.channels_last)
+    weighted = [m for m in module if isinstance(m, (nn.Conv2d, nn.Linear))]
+
+    def evaluate() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            logits = module(tensors["test_images"])
+        wrong = logits.argmax(1) != tensors["test_labels"]
+        return F.cross_entropy(logits, tensors["test_labels"]), wrong.float().mean()
+
+    def train_one(run: int) -> list[float]:
+        with torch.no_grad():
+            for layer, kernel in zip(weighted, kernels, strict=True):
+                axes = (3, 2, 0, 1) if kernel.ndim == 5 else (1, 0)
+                layer.weight.copy_(torch.tensor(kernel[run].transpose(axes).copy()))
+                layer.bias.zero_()
+        rate = float(data["rates"][run])
+        optimizer = torch.optim.SGD(
+            module.parameters(), rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True
+        )
+        losses, tests = [], [evaluate()]
+        for step in range(STEPS):
+            rows = tensors["rows"][run, step]
+            optimizer.zero_grad()
+            loss = F.cross_entropy(module(tensors["images"][rows]), tensors["labels"][rows])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+            if (step + 1) % PERIOD == 0:
+                tests.append(evaluate())
+        return torch.stack(losses).tolist()
+
+    return make_case(lambda runs: [train_one(run) for run in runs], at_once=2)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    serve(prepare)
