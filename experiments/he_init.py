@@ -35,14 +35,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Within
 from jaxvision.report.escape import escaped, octaves, stalled
 from jaxvision.report.record import Record
-from jaxvision.training.arms import (
-    Arm,
-    fit_arms,
-    probe_cost,
-    record_arrays,
-    summarize,
-    tune,
-)
+from jaxvision.training.arms import Arm, fit_arms, probe_cost, record_arrays, summarize, tune
 from jaxvision.training.fit import Trainer
 from jaxvision.training.optimizers import adam, sgd
 from jaxvision.training.step import Task
@@ -63,7 +56,7 @@ class Config:
     width: int = flagged(8, "Channels of the conv nets' first layer.", low=1, high=1024)
     mlp_width: int = flagged(64, "Units of the MLPs' hidden layers.", low=1, high=8192)
     steps: int = flagged(330, "Steps of the conv nets.", low=1)
-    mlp_steps: int = flagged(880, "Steps of the MLPs.", low=1)
+    mlp_steps: int = flagged(1320, "Steps of the MLPs.", low=1)
     period: int = flagged(55, "Steps between two evaluations; divides all steps.", low=1)
     batch_size: int = flagged(16, "Images in a step.", low=1)
     weight_decay: float = flagged(5e-4, "Weight decay of every arm.", low=0)
@@ -104,8 +97,8 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
     numbers, arrays = {"nets": {}, "theory": _theory(config, data, preprocess)}, {}
     nets = [("conv", d) for d in config.depths] + [("mlp", d) for d in config.mlp_depths]
     for kind, depth in nets:
-        found = _measure_net(config, kind, depth, data, preprocess, progress)
-        numbers["nets"][f"{kind}{depth}"], histories = found
+        found, histories = _measure_net(config, kind, depth, data, preprocess, progress)
+        numbers["nets"][f"{kind}{depth}"] = found
         for arm, history in histories.items():
             arrays |= record_arrays(f"{kind}{depth}/{arm}", history, probes.LAYERWISE)
     return numbers, arrays
@@ -133,8 +126,7 @@ def _measure_net(config, kind, depth, data, preprocess, progress) -> tuple[dict,
         hyper = {"learning_rate": rate, "train_biases": train_biases}
         return Arm(start(name)[1], hyper, replicate)
 
-    mlp = kind == "mlp"
-    steps = config.mlp_steps if mlp else config.steps
+    mlp, steps = kind == "mlp", config.mlp_steps if kind == "mlp" else config.steps
     deepest = depth == max(config.mlp_depths if mlp else config.depths)
     tuning_steps = max(config.period, steps // 2 // config.period * config.period)
     with_sgd, with_adam = trainer(sgd), trainer(adam)
@@ -157,11 +149,10 @@ def _measure_net(config, kind, depth, data, preprocess, progress) -> tuple[dict,
         arms["xavier_no_bias"] = arm("xavier", rates["xavier"], train_biases=0.0)
     total = config.seeds * steps * (len(arms) + ("adam" in grids))
     with progress(total, f"{kind}{depth}: training") as bar:
-        seeds = range(config.seeds)
-        histories = fit_arms(with_sgd, arms, seeds, steps, bar.advance)
+        histories = fit_arms(with_sgd, arms, range(config.seeds), steps, bar.advance)
         if "adam" in grids:
             alone = {"adam": arm("xavier", rates["adam"])}
-            histories |= fit_arms(with_adam, alone, seeds, steps, bar.advance)
+            histories |= fit_arms(with_adam, alone, range(config.seeds), steps, bar.advance)
     numbers = {"rates": rates, "tuning_loss": tuning, "steps": steps}
     numbers |= summarize(histories, data.num_classes)
     if deepest and not mlp:
@@ -185,12 +176,16 @@ def _theory(config: Config, data, preprocess) -> dict:
     return {
         "log_norm_mean": log_squared.mean(),
         "log_norm_variance": log_squared.var(ddof=1),
-        "log_norm_law": theory.relu_log_norm_moments([width] * depth),
         "signal_slope": slopes,
     }
 
 
 PAPER = "He et al. 2015"
+
+
+def words(net: str) -> str:
+    """Return a net's name as people say it."""
+    return f"{net[4:]}-layer conv net" if net.startswith("conv") else f"{net[3:]}-layer MLP"
 
 
 def claims(config: Config) -> list[Claim]:
@@ -202,8 +197,8 @@ def claims(config: Config) -> list[Claim]:
     gradient_factor = theory.fixed_std_gradient_factor(0.01, 3, theory.VGG_B_CONV2_TO_CONV10)
     stds = theory.he_std(3, (64, 128, 256, 512))
     law = theory.relu_log_norm_moments([50] * 20)
-    figure2, figure3 = f"{PAPER}, figure 2", f"{PAPER}, figure 3"
-    section, hanin = f"{PAPER}, section 2.2", "Hanin & Nica 2018, abstract"
+    figure2, figure3, section = (f"{PAPER}, {at}" for at in ("figure 2", "figure 3", "section 2.2"))
+    hanin = "Hanin & Nica 2018, abstract"
     fixed = [  # id, source, sentence, statistic, rule
         ("vgg-gradient", section, "A fixed std of .01 shrinks VGG-B's gradient from conv10 to "
          "conv2 by 1/(1.7e4)", lambda r: gradient_factor, Within(1 / 1.7e4, 0.03, relative=True)),
@@ -255,7 +250,7 @@ def claims(config: Config) -> list[Claim]:
         ]  # fmt: skip
     nets = {f"conv{d}" for d in config.depths} | {f"mlp{d}" for d in config.mlp_depths}
     found += [
-        Claim(f"{net}-{id}", source, f"{_words(net)}: {sentence}", "direction", statistic, rule,
+        Claim(f"{net}-{id}", source, f"{words(net)}: {sentence}", "direction", statistic, rule,
               "" if net in nets else f"needs {net}, which is not in this run")
         for net, id, source, sentence, statistic, rule in measured
     ]  # fmt: skip
@@ -267,30 +262,24 @@ def claims(config: Config) -> list[Claim]:
     ]  # fmt: skip
 
 
-def _words(net: str) -> str:
-    return f"{net[4:]}-layer conv net" if net.startswith("conv") else f"{net[3:]}-layer MLP"
-
-
 def plot(record: Record) -> Figure:
     """Draw convergence by depth, and signal and gradients by layer with the theory through them."""
-    nets = list(record.numbers["nets"])
-    deep = nets[-1]
+    *_, deep = nets = list(record.numbers["nets"])
     layerwise = {  # title, axis, theory in octaves a layer
         "signal_std": ("signal at step 0", "std of the pre-activation", -0.5),
         "delta_norm": ("backward signal delta at step 0", "norm of dloss/dpre-activation", 0.5),
         "dw_norm": ("weight gradient dW at step 0", "norm of dloss/dweights", 0.0),
     }
-    names = {"he": "He", "xavier": "Xavier"}
+    names = {"he": "He", "xavier": "Xavier"}  # Xavier last: the theory is drawn through it
     colors = plots.arm_colors(list(names))
     figure, axes = plots.new_figure(-(-(len(nets) + len(layerwise)) // 2), 2)
     panels = iter(axes.flat)
     for net in nets:
         ax = next(panels)
         for arm, label in names.items():
-            steps = record.arrays[f"{net}/{arm}/test_steps"]
-            error = 100 * record.arrays[f"{net}/{arm}/test_error"]
-            plots.seed_band(ax, steps, error, colors[arm], label)
-        plots.describe(ax, _words(net), "training step", "test error, %")
+            steps, error = (record.arrays[f"{net}/{arm}/test_{x}"] for x in ("steps", "error"))
+            plots.seed_band(ax, steps, 100 * error, colors[arm], label)
+        plots.describe(ax, words(net), "training step", "test error, %")
     for quantity, (title, label, slope) in layerwise.items():
         ax = next(panels)
         for arm, name in names.items():
@@ -298,11 +287,10 @@ def plot(record: Record) -> Figure:
             layers = np.arange(1, values.shape[1] + 1)
             plots.seed_band(ax, layers, values, colors[arm], name)
         anchor = 1 if slope < 0 else -2  # the theory starts where its signal comes from
-        start = np.median(values, 0)[anchor]  # Xavier's, drawn last
-        theory_values = start * 2.0 ** (slope * (layers - layers[anchor]))
-        plots.theory_line(ax, layers, theory_values, "theory for Xavier")
+        line = np.median(values, 0)[anchor] * 2.0 ** (slope * (layers - layers[anchor]))
+        plots.theory_line(ax, layers, line, "theory for Xavier")
         plots.log_axis(ax, "y")
-        plots.describe(ax, f"{_words(deep)}: {title}", "layer, from input to output", label)
+        plots.describe(ax, f"{words(deep)}: {title}", "layer, from input to output", label)
     for ax in panels:
         ax.set_axis_off()
     return plots.finish(figure, record, "Xavier stalls at 30 layers, He converges")

@@ -93,7 +93,7 @@ def jit(fn: Callable, **jit_kwargs) -> Callable:
 
 
 def jit_once(fn: Callable, **jit_kwargs) -> Callable:
-    """Return ``jax.jit(fn, **jit_kwargs)`` for a program that runs a few times: compiled in a hurry.
+    """Return ``jax.jit(fn, **jit_kwargs)`` for a program that runs a few times: quick to compile.
 
     On CPU without optimization: drawing a net's weights then compiles five times faster.
     """
