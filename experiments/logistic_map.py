@@ -152,7 +152,8 @@ def claims(config: Config) -> list[Claim]:
         Claim("feigenbaum", "Feigenbaum 1978, abstract", "Doublings follow each other 4.6692 times "
               "closer", "theory", feigenbaum, Within(4.669202, 1e-3)),
         Claim("relu", "He et al. 2015, equation 10", "A ReLU net's exponent is ln(sigma_w^2 / 2) "
-              "/ 2 at every gain (largest deviation)", "theory", farthest("relu"), Within(0.0, 0.01)),
+              "/ 2 at every gain (largest deviation)", "theory", farthest("relu"),
+              Within(0.0, 0.01)),
         Claim("relu-width", "Hanin & Nica 2018, theorem 1", "Finite width n adds -5 / (4 n) to it",
               "theory", excess, Within(-1.25 / config.width, 0.5 / config.width)),
         Claim("relu-shrinks", "Hanin & Nica 2018, theorem 1", "So at He's gain, exact for infinite "

@@ -80,11 +80,16 @@ def _run(experiment: ModuleType, argv: Sequence[str]) -> int:
     if values.data_dir:
         os.environ["TFDS_DATA_DIR"] = str(Path(values.data_dir).expanduser().resolve())
     config = make_config(experiment, values.preset, values.flag_values_dict())
-    run_name = values.run_name or default_run_name(experiment, values.preset, config)
+    run_name = values.run_name
+    if run_name is None:
+        run_name = default_run_name(experiment, values.preset, config)
     directory = records.run_directory(values.results, run_name)
     runtime.configure(cpu_devices=runtime.usable_cores())
     if values.plot_only:
         record = records.load(directory)
+        if record.experiment != name:
+            made_by = f"experiments.{record.experiment}"
+            raise UserError(f"{directory} is a record of {made_by}: redraw it with that")
     else:
         _check_writable(directory)
         command = shlex.join(["python", "-m", f"experiments.{name}", *argv[1:]])

@@ -138,6 +138,13 @@ BY_NAME: dict[str, Callable[[], Initializer]] = {
 }
 
 
+def with_gain(variables: PyTree, gain: float | Array) -> PyTree:
+    """Return the variables with every kernel times ``gain``: one draw serves a grid of gains."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: gain * leaf if path[-1].key == "kernel" else leaf, variables
+    )
+
+
 def lsuv(
     params: PyTree,
     pre_activation_std: Callable[[PyTree], dict[str, Array]],

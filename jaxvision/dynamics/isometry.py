@@ -7,18 +7,36 @@ loses fan-in at an edge. Pure functions; layers are stacked and scanned, so that
 not grow with depth.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import Initializer
+import numpy as np
 
-from jaxvision.models.layers import Conv
+from jaxvision.dynamics import mean_field, spectra
+from jaxvision.models.layers import Apply, Conv, Initializer
 from jaxvision.taps import gradient_tap
-from jaxvision.types import Array
+from jaxvision.types import Array, PyTree
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "linear": lambda x: x}
 RESOLUTION = 1e-6  # of singular values in float32
+
+
+class Critical(NamedTuple):
+    """A point on the edge of chaos and the inputs that stand there from the first layer on."""
+
+    sigma_w: float
+    sigma_b: float
+    input_std: float
+
+
+def critical(activation: str, q: float) -> Critical:
+    """Return the critical net whose pre-activations have variance ``q``."""
+    sigma_w, sigma_b = mean_field.edge_of_chaos(q, activation)
+    input_std = np.sqrt(mean_field.second_moment(activation, q))
+    return Critical(float(sigma_w), float(sigma_b), float(input_std))
 
 
 class Layers(NamedTuple):
@@ -39,9 +57,19 @@ def draw_layers(key: Array, init: Initializer, shape: tuple[int, ...], depth: in
     return jax.lax.map(one, jax.random.split(key, depth))
 
 
-def scale_layers(layers: Layers, sigma_w: float | Array, sigma_b: float | Array) -> Layers:
-    """Return the layers with both gains on: of initializers of gain 1, a point of mean field."""
-    return Layers(sigma_w * layers.kernels, sigma_b * layers.biases)
+def scale_layers(layers: Layers, point: Critical) -> Layers:
+    """Return the layers, drawn with gain 1, at a point of mean field."""
+    return Layers(point.sigma_w * layers.kernels, point.sigma_b * layers.biases)
+
+
+def map_nets(function: Callable[[Layers], PyTree], nets: Sequence[Layers]) -> PyTree:
+    """Return ``function`` of each of several nets of one shape, stacked; compiled once."""
+    return jax.lax.map(function, jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets))
+
+
+def unit_variance(x: Array) -> Array:
+    """Scale the units [..., C] of every input and pixel to mean square 1, as if infinitely many."""
+    return x / jnp.sqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True))
 
 
 def apply_layers(layers: Layers, activation: str, x: Array) -> Array:
@@ -93,59 +121,85 @@ def isometric_share(values: Array, weights: Array | None = None, gain: float = 1
     return jnp.sum(jnp.where(inside, weights, 0), axis=-1)
 
 
-def best_isometric_share(values: Array) -> Array:
-    """Return the largest ``isometric_share`` at any gain, [...], of singular values [..., n]."""
-    top = jnp.max(values, axis=-1)
-    # From where float32 resolves a singular value up.
-    gains = jnp.geomspace(2 * RESOLUTION, 1, 200)
-    shares = jax.lax.map(lambda gain: isometric_share(values / top[..., None], gain=gain), gains)
-    return jnp.max(shares, axis=0)
+def describe_spectrum(values: Array) -> dict[str, Array]:
+    """Return what is asked of the singular values [..., n] of a Jacobian.
+
+    Returns:
+      ``share`` [...], see ``isometric_share``; ``best_share`` [...], the largest at any gain;
+      ``spread`` [...], the variance of the squared values over their squared mean, which
+      ``mean_field.jacobian_spread`` predicts.
+    """
+    squares = jnp.square(values)
+    top = jnp.max(values, axis=-1)[..., None]
+    gains = jnp.geomspace(2 * RESOLUTION, 1, 200)  # of the largest value, as far as float32 goes
+    shares = jax.lax.map(lambda gain: isometric_share(values / top, gain=gain), gains)
+    return {
+        "share": isometric_share(values),
+        "best_share": jnp.max(shares, axis=0),
+        "spread": jnp.var(squares, axis=-1) / jnp.square(jnp.mean(squares, axis=-1)),
+    }
 
 
 class Signal(NamedTuple):
     """What each layer of a net knows of its inputs, and how much the output says of it."""
 
     std: Array  # [L], of the pre-activations over inputs and units
-    correlation: Array  # [L, B, B], cosines between the inputs' pre-activations
+    likeness: Array  # [L], how well it keeps which inputs are alike; see ``carry``
     delta_norm: Array  # [L], of the gradient at the pre-activations; 1 at the output
     pixel_rms: Array  # [L, B, H, W], of the pre-activations over channels; dense nets: [L, B]
 
 
 def carry(layers: Layers, activation: str, x: Array, key: Array) -> Signal:
-    """Return what a deep net carries of inputs x_0 [B, C] or [B, H, W, C] up, and of gradients down.
+    """Return what a deep net carries up of its inputs x_0, and down of a gradient.
 
-    The gradient is that of the net's last pre-activations along a random unit direction.
+    Inputs are [B, C] or [B, H, W, C]. The gradient is that of the net's last pre-activations along
+    a random unit direction. The likeness is the correlation, over pairs of inputs, of their cosine
+    at a layer with their cosine at the first: 1 there, noise around 0 where all have become one.
     """
 
     def through(taps: Array) -> tuple[Array, tuple[Array, ...]]:
         def step(x: Array, layer: tuple[Layers, Array]) -> tuple[Array, tuple[Array, ...]]:
             h = gradient_tap(_pre_activation(layer[0], x), layer[1])
-            flat = h.reshape(h.shape[0], -1)
-            unit = flat / jnp.linalg.norm(flat, axis=1, keepdims=True)
             rms = jnp.sqrt(jnp.mean(jnp.square(h), axis=-1))
-            seen = jnp.std(h), unit @ unit.T, rms
-            return ACTIVATIONS[activation](h), (h, seen)
+            return ACTIVATIONS[activation](h), (h, (jnp.std(h), _pair_cosines(h), rms))
 
         _, (h, seen) = jax.lax.scan(step, x, (layers, taps))
         direction = jax.random.normal(key, h.shape[1:])
         return jnp.vdot(h[-1], direction / jnp.linalg.norm(direction)), seen
 
-    gradient, (std, correlation, rms) = jax.grad(through, has_aux=True)(
+    gradient, (std, cosines, rms) = jax.grad(through, has_aux=True)(
         jnp.zeros(layers.biases.shape[0])
     )
-    return Signal(std, correlation, jnp.sqrt(gradient), rms)
-
-
-def kept_likeness(correlation: Array) -> Array:
-    """Return how well each layer keeps which inputs are alike, [L]: 1 at the first layer.
-
-    The correlation, over pairs of inputs, of their cosines at a layer (``Signal.correlation``
-    [L, B, B]) with those at the first layer. Where all inputs became one, it is noise around 0.
-    """
-    pairs = correlation[:, *jnp.triu_indices(correlation.shape[-1], 1)]
-    centered = pairs - jnp.mean(pairs, axis=1, keepdims=True)
+    centered = cosines - jnp.mean(cosines, axis=1, keepdims=True)
     unit = centered / jnp.linalg.norm(centered, axis=1, keepdims=True)
-    return unit @ unit[0]
+    return Signal(std, unit @ unit[0], jnp.sqrt(gradient), rms)
+
+
+def _pair_cosines(h: Array) -> Array:
+    """Return the cosine of every pair of inputs' pre-activations [B, ...], [B (B - 1) / 2]."""
+    flat = h.reshape(h.shape[0], -1)
+    unit = flat / jnp.linalg.norm(flat, axis=1, keepdims=True)
+    return (unit @ unit.T)[jnp.triu_indices(h.shape[0], 1)]
+
+
+def trained_share(apply: Apply, variables: PyTree, images: Array) -> np.ndarray:
+    """Return ``isometric_share`` of R MLPs, image to last hidden layer, mean over images, [R].
+
+    Args:
+      apply: of a ``models.mlp.MLP``, see ``models.layers.apply_function``.
+      variables: of the nets, leaves [R, ...].
+      images: [B, H, W, C], as the nets take them.
+    """
+
+    def one(variables: PyTree) -> Array:
+        def last_hidden(image: Array) -> Array:
+            net = variables["params"], variables["batch_stats"]
+            return apply(*net, image[None], train=False)[1]["hidden"][-1, 0]
+
+        values = jax.lax.map(partial(spectra.jacobian_singular_values, last_hidden), images)
+        return jnp.mean(isometric_share(values))
+
+    return np.asarray(jax.jit(lambda nets: jax.lax.map(one, nets))(variables))
 
 
 def _pre_activation(layer: Layers, x: Array) -> Array:

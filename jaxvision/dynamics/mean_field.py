@@ -163,6 +163,12 @@ def jacobian_spread(
     Gaussian weights (Pennington et al. 2017, arXiv 1711.04735). Small at every depth, dynamical
     isometry, only for orthogonal weights and a slope that hardly varies: ReLU's has at least L.
     """
+    spread = slope_kurtosis(activation, q) - 1
+    return np.asarray(depth) * (spread + (0 if orthogonal else 1))
+
+
+def slope_kurtosis(activation: str, q: ArrayLike) -> np.ndarray:
+    """Return E[phi'^4] / E[phi'^2]^2, u Gaussian of variance ``q``: 1 'linear', 2 'relu'."""
     q = np.asarray(q, float)
     slope_squared = slope_moment(activation, q)
     if activation in _INTEGRATED:
@@ -170,8 +176,7 @@ def jacobian_spread(
         slope_fourth = slope(np.sqrt(q)[..., None] * _NODES) ** 4 @ _WEIGHTS
     else:
         slope_fourth = slope_squared  # of slopes 0 and 1
-    spread = slope_fourth / slope_squared**2 - 1
-    return np.asarray(depth) * (spread + (0 if orthogonal else 1))
+    return slope_fourth / slope_squared**2
 
 
 def _broadcast(q: ArrayLike, c: ArrayLike) -> list[np.ndarray]:

@@ -65,6 +65,16 @@ def log2_slope(values: np.ndarray) -> np.ndarray:
     return np.polyfit(layers, np.log2(values).T, 1)[0]
 
 
+def growth(layers: np.ndarray, upward: bool, settled: int = 3, fitted: int = 60) -> np.ndarray:
+    """Return the slope [S] of the log of ``layers`` [S, L] per layer, in the direction of travel.
+
+    Over ``fitted`` hidden layers at most, from where the signal comes (the output unless
+    ``upward``), without the first ``settled`` of them.
+    """
+    hidden = layers[:, 1:-1] if upward else layers[:, -2:0:-1]
+    return np.log(2) * log2_slope(hidden[:, settled : settled + fitted])
+
+
 def _stacked(kernel: Array) -> bool:
     return kernel.ndim % 2 == 1  # [l, I, O] and [l, h, w, I, O]
 

@@ -16,16 +16,16 @@ def gradients_on_a_line(
 ) -> Array:
     """Return the gradients of one random ReLU net along a line of inputs, [depth, P, width].
 
-    Entry l, p is the derivative of layer l's units (unit norm) at input p by one random direction of
-    the first pre-activations, the same at every input. Times a random readout it is a gradient of a
-    net of l layers; over readouts, the inner product of two entries is the correlation of that
+    Entry l, p is the derivative of layer l's units (unit norm) at input p by one random direction
+    of the first pre-activations, the same at every input. Times a random readout it is a gradient
+    of a net of l layers; over readouts, the inner product of two entries is the correlation of that
     gradient at two inputs: forward derivatives give the backward correlation at every depth at
     once.
 
     The first pre-activations are ``positions * a + b``, a and b Gaussian: a line past the origin (a
     ReLU net without biases bends nowhere else). Weights are He's; a layer computes ``f(x) = W
-    relu(x)``, a residual one ``x + f(x)``. Batch norm stands before the ReLU, its statistics are
-    those of the line, held constant in the derivative: the gradient is then that of one input alone.
+    relu(x)``, a residual one ``x + f(x)``. Batch norm stands before the ReLU; its statistics are
+    those of the line, held constant in the derivative: the gradient is that of one input alone.
 
     Args:
       key: of the net.
@@ -65,6 +65,20 @@ def autocorrelation(gradients: Array, lag: int) -> Array:
     """Return the mean inner product of ``gradients`` [L, P, width] at inputs ``lag`` apart, [L]."""
     count = gradients.shape[1] - lag
     return jnp.einsum("lpn,lpn->l", gradients[:, :count], gradients[:, lag:]) / count
+
+
+def decay_rate(correlation: np.ndarray, depth: int) -> np.ndarray:
+    """Return -ln c / depth of correlations c [S, L]: constant if they decay exponentially, [S]."""
+    return -np.log(_at(correlation, depth)) / depth
+
+
+def decay_power(correlation: np.ndarray, early: int, late: int) -> np.ndarray:
+    """Return p [S] of a decay like depth^-p between two depths of correlations [S, L]."""
+    return np.log(_at(correlation, early) / _at(correlation, late)) / np.log(late / early)
+
+
+def _at(correlation: np.ndarray, depth: int) -> np.ndarray:
+    return np.maximum(correlation[:, depth - 1], 1e-3)  # finite width: noise of either sign
 
 
 def plain_autocorrelation(positions: np.ndarray, lag: int, depth: int) -> np.ndarray:

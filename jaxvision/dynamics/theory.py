@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from jaxvision.dynamics.mean_field import second_moment, slope_moment
+from jaxvision.dynamics.mean_field import (
+    chi,
+    second_moment,
+    slope_kurtosis,
+    slope_moment,
+    variance_fixed_point,
+)
 
 # VGG-B, output channels of conv2..conv10. At std .01 the paper's 1 / (5.9 * 4.2^2 * 2.9^2 * 2.1^4).
 VGG_B_CONV2_TO_CONV10 = (64, 128, 128, 256, 256, 512, 512, 512, 512)
@@ -48,16 +54,6 @@ def hanin_nica(widths: Sequence[int]) -> tuple[float, float]:
     """
     total = float(np.sum(1 / np.asarray(widths, float)))
     return -2.5 * total, 5 * total
-
-
-def slope_std(width: int, layers: int) -> float:
-    """Return the std over He nets of the least-squares slope of log ||Ju|| over ``layers`` layers.
-
-    Per layer the log norm takes an independent step of variance 5 / (4 width) (``hanin_nica``, of
-    the norm and not of its square); the variance of a random walk's slope is exact.
-    """
-    m = layers
-    return float(np.sqrt(5 / (4 * width) * 6 * (m**2 + 1) / (5 * m * (m**2 - 1))))
 
 
 def relu_log_norm_moments(widths: Sequence[int]) -> tuple[float, float]:
@@ -157,3 +153,21 @@ def relu_exponent(sigma_w: ArrayLike, width: ArrayLike = np.inf) -> np.ndarray:
 def exponent(squared_factor: ArrayLike) -> np.ndarray:
     """Return ln(squared_factor) / 2: of ``mean_field.chi`` or ``batch_norm_squared_factor``."""
     return 0.5 * np.log(squared_factor)
+
+
+def log_norm_slope(
+    activation: str, sigma_w: float, width: int, layers: int
+) -> tuple[float, float]:
+    """Return mean and std, over nets without biases, of the slope of log ||Ju|| by layer.
+
+    The least-squares slope over ``layers`` layers, deep enough for q*. Derived to first order in
+    1 / width: a layer multiplies the squared norm by the mean of phi'^2 (w u)^2 over its units, of
+    relative variance v = (3 kappa - 1) / width (``slope_kurtosis``; for ReLU 5 / width,
+    ``hanin_nica``). Its log then has mean ln chi - v / 2, and the log norm is a random walk, the
+    variance of whose slope is exact.
+    """
+    m, q = layers, variance_fixed_point(sigma_w, 0.0, activation)
+    variance = (3 * slope_kurtosis(activation, q) - 1) / width
+    walk = 6 * (m**2 + 1) / (5 * m * (m**2 - 1))
+    mean = exponent(chi(sigma_w, q, activation)) - variance / 4
+    return float(mean), float(np.sqrt(variance / 4 * walk))

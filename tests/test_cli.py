@@ -1,0 +1,354 @@
+"""The command line: every mistake is one clear line and exit code 2, and nothing is written."""
+
+import dataclasses
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import he_init
+from jaxvision import cli, data
+from jaxvision.cli import flagged
+from jaxvision.report import plots
+from jaxvision.report import record as records
+from jaxvision.report.claims import Claim, EverySeed, Greater
+from jaxvision.types import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    dataset: str = flagged("digits", "Data set.")
+    optimizer: str = flagged("sgd", "Optimizer.", choices=("sgd", "adam"))
+    seeds: int = flagged(5, "Paired seeds.", low=1, high=1000)
+    depths: tuple[int, ...] = flagged((3, 5), "Weight layers.", low=2, high=99)
+    rates: tuple[float, ...] = flagged((0.1, 0.2), "Learning rates.", low=0)
+    weight_decay: float = flagged(5e-4, "Weight decay.", low=0)
+    augment: bool = flagged(False, "Shift and mirror.")
+
+
+def measure(config, progress):
+    splits = data.load(config.dataset)
+    with progress(config.seeds, "measuring") as bar:
+        bar.advance(config.seeds)
+    gain = np.arange(config.seeds) + 1.0
+    return {"images": len(splits.train.labels), "gain": gain}, {"curve": np.outer(gain, [3, 1, 2])}
+
+
+def claims(config):
+    gain = lambda record: np.array(record.numbers["gain"])  # noqa: E731
+    return [
+        Claim("gain", "Nobody 2000, figure 1", "it gains", "direction", gain, Greater()),
+        Claim("loss", "Nobody 2000, figure 2", "it loses", "direction",
+              lambda record: gain(record) < 0, EverySeed()),
+    ]  # fmt: skip
+
+
+def plot(record):
+    figure, axes = plots.new_figure(1, 1)
+    plots.seed_band(axes[0, 0], [0, 1, 2], record.arrays["curve"], "k", "gain")
+    return plots.finish(figure, record, "It gains")
+
+
+@pytest.fixture
+def toy():
+    """A whole experiment that takes no time."""
+    module = types.ModuleType("experiments.toy")
+    module.__file__ = str(ROOT / "experiments" / "toy.py")
+    module.__doc__ = "A toy that gains.\n\nSource: Nobody 2000.\n"
+    module.Config, module.measure, module.claims, module.plot = Config, measure, claims, plot
+    module.PRESETS = {"tiny": Config(seeds=2), "cpu": Config(), "gpu": Config(seeds=9)}
+    return module
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
+
+
+@pytest.fixture(autouse=True)
+def as_configured(monkeypatch):
+    """JAX has started in this process: leave it and the environment as they are."""
+    monkeypatch.setattr(cli.runtime, "configure", lambda **_: None)
+    monkeypatch.setenv("TFDS_DATA_DIR", "/nowhere")
+
+
+def call(experiment, *flags):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(experiment, [f"{experiment.__name__}.py", *flags])
+    return caught.value.code
+
+
+def files(directory):
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+BAD = [
+    (["--weight_decay=nan"], "'nan' is not a finite number"),
+    (["--weight_decay=inf"], "'inf' is not a finite number"),
+    (["--weight_decay=-1"], "'-1' must be at least 0"),
+    (["--weight_decay=much"], "'much' is not a number"),
+    (["--weight_decay="], "'' is not a number"),
+    (["--rates=0.1,nan"], "'nan' is not a finite number"),
+    (["--rates=0.1,0.10"], "'0.1,0.10' names a value twice"),
+    (["--rates="], "'' is not a number"),
+    (["--seeds=0"], "'0' must be from 1 to 1000"),
+    (["--seeds=1001"], "'1001' must be from 1 to 1000"),
+    (["--seeds=1.5"], "'1.5' is not a whole number"),
+    (["--seeds=five"], "'five' is not a whole number"),
+    (["--seeds"], "seeds"),
+    (["--depths=3,1"], "'1' must be from 2 to 99"),
+    (["--depths=3,3"], "'3,3' names a value twice"),
+    (["--depths=3,,5"], "'' is not a whole number"),
+    (["--optimizer=lion"], "'lion' is none of sgd, adam"),
+    (["--dataset="], "it must not be empty"),
+    (["--dataset=no_such_set"], "no_such_set"),
+    (["--augment=perhaps"], "perhaps"),
+    (["--weight_decai=1"], "Did you mean: weight_decay"),
+    (["--sede=3"], "Did you mean: seeds"),
+    (["--zzz"], "zzz"),
+    (["surplus"], "stray argument 'surplus'"),
+    (["--seeds=3", "4"], "stray argument '4'"),
+    (["--run_name=../x"], "run name '../x'"),
+    (["--run_name=a/b"], "run name 'a/b'"),
+    (["--run_name=/tmp/x"], "run name '/tmp/x'"),
+    (["--run_name=.."], "run name '..'"),
+    (["--run_name=.hidden"], "run name '.hidden'"),
+    (["--run_name="], "run name ''"),
+    (["--preset=nosuch"], "nosuch"),
+    (["--plot_only"], "run the experiment first"),
+]
+
+
+@pytest.mark.parametrize(("flags", "reason"), BAD, ids=[" ".join(flags) for flags, _ in BAD])
+def test_a_mistake_is_one_clear_line_and_nothing_is_written(toy, results, capsys, flags, reason):
+    assert call(toy, f"--results={results}", *flags) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert reason in err
+    assert "Traceback" not in err
+    assert not results.exists()
+
+
+def test_the_mistake_names_the_flag(toy, results, capsys):
+    for flags in (["--weight_decay=nan"], ["--seeds=0"], ["--depths=3,3"]):
+        call(toy, f"--results={results}", *flags)
+        assert flags[0].split("=")[0].strip("-") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
+def test_results_below_a_file_fail_before_the_run(toy, tmp_path, capsys, below):
+    toy.measure = None  # calling it would be a TypeError
+    blocked = tmp_path / "file"
+    blocked.write_text("mine")
+    assert call(toy, f"--results={blocked / below}") == 2
+    assert "cannot write to" in capsys.readouterr().err
+    assert blocked.read_text() == "mine"
+
+
+def test_results_without_permission_fail_before_the_run(toy, results, capsys, monkeypatch):
+    toy.measure = None
+    monkeypatch.setattr(cli.os, "access", lambda path, mode: False)  # root may write anywhere
+    assert call(toy, f"--results={results}") == 2
+    assert "choose another directory with --results" in capsys.readouterr().err
+    assert not results.exists()
+
+
+def test_help_shows_the_docstring_and_every_flag(toy, results, capsys):
+    for experiment in (toy, he_init):
+        for flag in ("--help", "-h"):
+            assert call(experiment, flag, f"--results={results}") == 0
+            out, err = capsys.readouterr()
+            assert err == ""
+            assert experiment.__doc__.strip() in out
+            common = ["preset", "run_name", "results", "data_dir", "plot_only"]
+            for field in dataclasses.fields(experiment.Config):
+                assert field.metadata["help"].split()[0] in out
+                common.append(field.name)
+            for name in common:
+                assert f"--{name}" in out or f"--[no]{name}" in out
+    assert not results.exists()
+
+
+def test_a_run_leaves_a_whole_record(toy, results, capsys):
+    flags = ["--seeds=6", "--depths=7,9", "--rates=0.5", "--augment", "--optimizer=adam"]
+    assert call(toy, "--preset=tiny", f"--results={results}", "--run_name=mine", *flags) == 0
+    out, _ = capsys.readouterr()
+    assert "1 reproduced, 1 contradicted" in out  # a contradiction is a result: exit code 0
+    assert "mine/ holds record.json, arrays.npz and figure.png" in out
+    directory = results / "mine"
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "arrays.npz", "figure.png", "record.json",
+    ]  # fmt: skip
+    assert [path.name for path in results.iterdir()] == ["mine"]
+    record = records.load(directory)
+    assert (record.experiment, record.preset, record.run_name) == ("toy", "tiny", "mine")
+    assert record.command.startswith("python -m experiments.toy --preset=tiny --results=")
+    assert record.command.endswith(" ".join(["--run_name=mine", *flags]))
+    wanted = Config(seeds=6, depths=(7, 9), rates=(0.5,), augment=True, optimizer="adam")
+    assert cli.make_config_from(toy, record) == wanted
+    assert record.numbers == {"images": 1437, "gain": [1, 2, 3, 4, 5, 6]}
+    np.testing.assert_array_equal(record.arrays["curve"][1], [6, 2, 4])
+    assert [claim["verdict"] for claim in record.claims] == ["reproduced", "contradicted"]
+    assert record.provenance["wall_time_s"] >= 0
+
+
+def test_the_command_can_be_pasted_into_a_shell(toy, tmp_path):
+    results = tmp_path / "with a space; and $more"
+    assert call(toy, f"--results={results}") == 0
+    assert f"'--results={results}'" in records.load(results / "toy").command
+
+
+def test_plot_only_redraws_without_measuring(toy, results, capsys):
+    assert call(toy, f"--results={results}") == 0
+    before = files(results)
+    toy.measure = None
+    assert call(toy, f"--results={results}", "--plot_only") == 0
+    assert files(results) == before
+    # Claims are judged anew: they may have become stricter since.
+    toy.claims = lambda config: [dataclasses.replace(claims(config)[0], rule=Greater(100.0))]
+    assert call(toy, f"--results={results}", "--plot_only") == 0
+    (judged,) = records.load(results / "toy").claims
+    assert judged["verdict"] == "contradicted"
+
+
+def test_plot_only_takes_the_record_s_config_not_the_preset_s(toy, results):
+    seen = []
+    assert call(toy, f"--results={results}", "--run_name=mine", "--seeds=7") == 0
+    toy.claims = lambda config: seen.append(config) or claims(config)
+    assert call(toy, f"--results={results}", "--run_name=mine", "--plot_only") == 0
+    assert seen == [Config(seeds=7)]
+
+
+def test_plot_only_of_a_record_made_by_another_version_is_one_clear_line(toy, results, capsys):
+    assert call(toy, f"--results={results}") == 0
+    before = files(results)
+
+    @dataclasses.dataclass(frozen=True)
+    class Renamed:
+        runs: int = flagged(5, "Runs.")
+
+    toy.Config, toy.PRESETS = Renamed, {"tiny": Renamed(), "cpu": Renamed()}
+    capsys.readouterr()
+    assert call(toy, f"--results={results}", "--plot_only") == 2
+    err = capsys.readouterr().err
+    assert "made by another version of toy" in err
+    assert err.count("\n") == 1
+    assert files(results) == before
+
+
+def test_plot_only_of_another_experiment_s_record_is_one_clear_line(toy, results, capsys):
+    assert call(toy, f"--results={results}", "--run_name=shared") == 0
+    before = files(results)
+    toy.__file__ = str(ROOT / "experiments" / "other.py")
+    capsys.readouterr()
+    assert call(toy, f"--results={results}", "--run_name=shared", "--plot_only") == 2
+    err = capsys.readouterr().err
+    assert "is a record of experiments.toy" in err
+    assert err.count("\n") == 1
+    assert files(results) == before
+
+
+def interrupted(config, progress):
+    with progress(10, "measuring") as bar:
+        bar.advance(3)
+        raise KeyboardInterrupt
+
+
+def diverged(config, progress):
+    raise UserError("the loss is not finite at step 3: lower the learning rate")
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+@pytest.mark.parametrize(
+    ("stops", "code", "line"),
+    [
+        (interrupted, 130, "stopped; nothing was written"),
+        (diverged, 2, "error: the loss is not finite at step 3: lower the learning rate"),
+    ],
+)
+def test_a_run_that_ends_early_writes_nothing(
+    toy, results, capsys, stops, code, line, there_before
+):
+    if there_before:
+        assert call(toy, f"--results={results}") == 0
+    before = files(results)
+    capsys.readouterr()
+    toy.measure = stops
+    assert call(toy, f"--results={results}") == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1] == line
+    assert "Traceback" not in err
+    assert files(results) == before
+    assert results.exists() == there_before
+
+
+@pytest.mark.parametrize("function", ["measure", "claims", "plot"])
+def test_a_mistake_of_the_experiment_is_a_traceback_and_writes_nothing(toy, results, function):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    setattr(toy, function, broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(toy, ["toy.py", f"--results={results}"])
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ([], "toy"),
+        (["--preset=cpu"], "toy"),
+        (["--seeds=5"], "toy"),  # the default, said aloud
+        (["--preset=tiny"], "toy-tiny"),
+        (["--preset=gpu"], "toy-gpu"),
+    ],
+)
+def test_an_untouched_preset_has_its_own_name(toy, results, flags, name):
+    assert call(toy, f"--results={results}", *flags) == 0
+    assert [path.name for path in results.iterdir()] == [name]
+
+
+def test_a_touched_preset_never_replaces_another_record(toy):
+    names = {
+        cli.default_run_name(toy, preset, dataclasses.replace(toy.PRESETS[preset], **changes))
+        for preset in ("tiny", "cpu")
+        for changes in ({}, {"seeds": 7}, {"seeds": 8}, {"rates": (0.1,)}, {"augment": True})
+    }
+    assert len(names) == 10
+    assert all(records.RUN_NAME.fullmatch(name) for name in names)
+    again = cli.default_run_name(toy, "cpu", Config(seeds=7))
+    assert again in names
+    assert again.startswith("toy-cpu-")
+
+
+def test_data_dir_is_where_prepared_sets_are_looked_for(toy, results, tmp_path, monkeypatch):
+    seen = []
+    toy.measure = lambda config, progress: (
+        seen.append(cli.os.environ["TFDS_DATA_DIR"]) or measure(config, progress)
+    )
+    assert call(toy, f"--results={results}", f"--data_dir={tmp_path}/a/../b") == 0
+    assert seen == [str(tmp_path / "b")]
+
+
+@pytest.mark.parametrize(("flags", "line"), [
+    (["--lr=nan"], "lr"),
+    (["--mlp_width=0"], "'0' must be from 1"),
+])  # fmt: skip
+def test_as_the_user_types_it(tmp_path, flags, line):
+    command = [sys.executable, "-m", "experiments.he_init", f"--results={tmp_path}/r", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert line in done.stderr
+    assert not (tmp_path / "r").exists()
