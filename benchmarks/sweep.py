@@ -3,9 +3,9 @@
 ``python -m benchmarks.sweep --torch_python=PATH``, PATH as for ``benchmarks.run``. The sweep is
 that of ``experiments.he_init`` (Xavier and He, three rates each, four seeds; digits, batch 16, SGD
 with momentum and weight decay) on its 30-layer nets. jaxvision trains all runs with one program on
-single-threaded devices, its steps in a scan; PyTorch (eager, both layouts) and plain Flax (unrolled
-layers, one jitted step, compiled once) train one run after the other, on as many threads as they
-like. As that time is proportional to the number of runs, a sample of theirs takes two of the 24.
+single-threaded devices, its steps in a scan; PyTorch (eager, both layouts, one thread or two,
+whichever is faster) and plain Flax (unrolled layers, one jitted step, compiled once) train one run
+after the other. As that time grows with the number of runs, a sample of theirs takes two of the 24.
 
 Everybody starts from the same weights, sees the same batches, evaluates 128 test images before and
 after each period and keeps every loss; the first six losses of two runs, one of each initializer,
@@ -137,7 +137,7 @@ def main() -> None:
     """Parse the command line, measure, append, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--torch_python", required=True, help="interpreter that has PyTorch")
-    parser.add_argument("--rounds", type=int, default=5, help="samples of every case")
+    parser.add_argument("--rounds", type=int, default=3, help="samples of every case")
     options = parser.parse_args()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory() as folder:

@@ -155,9 +155,7 @@ def exponent(squared_factor: ArrayLike) -> np.ndarray:
     return 0.5 * np.log(squared_factor)
 
 
-def log_norm_slope(
-    activation: str, sigma_w: float, width: int, layers: int
-) -> tuple[float, float]:
+def log_norm_slope(activation: str, sigma_w: float, width: int, layers: int) -> tuple[float, float]:
     """Return mean and std, over nets without biases, of the slope of log ||Ju|| by layer.
 
     The least-squares slope over ``layers`` layers, deep enough for q*. Derived to first order in
