@@ -5,7 +5,8 @@ that of ``experiments.he_init`` (Xavier and He, three rates each, four seeds; di
 with momentum and weight decay) on its 30-layer nets. jaxvision trains all runs with one program on
 single-threaded devices, its steps in a scan; PyTorch (eager, both layouts, one thread or two,
 whichever is faster) and plain Flax (unrolled layers, one jitted step, compiled once) train one run
-after the other. As that time grows with the number of runs, a sample of theirs takes two of the 24.
+after the other. As that time is proportional to the number of runs, a sample of theirs takes two
+of the 24.
 
 Everybody starts from the same weights, sees the same batches, evaluates 128 test images before and
 after each period and keeps every loss; the first six losses of two runs, one of each initializer,
