@@ -149,7 +149,7 @@ def check_losses(label: str, losses: list[float], results: dict[str, dict]) -> N
             # An 8-seed sweep reports one loss per seed or step; the first is comparable.
             count = 1 if "seeds" in label + other else 6
             for ours, theirs in list(zip(losses, result["losses"], strict=False))[:count]:
-                if abs(ours - theirs) > 2e-3 * abs(theirs):
+                if not abs(ours - theirs) <= 2e-3 * abs(theirs):  # a NaN fails too
                     raise RuntimeError(f"{label}: losses {losses}, {other}: {result['losses']}")
             return
 
