@@ -1,0 +1,215 @@
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision import initializers as init
+from jaxvision import random
+from jaxvision.dynamics import isometry, mean_field, spectra
+from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.mlp import MLP
+
+KEY = random.stream(0, "init")
+GAUSSIAN, ORTHOGONAL, DELTA = init.xavier_he2015(), init.orthogonal(1.0), init.delta_orthogonal(1.0)
+SLOPES = {
+    "tanh": lambda h: 1 - np.tanh(h) ** 2,
+    "relu": lambda h: (h > 0) * 1.0,
+    "linear": np.ones_like,
+}
+FUNCTIONS = {"tanh": np.tanh, "relu": lambda h: np.maximum(h, 0), "linear": lambda h: h}
+
+
+def draw(initializer, shape, depth, sigma_w=1.2, sigma_b=0.3):
+    layers = jax.jit(lambda key: isometry.draw_layers(key, initializer, shape, depth))(KEY)
+    return isometry.scale_layers(layers, isometry.Critical(sigma_w, sigma_b, 1.0))
+
+
+def normal(*shape, draw=0):
+    return jax.random.normal(random.stream(1, "probe", draw), shape)
+
+
+def torus_convolution(x, kernel):
+    """Cross-correlation of x [B, H, W, C] on a torus, tap by tap, float64."""
+    rows, columns = kernel.shape[:2]
+    return sum(
+        np.roll(x, ((rows - 1) // 2 - i, (columns - 1) // 2 - j), (1, 2)) @ kernel[i, j]
+        for i in range(rows)
+        for j in range(columns)
+    )
+
+
+def slow_layers(layers, activation, x):
+    """Every layer's pre-activation, float64."""
+    kernels, biases = (np.asarray(part, np.float64) for part in layers)
+    x, found = np.asarray(x, np.float64), []
+    for kernel, bias in zip(kernels, biases, strict=True):
+        h = (x @ kernel if kernel.ndim == 2 else torus_convolution(x, kernel)) + bias
+        found.append(h)
+        x = FUNCTIONS[activation](h)
+    return found
+
+
+@pytest.mark.parametrize("activation", list(isometry.ACTIVATIONS))
+@pytest.mark.parametrize("shape", [(6, 6), (3, 3, 4, 4)])
+def test_layers_compute_what_they_say(activation, shape):
+    layers = draw(GAUSSIAN, shape, 5)
+    x = normal(2, shape[-1]) if len(shape) == 2 else normal(2, 5, 6, shape[-1])
+    found = isometry.apply_layers(layers, activation, x)
+    expected = FUNCTIONS[activation](slow_layers(layers, activation, x)[-1])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_layers_are_drawn_apart_and_scaled_to_their_variances():
+    layers = draw(GAUSSIAN, (50, 50), 40, 1.5, 0.2)
+    assert layers.kernels.shape == (40, 50, 50)
+    assert layers.biases.shape == (40, 50)
+    assert float(layers.kernels.std()) == pytest.approx(1.5 / math.sqrt(50), rel=0.02)
+    assert float(layers.biases.std()) == pytest.approx(0.2, rel=0.05)
+    both = np.corrcoef(layers.kernels.reshape(40, -1))
+    assert np.abs(both[np.triu_indices(40, 1)]).max() < 0.1
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
+def test_critical_inputs_stand_at_the_fixed_point_from_the_first_layer_on(activation):
+    point = isometry.critical(activation, 0.05)
+    variance = point.sigma_w**2 * point.input_std**2 + point.sigma_b**2
+    assert variance == pytest.approx(0.05)
+    after = mean_field.variance_map(0.05, point.sigma_w, point.sigma_b, activation)
+    assert float(after) == pytest.approx(0.05)
+    assert float(mean_field.chi(point.sigma_w, 0.05, activation)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
+def test_singular_values_are_those_of_the_product_of_jacobians(activation):
+    layers, x = draw(GAUSSIAN, (7, 7), 4), normal(7)
+    found = isometry.singular_values(layers, activation, x, (1, 3, 4))
+    product, expected = np.eye(7), []
+    hidden = slow_layers(layers, activation, x[None])
+    for kernel, h in zip(np.asarray(layers.kernels, np.float64), hidden, strict=True):
+        product = np.diag(SLOPES[activation](h[0])) @ kernel.T @ product
+        expected.append(np.linalg.svd(product, compute_uv=False))
+    np.testing.assert_allclose(found, [expected[0], expected[2], expected[3]], atol=1e-5)
+
+
+def test_lanczos_agrees_with_the_exact_spectrum_of_a_small_conv_net():
+    layers, x = draw(GAUSSIAN, (3, 3, 4, 4), 3), normal(1, 4, 4, 4)
+    net = partial(isometry.apply_layers, layers, "tanh")
+    exact = jax.jit(lambda x: spectra.jacobian_singular_values(net, x))(x)
+    quadrature = jax.jit(lambda x: spectra.jacobian_quadrature(net, x, KEY, 64))(x)
+    np.testing.assert_allclose(quadrature.nodes[::-1], exact, atol=1e-4 * float(exact[0]))
+    few = jax.jit(lambda x: spectra.jacobian_quadrature(net, x, KEY, 20))(x)
+    np.testing.assert_allclose(few.nodes[-3:], exact[:3][::-1], rtol=1e-2)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (3, 3, 8, 8)])
+def test_orthogonal_linear_nets_are_rotations_and_gaussian_ones_are_not(shape):
+    x = normal(1, 8) if len(shape) == 2 else normal(1, 4, 4, 8)
+
+    def values(initializer):
+        layers = draw(initializer, shape, 30, 1.0, 0.1)
+        net = partial(isometry.apply_layers, layers, "linear")
+        return np.asarray(jax.jit(lambda x: spectra.jacobian_singular_values(net, x))(x))
+
+    np.testing.assert_allclose(values(DELTA), 1, atol=1e-4)
+    assert values(GAUSSIAN)[0] / values(GAUSSIAN)[-1] > 100
+    if len(shape) == 4:  # an orthogonal matrix of taps and channels is no isometry of images
+        assert values(ORTHOGONAL)[0] / values(ORTHOGONAL)[-1] > 100
+
+
+def test_share_counts_what_is_near_the_gain():
+    values = jnp.array([[4.1, 2.0, 1.0, 0.5], [0.4, 0.1, 0.01, 0.0]])
+    np.testing.assert_allclose(isometry.isometric_share(values), [0.75, 0])
+    np.testing.assert_allclose(isometry.isometric_share(values, gain=4), [0.5, 0])
+    weights = jnp.array([[0.7, 0.1, 0.1, 0.1]] * 2)
+    np.testing.assert_allclose(isometry.isometric_share(values, weights), [0.3, 0], atol=1e-6)
+
+
+def test_best_share_forgives_a_gain_and_ignores_rounding_errors():
+    rotation, dead = jnp.full(8, 20.0), jnp.array([30.0, 20, 10] + [3e-7] * 5)
+    found = isometry.describe_spectrum(jnp.stack([rotation, dead]))
+    np.testing.assert_allclose(found["share"], [0, 0])
+    np.testing.assert_allclose(found["best_share"], [1, 3 / 8])
+    squares = np.square(np.asarray(dead, np.float64))
+    expected = [0, squares.var() / squares.mean() ** 2]
+    np.testing.assert_allclose(found["spread"], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 3, 4, 4)])
+def test_carry_measures_signal_and_gradient(shape):
+    layers = draw(GAUSSIAN, shape, 4)
+    x = normal(5, 6) if len(shape) == 2 else normal(5, 4, 4, 4)
+    key = random.stream(2, "probe")
+    found = jax.jit(lambda x: isometry.carry(layers, "tanh", x, key))(x)
+    hidden = slow_layers(layers, "tanh", x)
+    np.testing.assert_allclose(found.std, [h.std() for h in hidden], rtol=1e-4)
+    rms = [np.sqrt((h**2).mean(-1)) for h in hidden]
+    np.testing.assert_allclose(found.pixel_rms, rms, rtol=1e-4)
+    pairs = []
+    for h in hidden:
+        unit = h.reshape(5, -1) / np.linalg.norm(h.reshape(5, -1), axis=1, keepdims=True)
+        pairs.append((unit @ unit.T)[np.triu_indices(5, 1)])
+    np.testing.assert_allclose(found.likeness, np.corrcoef(pairs)[0], atol=1e-3)
+    direction = jax.random.normal(key, hidden[-1].shape)
+    direction = direction / jnp.linalg.norm(direction)
+    for layer, h in enumerate(hidden):
+
+        def rest(h, above=layer + 1):
+            top = jax.tree.map(lambda leaf: leaf[above:], layers)
+            return slow_jax(top, h)
+
+        gradient = jax.grad(lambda h, rest=rest: jnp.vdot(rest(h), direction))(jnp.float32(h))
+        norm = float(jnp.linalg.norm(gradient))
+        assert float(found.delta_norm[layer]) == pytest.approx(norm, rel=1e-4)
+
+
+def slow_jax(layers, h):
+    """The last pre-activation of a tanh net from the pre-activation below ``layers``."""
+    for kernel, bias in zip(*layers, strict=True):
+        x = jnp.tanh(h)
+        if kernel.ndim == 2:
+            h = x @ kernel + bias[None]
+        else:
+            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap")
+            h = jax.lax.conv_general_dilated(
+                x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            ) + bias.reshape(1, 1, 1, -1)
+    return h
+
+
+def test_a_deep_delta_orthogonal_net_carries_and_a_gaussian_one_does_not():
+    depth, x = 300, isometry.unit_variance(normal(6, 4, 4, 8))
+    point = isometry.critical("tanh", 0.25 / depth)
+
+    @partial(jax.jit, static_argnums=0)
+    def carried(initializer):
+        layers = isometry.draw_layers(KEY, initializer, (3, 3, 8, 8), depth)
+        layers = isometry.scale_layers(layers, point)
+        return isometry.carry(layers, "tanh", point.input_std * x, random.stream(2, "probe"))
+
+    delta, gaussian = carried(DELTA), carried(GAUSSIAN)
+    np.testing.assert_allclose(delta.delta_norm, 1, atol=0.3)
+    assert float(delta.likeness[-1]) > 0.95
+    assert float(delta.std[-1] / delta.std[0]) == pytest.approx(1, abs=0.1)
+    assert float(gaussian.delta_norm[0]) < 0.05
+
+
+def test_nets_are_mapped_in_their_order():
+    nets = [draw(GAUSSIAN, (3, 3), 2), draw(ORTHOGONAL, (3, 3), 2)]
+    found = isometry.map_nets(lambda layers: layers.kernels.sum(), nets)
+    np.testing.assert_allclose(found, [net.kernels.sum() for net in nets], rtol=1e-5)
+
+
+def test_unit_variance_is_each_inputs_and_pixels_own():
+    x = isometry.unit_variance(5 * normal(3, 2, 2, 7))
+    np.testing.assert_allclose(jnp.mean(x**2, axis=-1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(1.0, 1.0), (1.5, 0.0)])
+def test_trained_share_of_rotations(gain, expected):
+    net = MLP(5, 16, 3, init.orthogonal(gain), lambda x: x)
+    variables = initialize_runs(net, jax.random.split(KEY, 2), (4, 4, 1))
+    share = isometry.trained_share(apply_function(net), variables, normal(3, 4, 4, 1))
+    np.testing.assert_array_equal(share, [expected, expected])  # 1.5^4 is far from 1
