@@ -1,6 +1,7 @@
 """How the batch of one step is cut into parts, and how the parts' sums become the batch's."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -77,9 +78,19 @@ def over_parts(
     if split.shards is None:
         total, apart = one(first)
         return lax.psum(total, AXIS), lax.all_gather(apart, AXIS)
-    # Behind barriers a part is the same program everywhere: nothing is fused across its edge.
+    # The same bits need the same program for a part, wherever it runs: barriers keep it from being
+    # fused with what is around it, and hide the number of rounds, for a loop of one round would
+    # be taken apart.
     batch = lax.optimization_barrier(batch)
-    sums, apart = lax.map(lambda i: lax.optimization_barrier(one(i)), first + jnp.arange(here))
+    rounds = lax.optimization_barrier(jnp.int32(here))
+
+    def round_(i: Array, stacked: PyTree) -> PyTree:
+        put = partial(lax.dynamic_update_index_in_dim, index=i, axis=0)
+        return jax.tree.map(put, stacked, lax.optimization_barrier(one(first + i)))
+
+    shapes = jax.eval_shape(one, jnp.int32(0))
+    empty = jax.tree.map(lambda x: jnp.zeros((here, *x.shape), x.dtype), shapes)
+    sums, apart = lax.fori_loop(0, rounds, round_, empty)
     # Pairs of neighbours, pairs of pairs, ...: what a device sums alone is a branch of that tree.
     sums = jax.tree.map(_add_pairs, sums)
     total = jax.tree.map(lambda leaf: _add_pairs(leaf)[0], _gathered(sums, split.devices))
