@@ -20,7 +20,7 @@ from absl import flags
 from jax.experimental import multihost_utils
 
 from jaxvision.training import peers
-from jaxvision.types import UserError
+from jaxvision.types import PyTree, UserError
 
 LOST_PEER = os.EX_UNAVAILABLE  # 69: another process died; start again, from the last checkpoint
 HEARTBEAT_SECONDS = 30  # JAX aborts the others if a process is silent (not dead) for so long
@@ -122,6 +122,26 @@ def should_stop(asked: bool) -> bool:
         asked = bool(np.any(multihost_utils.process_allgather(np.array(asked))))
     _agreed_to_stop |= asked
     return asked
+
+
+def from_main(tree: PyTree) -> PyTree:
+    """Return process 0's tree of numpy arrays in every process, bit by bit.
+
+    The others give a tree of the same shapes and dtypes, such as the one they would replace.
+    """
+    if not several():
+        return tree
+    # As bytes: JAX adds the others' zeros, and a negative zero plus zero is a positive one.
+    sent = jax.tree.map(lambda x: np.ascontiguousarray(x).reshape(-1).view(np.uint8), tree)
+    got = multihost_utils.broadcast_one_to_all(sent)
+    return jax.tree.map(lambda x, b: np.asarray(b).view(x.dtype).reshape(x.shape), tree, got)
+
+
+def text_from_main(text: str) -> str:
+    """Return process 0's text in every process."""
+    data = np.frombuffer(text.encode(), np.uint8)
+    size = int(from_main(np.array(len(data))))
+    return from_main(data if is_main() else np.zeros(size, np.uint8)).tobytes().decode()
 
 
 def end(code: int) -> NoReturn:

@@ -70,17 +70,17 @@ def _gather(address: tuple[str, int], count: int, deadline: float) -> Peers:
     except OSError as error:
         raise UserError(f"cannot listen at {place}: {error.strerror}") from error
     peers: Peers = {}
-    with listener:
+    with listener, contextlib.ExitStack() as opened:
         while len(peers) < count - 1:
             listener.settimeout(max(0.01, deadline - time.monotonic()))
             try:
-                connection, _ = listener.accept()
+                connection = opened.enter_context(listener.accept()[0])
             except TimeoutError:
                 missing = ", ".join(str(i) for i in range(1, count) if i not in peers)
                 raise UserError(f"process {missing} of {count} did not come to {place}") from None
             connection.settimeout(5)
             word, *numbers = _line(connection).split() or [""]
-            if word != "jaxvision" or len(numbers) != 2:
+            if word != "jaxvision" or [n.isdecimal() for n in numbers] != [True, True]:
                 connection.close()  # a stranger
                 continue
             peer, its_count = map(int, numbers)
@@ -90,8 +90,9 @@ def _gather(address: tuple[str, int], count: int, deadline: float) -> Peers:
                     "the same number of processes, and each its own number"
                 )
             peers[peer] = connection
-    for connection in peers.values():
-        connection.sendall(b"go\n")
+        for connection in peers.values():
+            connection.sendall(b"go\n")
+        opened.pop_all()  # stay open
     return peers
 
 
@@ -108,6 +109,7 @@ def _report(
         connection.settimeout(left + 5)  # process 0 gives up first, and says why
         connection.sendall(f"jaxvision {process_id} {count}\n".encode())
         if _line(connection) != "go":
+            connection.close()
             raise UserError(f"process 0 at {place} did not go on; see its message")
         return connection
     raise UserError(f"no process 0 at {place}: is it running, and can this host reach it?")

@@ -4,6 +4,7 @@ Tests run it. Every job prints a JSON line; a layout is written RUNxDATA:
 
   train=1x2   train all steps; digests of every bit of the history and of the variables, the losses
   move=1x2    train one period more from the state in --state, which it makes or replaces
+  share       show what process 0 has
   wait        hold a meeting every 50 ms until told to stop
 """
 
@@ -130,6 +131,15 @@ def move(made, start, file):
     return {"step": int(state.step[0]), "variables": digest(variables)}
 
 
+def share():
+    """Each process has other arrays and another text."""
+    me = jax.process_index()
+    odd = np.array([-0.0, np.nan, 1e-45, np.inf]) if me == 0 else np.ones(4)
+    tree = {"odd": odd.astype(np.float32), "whole": np.arange(3) + 7 * me, "none": np.zeros((0, 2))}
+    found = jax.tree.map(lambda x: x.tobytes().hex(), distributed.from_main(tree))
+    print(json.dumps(found | {"text": distributed.text_from_main("zero: é" + "!" * me)}))
+
+
 def wait():
     asked = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
@@ -148,8 +158,9 @@ def work(values, jobs):
     distributed.start_from_flags(values)
     runtime.configure(cpu_devices=values.devices)
     for job, _, layout in (text.partition("=") for text in jobs):
-        if job == "wait":
-            wait()
+        if job in ("share", "wait"):
+            {"share": share, "wait": wait}[job]()
+            continue
         if job == "fail":
             raise UserError("this one is mistaken") if layout == "user" else ValueError("a bug")
         layout = tuple(map(int, layout.split("x")))

@@ -169,7 +169,14 @@ def test_a_process_that_is_silent_ends_the_other_by_the_heartbeat():
     assert "another task died" in errors or "heartbeat" in errors
 
 
-# Processes that stop.
+# Processes that agree.
+
+
+def test_what_process_0_has_reaches_the_other_bit_by_bit():
+    (alone,) = run_alone("share")
+    assert run_joined(2, "share") == [[alone], [alone]]
+    assert alone["odd"] == "00000080" + "0000c07f" + "01000000" + "0000807f"
+    assert alone["text"] == "zero: é"
 
 
 def test_all_stop_at_one_step_when_one_is_asked_to():
@@ -206,9 +213,12 @@ def meeting(*processes):
 
     def one(count, process_id, seconds):
         try:
-            return sorted(peers.meet(address, count, process_id, seconds))
+            found = peers.meet(address, count, process_id, seconds)
         except UserError as error:
             return str(error)
+        for connection in found.values():
+            connection.close()
+        return sorted(found)
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(one, *zip(*processes, strict=True)))
@@ -234,9 +244,9 @@ def test_numbers_that_do_not_fit_are_refused(count, process_id):
     address = free_address()
 
     def come():
-        connection = socket.create_connection(address)
-        connection.sendall(f"jaxvision {process_id} {count}\n".encode())
-        return connection.recv(8)
+        with socket.create_connection(address) as connection:
+            connection.sendall(f"jaxvision {process_id} {count}\n".encode())
+            return connection.recv(8)
 
     with ThreadPoolExecutor() as pool:
         first = pool.submit(peers.meet, address, 2, 0, 10)
@@ -255,8 +265,10 @@ def test_a_stranger_is_sent_away_and_an_address_in_use_named():
             stranger.sendall(b"GET / HTTP/1.1\n")
             with pytest.raises(UserError, match=r"cannot listen at 127.0.0.1:.*in use"):
                 peers.meet(address, 2, 0, 1)
-            assert peers.meet(address, 2, 1, 10).keys() == {0}
-        assert first.result().keys() == {1}
+            second = peers.meet(address, 2, 1, 10)
+        assert (first.result().keys(), second.keys()) == ({1}, {0})
+        for connection in (first.result()[1], second[0]):
+            connection.close()
 
 
 def test_a_last_word_is_the_code_and_none_from_the_dead():

@@ -1,5 +1,6 @@
 """A batch cut into parts: the same step as a whole one, and the same bits wherever parts lie."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -178,11 +179,11 @@ def hand_out(observed):
 def test_a_step_in_shards_is_the_mean_of_steps_on_its_parts():
     """The statistics of the paper's two GPUs: batch 128, normalized in halves of 64."""
     trainer, (variables, _, hyper) = worker.trainer((1, 1)), worker.runs()
-    task = trainer.task.__class__(**(vars(trainer.task) | {"probe": hand_out}))
+    task = dataclasses.replace(trainer.task, probe=hand_out)
     variables, hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), (variables, hyper))
     state = initial_state(task, variables, hyper)
     # Augmentation is the whole batch's; without it halves are comparable.
-    task = task.__class__(**(vars(task) | {"preprocess": lambda i, _: worker.preprocess(i, None)}))
+    task = dataclasses.replace(task, preprocess=lambda i, _: worker.preprocess(i, None))
     images, labels = trainer.train.images[:16], trainer.train.labels[:16]
     step = jax.jit(partial(train_step, task), static_argnames="split")
     after, found = step(state, images, labels, hyper, 0, split=Split(1, 2))
