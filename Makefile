@@ -9,6 +9,8 @@ PYTHON_NAMED := $(PYTHON)
 PYTHON ?= python3
 ACCELERATOR ?= cpu
 ARGS ?=
+# Tests compile most of the time, each program on one core: a process a core halves the wait.
+WORKERS ?= -n logical --maxprocesses=4 --dist=worksteal
 
 RUN := .venv/bin/python
 PINS := $(shell cat requirements.txt constraints.txt | cksum | cut -d' ' -f1)
@@ -61,10 +63,10 @@ gallery: $(READY) ## write experiments/README.md and index.html from the records
 	@$(RUN) -m experiments.catalog gallery $(ARGS)
 
 test: $(READY) ## run the test suite
-	@$(RUN) -m pytest -q $(ARGS)
+	@$(RUN) -m pytest -q $(WORKERS) $(ARGS)
 
 test-all: $(READY) ## run the slow tests too
-	@$(RUN) -m pytest -q -m '' $(ARGS)
+	@$(RUN) -m pytest -q $(WORKERS) -m '' $(ARGS)
 
 lint: $(READY) ## check style and formatting
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet .

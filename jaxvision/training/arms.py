@@ -79,8 +79,10 @@ def tune(
 
     The loss is the mean over the last tenth of the steps, of the worst seed: a rate that kills one
     run in five is no good rate. A diverged seed makes it infinite. Give seeds that the comparison
-    itself does not use.
+    itself does not use. A grid of one value is no choice: nothing is trained, no loss returned.
     """
+    if len(grid) == 1:
+        return next(iter(grid)), {}
     losses = {}
     for value, history in fit_arms(trainer, grid, seeds, steps, advance).items():
         loss = history.train["loss"]

@@ -110,7 +110,7 @@ class Stub:
 def choose(losses):
     start = lambda keys: {"params": np.zeros(len(keys))}  # noqa: E731
     grid = {rate: Arm(start, {"learning_rate": rate}) for rate in losses}
-    steps = len(next(iter(losses.values()))[0])
+    steps = max((len(loss) for seeds in losses.values() for loss in seeds.values()), default=0)
     return tune(Stub(losses), grid, (0, 1), steps)
 
 
@@ -125,6 +125,10 @@ def test_tune_takes_the_rate_whose_worst_seed_ends_lowest():
     best, found = choose(losses)
     assert best == 0.2
     assert found == pytest.approx({"0.1": 2.0, "0.2": 1.1, "0.3": 2.0})
+
+
+def test_tune_trains_nothing_where_there_is_no_choice():
+    assert choose({0.1: {}}) == (0.1, {})
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
