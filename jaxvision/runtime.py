@@ -15,6 +15,7 @@ import ctypes
 import functools
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from jaxvision.types import UserError
@@ -101,6 +102,15 @@ def jit_once(fn: Callable, **jit_kwargs) -> Callable:
 
     hurry = {"xla_backend_optimization_level": "0"} if compiler_options() else None
     return jax.jit(fn, compiler_options=hurry, **jit_kwargs)
+
+
+def compile_together(*calls: tuple[Callable, tuple]) -> None:
+    """Compile jitted functions for their arguments, side by side: each takes one core alone.
+
+    A call with such arguments then finds its program; where there is one nothing is compiled.
+    """
+    with ThreadPoolExecutor(len(calls)) as pool:
+        list(pool.map(lambda call: call[0].lower(*call[1]).compile(), calls))
 
 
 def compiler_options() -> dict[str, str]:

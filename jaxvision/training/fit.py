@@ -219,11 +219,12 @@ class Trainer:
         params = runs.variables["params"]
         variables, seeds, hyper = on_mesh(tuple(runs), self.mesh, P("run"))
         state = self._program("start", params)(variables, hyper, None)
-        evaluated = [self._program("evaluate", params)(state, test)]
-        history = []
+        train_on, judge = self._program("advance", params), self._program("evaluate", params)
+        runtime.compile_together((train_on, (state, seeds, hyper, train)), (judge, (state, test)))
+        evaluated, history = [judge(state, test)], []
         for _ in range(steps // self.period):
-            state, metrics = self._program("advance", params)(state, seeds, hyper, train)
-            evaluated.append(self._program("evaluate", params)(state, test))
+            state, metrics = train_on(state, seeds, hyper, train)
+            evaluated.append(judge(state, test))
             history.append(fetch(metrics))
             if not may_diverge:
                 _check_finite(history[-1]["loss"], (len(history) - 1) * self.period)
