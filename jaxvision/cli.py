@@ -2,26 +2,26 @@
 
 An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fields, ``PRESETS``,
 ``measure(config, progress)``, ``claims(config)`` and ``plot(record)``; it ends by calling ``main``.
-One with long runs writes ``measure(config, progress, workdir)`` and gets the flags of a ``Workdir``.
+One with long runs has ``measure(config, progress, workdir)`` and gets the flags of ``Workdir``.
 """
 
 import contextlib
 import dataclasses
 import datetime
 import inspect
-import math
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from absl import flags
 
 from jaxvision import runtime
+from jaxvision.fields import define
 from jaxvision.report import claims as claims_lib
 from jaxvision.report import record as records
 from jaxvision.report.progress import progress
@@ -224,67 +224,8 @@ def _flag_values(experiment: ModuleType) -> flags.FlagValues:
         flags.DEFINE_boolean("resume", True, "Go on with an unfinished run.", **common)
         flags.DEFINE_boolean("tensorboard", False, "Write TensorBoard events too.", **common)
     for field in dataclasses.fields(experiment.Config):
-        _define(field, values)
+        define(field, values)
     return values
-
-
-def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
-    default, meta = field.default, field.metadata
-    text = f"{meta['help']} [cpu default: {_shown(default)}]"
-    common = {"default": None, "help": text, "flag_values": values}
-    if get_origin(field.type) is tuple:
-        kind, parser = get_args(field.type)[0], flags.CsvListSerializer(",")
-        flags.DEFINE(_TupleParser(_checked(kind, meta)), field.name, serializer=parser, **common)
-    elif field.type is bool:
-        flags.DEFINE_boolean(field.name, **common)
-    else:
-        flags.DEFINE(_OneParser(_checked(field.type, meta)), field.name, **common)
-
-
-def _shown(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-def _checked(kind: type, meta: dict[str, Any]) -> Callable[[str], Any]:
-    """Return a parser of one value that raises ValueError with a reason."""
-    low, high, choices = meta["low"], meta["high"], meta["choices"]
-
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text.strip())
-        except ValueError:
-            raise ValueError(f"{text!r} is not {_ARTICLE[kind]}") from None
-        if kind is float and not math.isfinite(value):
-            raise ValueError(f"{text!r} is not a finite number")
-        if (low is not None and value < low) or (high is not None and value > high):
-            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise ValueError(f"{text!r} must be {bounds}")
-        if choices is not None and value not in choices:
-            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
-        if kind is str and not value:
-            raise ValueError("it must not be empty")
-        return value
-
-    return parse
-
-
-_ARTICLE = {int: "a whole number", float: "a number", str: "text"}
-
-
-class _OneParser(flags.ArgumentParser):
-    def __init__(self, parse: Callable[[str], Any]) -> None:
-        self._parse = parse
-
-    def parse(self, argument: Any) -> Any:
-        return self._parse(argument)
-
-
-class _TupleParser(_OneParser):
-    def parse(self, argument: Any) -> tuple:
-        values = tuple(self._parse(item) for item in argument.split(","))
-        if len(set(values)) < len(values):
-            raise ValueError(f"{argument!r} names a value twice")
-        return values
 
 
 def _check_writable(directory: Path) -> None:
