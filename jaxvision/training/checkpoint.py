@@ -7,11 +7,10 @@ step carries a seal, the SHA-256 of each leaf, and a step whose seal does not fi
 """
 
 import contextlib
-import errno
 import hashlib
 import json
-import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxvision.training.hush import hush_orphans, quiet
 from jaxvision.trees import named_leaves
 from jaxvision.types import PyTree, UserError
 
@@ -59,10 +59,12 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEEP, enable_async_checkpointing=False, cleanup_tmp_directories=True
         )
+        hush_orphans()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._remove_unfinished()
-            self._manager = ocp.CheckpointManager(self.directory, options=options)
+            with quiet():
+                self._manager = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise UserError(f"cannot use {self.directory}: {error.strerror or error}") from error
 
@@ -95,7 +97,7 @@ class Checkpoints:
             state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(_seal(step, state, note))
         )
         try:
-            with _quiet():
+            with quiet():
                 written = self._manager.save(step, args=items)
                 self._manager.wait_until_finished()
             if not written:
@@ -125,7 +127,8 @@ class Checkpoints:
           UserError: steps exist but none verifies, or one was made of other leaves, shapes or
             dtypes. Nothing is changed.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
+        with quiet():
+            steps = sorted(self._manager.all_steps(), reverse=True)
         damaged = []
         for step in steps:
             try:
@@ -169,7 +172,8 @@ class Checkpoints:
         aside = self.directory / f"{step}.damaged"
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(self.directory / str(step), aside)
-        self._manager.reload()
+        with quiet():
+            self._manager.reload()
 
     def _remove_unfinished(self) -> None:
         for path in self.directory.glob(_UNFINISHED):
@@ -228,28 +232,18 @@ def _check_finite(step: int, state: PyTree) -> None:
 
 
 def _reason(error: Exception) -> str:
+    """Return what went wrong in a few words; the system's own where it refused something."""
     text = " ".join(str(error).split())
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text
-    return "the disk is full" if full else (text[:160] or type(error).__name__)
+    code = re.search(r"os_error_code='(\d+)'", text)  # as tensorstore tells it
+    number = int(code[1]) if code else getattr(error, "errno", None)
+    return os.strerror(number) if number else text[:160] or type(error).__name__
 
 
 @contextlib.contextmanager
 def _whatever_it_raises() -> Iterator[None]:
     """Turn every error of a read into ``_Damaged``: a broken file may raise anything."""
     try:
-        with _quiet():
+        with quiet():
             yield
     except Exception as error:
         raise _Damaged(f"it cannot be read ({_reason(error)})") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back orbax's log: what went wrong is said once, by whoever catches the error."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
