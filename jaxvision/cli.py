@@ -186,6 +186,8 @@ def _workdir(
     """Return the run's ``Workdir``, or a context of None where no long run is to be made."""
     if values.plot_only or not _is_long(experiment):
         return contextlib.nullcontext()
+    if not values.workdir:
+        raise UserError("--workdir must not be empty: name the directory of unfinished runs")
     name, fields = Path(experiment.__file__).stem, dataclasses.asdict(config)
     options = {"resume": values.resume, "tensorboard": values.tensorboard}
     return Workdir(values.workdir, name, values.preset, fields, **options)

@@ -214,14 +214,15 @@ class _Files:
 
     def save_if_due(self, course: _Course, states: list[PyTree]) -> None:
         """Save every few periods, at the end, and when asked to stop, which this then does."""
-        step, stop = course.step, course.should_stop()
+        step = course.step
         due = step > 0 and step // course.lanes.trainer.period % self.every == 0
-        if (due or stop or step == course.steps) and step != self._on_disk:
+        due = due or step == course.steps or course.should_stop()
+        if due and step != self._on_disk:
             note = {"rows": [to_line(row) for row in course.rows], "seconds": course.seconds}
             state = course.lanes.to_host(states)
             self.checkpoints.save(step, state, note, may_diverge=course.may_diverge)
             self._on_disk = step
-        if stop:
+        if step == self._on_disk and course.should_stop():
             where = f"at step {step} of {course.steps} of {self.part.name}, which is saved"
             raise Stopped(self.stop.signum, where)
 

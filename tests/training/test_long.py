@@ -27,6 +27,18 @@ def schedule(rows):
     return {"learning_rate": rate * (1 + np.asarray(rows[-1].get("train_error", 0.0)))}
 
 
+@pytest.fixture(autouse=True)
+def outside():
+    """A signal that a run does not take for itself fails the test, and does not end pytest."""
+
+    def unexpected(signum, frame):
+        raise AssertionError(f"signal {signum} was passed on")
+
+    before = signal.signal(signal.SIGTERM, unexpected)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture(scope="module")
 def world(lab, tmp_path_factory):
     """Three runs, trained two at a time, and what they come to when left alone."""
@@ -117,9 +129,9 @@ def test_a_signal_saves_and_the_rest_is_the_same(
     original, calls = getattr(place, method), []
 
     def signalled(self, *arguments, **options):
-        if len(calls) == call:
-            os.kill(os.getpid(), getattr(signal, signum))
         calls.append(1)
+        if len(calls) == call + 1:
+            os.kill(os.getpid(), getattr(signal, signum))
         return original(self, *arguments, **options)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped) as caught:
