@@ -1,6 +1,8 @@
 """The command line: every mistake is one clear line and exit code 2, and nothing is written."""
 
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
 import types
@@ -337,6 +339,90 @@ def test_data_dir_is_where_prepared_sets_are_looked_for(toy, results, tmp_path, 
     )
     assert call(toy, f"--results={results}", f"--data_dir={tmp_path}/a/../b") == 0
     assert seen == [str(tmp_path / "b")]
+
+
+# Experiments with long runs.
+
+
+@pytest.fixture
+def long_toy(toy, tmp_path):
+    """A toy whose ``measure`` takes a work directory, and the flags that keep it in ``tmp_path``."""
+
+    def long_measure(config, progress, workdir):
+        workdir.part("net").earlier_seconds = 1000.0
+        (workdir.directory / "begun").touch()
+        return measure(config, progress)
+
+    toy.measure = long_measure
+    return toy, [f"--results={tmp_path / 'results'}", f"--workdir={tmp_path / 'work'}"]
+
+
+def test_only_long_runs_have_the_flags_of_a_workdir(long_toy, capsys):
+    toy, _ = long_toy
+    long_flags = ["--workdir", "--[no]resume", "--[no]tensorboard"]
+    assert call(toy, "--help") == 0
+    told = capsys.readouterr().out
+    assert all(flag in told for flag in long_flags)
+    toy.measure = measure
+    assert call(toy, "--help") == 0
+    assert not any(flag in capsys.readouterr().out for flag in long_flags)
+    assert call(toy, "--noresume") == 2
+
+
+def test_a_long_run_keeps_its_directory_and_counts_earlier_seconds(long_toy, tmp_path, capsys):
+    toy, flags = long_toy
+    assert call(toy, *flags, "--preset=tiny") == 0
+    record = records.load(tmp_path / "results" / "toy-tiny")
+    assert 1000 <= record.provenance["wall_time_s"] < 1060
+    (kept,) = (tmp_path / "work").iterdir()
+    assert kept.name.startswith("toy-tiny-")
+    assert sorted(path.name for path in kept.iterdir()) == ["begun", "config.json", "lock"]
+    assert call(toy, *flags, "--seeds=7") == 0
+    assert len(list((tmp_path / "work").iterdir())) == 2
+    capsys.readouterr()
+    assert call(toy, *flags, "--preset=tiny") == 0
+    assert capsys.readouterr().err.count("starting afresh") == 0
+    assert call(toy, *flags, "--preset=tiny", "--noresume") == 0
+    assert f"starting afresh: emptying {kept}" in capsys.readouterr().err
+
+
+def test_plot_only_of_a_long_run_needs_no_workdir(long_toy, tmp_path):
+    toy, flags = long_toy
+    assert call(toy, *flags) == 0
+    assert call(toy, flags[0], "--plot_only", f"--workdir={tmp_path / 'other'}") == 0
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("stops", "code", "words"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), 75, "stopped by SIGTERM between two parts"),
+        (lambda: signal.raise_signal(signal.SIGINT), 130, "stopped by Ctrl-C between two parts"),
+    ],
+)
+def test_a_long_run_that_is_stopped_says_how_to_go_on(
+    long_toy, tmp_path, capsys, stops, code, words
+):
+    toy, flags = long_toy
+    toy.measure = lambda config, progress, workdir: stops()
+    assert call(toy, *flags, "--seeds=7", "--noresume") == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    command = f"python -m experiments.toy {' '.join(flags)} --seeds=7"
+    assert err == f"{words}\nto go on: {command}\n"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_workdir_that_cannot_be_used_is_one_clear_line(long_toy, tmp_path, capsys):
+    toy, flags = long_toy
+    (tmp_path / "file").write_text("mine")
+    for place, reason in ((tmp_path / "file", "--workdir"), ("", "--workdir must not be empty")):
+        assert call(toy, flags[0], f"--workdir={place}") == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error: ")
+        assert reason in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(("flags", "line"), [

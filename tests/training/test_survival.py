@@ -1,0 +1,197 @@
+"""Long runs as a user starts them, in processes of their own that are killed and stopped."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("long_experiment.py")
+
+
+def start(place, *flags):
+    """Start the experiment in ``place``; its stderr can be read line by line."""
+    command = [sys.executable, str(SCRIPT), "--preset=tiny"]
+    command += [f"--workdir={place / 'work'}", f"--results={place / 'results'}", *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes)
+
+
+def finish(child):
+    out, err = child.communicate(timeout=200)
+    assert "Traceback" not in err, err
+    return SimpleNamespace(code=child.returncode, out=out, err=err)
+
+
+def wait_for(child, words):
+    """Read the child's stderr until a line has ``words``; return the lines."""
+    read = []
+    while not read or words not in read[-1]:
+        read.append(child.stderr.readline())
+        assert read[-1], f"it ended: {read}"
+    return read
+
+
+def directory(place):
+    (found,) = (place / "work").iterdir()
+    return found
+
+
+def left(place):
+    """Return all that a run leaves behind which must not depend on how it came about."""
+    part = directory(place) / "net0"
+    newest = max(part.joinpath("checkpoints").iterdir(), key=lambda path: int(path.name))
+    seal = json.loads((newest / "seal" / "metadata").read_text())
+    results = place / "results" / "long_experiment-tiny"
+    assert sorted(path.name for path in results.iterdir()) == [
+        "arrays.npz", "figure.png", "record.json",
+    ]  # fmt: skip
+    return {
+        "metrics": (part / "metrics.jsonl").read_text(),
+        "record": (results / "arrays.npz").read_bytes(),
+        "state": seal["sha256s"],  # of every leaf, the optimizer's too
+        "rows": seal["note"]["rows"],
+        "step": seal["step"],
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One run that nobody disturbs; it fills the compile cache for the others."""
+    place = tmp_path_factory.mktemp("alone")
+    done = finish(start(place))
+    assert done.code == 0, done.err
+    seconds = float(re.search(r"done in ([\d.]+) s", done.err)[1])
+    found = left(place)
+    assert len(found["state"]) > 20
+    assert found["step"] == 96
+    return SimpleNamespace(left=found, seconds=seconds, wall_time=wall_time(place))
+
+
+def wall_time(place):
+    record = json.loads((place / "results/long_experiment-tiny/record.json").read_text())
+    return record["provenance"]["wall_time_s"]
+
+
+def kill_until_done(place, rng, seconds, kills):
+    """Kill the run ``kills`` times, each at a random moment of its training; let it finish then."""
+    steps = [0]
+    for _ in range(kills):
+        child = start(place)
+        said = wait_for(child, "net0: started")
+        # The step it went on at is never before that of the process before: nothing is lost.
+        reached = re.findall(r"going on at step (\d+)", "".join(said))
+        steps.append(int(reached[0]) if reached else 0)
+        time.sleep(rng.uniform(0, 2 * seconds / kills))
+        child.kill()
+        child.communicate()
+        if child.returncode == 0:
+            break
+        part = directory(place) / "net0" / "checkpoints"
+        whole = [int(path.name) for path in part.iterdir() if path.name.isdigit()]
+        steps.append(max(whole, default=0))
+    assert steps == sorted(steps)
+    return finish(start(place)), steps
+
+
+def test_killed_at_random_nothing_is_lost(alone, tmp_path):
+    done, steps = kill_until_done(tmp_path, random.Random(0), alone.seconds, 3)
+    assert done.code == 0, done.err
+    assert steps[-1] > 0
+    assert left(tmp_path) == alone.left
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_killed_fifty_times_nothing_is_lost(alone, tmp_path, capsys):
+    rng, kills, began_with = random.Random(1), 0, []
+    for number in range(5):
+        place = tmp_path / f"{number}"
+        done, steps = kill_until_done(place, rng, alone.seconds, 10)
+        assert done.code == 0, done.err
+        assert left(place) == alone.left
+        kills += len(steps) // 2
+        began_with += steps[2::2]
+    with capsys.disabled():
+        print(f"\n{kills} kills in 5 runs; checkpoints when killed: {began_with}")
+    assert kills >= 40
+
+
+def test_stopped_twice_refused_once_and_resumed(alone, tmp_path):
+    """SIGTERM, a second process on the same directory, Ctrl-C, and then left to finish."""
+    child = start(tmp_path)
+    wait_for(child, "net0: started")
+    second = finish(start(tmp_path))
+    assert second.code == 2
+    assert second.err.count("\n") == 1
+    assert f"is in use by process {child.pid}: " in second.err
+    if child.poll() is None:
+        child.send_signal(signal.SIGTERM)
+    first = finish(child)
+    assert first.code == 75, first.err
+    assert_said_how_to_go_on(first, tmp_path, "stopped by SIGTERM")
+    third = start(tmp_path)
+    wait_for(third, "going on at step ")
+    wait_for(third, "net0: started")
+    third.send_signal(signal.SIGINT)
+    third = finish(third)
+    assert third.code == 130, third.err
+    assert_said_how_to_go_on(third, tmp_path, "stopped by Ctrl-C")
+    last = finish(start(tmp_path, "--tensorboard"))
+    assert last.code == 0, last.err
+    assert left(tmp_path) == alone.left
+    assert len(list((directory(tmp_path) / "net0" / "tensorboard").iterdir())) == 1
+    # The record counts the seconds of all the processes.
+    assert wall_time(tmp_path) > 0.3 * alone.wall_time
+
+
+def assert_said_how_to_go_on(done, place, words):
+    stopped, how = done.err.splitlines()[-2:]
+    step = int(re.match(rf"{words} at step (\d+) of 96 of net0, which is saved$", stopped)[1])
+    assert (directory(place) / "net0" / "checkpoints" / f"{step}").is_dir()
+    flags = f"--preset=tiny --workdir={place}/work --results={place}/results"
+    assert how == f"to go on: python -m experiments.long_experiment {flags}"
+    assert done.out == ""
+    assert not (place / "results").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_terminated_at_twenty_moments(alone, tmp_path, capsys):
+    """From before the first line to the last: it ends with 75, or with 0 when it was done."""
+    rng, codes = random.Random(2), []
+    for _ in range(20):
+        child = start(tmp_path)
+        wait_for(child, "net0: ")
+        time.sleep(rng.uniform(0, alone.seconds / 10))
+        child.send_signal(signal.SIGTERM)
+        codes.append(finish(child).code)
+        if codes[-1] == 0:
+            break
+    assert set(codes) <= {75, 0}
+    assert codes.count(75) >= 3
+    if codes[-1] != 0:
+        assert finish(start(tmp_path)).code == 0
+    with capsys.disabled():
+        print(f"\nexit codes after SIGTERM: {codes}")
+    assert left(tmp_path) == alone.left
+
+
+@pytest.mark.slow
+def test_noresume_begins_again(alone, tmp_path):
+    finish(start(tmp_path, "--steps=8"))
+    work = directory(tmp_path)
+    (work / "net0" / "checkpoints" / "8" / "seal" / "metadata").write_text("{}")
+    broken = finish(start(tmp_path, "--steps=8"))
+    assert broken.code == 0  # step 4 verifies
+    again = finish(start(tmp_path, "--steps=8", "--noresume"))
+    assert again.code == 0
+    assert f"starting afresh: emptying {work}" in again.err
+    assert sorted(os.listdir(work / "net0" / "checkpoints")) == ["4", "8"]
