@@ -127,7 +127,7 @@ def apply_function(model: nn.Module) -> Apply:
     """Return ``apply(params, batch_stats, images, *, train, taps=None, dropout_key=None)``.
 
     It returns ``(logits, activations, new batch_stats)``: a pure function of arrays, all that the
-    training code needs to know of a model.
+    training code needs to know of a model. Other arguments by name go to the model as they are.
     """
 
     def apply(
@@ -138,12 +138,14 @@ def apply_function(model: nn.Module) -> Apply:
         train: bool,
         taps: Taps = None,
         dropout_key: Array | None = None,
+        **given: Array,
     ) -> tuple[Array, dict[str, Array], PyTree]:
         (logits, activations), updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             images,
             train=train,
             taps=taps,
+            **given,
             rngs=None if dropout_key is None else {"dropout": dropout_key},
             mutable=["batch_stats"] if train else [],
         )
