@@ -2,28 +2,31 @@
 
 An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fields, ``PRESETS``,
 ``measure(config, progress)``, ``claims(config)`` and ``plot(record)``; it ends by calling ``main``.
+One with long runs has ``measure(config, progress, workdir)`` and gets the flags of ``Workdir``.
 """
 
+import contextlib
 import dataclasses
 import datetime
-import hashlib
-import json
-import math
+import inspect
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from absl import flags
 
 from jaxvision import runtime
+from jaxvision.fields import define
 from jaxvision.report import claims as claims_lib
 from jaxvision.report import record as records
 from jaxvision.report.progress import progress
+from jaxvision.training.stop import Stopped
+from jaxvision.training.workdir import Workdir, config_hash
 from jaxvision.types import UserError
 
 RESULTS = Path(__file__).resolve().parent.parent / "experiments" / "results"
@@ -56,7 +59,8 @@ def main(experiment: ModuleType, argv: Sequence[str] | None = None) -> None:
     """Run ``experiment`` with the command line's flags and exit.
 
     Exit codes: 0 it ran (whatever the verdicts: a contradiction is a result), 2 a mistake of the
-    user (one line says which), 130 stopped by Ctrl-C. Nothing is written unless the run finished.
+    user (one line says which), 130 stopped by Ctrl-C, 75 a long run stopped by SIGTERM: start it
+    again. No record is written unless the run finished; what a long run did stays in its workdir.
     """
     argv = sys.argv if argv is None else argv
     try:
@@ -64,6 +68,9 @@ def main(experiment: ModuleType, argv: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = USAGE
+    except Stopped as stopped:
+        print(f"{stopped}\nto go on: {_command(experiment, argv, again=True)}", file=sys.stderr)
+        code = stopped.exit_code
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         code = INTERRUPTED
@@ -85,29 +92,41 @@ def _run(experiment: ModuleType, argv: Sequence[str]) -> int:
         run_name = default_run_name(experiment, values.preset, config)
     directory = records.run_directory(values.results, run_name)
     runtime.configure(cpu_devices=runtime.usable_cores())
-    if values.plot_only:
-        record = records.load(directory)
-        if record.experiment != name:
-            made_by = f"experiments.{record.experiment}"
-            raise UserError(f"{directory} is a record of {made_by}: redraw it with that")
-    else:
-        _check_writable(directory)
-        command = shlex.join(["python", "-m", f"experiments.{name}", *argv[1:]])
-        record = run(experiment, config, values.preset, run_name, command)
-    judgements = claims_lib.judge(experiment.claims(make_config_from(experiment, record)), record)
-    record = dataclasses.replace(record, claims=[j.to_dict() for j in judgements])
-    records.save(record, experiment.plot(record), directory)
+    with _workdir(experiment, values, config) as workdir:
+        if values.plot_only:
+            record = records.load(directory)
+            if record.experiment != name:
+                made_by = f"experiments.{record.experiment}"
+                raise UserError(f"{directory} is a record of {made_by}: redraw it with that")
+        else:
+            _check_writable(directory)
+            command = _command(experiment, argv)
+            record = run(experiment, config, values.preset, run_name, command, workdir)
+        claims = experiment.claims(make_config_from(experiment, record))
+        judgements = claims_lib.judge(claims, record)
+        record = dataclasses.replace(record, claims=[j.to_dict() for j in judgements])
+        records.save(record, experiment.plot(record), directory)
     print(claims_lib.table(judgements))
     print(f"\n{_relative(directory)}/ holds record.json, arrays.npz and figure.png")
     return 0
 
 
 def run(
-    experiment: ModuleType, config: Any, preset: str, run_name: str, command: str
+    experiment: ModuleType,
+    config: Any,
+    preset: str,
+    run_name: str,
+    command: str,
+    workdir: Workdir | None = None,
 ) -> records.Record:
-    """Measure ``experiment`` and return its record, claims not yet judged."""
+    """Measure ``experiment`` and return its record, claims not yet judged.
+
+    ``workdir`` goes to an experiment with long runs; None keeps them in memory.
+    """
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    numbers, arrays = experiment.measure(config, progress)
+    arguments = (config, progress, workdir) if _is_long(experiment) else (config, progress)
+    numbers, arrays = experiment.measure(*arguments)
+    seconds = time.perf_counter() - clock + (workdir.earlier_seconds if workdir else 0.0)
     return records.Record(
         experiment=Path(experiment.__file__).stem,
         preset=preset,
@@ -117,7 +136,7 @@ def run(
         numbers=numbers,
         arrays=arrays,
         claims=[],
-        provenance=records.provenance(started, time.perf_counter() - clock),
+        provenance=records.provenance(started, seconds),
     )
 
 
@@ -153,8 +172,29 @@ def default_run_name(experiment: ModuleType, preset: str, config: Any) -> str:
     name = Path(experiment.__file__).stem
     if config == experiment.PRESETS[preset]:
         return name if preset == "cpu" else f"{name}-{preset}"
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True)
-    return f"{name}-{preset}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{name}-{preset}-{config_hash(dataclasses.asdict(config))}"
+
+
+def _is_long(experiment: ModuleType) -> bool:
+    measure = experiment.measure
+    return callable(measure) and "workdir" in inspect.signature(measure).parameters
+
+
+def _workdir(
+    experiment: ModuleType, values: flags.FlagValues, config: Any
+) -> contextlib.AbstractContextManager:
+    """Return the run's ``Workdir``, or a context of None where no long run is to be made."""
+    if values.plot_only or not _is_long(experiment):
+        return contextlib.nullcontext()
+    name, fields = Path(experiment.__file__).stem, dataclasses.asdict(config)
+    options = {"resume": values.resume, "tensorboard": values.tensorboard}
+    return Workdir(values.workdir, name, values.preset, fields, **options)
+
+
+def _command(experiment: ModuleType, argv: Sequence[str], again: bool = False) -> str:
+    """Return what to type for this run; ``again``: to go on with it rather than to begin."""
+    given = [flag for flag in argv[1:] if not (again and flag.lstrip("-").startswith("noresume"))]
+    return shlex.join(["python", "-m", f"experiments.{Path(experiment.__file__).stem}", *given])
 
 
 def _parse(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues:
@@ -179,68 +219,13 @@ def _flag_values(experiment: ModuleType) -> flags.FlagValues:
     flags.DEFINE_string("results", str(RESULTS), "Directory that holds the records.", **common)
     flags.DEFINE_string("data_dir", None, "Where TFDS sets are prepared.", **common)
     flags.DEFINE_boolean("plot_only", False, "Redraw from the record, no training.", **common)
+    if _is_long(experiment):
+        flags.DEFINE_string("workdir", "workdir", "Directory of unfinished runs.", **common)
+        flags.DEFINE_boolean("resume", True, "Go on with an unfinished run.", **common)
+        flags.DEFINE_boolean("tensorboard", False, "Write TensorBoard events too.", **common)
     for field in dataclasses.fields(experiment.Config):
-        _define(field, values)
+        define(field, values)
     return values
-
-
-def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
-    default, meta = field.default, field.metadata
-    text = f"{meta['help']} [cpu default: {_shown(default)}]"
-    common = {"default": None, "help": text, "flag_values": values}
-    if get_origin(field.type) is tuple:
-        kind, parser = get_args(field.type)[0], flags.CsvListSerializer(",")
-        flags.DEFINE(_TupleParser(_checked(kind, meta)), field.name, serializer=parser, **common)
-    elif field.type is bool:
-        flags.DEFINE_boolean(field.name, **common)
-    else:
-        flags.DEFINE(_OneParser(_checked(field.type, meta)), field.name, **common)
-
-
-def _shown(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-def _checked(kind: type, meta: dict[str, Any]) -> Callable[[str], Any]:
-    """Return a parser of one value that raises ValueError with a reason."""
-    low, high, choices = meta["low"], meta["high"], meta["choices"]
-
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text.strip())
-        except ValueError:
-            raise ValueError(f"{text!r} is not {_ARTICLE[kind]}") from None
-        if kind is float and not math.isfinite(value):
-            raise ValueError(f"{text!r} is not a finite number")
-        if (low is not None and value < low) or (high is not None and value > high):
-            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise ValueError(f"{text!r} must be {bounds}")
-        if choices is not None and value not in choices:
-            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
-        if kind is str and not value:
-            raise ValueError("it must not be empty")
-        return value
-
-    return parse
-
-
-_ARTICLE = {int: "a whole number", float: "a number", str: "text"}
-
-
-class _OneParser(flags.ArgumentParser):
-    def __init__(self, parse: Callable[[str], Any]) -> None:
-        self._parse = parse
-
-    def parse(self, argument: Any) -> Any:
-        return self._parse(argument)
-
-
-class _TupleParser(_OneParser):
-    def parse(self, argument: Any) -> tuple:
-        values = tuple(self._parse(item) for item in argument.split(","))
-        if len(set(values)) < len(values):
-            raise ValueError(f"{argument!r} names a value twice")
-        return values
 
 
 def _check_writable(directory: Path) -> None:

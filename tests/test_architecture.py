@@ -17,6 +17,7 @@ FLOORS = {
     2: ("jaxvision.models", "jaxvision.data", "jaxvision.initializers"),
     1: (
         "jaxvision.convolution",
+        "jaxvision.fields",
         "jaxvision.runtime",
         "jaxvision.report",
         "jaxvision.random",

@@ -9,13 +9,16 @@ from typing import Any
 import tqdm
 
 _BAR = "{desc} {percentage:3.0f}% |{bar:24}| {elapsed} elapsed, {remaining} left{postfix}"
+SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
     """What ``progress`` hands out."""
 
-    def __init__(self, bar: tqdm.tqdm) -> None:
-        self._bar = bar
+    def __init__(self, bar: tqdm.tqdm, description: str, total: int, done: int) -> None:
+        self._bar, self._description = bar, description
+        self._total, self._begun, self._done = total, done, done
+        self._started = self._told = time.perf_counter()
         self.shown: dict[str, Any] = {}
 
     def advance(self, n: int = 1, **shown: Any) -> None:
@@ -24,24 +27,45 @@ class Progress:
         if shown:
             self._bar.set_postfix_str(_line(shown), refresh=False)
         self._bar.update(n)
+        self._done += n
+        if self._bar.disable and time.perf_counter() - self._told > SECONDS_BETWEEN_LINES:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = time.perf_counter()
+        left = (self._told - self._started) * (self._total - self._done)
+        left /= max(self._done - self._begun, 1)
+        line = f"{100 * self._done / max(self._total, 1):.0f} %, {_duration(left)} left"
+        line = ", ".join(filter(None, [line, _line(self.shown)]))
+        print(f"{self._description}: {line}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def progress(total: int, description: str) -> Iterator[Progress]:
+def progress(total: int, description: str, done: int = 0) -> Iterator[Progress]:
     """Show on stderr how far ``total`` steps have come.
 
     On a terminal: a live line with elapsed and remaining time. Elsewhere (a log file, CI): one
-    plain line at the start and one at the end, with the seconds.
+    plain line at the start, one every half minute, and one at the end with the seconds.
+
+    Args:
+      total: steps in all.
+      description: what is done.
+      done: steps that were done before, by a run that this one resumes.
     """
     live = sys.stderr.isatty()
     started = time.perf_counter()
     if not live:
-        print(f"{description}: started, {total} steps", file=sys.stderr, flush=True)
+        print(f"{description}: started, {total - done} steps", file=sys.stderr, flush=True)
     outcome = "stopped"
     with tqdm.tqdm(
-        total=total, desc=description, disable=not live, bar_format=_BAR, dynamic_ncols=True
+        total=total,
+        initial=done,
+        desc=description,
+        disable=not live,
+        bar_format=_BAR,
+        dynamic_ncols=True,
     ) as bar:
-        watched = Progress(bar)
+        watched = Progress(bar, description, total, done)
         try:
             yield watched
             outcome = "done"
@@ -50,6 +74,10 @@ def progress(total: int, description: str) -> Iterator[Progress]:
                 seconds = f"{time.perf_counter() - started:.1f} s"
                 line = ", ".join(filter(None, [f"{outcome} in {seconds}", _line(watched.shown)]))
                 print(f"{description}: {line}", file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _line(shown: dict[str, Any]) -> str:

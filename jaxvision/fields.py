@@ -1,0 +1,68 @@
+"""Config fields as absl flags: how a value is read, checked and refused with a reason."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, get_args, get_origin
+
+from absl import flags
+
+
+def define(field: dataclasses.Field, values: flags.FlagValues) -> None:
+    """Define the flag of a field made by ``cli.flagged``; its default is None: the preset's."""
+    default, meta = field.default, field.metadata
+    text = f"{meta['help']} [cpu default: {_shown(default)}]"
+    common = {"default": None, "help": text, "flag_values": values}
+    if get_origin(field.type) is tuple:
+        kind, parser = get_args(field.type)[0], flags.CsvListSerializer(",")
+        flags.DEFINE(_TupleParser(_checked(kind, meta)), field.name, serializer=parser, **common)
+    elif field.type is bool:
+        flags.DEFINE_boolean(field.name, **common)
+    else:
+        flags.DEFINE(_OneParser(_checked(field.type, meta)), field.name, **common)
+
+
+def _shown(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _checked(kind: type, meta: dict[str, Any]) -> Callable[[str], Any]:
+    """Return a parser of one value that raises ValueError with a reason."""
+    low, high, choices = meta["low"], meta["high"], meta["choices"]
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text.strip())
+        except ValueError:
+            raise ValueError(f"{text!r} is not {_ARTICLE[kind]}") from None
+        if kind is float and not math.isfinite(value):
+            raise ValueError(f"{text!r} is not a finite number")
+        if (low is not None and value < low) or (high is not None and value > high):
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise ValueError(f"{text!r} must be {bounds}")
+        if choices is not None and value not in choices:
+            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+        if kind is str and not value:
+            raise ValueError("it must not be empty")
+        return value
+
+    return parse
+
+
+_ARTICLE = {int: "a whole number", float: "a number", str: "text"}
+
+
+class _OneParser(flags.ArgumentParser):
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        self._parse = parse
+
+    def parse(self, argument: Any) -> Any:
+        return self._parse(argument)
+
+
+class _TupleParser(_OneParser):
+    def parse(self, argument: Any) -> tuple:
+        values = tuple(self._parse(item) for item in argument.split(","))
+        if len(set(values)) < len(values):
+            raise ValueError(f"{argument!r} names a value twice")
+        return values

@@ -1,0 +1,171 @@
+"""Where long runs keep their files: one directory a config, held by one process at a time.
+
+``<root>/<experiment>-<preset>-<hash of the config>/`` holds ``config.json``, the lock, and one
+directory for each part (a net trained on its own) with its metrics and checkpoints. Running the
+same command again finds the same directory and goes on where it was.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxvision.report import record as records
+from jaxvision.training.stop import Stopped
+from jaxvision.types import UserError
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Return eight hexadecimal digits that stand for a config's values."""
+    text = json.dumps(config, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class Part:
+    """The files of one call of ``fit_long``.
+
+    Attributes:
+      directory: holds ``metrics.jsonl``, ``checkpoints/`` and perhaps ``tensorboard/``.
+      tensorboard: whether to write TensorBoard events.
+      earlier_seconds: training time that earlier processes put in; ``fit_long`` sets it.
+    """
+
+    def __init__(self, directory: str | os.PathLike, tensorboard: bool = False) -> None:
+        self.directory = Path(directory).absolute()
+        self.tensorboard = tensorboard
+        self.earlier_seconds = 0.0
+
+    @property
+    def name(self) -> str:
+        """The part's name within its run."""
+        return self.directory.name
+
+
+class Workdir:
+    """The directory of one run, locked while it is entered.
+
+    While entered, SIGTERM and Ctrl-C raise ``Stopped``; inside ``fit_long`` they are polled.
+
+    Args:
+      root: directory of all runs; made if missing.
+      experiment, preset: names.
+      config: the config's fields, JSON values.
+      resume: go on with what the directory holds; False empties it first.
+      tensorboard: whether the parts write TensorBoard events.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        experiment: str,
+        preset: str,
+        config: dict[str, Any],
+        *,
+        resume: bool = True,
+        tensorboard: bool = False,
+    ) -> None:
+        name = f"{experiment}-{preset}-{config_hash(config)}"
+        self.directory = records.run_directory(Path(root).expanduser(), name)
+        self._run = {"experiment": experiment, "preset": preset, "config": config}
+        self._resume, self._tensorboard = resume, tensorboard
+        self._parts: dict[str, Part] = {}
+
+    def part(self, name: str) -> Part:
+        """Return the part ``name``; the same object each time."""
+        if name not in self._parts:
+            directory = records.run_directory(self.directory, name)
+            self._parts[name] = Part(directory, self._tensorboard)
+        return self._parts[name]
+
+    @property
+    def earlier_seconds(self) -> float:
+        """Training time of the parts so far that earlier processes put in."""
+        return sum(part.earlier_seconds for part in self._parts.values())
+
+    def __enter__(self) -> "Workdir":
+        """Lock the directory and check that it is this run's.
+
+        Raises:
+          UserError: another process holds it, it is another run's, or the disk refuses.
+        """
+        with contextlib.ExitStack() as undo:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                undo.callback(os.close, _lock(self.directory))
+                if not self._resume:
+                    self._empty()
+                self._check_config()
+            except OSError as error:
+                what = f"cannot use {self.directory}: {error.strerror or error}"
+                raise UserError(f"{what}; choose another place with --workdir") from error
+            undo.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _terminate))
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self._undo.close()
+        if kind is KeyboardInterrupt:
+            raise Stopped(signal.SIGINT, "between two parts") from None
+
+    def _empty(self) -> None:
+        found = [path for path in self.directory.iterdir() if path.name != _LOCK]
+        if found:
+            print(f"starting afresh: emptying {self.directory}", file=sys.stderr)
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def _check_config(self) -> None:
+        """Write what is run and with what, or hold it against what was written before."""
+        now = records.provenance(datetime.datetime.now(datetime.UTC), 0.0)
+        now = {name: now[name] for name in ("commit", "versions", "device", "device_count")}
+        path = self.directory / "config.json"
+        try:
+            before = json.loads(path.read_text())
+            begun, run = before.pop("begun"), before
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or damaged
+            text = json.dumps(self._run | {"begun": now}, indent=1)
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(text + "\n")
+            os.replace(temporary, path)
+            return
+        if run != json.loads(json.dumps(self._run)):
+            raise UserError(f"{path} is of another run: choose another place with --workdir")
+        for name, value in now.items():
+            if begun.get(name) != value:
+                print(
+                    f"{self.directory.name} was begun with {name} {begun.get(name)}, goes on with "
+                    f"{value}: its numbers may differ from an uninterrupted run's",
+                    file=sys.stderr,
+                )
+
+
+_LOCK = "lock"
+
+
+def _lock(directory: Path) -> int:
+    """Return the descriptor that holds the lock; it ends with it, or with the process."""
+    descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise UserError(
+            f"{directory} is in use by process {holder}: wait for it, stop it, or give another "
+            "--workdir"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _terminate(signum: int, frame: Any) -> None:
+    del frame
+    raise Stopped(signum, "between two parts")
