@@ -85,7 +85,7 @@ PRESETS = {
 }  # fmt: skip
 
 
-def measure(config: Config, progress, workdir=None) -> tuple[dict, dict]:
+def measure(config: Config, progress, workdir) -> tuple[dict, dict]:
     """Train every depth of both kinds; returns numbers and arrays named 'net/quantity'."""
     data = load(config.dataset)
     train = Dataset(*(part[: config.images or None] for part in data.train[:2]))
@@ -114,12 +114,13 @@ def _model(config: Config, kind: str, depth: int, classes: int) -> ResNet:
 
 def _measure_net(config, name, model, task, data, progress, workdir) -> dict:
     shape = jax.eval_shape(lambda x: task.preprocess(x, None), data.train.images[:1]).shape[1:]
-    arm = Arm(partial(initialize_runs, model, image_shape=shape), {"learning_rate": 1.0})
-    runs = make_runs({name: arm}, range(config.seeds))
-    trainer = Trainer(task, data.train, data.test, config.batch_size, config.period)
     schedule = partial(
         he2016, rate=config.learning_rate, steps=config.steps, warm_up=name in WARMED_UP
     )
+    hyper = {"learning_rate": float(schedule([{"step": 0}])["learning_rate"])}
+    arm = Arm(partial(initialize_runs, model, image_shape=shape), hyper)
+    runs = make_runs({name: arm}, range(config.seeds))
+    trainer = Trainer(task, data.train, data.test, config.batch_size, config.period)
     part = workdir and workdir.part(name)
     history = fit_long(trainer, runs, config.steps, part, schedule=schedule, progress=progress)
     looked_at = Dataset(data.test.images[:LOOKED_AT], data.test.labels[:LOOKED_AT])
@@ -130,9 +131,7 @@ def _measure_net(config, name, model, task, data, progress, workdir) -> dict:
     found["steps"] = history.steps
     found["lesion"] = residual.lesion_errors(model, task, history.variables, looked_at)
     if name.endswith(f"{max(config.depths)}"):
-        hyper = {"learning_rate": np.full(config.seeds, config.learning_rate, np.float32)}
-        watched = runs._replace(hyper=hyper)
-        found["delta_norm"] = residual.gradient_norms(trainer, watched, config.watched)
+        found["delta_norm"] = residual.gradient_norms(trainer, runs, config.watched)
     return found
 
 
