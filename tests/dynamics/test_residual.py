@@ -46,11 +46,15 @@ def one(variables, run=0):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[run]), variables)
 
 
+def forward(task, net, images, train=False, **given):
+    return task.apply(net["params"], net["batch_stats"], images, train=train, **given)
+
+
 def test_branches_are_what_the_blocks_add(nets):
     """Recomputed by leaving a block out: the sum minus the sum without the branch."""
     variables, task, data = nets
     net, images = one(variables), _preprocess(data.images, None)
-    sums = task.apply(*net.values(), images, train=False)[1]
+    sums = forward(task, net, images)[1]
     parts = residual.residual_branches(MODEL, sums)
     assert list(parts) == ["stage1_rest/conv2", "stage2_first/conv2", "stage2_rest/conv2"]
     for i, (name, row) in enumerate(
@@ -58,7 +62,7 @@ def test_branches_are_what_the_blocks_add(nets):
          ("stage2_rest/conv2", 0)]
     ):  # fmt: skip
         keep = jnp.arange(4) != i
-        without = task.apply(*net.values(), images, train=False, keep=keep)[1][name]
+        without = forward(task, net, images, keep=keep)[1][name]
         branch, shortcut = parts[name]
         whole = sums[name]
         if row is not None:
@@ -90,7 +94,7 @@ def test_responses_are_taken_before_the_addition(nets):
     found = residual.layer_responses(MODEL, task.apply, variables, images)
     assert found["response_std"].shape == found["sum_std"].shape == (3, 9)
     assert found["branch_ratio"].shape == (3, 4)
-    sums = task.apply(*one(variables, 2).values(), images, train=False)[1]
+    sums = forward(task, one(variables, 2), images)[1]
     branches = residual.residual_branches(MODEL, sums)
     branch, shortcut = (x[1] for x in branches["stage1_rest/conv2"])
     np.testing.assert_allclose(found["response_std"][2, 0], np.std(sums["stem"]), rtol=1e-4)
@@ -111,7 +115,7 @@ def test_a_lesion_is_a_net_whose_branch_is_silent(nets):
     errors = residual.lesion_errors(MODEL, task, variables, data, batch_size=16)
     assert errors.shape == (3, 5)
     images = _preprocess(data.images, None)
-    apply = jax.jit(lambda net: task.apply(*net.values(), images, train=False)[0])
+    apply = jax.jit(lambda net: forward(task, net, images)[0])
     places = [None, ("stage1_rest", 0), ("stage1_rest", 1), ("stage2_first", ...),
               ("stage2_rest", 0)]  # fmt: skip
     for run in range(3):
@@ -138,7 +142,7 @@ def test_gradient_norms_are_those_of_the_steps(nets):
 
     # The last sum enters the logits by ReLU, mean and a dense layer: its gradient by hand.
     net, images = one(variables, 1), _preprocess(data.images, None)
-    logits, activations, _ = task.apply(*net.values(), images, train=True)
+    logits, activations, _ = forward(task, net, images, train=True)
     last = activations["stage2_rest/conv2"][-1]
     wanted = (jax.nn.softmax(logits) - jax.nn.one_hot(data.labels, 10)) / len(data.labels)
     pooled = wanted @ net["params"]["logits"]["kernel"].T / (last.shape[1] * last.shape[2])
