@@ -42,7 +42,7 @@ CATALOG = (
         name="plain_vs_residual",
         title="Plain against residual",
         sentence="A deeper plain net fits worse, a deeper residual net does not.",
-        minutes=5,
+        minutes=6,
     ),
 )
 
