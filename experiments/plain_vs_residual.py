@@ -265,16 +265,16 @@ def plot(record: Record) -> Figure:
         response, norms = (record.arrays[f"{net}/{n}"] for n in ("response_std", "delta_norm"))
         layers = 1 + np.arange(response.shape[1])
         plots.seed_band(axes[1, 0], layers, response, color, label)
-        norms = norms / norms[..., -1:]
-        plots.seed_band(axes[1, 1], layers, norms[:, 0], color, f"{label}, step {watched[0]}")
+        norms, back = (norms / norms[..., -1:])[..., ::-1], layers - 1
+        plots.seed_band(axes[1, 1], back, norms[:, 0], color, f"{label}, step {watched[0]}")
         if kind == "plain":
             later = f"{label}, step {watched[-1]}"
-            plots.seed_band(axes[1, 1], layers, norms[:, -1], plots.COLORS[2], later)
+            plots.seed_band(axes[1, 1], back, norms[:, -1], plots.COLORS[2], later)
         lesion = 100 * record.arrays[f"{kind}{middle}/lesion"]
         blocks = np.flatnonzero(np.isfinite(lesion).all(0))  # a plain net keeps some, always
         plots.seed_band(axes[1, 2], blocks, lesion[:, blocks], color, label)
     yang = float(theory.batch_norm_squared_factor(np.inf, "relu"))
-    plots.theory_line(axes[1, 1], layers, yang ** ((layers[-1] - layers) / 2), "Yang's law")
+    plots.theory_line(axes[1, 1], back, yang ** (back / 2), "Yang's law")
     plots.log_axis(axes[1, 1], "y")
     axes[0, 2].set_xticks(depths)
     for ax in (*axes[0], axes[1, 2]):
@@ -282,7 +282,7 @@ def plot(record: Record) -> Figure:
     texts = (
         ("At the end", "weight layers", "training error, %"),
         (f"Responses, {high} layers", "layer", "std before the addition"),
-        (f"Gradients, {high} layers", "layer", "norm of delta over the last layer's"),
+        (f"Gradients, {high} layers", "layers back from the last", "norm of delta, last layer 1"),
         (f"One block left out, {middle} layers", "block left out (0: none)", "training error, %"),
     )
     for ax, text in zip(axes.flat[2:], texts, strict=True):
