@@ -21,7 +21,8 @@ from benchmarks.worker import serve
 from jaxvision import runtime
 from jaxvision.models.layers import Conv, stack
 from jaxvision.models.resnet import cifar_resnet
-from jaxvision.training.sweep import map_runs, on_mesh, run_mesh
+from jaxvision.training.mesh import make_mesh, on_mesh
+from jaxvision.training.sweep import map_runs
 
 SEEDS = 8
 SCAN = 6
@@ -170,7 +171,7 @@ def prepare(name: str, depth: int = problems.DEPTH) -> tuple:
 
     if kind == "sweep":
         units = SCAN * SEEDS
-        mesh = run_mesh()
+        mesh = make_mesh()
         program = map_runs(program, "vmap" if net == "mlp" else "map", mesh)
         runs = jax.tree.map(lambda a: jnp.broadcast_to(a, (SEEDS, *a.shape)), state)
         state = on_mesh(runs, mesh, PartitionSpec("run"))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # never run in a circle.
 FLOORS = {
     4: ("experiments",),
-    3: ("jaxvision.cli", "jaxvision.training", "jaxvision.dynamics"),
+    3: ("jaxvision.cli", "jaxvision.launch", "jaxvision.training", "jaxvision.dynamics"),
     2: ("jaxvision.models", "jaxvision.data", "jaxvision.initializers"),
     1: (
         "jaxvision.convolution",

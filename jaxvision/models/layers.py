@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxvision import runtime
 from jaxvision.convolution import conv2d
+from jaxvision.models.normalization import batch_split_over
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array, PyTree
 
@@ -124,10 +125,11 @@ Apply = Callable[..., tuple[Array, dict[str, Array], PyTree]]
 
 
 def apply_function(model: nn.Module) -> Apply:
-    """Return ``apply(params, batch_stats, images, *, train, taps=None, dropout_key=None)``.
+    """Return ``apply(params, batch_stats, images, *, train, taps=None, dropout_key=None, ...)``.
 
     It returns ``(logits, activations, new batch_stats)``: a pure function of arrays, all that the
-    training code needs to know of a model. Other arguments by name go to the model as they are.
+    training code needs to know of a model. ``batch_axis`` names the mesh axis that the batch is
+    split over, where it is. Other arguments by name go to the model as they are.
     """
 
     def apply(
@@ -138,17 +140,19 @@ def apply_function(model: nn.Module) -> Apply:
         train: bool,
         taps: Taps = None,
         dropout_key: Array | None = None,
+        batch_axis: str | None = None,
         **given: Array,
     ) -> tuple[Array, dict[str, Array], PyTree]:
-        (logits, activations), updated = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            images,
-            train=train,
-            taps=taps,
-            **given,
-            rngs=None if dropout_key is None else {"dropout": dropout_key},
-            mutable=["batch_stats"] if train else [],
-        )
+        with batch_split_over(batch_axis):
+            (logits, activations), updated = model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                images,
+                train=train,
+                taps=taps,
+                **given,
+                rngs=None if dropout_key is None else {"dropout": dropout_key},
+                mutable=["batch_stats"] if train else [],
+            )
         # Ordered: a plain dict comes back sorted by name from every JAX transformation.
         return logits, OrderedDict(activations), updated.get("batch_stats", batch_stats)
 

@@ -17,8 +17,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
 from jaxvision.random import stream
+from jaxvision.training.mesh import data_devices, fetch, make_mesh, on_mesh
+from jaxvision.training.shards import Split
 from jaxvision.training.step import Hyper, Task, TrainState, evaluate, initial_state, train_step
-from jaxvision.training.sweep import Mapping, choose_mapping, map_runs, on_mesh, run_mesh
+from jaxvision.training.sweep import Mapping, choose_mapping, map_runs
 from jaxvision.types import Array, PyTree, UserError
 
 
@@ -80,8 +82,11 @@ class Trainer:
       batch_size: images a step.
       period: steps between two evaluations: one compiled call.
       mapping: how runs share a device; None chooses by net and backend.
-      runs_per_call: runs trained by one call, a multiple of the device count; None means one a
-        device under ``map``, all of them under ``vmap``. Fewer are padded, more are taken in turn.
+      runs_per_call: runs trained by one call, a multiple of the mesh's ``run`` axis; None means one
+        a device under ``map``, all of them under ``vmap``. Fewer are padded, more taken in turn.
+      mesh: the devices; the batch of a step is split over its ``data`` axis.
+      shards: None, or the parts that a batch is cut into whatever the devices (``Split``): batch
+        statistics are then a part's own, and the numbers the same bits on any number of devices.
     """
 
     task: Task
@@ -91,13 +96,19 @@ class Trainer:
     period: int
     mapping: Mapping | None = None
     runs_per_call: int | None = None
-    mesh: Mesh = field(default_factory=run_mesh)
+    mesh: Mesh = field(default_factory=make_mesh)
+    shards: int | None = None
 
     def __post_init__(self) -> None:
+        self._split.check(self.batch_size)
         if self.batch_size > len(self.train.labels):
             raise UserError(
                 f"batch size {self.batch_size} exceeds the {len(self.train.labels)} training images"
             )
+
+    @property
+    def _split(self) -> Split:
+        return Split(data_devices(self.mesh), self.shards)
 
     @cached_property
     def _programs(self) -> dict[str, Callable]:
@@ -122,12 +133,14 @@ class Trainer:
         rows = batch_rows(seed, state.step, self.period, len(data.labels), self.batch_size)
 
         def body(state: TrainState, rows: Array) -> tuple[TrainState, dict[str, Array]]:
-            return train_step(self.task, state, data.images[rows], data.labels[rows], hyper, seed)
+            batch = data.images[rows], data.labels[rows]
+            return train_step(self.task, state, *batch, hyper, seed, self._split)
 
         return lax.scan(body, state, rows)
 
     def _evaluate(self, state: TrainState, data: Dataset) -> dict[str, Array]:
-        return evaluate(self.task, state, data.images, data.labels, max(self.batch_size, 128))
+        batch_size, devices = max(self.batch_size, 128), self._split.devices
+        return evaluate(self.task, state, data.images, data.labels, batch_size, devices)
 
     def fit(
         self,
@@ -183,7 +196,7 @@ class Trainer:
 
     def _calls(self, runs: Runs) -> Iterator[tuple[Runs, int]]:
         """Cut the runs into calls of one size; yields each with the number of real runs in it."""
-        total, devices = len(runs.seeds), self.mesh.size
+        total, devices = len(runs.seeds), self.mesh.shape["run"]
         mapping = self.mapping or choose_mapping(runs.variables["params"])
         per_call = self.runs_per_call or (devices if mapping == "map" else total)
         per_call = -(-per_call // devices) * devices
@@ -211,16 +224,14 @@ class Trainer:
         for _ in range(steps // self.period):
             state, metrics = self._program("advance", params)(state, seeds, hyper, train)
             evaluated.append(self._program("evaluate", params)(state, test))
-            history.append(jax.device_get(metrics))
+            history.append(fetch(metrics))
             if not may_diverge:
                 _check_finite(history[-1]["loss"], (len(history) - 1) * self.period)
             advance()
         train_history = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *history)
-        test_history = jax.tree.map(
-            lambda *parts: np.stack(parts, axis=1), *jax.device_get(evaluated)
-        )
+        test_history = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *fetch(evaluated))
         final = {"params": state.params, "batch_stats": state.batch_stats}
-        return train_history, test_history, jax.device_get(final)
+        return train_history, test_history, fetch(final)
 
 
 def _check_finite(loss: np.ndarray, first_step: int) -> None:

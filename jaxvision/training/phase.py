@@ -23,8 +23,9 @@ from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
 from jaxvision.random import stream
 from jaxvision.training.fit import batch_rows
+from jaxvision.training.mesh import fetch, make_mesh, on_mesh
 from jaxvision.training.step import Hyper
-from jaxvision.training.sweep import map_runs, on_mesh, run_mesh
+from jaxvision.training.sweep import map_runs
 from jaxvision.types import Array, PyTree, UserError
 
 
@@ -76,7 +77,7 @@ class DepthSweep:
     batch_size: int
     period: int
     runs_per_call: int
-    mesh: Mesh = field(default_factory=run_mesh)
+    mesh: Mesh = field(default_factory=make_mesh)
 
     def __post_init__(self) -> None:
         if self.batch_size > len(self.train.labels):
@@ -117,7 +118,7 @@ class DepthSweep:
             state = start(runs, (hidden, *data))
             for first in range(0, steps, self.period):
                 state, metrics = train(state, runs, (hidden, *data))
-                for name, values in jax.device_get(metrics).items():
+                for name, values in fetch(metrics).items():
                     history[name][rows[:real], first : first + self.period] = values[:real]
                 done = history["loss"][rows[:real], : first + self.period]
                 if finished is not None and finished(done).all():
@@ -127,7 +128,7 @@ class DepthSweep:
 
     def _calls(self, depths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
         """Cut the cells into calls of one depth; yields padded rows and how many of them are real."""
-        devices = self.mesh.size
+        devices = self.mesh.shape["run"]
         per_call = -(-self.runs_per_call // devices) * devices
         for depth in sorted(set(depths.tolist()), reverse=True):
             rows = np.flatnonzero(depths == depth)

@@ -1,5 +1,6 @@
 """One training step and one evaluation, as pure functions of arrays."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import optax
 from jax import lax
 
 from jaxvision.random import stream
+from jaxvision.training.shards import AXIS, Split, over_parts, whole_batch
 from jaxvision.trees import named_leaves
 from jaxvision.types import Array, PyTree
 
@@ -74,9 +76,24 @@ def zero_taps(params: PyTree) -> dict[str, Array]:
 
 
 def train_step(
-    task: Task, state: TrainState, images: Array, labels: Array, hyper: Hyper, seed: Array
+    task: Task,
+    state: TrainState,
+    images: Array,
+    labels: Array,
+    hyper: Hyper,
+    seed: Array,
+    split: Split = Split(),  # noqa: B008 (a tuple)
 ) -> tuple[TrainState, dict[str, Array]]:
     """Take one optimizer step on images uint8 [B, H, W, C] and labels int32 [B].
+
+    Args:
+      task: the functions of the run.
+      state: before the step.
+      images: whole on every device, so that augmentation does not depend on the split.
+      labels: likewise.
+      hyper: the run's hyper-parameters.
+      seed: the run's seed.
+      split: how the batch is shared out over devices; dropout then draws for each part.
 
     Returns:
       The next state and metrics: ``loss`` (nats) and ``error`` (fraction) of this batch before the
@@ -85,35 +102,88 @@ def train_step(
     inputs = task.preprocess(images, stream(seed, "augment", state.step))
     dropout_key = stream(seed, "dropout", state.step)
     taps = None if task.probe is None else zero_taps(state.params)
+    sums, activations = over_parts(
+        lambda rows, key: _part(task, state, *rows, taps, key, split),
+        (inputs, labels),
+        dropout_key,
+        split,
+    )
+    if split.parts > 1:
+        activations = OrderedDict(
+            (name, whole_batch(x, taps[name].ndim)) for name, x in activations.items()
+        )
+    gradients = sums.gradients
+    updates, opt_state = task.optimizer(hyper).update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {"loss": sums.loss, "error": sums.error}
+    if task.probe is not None:
+        metrics |= task.probe(
+            Observed(activations, sums.tap_gradients, gradients, state.params, updates)
+        )
+    return TrainState(params, sums.batch_stats, opt_state, state.step + 1), metrics
+
+
+class _Sums(NamedTuple):
+    """A part's share of the batch's numbers: their sum over the parts is the batch's."""
+
+    loss: Array
+    error: Array
+    batch_stats: PyTree
+    gradients: PyTree
+    tap_gradients: dict[str, Array] | None
+
+
+def _part(
+    task: Task,
+    state: TrainState,
+    inputs: Array,
+    labels: Array,
+    taps: dict[str, Array] | None,
+    dropout_key: Array,
+    split: Split,
+) -> tuple[_Sums, dict[str, Array]]:
+    """Return the shares of one part of the batch, and its activations where a probe wants them."""
+    axis = split.statistics_axis
+    options = {} if axis is None else {"batch_axis": axis}
+
+    def share(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda x: x / split.parts, tree) if split.parts > 1 else tree
 
     def loss_function(params: PyTree, taps: PyTree) -> tuple[Array, tuple]:
         logits, activations, batch_stats = task.apply(
-            params, state.batch_stats, inputs, train=True, taps=taps, dropout_key=dropout_key
+            params,
+            state.batch_stats,
+            inputs,
+            train=True,
+            taps=taps,
+            dropout_key=dropout_key,
+            **options,
         )
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-        return loss, (logits, activations, batch_stats)
+        return share(loss), (logits, activations, batch_stats)
 
     (loss, (logits, activations, batch_stats)), (gradients, tap_gradients) = jax.value_and_grad(
         loss_function, argnums=(0, 1), has_aux=True
     )(state.params, taps)
-    updates, opt_state = task.optimizer(hyper).update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    metrics = {"loss": loss, "error": jnp.mean(jnp.argmax(logits, -1) != labels)}
-    if task.probe is not None:
-        metrics |= task.probe(
-            Observed(activations, tap_gradients, gradients, state.params, updates)
-        )
-    return TrainState(params, batch_stats, opt_state, state.step + 1), metrics
+    error = share(jnp.mean(jnp.argmax(logits, -1) != labels))
+    sums = _Sums(loss, error, share(batch_stats), gradients, tap_gradients)
+    return sums, OrderedDict() if task.probe is None else activations
 
 
-def evaluate(task: Task, state: TrainState, images: Array, labels: Array, batch_size: int) -> dict:
+def evaluate(
+    task: Task, state: TrainState, images: Array, labels: Array, batch_size: int, devices: int = 1
+) -> dict:
     """Return mean ``loss`` (nats) and ``error`` (fraction) over images uint8 [N, H, W, C].
 
-    Every image counts once: the last batch is filled up with images of weight zero.
+    Every image counts once: the last batch is filled up with images of weight zero. Batches are
+    dealt out to the ``devices`` of the mesh axis ``data``; the sums are made in one order.
     """
     count = images.shape[0]
     batches = -(-count // batch_size)
-    rows = jnp.arange(batches * batch_size).reshape(batches, batch_size)
+    here = -(-batches // devices)  # on each device; surplus batches have no image
+    rows = jnp.arange(here * batch_size).reshape(here, batch_size)
+    if devices > 1:
+        rows += lax.axis_index(AXIS) * rows.size
 
     def one_batch(rows: Array) -> tuple[Array, Array]:
         index = jnp.minimum(rows, count - 1)
@@ -124,5 +194,8 @@ def evaluate(task: Task, state: TrainState, images: Array, labels: Array, batch_
         keep = rows < count
         return jnp.sum(jnp.where(keep, losses, 0.0)), jnp.sum(wrong & keep)
 
-    losses, wrong = lax.map(one_batch, rows)
+    sums = lax.map(one_batch, rows)
+    if devices > 1:
+        sums = jax.tree.map(lambda x: lax.all_gather(x, AXIS, tiled=True)[:batches], sums)
+    losses, wrong = sums
     return {"loss": losses.sum() / count, "error": wrong.sum() / count}

@@ -6,19 +6,15 @@ from typing import Literal
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxvision import runtime
+from jaxvision.training.mesh import fetch, make_mesh, on_mesh
 from jaxvision.trees import named_leaves
 from jaxvision.types import PyTree
 
 Mapping = Literal["vmap", "map"]
-
-
-def run_mesh() -> Mesh:
-    """Return the one-axis mesh ``run`` over every device: each device owns a share of the runs."""
-    return Mesh(np.array(jax.devices()), ("run",))
 
 
 def choose_mapping(params: PyTree) -> Mapping:
@@ -38,7 +34,8 @@ def map_runs(function: Callable, mapping: Mapping, mesh: Mesh) -> Callable:
     Runs may come in several arguments, so that one of them can be donated. They are spread over the
     mesh's ``run`` axis, whose size must divide R; ``shared`` is whole on every device. ``vmap``
     runs a device's share side by side, ``map`` one after the other; the numbers agree to float32
-    rounding.
+    rounding. Inside, the mesh's other axes are bound: ``function`` may use their collectives, and
+    must return the same on all devices of a run.
     """
 
     def share(*arguments: PyTree) -> PyTree:
@@ -57,18 +54,13 @@ def map_runs(function: Callable, mapping: Mapping, mesh: Mesh) -> Callable:
     return mapped
 
 
-def on_mesh(tree: PyTree, mesh: Mesh, spec: P) -> PyTree:
-    """Place every leaf on the mesh: ``P('run')`` splits the leading axis, ``P()`` copies."""
-    return jax.device_put(tree, NamedSharding(mesh, spec))
-
-
 def over_seeds(function: Callable, seeds: int, shared: PyTree = None) -> PyTree:
     """Return ``function(seed, shared)`` for seeds 0, 1, ..., leaves [S, ...] on the host.
 
     One program, its seeds one after the other on every device; surplus ones fill the last round.
     """
-    mesh = run_mesh()
+    mesh = make_mesh()
     filled = np.arange(-(-seeds // mesh.size) * mesh.size, dtype=np.int32)
     program = runtime.jit(map_runs(function, "map", mesh))
     found = program(on_mesh(filled, mesh, P("run")), on_mesh(shared, mesh, P()))
-    return jax.tree.map(lambda leaf: leaf[:seeds], jax.device_get(found))
+    return jax.tree.map(lambda leaf: leaf[:seeds], fetch(found))

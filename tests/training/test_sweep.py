@@ -7,7 +7,8 @@ import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from jaxvision.training.sweep import choose_mapping, map_runs, on_mesh, run_mesh
+from jaxvision.training.mesh import make_mesh, on_mesh
+from jaxvision.training.sweep import choose_mapping, map_runs
 
 
 def mesh_of(devices):
@@ -38,10 +39,10 @@ def test_each_device_owns_its_share():
     assert shares == {first: [0, 2, 4], second: [6, 8, 10]}
 
 
-def test_run_mesh_is_every_device_on_one_axis():
-    mesh = run_mesh()
-    assert mesh.axis_names == ("run",)
-    assert list(mesh.devices) == jax.devices()
+def test_every_device_trains_runs_of_its_own_unless_told_otherwise():
+    mesh = make_mesh()
+    assert dict(mesh.shape) == {"run": len(jax.devices()), "data": 1}
+    assert list(mesh.devices[:, 0]) == jax.devices()
 
 
 def test_on_mesh_splits_or_copies():

@@ -1,0 +1,127 @@
+"""Start one program as several processes on this machine, joined over loopback.
+
+    python -m jaxvision.launch -n 2 -- python -m experiments.he_init --preset=tiny
+
+For CPUs and for trying out what runs on many hosts: on a machine with accelerators one process
+already uses all of them. The processes share the cores out; each one's lines begin with its number.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+LOST_PEER, STOPPED = os.EX_UNAVAILABLE, os.EX_TEMPFAIL  # as in training/distributed.py
+GRACE_SECONDS = 60  # for the others to end by themselves after one has failed
+
+
+def launch(command: Sequence[str], count: int) -> int:
+    """Run ``count`` processes of ``command`` and return the exit code of the first that failed.
+
+    Each gets ``--coordinator``, ``--num_processes`` and ``--process_id`` appended. SIGTERM and
+    SIGINT are handed on. Once one has failed, those still running after a minute are killed.
+    """
+    place = f"127.0.0.1:{_free_port()}"
+    groups = _core_groups(count)
+    processes = []
+    for i in range(count):
+        joined = [f"--coordinator={place}", f"--num_processes={count}", f"--process_id={i}"]
+        processes.append(
+            subprocess.Popen(
+                [*command, *joined],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C reaches each process once, through us
+                preexec_fn=lambda i=i: _use_cores(groups[i]),
+            )
+        )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: [p.send_signal(number) for p in processes])
+    printers = [threading.Thread(target=_print_lines, args=(i, p)) for i, p in enumerate(processes)]
+    for printer in printers:
+        printer.start()
+    codes = _wait(processes)
+    for printer in printers:
+        printer.join()
+    return first_failure(codes)
+
+
+def first_failure(codes: Sequence[int]) -> int:
+    """Return the exit code of several processes, given theirs in the order in which they ended.
+
+    A real failure comes before an orderly stop (75), and that before success.
+    """
+    failures = [code for code in codes if code not in (0, STOPPED)]
+    return failures[0] if failures else max(codes)
+
+
+def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
+    """Return exit codes as a shell would give them, in the order in which processes ended."""
+    codes, running, deadline = [], dict(enumerate(processes)), None
+    while running:
+        for i, process in list(running.items()):
+            if process.poll() is None:
+                continue
+            del running[i]
+            code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+            if code == 128 + signal.SIGABRT:  # JAX ends a process so, with a C++ stack
+                print(f"[{i}] error: ended by JAX: another process is gone or silent", flush=True)
+                code = LOST_PEER
+            codes.append(code)
+            if code not in (0, STOPPED) and deadline is None:
+                deadline = time.monotonic() + GRACE_SECONDS
+        if deadline is not None and time.monotonic() > deadline:
+            for process in running.values():
+                process.kill()
+        time.sleep(0.05)
+    return codes
+
+
+def _print_lines(i: int, process: subprocess.Popen) -> None:
+    for line in process.stdout:
+        print(f"[{i}] {line.rstrip()}", flush=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _core_groups(count: int) -> list[set[int]]:
+    """Share the usable cores out; where there are too few each process may use all."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [set()] * count
+    cores = sorted(os.sched_getaffinity(0))
+    each = len(cores) // count
+    return [set(cores[i * each : (i + 1) * each] if each else cores) for i in range(count)]
+
+
+def _use_cores(cores: set[int]) -> None:
+    if cores:
+        os.sched_setaffinity(0, cores)
+
+
+def main() -> None:
+    """Parse the command line, launch, exit."""
+    parser = argparse.ArgumentParser(prog="python -m jaxvision.launch", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("-n", type=int, default=2, metavar="N", help="processes (2)")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- program and its flags")
+    options = parser.parse_args()
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if options.n < 1 or not command:
+        parser.error("say -n N, at least 1, and after -- what to run")
+    sys.exit(launch(command, options.n))
+
+
+if __name__ == "__main__":
+    main()
