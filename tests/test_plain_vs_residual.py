@@ -112,6 +112,7 @@ def test_claims_about_depth_judge_what_they_say():
     [
         ({"depths": (21,)}, r"^depth=21: a CIFAR net"),
         ({"imagenet": True}, "^depth=32: the ImageNet nets have"),
+        ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 parts"),
         ({"steps": 6}, "^6 steps are not a whole number of periods of 4"),
     ],
 )
