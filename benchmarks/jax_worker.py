@@ -52,7 +52,7 @@ class FlaxNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> tuple[jax.Array, dict]:
         """Map images [B, H, W, C] or [B, I] to logits."""
-        if self.net == "resnet20":
+        if self.net in problems.RESNET_BLOCKS:
             x = self.residual(x, train)
         else:
             for kernel in problems.kernels(self.net)[:-1]:
@@ -61,7 +61,7 @@ class FlaxNet(nn.Module):
         return nn.Dense(problems.CLASSES)(x.mean((1, 2)) if x.ndim == 4 else x), {}
 
     def residual(self, x: jax.Array, train: bool) -> jax.Array:
-        """The convolutional part of ResNet-20, option A."""
+        """The convolutional part of a ResNet, option A."""
 
         def conv_norm(x: jax.Array, width: int, stride: int = 1) -> jax.Array:
             x = nn.Conv(width, (3, 3), stride, ((1, 1), (1, 1)), use_bias=False)(x)
@@ -69,7 +69,7 @@ class FlaxNet(nn.Module):
 
         x = nn.relu(conv_norm(x, 16))
         for width in problems.RESNET_WIDTHS:
-            for _ in range(problems.RESNET_BLOCKS):
+            for _ in range(problems.RESNET_BLOCKS[self.net]):
                 extra = width - x.shape[-1]
                 stride = 2 if extra else 1
                 y = conv_norm(nn.relu(conv_norm(x, width, stride)), width)
@@ -84,8 +84,8 @@ def build(net: str, plain: bool, depth: int = problems.DEPTH) -> tuple[nn.Module
     kernels = problems.kernels(net, depth)
     if plain:
         module, order = FlaxNet(net), natural
-    elif net == "resnet20":
-        module, order = cifar_resnet(20), stacked_resnet
+    elif net in problems.RESNET_BLOCKS:
+        module, order = cifar_resnet(int(net.removeprefix("resnet"))), stacked_resnet
     else:
         module, order = StackedNet(depth, kernels[0].shape[-1]), stacked_chain
     shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=True), images)
@@ -116,7 +116,7 @@ def stacked_chain(kernels: list[np.ndarray], _: dict) -> dict[str, np.ndarray]:
 def stacked_resnet(kernels: list[np.ndarray], _: dict) -> dict[str, np.ndarray]:
     """The library's names: the blocks of a stage that have one shape are stacked."""
     ordered = {"stem": kernels[0], "logits": kernels[-1]}
-    n = problems.RESNET_BLOCKS
+    n = (len(kernels) - 2) // 6
     for i in range(3):
         for j in (0, 1):
             stage = kernels[1 + 2 * n * i + j : 1 + 2 * n * (i + 1) : 2]

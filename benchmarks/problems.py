@@ -2,7 +2,8 @@
 
 Kernels are HWIO and [I, O]. Nets: ``conv16`` and ``conv32`` (30 layers for 8x8 digits: 29 3x3
 convolutions with biases, average pool, one dense layer), ``mlp`` (30 dense layers of 64 units) and
-``resnet20`` (32x32 images, option A, batch normalization). SGD with momentum 0.9 everywhere.
+``resnet20`` (32x32 images, option A, batch normalization); ``benchmarks.resnet`` adds ``resnet56``.
+SGD with momentum 0.9 everywhere.
 """
 
 import numpy as np
@@ -10,11 +11,12 @@ import numpy as np
 DEPTH = 30
 CLASSES = 10
 RESNET_WIDTHS = (16, 32, 64)
-RESNET_BLOCKS = 3
+RESNET_BLOCKS = {"resnet20": 3, "resnet56": 9}  # of each width
 MOMENTUM = 0.9
 BATCH = {"conv16": 64, "conv32": 64, "mlp": 64, "resnet20": 128}
 RATE = {"conv16": 0.01, "conv32": 0.01, "mlp": 0.01, "resnet20": 0.1}
 NETS = tuple(BATCH)
+BATCH["resnet56"], RATE["resnet56"] = BATCH["resnet20"], RATE["resnet20"]
 
 
 def kernels(net: str, depth: int = DEPTH) -> list[np.ndarray]:
@@ -22,10 +24,10 @@ def kernels(net: str, depth: int = DEPTH) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     if net == "mlp":
         shapes = [(64, 64)] * (depth - 1) + [(64, CLASSES)]
-    elif net == "resnet20":
+    elif net in RESNET_BLOCKS:
         shapes, last = [(3, 3, 3, 16)], 16
         for width in RESNET_WIDTHS:
-            for _ in range(RESNET_BLOCKS):
+            for _ in range(RESNET_BLOCKS[net]):
                 shapes += [(3, 3, last, width), (3, 3, width, width)]
                 last = width
         shapes.append((last, CLASSES))
@@ -40,6 +42,6 @@ def kernels(net: str, depth: int = DEPTH) -> list[np.ndarray]:
 def batch(net: str) -> tuple[np.ndarray, np.ndarray]:
     """Return images [B, H, W, C] ([B, 64] for the MLP) and labels [B]: one batch, used again."""
     rng = np.random.default_rng(1)
-    shape = {"mlp": (64,), "resnet20": (32, 32, 3)}.get(net, (8, 8, 1))
+    shape = (64,) if net == "mlp" else (32, 32, 3) if net in RESNET_BLOCKS else (8, 8, 1)
     images = rng.normal(size=(BATCH[net], *shape)).astype(np.float32)
     return images, rng.integers(0, CLASSES, BATCH[net])

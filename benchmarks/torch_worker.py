@@ -38,10 +38,10 @@ def build(net: str) -> nn.Module:
         for kernel in kernels:
             layers += [nn.Linear(*kernel.shape), nn.ReLU()]
         module = nn.Sequential(*layers[:-1])
-    elif net == "resnet20":
+    elif net in problems.RESNET_BLOCKS:
         layers, last = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()], 16
         for width in problems.RESNET_WIDTHS:
-            for _ in range(problems.RESNET_BLOCKS):
+            for _ in range(problems.RESNET_BLOCKS[net]):
                 layers.append(Block(last, width))
                 last = width
         module = nn.Sequential(*layers, *head(last))

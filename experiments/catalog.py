@@ -38,6 +38,12 @@ CATALOG = (
         sentence="One number says what vanishes and what explodes, in the logistic map as in nets.",
         minutes=1,
     ),
+    Entry(
+        name="plain_vs_residual",
+        title="Plain against residual",
+        sentence="A deeper plain net fits worse, a deeper residual net does not.",
+        minutes=6,
+    ),
 )
 
 

@@ -52,6 +52,14 @@ def normalize(images: Array, mean: Array, std: Array | float = 1.0) -> Array:
     return (pixels - jnp.broadcast_to(mean, pixels.shape)) / jnp.broadcast_to(std, pixels.shape)
 
 
+def shrink(images: Array, factor: int) -> Array:
+    """Return images [B, H, W, C] averaged over squares of ``factor`` pixels, the rest cut off."""
+    b, h, w, c = images.shape
+    h, w = h // factor, w // factor
+    images = images[:, : h * factor, : w * factor]
+    return images.reshape(b, h, factor, w, factor, c).mean((2, 4))
+
+
 def pad_crop_flip(key: Array, images: Array, pad: int = 4) -> Array:
     """Shift each image by up to ``pad`` pixels and mirror half of them; what moves in is zero.
 

@@ -129,7 +129,7 @@ def apply_function(model: nn.Module) -> Apply:
 
     It returns ``(logits, activations, new batch_stats)``: a pure function of arrays, all that the
     training code needs to know of a model. ``batch_axis`` names the mesh axis that the batch is
-    split over, where it is.
+    split over, where it is. Other arguments by name go to the model as they are.
     """
 
     def apply(
@@ -141,6 +141,7 @@ def apply_function(model: nn.Module) -> Apply:
         taps: Taps = None,
         dropout_key: Array | None = None,
         batch_axis: str | None = None,
+        **given: Array,
     ) -> tuple[Array, dict[str, Array], PyTree]:
         with batch_split_over(batch_axis):
             (logits, activations), updated = model.apply(
@@ -148,6 +149,7 @@ def apply_function(model: nn.Module) -> Apply:
                 images,
                 train=train,
                 taps=taps,
+                **given,
                 rngs=None if dropout_key is None else {"dropout": dropout_key},
                 mutable=["batch_stats"] if train else [],
             )

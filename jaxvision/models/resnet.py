@@ -25,7 +25,7 @@ IMAGENET_STAGES = {
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, or 1x1, 3x3, 1x1 (bottleneck), each with batch normalization.
+    """Two 3x3 convolutions, or 1x1, 3x3, 1x1 (bottleneck), with batch normalization.
 
     Attributes:
       features: channels of the 3x3 convolutions; a bottleneck puts out four times as many.
@@ -34,6 +34,8 @@ class Block(nn.Module):
         channels and 'B' projects with a 1x1 convolution; 'C' projects always.
       bottleneck: which of the two forms.
       kernel_init: initialiser of the kernels.
+      preactivation: normalization and ReLU before each convolution, nothing after the addition.
+      normalize_input: False for a preactivation block whose input is normalized already.
     """
 
     features: int
@@ -41,51 +43,74 @@ class Block(nn.Module):
     shortcut: Shortcut
     bottleneck: bool
     kernel_init: Initializer
+    preactivation: bool = False
+    normalize_input: bool = True
 
     @nn.compact
-    def __call__(self, x: Array, taps: Taps, train: bool) -> tuple[Array, dict[str, Array]]:
-        """Map a pre-activation x [B, H, W, C] to the block's and to those inside it, by layer."""
+    def __call__(
+        self, x: Array, taps: Taps, keep: Array | None, train: bool
+    ) -> tuple[Array, dict[str, Array]]:
+        """Map a pre-activation x [B, H, W, C] to the block's and to those inside it, by layer.
+
+        ``keep`` is a boolean: False leaves the block out, see ``ResNet``.
+        """
         # Both branches read it: the barrier keeps XLA from computing it twice.
-        inputs = lax.optimization_barrier(nn.relu(x))
+        x = carried = lax.optimization_barrier(x if self.preactivation else nn.relu(x))
         widths = (self.features,) * 2 + (4 * self.features,) * self.bottleneck
         windows = (1, 3, 1) if self.bottleneck else (3, 3)
         activations = {}
-        x = inputs
         for i, (width, window) in enumerate(zip(widths, windows, strict=True), start=1):
-            x = self._conv_norm(nn.relu(x) if i > 1 else x, width, window, f"{i}", i == 1, train)
+            if self.preactivation and (i > 1 or self.normalize_input):
+                x = BatchNorm(name=f"norm{i}")(x, train=train)
+            if i > 1 or self.preactivation:
+                x = nn.relu(x)
+            if i == 1:
+                projected = x
+            x = self._convolution(x, width, window, self.stride if i == 1 else 1, f"conv{i}")
+            if not self.preactivation:
+                x = BatchNorm(name=f"norm{i}")(x, train=train)
             if i < len(widths):
                 activations[f"conv{i}"] = x = tapped(x, taps, f"conv{i}")
         if self.shortcut != "none":
-            x = x + self._shortcut(inputs, x.shape, taps, activations, train)
+            x = x if keep is None else jnp.where(keep, x, 0)
+            x = x + self._shortcut(carried, projected, x.shape, taps, activations, train)
+        elif keep is not None and x.shape == carried.shape:
+            x = jnp.where(keep, x, carried)
         activations[f"conv{i}"] = x = tapped(x, taps, f"conv{i}")
         return x, activations
 
-    def _conv_norm(self, x, width, window, number, strided, train):
+    def _convolution(self, x, width, window, stride, name):
         pad = (window // 2, window // 2)
-        stride = self.stride if strided else 1
-        conv = Conv(
-            width, window, stride, (pad, pad), False, self.kernel_init, name=f"conv{number}"
-        )
-        x = conv(x)
-        return BatchNorm(name=f"norm{number}")(x, train=train)
+        return Conv(width, window, stride, (pad, pad), False, self.kernel_init, name=name)(x)
 
-    def _shortcut(self, inputs, shape, taps, activations, train):
-        if self.shortcut == "C" or (self.shortcut == "B" and inputs.shape != shape):
-            options = (shape[-1], 1, self.stride, "VALID", False, self.kernel_init)
-            x = Conv(*options, name="shortcut")(inputs)
-            x = BatchNorm(name="shortcut_norm")(x, train=train)
+    def _shortcut(self, carried, projected, shape, taps, activations, train):
+        if self.shortcut == "C" or (self.shortcut == "B" and carried.shape != shape):
+            x = self._convolution(projected, shape[-1], 1, self.stride, "shortcut")
+            if not self.preactivation:
+                x = BatchNorm(name="shortcut_norm")(x, train=train)
             activations["shortcut"] = x = tapped(x, taps, "shortcut")
             return x
-        x = inputs[:, :: self.stride, :: self.stride]
-        return jnp.pad(x, ((0, 0),) * 3 + ((0, shape[-1] - x.shape[-1]),))
+        return subsample_and_pad(carried, self.stride, shape[-1])
+
+
+def subsample_and_pad(x: Array, stride: int, channels: int) -> Array:
+    """Return option A's shortcut of x [..., H, W, C]: every ``stride``-th pixel, zero channels."""
+    x = x[..., ::stride, ::stride, :]
+    return jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((0, channels - x.shape[-1]),))
 
 
 class ResNet(nn.Module):
     """Stem, stages of blocks, global average pool and one dense layer.
 
     An activation is a batch normalization's output before the ReLU, at a block's end after the
-    addition (the paper's "layer response", Fig. 7). Blocks of one shape are stacked and run in
-    ``nn.scan``: ``stage2_first/conv1`` is one layer, ``stage2_rest/conv1`` is [l, ...].
+    addition; with ``preactivation`` a convolution's output, likewise. Blocks of one shape are
+    stacked and run in ``nn.scan``: ``stage2_first/conv1`` is one layer, ``stage2_rest/conv1`` is
+    [l, ...].
+
+    ``preactivation`` is He et al. 2016, "Identity Mappings" (arXiv 1603.05027), figure 4e and its
+    appendix: the stem's output is normalized and rectified before the first block, which adds to
+    it; the last sum is normalized and rectified before the pool. With option A the blocks' outputs
+    are then sums of the stem's and of branches, nothing else.
 
     Attributes:
       stages: blocks of each stage; from one to the next resolution halves and width doubles.
@@ -95,6 +120,7 @@ class ResNet(nn.Module):
       bottleneck: see ``Block``.
       large_images: stem 7x7 stride 2 and 3x3 max pool (ImageNet) instead of 3x3 (CIFAR).
       kernel_init: initialiser of the convolutions.
+      preactivation: see above.
     """
 
     stages: tuple[int, ...]
@@ -104,40 +130,71 @@ class ResNet(nn.Module):
     bottleneck: bool = False
     large_images: bool = False
     kernel_init: Initializer = HE_NORMAL
+    preactivation: bool = False
+
+    @property
+    def keeps_shape(self) -> tuple[bool, ...]:
+        """Whether a block's output has its input's shape, for every block in depth order."""
+        stages = enumerate(self.stages)
+        return sum(((i == 0 and not self.bottleneck, *[True] * (n - 1)) for i, n in stages), ())
 
     @nn.compact
     def __call__(
-        self, images: Array, *, train: bool = False, taps: Taps = None
+        self,
+        images: Array,
+        *,
+        train: bool = False,
+        taps: Taps = None,
+        keep: Array | None = None,
     ) -> tuple[Array, dict[str, Array]]:
-        """Map images [B, H, W, C] to logits [B, K] and pre-activations by layer."""
+        """Map images [B, H, W, C] to logits [B, K] and pre-activations by layer.
+
+        ``keep`` is a boolean for every block: a block left out passes on its shortcut, in a plain
+        net its input; a plain block that changes the shape stays whatever ``keep`` says.
+        """
         window, stride, pad = (7, 2, (3, 3)) if self.large_images else (3, 1, (1, 1))
         options = (self.features, window, stride, (pad, pad), False, self.kernel_init)
         x = Conv(*options, name="stem")(images)
-        x = BatchNorm(name="stem_norm")(x, train=train)
-        activations = {"stem": tapped(x, taps, "stem")}
-        x = activations["stem"]
+        norm = BatchNorm(name="stem_norm")
+        x = tapped(x if self.preactivation else norm(x, train=train), taps, "stem")
+        activations = {"stem": x}
+        if self.preactivation:
+            x = nn.relu(norm(x, train=train))
         if self.large_images:  # of pre-activations: max and ReLU commute
-            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+            x = stem_pool(x)
+        done = 0
         for i, blocks in enumerate(self.stages):
-            kind = (self.shortcut, self.bottleneck, self.kernel_init)
+            kind = (self.shortcut, self.bottleneck, self.kernel_init, self.preactivation)
             features, stride = self.features * 2**i, 1 if i == 0 else 2
-            if i > 0 or self.bottleneck:
+            kept = None if keep is None else keep[done : done + blocks]
+            done += blocks
+            if i > 0 or self.bottleneck or self.preactivation:
                 name = f"stage{i + 1}_first"
-                x, inner = Block(features, stride, *kind, name=name)(x, _within(taps, name), train)
+                first = Block(features, stride, *kind, normalize_input=i > 0, name=name)
+                x, inner = first(x, _within(taps, name), None if kept is None else kept[0], train)
                 activations |= _prefixed(inner, name)
+                kept = None if kept is None else kept[1:]
                 blocks -= 1
-            name = f"stage{i + 1}_rest"
-            rest = Block(features, 1, *kind, name=name)
-            x, inner = _scan(rest, blocks, train)(rest, x, _within(taps, name))
-            activations |= _prefixed(inner, name)
+            if blocks:
+                name = f"stage{i + 1}_rest"
+                rest = Block(features, 1, *kind, name=name)
+                x, inner = _scan(rest, blocks, train)(rest, x, _within(taps, name), kept)
+                activations |= _prefixed(inner, name)
+        if self.preactivation:
+            x = BatchNorm(name="last_norm")(x, train=train)
         x = nn.relu(x).mean((1, 2))
         logits = tapped(nn.Dense(self.num_classes, name="logits")(x), taps, "logits")
         return logits, activations | {"logits": logits}
 
 
+def stem_pool(x: Array) -> Array:
+    """Return the 3x3 max pool, stride 2, of the ImageNet nets."""
+    return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+
 def _scan(block: Block, length: int, train: bool):
     return nn.scan(
-        lambda block, x, taps: block(x, taps, train),
+        lambda block, x, taps, keep: block(x, taps, keep, train),
         variable_axes={"params": 0, "batch_stats": 0},
         split_rngs={"params": True},
         length=length,
@@ -161,17 +218,28 @@ def cifar_resnet(
     num_classes: int = 10,
     shortcut: Shortcut = "A",
     kernel_init: Initializer = HE_NORMAL,
+    features: int = 16,
+    preactivation: bool = False,
 ) -> ResNet:
     """Return the 6n+2-layer net for 32x32 images (section 4.2: widths 16, 32, 64; option A).
 
+    ``features`` is the width of the first stage, where it is not to be the paper's.
+
     Raises:
-      UserError: ``depth`` is not 6n+2 with n at least 2, or ``shortcut`` has no such option.
+      UserError: ``depth`` is not 6n+2 with n at least 1, or ``shortcut`` has no such option.
     """
     n, rest = divmod(depth - 2, 6)
-    if rest or n < 2:
+    if rest or n < 1:
         raise UserError(f"depth={depth}: a CIFAR net has 6n+2 layers, such as {CIFAR_DEPTHS}")
     _check(shortcut)
-    return ResNet((n, n, n), 16, num_classes, shortcut, kernel_init=kernel_init)
+    return ResNet(
+        (n, n, n),
+        features,
+        num_classes,
+        shortcut,
+        kernel_init=kernel_init,
+        preactivation=preactivation,
+    )
 
 
 def imagenet_resnet(
@@ -179,8 +247,11 @@ def imagenet_resnet(
     num_classes: int = 1000,
     shortcut: Shortcut = "B",
     kernel_init: Initializer = HE_NORMAL,
+    features: int = 64,
 ) -> ResNet:
     """Return the net of Table 1 with 18, 34, 50, 101 or 152 layers for images of 224 pixels.
+
+    ``features`` is the width of the first stage, where it is not to be the paper's.
 
     Raises:
       UserError: the paper has no net of this depth, or ``shortcut`` has no such option.
@@ -189,7 +260,7 @@ def imagenet_resnet(
         raise UserError(f"depth={depth}: the ImageNet nets have {tuple(IMAGENET_STAGES)} layers")
     _check(shortcut)
     stages, bottleneck = IMAGENET_STAGES[depth]
-    return ResNet(stages, 64, num_classes, shortcut, bottleneck, True, kernel_init)
+    return ResNet(stages, features, num_classes, shortcut, bottleneck, True, kernel_init)
 
 
 def _check(shortcut: str) -> None:

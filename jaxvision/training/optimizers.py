@@ -19,6 +19,21 @@ def sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
     )
 
 
+def caffe_sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
+    """SGD with momentum .9 as He et al. 2016 trained; reads ``learning_rate``.
+
+    v <- .9 v + rate (gradient + decay w), w <- w - v. The rate stands inside the momentum: after a
+    drop the old velocity runs on at the old rate, where ``sgd`` scales it down at once. The decay
+    is on every leaf, batch normalization's scales and biases too, as is Caffe's default.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        optax.scale(hyper["learning_rate"]),
+        optax.trace(0.9),
+        optax.scale(-1.0),
+    )
+
+
 def adam(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
     """AdamW with optax's defaults; reads what ``sgd`` reads.
 

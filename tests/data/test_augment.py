@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvision.data.augment import channel_statistics, normalize, pad_crop_flip, per_pixel_mean
+from jaxvision.data.augment import (
+    channel_statistics,
+    normalize,
+    pad_crop_flip,
+    per_pixel_mean,
+    shrink,
+)
 
 
 def every_crop(image: np.ndarray, pad: int) -> dict[bytes, tuple[int, int, bool]]:
@@ -112,3 +118,11 @@ def test_per_pixel_mean_centers_every_pixel():
     assert out.dtype == np.float32
     np.testing.assert_allclose(out.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(out[0] - out[1], images[0].astype(float) - images[1], atol=1e-4)
+
+
+def test_shrink_averages_squares_and_cuts_off_the_rest():
+    images = np.arange(2 * 5 * 4 * 3, dtype=np.float32).reshape(2, 5, 4, 3)
+    found = np.asarray(shrink(images, 2))
+    assert found.shape == (2, 2, 2, 3)
+    np.testing.assert_allclose(found[1, 0, 1], images[1, :2, 2:].mean((0, 1)))
+    np.testing.assert_array_equal(shrink(images, 1), images)

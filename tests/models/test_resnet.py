@@ -153,6 +153,7 @@ def test_option_a_subsamples_and_pads(net):
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
+        (cifar_resnet, {"depth": 2}, r"^depth=2: a CIFAR net has 6n\+2 layers"),
         (cifar_resnet, {"depth": 21}, r"^depth=21: a CIFAR net has 6n\+2 layers"),
         (cifar_resnet, {"depth": 20, "shortcut": "D"}, "^shortcut=D: use none"),
         (imagenet_resnet, {"depth": 20}, "^depth=20: the ImageNet nets have"),
@@ -162,3 +163,79 @@ def test_option_a_subsamples_and_pads(net):
 def test_mistakes_are_one_clear_line(make, options, message):
     with pytest.raises(UserError, match=message):
         make(**options)
+
+
+@pytest.mark.parametrize("depth", [8, 20, 110, 1202])
+def test_preactivation_moves_normalizations_and_adds_none(depth):
+    """Norms of the blocks' inputs and of the last sum for those of their outputs and the stem."""
+    assert count(cifar_resnet(depth, preactivation=True)) == count(cifar_resnet(depth))
+
+
+def test_width_of_the_first_stage():
+    wide, narrow = (count(cifar_resnet(8, features=f)) for f in (16, 8))
+    blocks = [(3, 16)] + [(16, 16)] * 2 + [(16, 32), (32, 32), (32, 64), (64, 64)]
+    assert wide == sum(9 * i * o + 2 * o for i, o in blocks) + 65 * 10
+    assert narrow < wide / 3
+    assert count(imagenet_resnet(18, features=32)) < count(imagenet_resnet(18)) / 3
+
+
+def silenced(variables):
+    """Return variables whose blocks' last convolutions put out zero."""
+
+    def silence(path, leaf):
+        return leaf * 0 if [part.key for part in path][-2:] == ["conv2", "kernel"] else leaf
+
+    return jax.tree_util.tree_map_with_path(silence, variables)
+
+
+def test_the_identity_path_of_a_preactivation_net_is_clean(net):
+    """With silent branches all that reaches the last sum is the stem, subsampled and padded."""
+    _, _, images = net
+    model = cifar_resnet(14, features=4, preactivation=True)
+    rng = np.random.default_rng(0)
+    drawn = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32), shapes(model)
+    )
+    activations = model.apply(silenced(drawn), images)[1]
+    statistics = drawn["batch_stats"]["stem_norm"]
+    factor = drawn["params"]["stem_norm"]["scale"] / jnp.sqrt(statistics["var"] + 1e-5)
+    shifted = activations["stem"] - statistics["mean"].reshape(1, 1, 1, -1)
+    bias = drawn["params"]["stem_norm"]["bias"].reshape(1, 1, 1, -1)
+    stem = jnp.maximum(shifted * factor.reshape(1, 1, 1, -1) + bias, 0)
+    last = activations["stage3_rest/conv2"][-1]
+    np.testing.assert_allclose(last[..., :4], stem[:, ::4, ::4], rtol=1e-5)
+    np.testing.assert_array_equal(last[..., 4:], 0)
+
+
+def test_preactivation_projects_what_is_normalized(net):
+    _, _, images = net
+    model = cifar_resnet(8, features=4, shortcut="B", preactivation=True)
+    given = shapes(model)
+    assert given["params"]["stage2_first"]["shortcut"]["kernel"].shape == (1, 1, 4, 8)
+    assert "shortcut_norm" not in given["params"]["stage2_first"]
+    assert "norm1" not in given["params"]["stage1_first"]
+    assert jax.eval_shape(model.apply, given, images)[0].shape == (4, 10)
+
+
+@pytest.mark.parametrize("shortcut", ["none", "A"])
+def test_blocks_left_out(net, shortcut):
+    """A residual block that is left out passes on its shortcut, a plain one its input."""
+    _, variables, images = net
+    variables = jax.tree.map(lambda leaf: leaf, variables)
+    del variables["params"]["stage2_first"]["shortcut"]
+    del variables["params"]["stage3_first"]["shortcut"]
+    model = cifar_resnet(14, shortcut=shortcut)
+    assert model.keeps_shape == (True, True, False, True, False, True)
+    apply = jax.jit(lambda keep: model.apply(variables, images, keep=keep)[1])
+    whole, kept = model.apply(variables, images)[1], apply(jnp.ones(6, bool))
+    np.testing.assert_allclose(kept["logits"], whole["logits"], rtol=2e-4, atol=2e-4)
+    left_out = apply(jnp.arange(6) != 1)
+    first, second = np.maximum(left_out["stage1_rest/conv2"], 0)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(left_out["stem"], kept["stem"])
+    left_out = apply(jnp.arange(6) != 2)["stage2_first/conv2"]
+    before = np.maximum(kept["stage1_rest/conv2"][-1], 0)[:, ::2, ::2]
+    if shortcut == "A":
+        np.testing.assert_allclose(left_out[..., :16], before, rtol=1e-5)
+    else:  # a plain block that changes the shape cannot be left out
+        np.testing.assert_array_equal(left_out, kept["stage2_first/conv2"])

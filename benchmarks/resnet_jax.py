@@ -1,0 +1,98 @@
+"""JAX's side of ``benchmarks.resnet``; ``--devices=0`` is one device that uses every core.
+
+Case names: ``net:device:format`` and ``peak:format:device``.
+"""
+
+import argparse
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks import jax_worker, problems, resnet
+from benchmarks.worker import Case, serve
+from jaxvision import runtime
+from jaxvision.data.augment import normalize, pad_crop_flip, per_pixel_mean
+from jaxvision.data.dataset import Dataset
+from jaxvision.models.layers import Apply, apply_function
+from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.optimizers import caffe_sgd
+from jaxvision.training.step import Task
+
+
+def in_bfloat16(apply: Apply) -> Apply:
+    """Return ``apply`` with images and kernels rounded to bfloat16; all else stays float32."""
+
+    def rounded(params: dict, batch_stats: dict, images: jax.Array, **given) -> tuple:
+        def cast(path: tuple, leaf: jax.Array) -> jax.Array:
+            return leaf.astype(jnp.bfloat16) if path[-1].key == "kernel" else leaf
+
+        params = jax.tree_util.tree_map_with_path(cast, params)
+        logits, *rest = apply(params, batch_stats, images.astype(jnp.bfloat16), **given)
+        return logits.astype(jnp.float32), *rest
+
+    return rounded
+
+
+def prepare(name: str) -> Case:
+    """Compile a case and train one period."""
+    net, _, kind = name.split(":")
+    if net == "peak":
+        return peak(*name.split(":")[1:])
+    images, labels = resnet.images_and_labels()
+    data = Dataset(images, labels)
+    mean = per_pixel_mean(images)
+
+    def preprocess(images: jax.Array, key: jax.Array | None) -> jax.Array:
+        inputs = normalize(images, mean)
+        return inputs if key is None else pad_crop_flip(key, inputs)
+
+    module, variables = jax_worker.build(net, plain=False)
+    apply = apply_function(module)
+    apply = in_bfloat16(apply) if kind == "bfloat16" else apply
+    task = Task(apply, partial(caffe_sgd, resnet.WEIGHT_DECAY), preprocess)
+    batch, count = problems.BATCH[net], jax.device_count()
+    trainer = Trainer(task, data, data, batch, resnet.PERIOD)
+    runs = Runs(
+        jax.tree.map(lambda leaf: np.stack([leaf] * count), variables),
+        np.arange(count, dtype=np.int32),
+        {"learning_rate": np.full(count, problems.RATE[net], np.float32)},
+    )
+    clock = trainer.stopwatch(runs)
+    units = resnet.PERIOD * count  # batches that one call trains on
+
+    def run(n: int) -> None:
+        for _ in range(n // units):
+            clock()
+
+    def first_loss(variables: dict) -> jax.Array:
+        inputs = preprocess(images[:batch], None)
+        logits, _, _ = apply(variables["params"], variables["batch_stats"], inputs, train=True)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels[:batch]).mean()
+
+    return run, {"units": units, "loss": float(jax.jit(first_loss)(variables))}
+
+
+def peak(kind: str, device: str) -> Case:
+    """Measure FLOP/s of a square matrix product, the best of ten."""
+    size = 8192 if device == "gpu" else 2048
+    a = jnp.ones((size, size), kind)
+    product = runtime.jit(lambda a: jnp.dot(a, a, preferred_element_type=jnp.float32))
+    product(a).block_until_ready()
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        product(a).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return lambda n: None, {"flops_per_s": 2 * size**3 / min(seconds)}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--devices", type=int, required=True)
+    options = parser.parse_args()
+    runtime.configure(options.devices or None)
+    serve(prepare)

@@ -1,0 +1,141 @@
+"""The verdicts of plain_vs_residual follow the science: broken on purpose, the right one changes.
+
+Degradation itself needs two depths and minutes; here one depth of digits shows what a shortcut
+changes, and made-up errors show that the claims about depth judge what they say.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments import plain_vs_residual
+from jaxvision import cli
+from jaxvision.report.claims import judge
+from jaxvision.report.record import Record
+from jaxvision.training import optimizers
+from jaxvision.types import UserError
+
+CONFIG = dataclasses.replace(
+    plain_vs_residual.PRESETS["tiny"],
+    depths=(32,),
+    width=4,
+    seeds=4,
+    steps=80,
+    learning_rate=0.03,
+)
+
+
+@pytest.fixture
+def unwatched(monkeypatch):
+    """Do not look into the trained nets: compiling that takes most of a run's time."""
+    found = {
+        "layer_responses": {"response_std": np.ones((4, 31)), "sum_std": np.ones((4, 31))},
+        "lesion_errors": np.full((4, 16), 0.5),
+        "gradient_norms": np.ones((4, 2, 31)),
+    }
+    for name, fixed in found.items():
+        monkeypatch.setattr(plain_vs_residual.residual, name, lambda *_, fixed=fixed: fixed.copy())
+
+
+def verdicts(config=CONFIG) -> dict[str, str]:
+    made = cli.run(plain_vs_residual, config, "tiny", "broken", "a test")
+    return {claim.id: claim.verdict for claim in judge(plain_vs_residual.claims(config), made)}
+
+
+@pytest.mark.usefixtures("unwatched")
+def test_the_claims_of_one_depth_hold():
+    found = verdicts()
+    assert found["faster-32"] == found["learns"] == found["same-parameters"] == "reproduced"
+    assert found["degradation"] == found["table6-20"] == "not run"
+
+
+@pytest.mark.usefixtures("unwatched")
+def test_residual_labeled_plain(monkeypatch):
+    monkeypatch.setattr(plain_vs_residual, "KINDS", {"plain": "A", "resnet": "none"})
+    assert verdicts()["faster-32"] == "contradicted"
+
+
+@pytest.mark.usefixtures("unwatched")
+def test_shuffled_labels(monkeypatch):
+    load = plain_vs_residual.load
+
+    def shuffled(name):
+        data = load(name)
+        labels = np.random.default_rng(0).permutation(data.train.labels)
+        return data._replace(train=data.train._replace(labels=labels))
+
+    monkeypatch.setattr(plain_vs_residual, "load", shuffled)
+    assert verdicts()["learns"] != "reproduced"
+
+
+@pytest.mark.usefixtures("unwatched")
+def test_zeroed_gradient(monkeypatch):
+    def still(weight_decay, hyper):
+        return optimizers.caffe_sgd(weight_decay, {"learning_rate": 0 * hyper["learning_rate"]})
+
+    monkeypatch.setattr(plain_vs_residual, "caffe_sgd", still)
+    found = verdicts()
+    assert found["faster-32"] != "reproduced"
+    assert found["learns"] != "reproduced"
+    assert found["same-parameters"] == "reproduced"  # says nothing about training
+
+
+def judged(plain: tuple[float, float], resnet: tuple[float, float]) -> dict[str, str]:
+    """Return the verdicts on depth of five seeds with these errors at 8 and 20 layers."""
+    noise = 0.005 * np.arange(5)
+    arrays = {}
+    for kind, errors in (("plain", plain), ("resnet", resnet)):
+        for depth, error in zip((8, 20), errors, strict=True):
+            values = error + (noise if depth == 20 else noise[::-1])
+            arrays |= {f"{kind}{depth}/{n}_error": values[:, None] for n in ("train", "test")}
+            arrays[f"{kind}{depth}/response_std"] = 1 / depth + noise[:, None] * np.ones(depth - 1)
+    record = Record("", "", "", "", {}, {}, arrays, [], {})
+    claims = plain_vs_residual.claims(dataclasses.replace(CONFIG, depths=(8, 20)))
+    about = ("degradation", "degradation-test", "no-degradation", "cure", "responses-depth")
+    return {c.id: c.verdict for c in judge([c for c in claims if c.id in about], record)}
+
+
+def test_claims_about_depth_judge_what_they_say():
+    upheld = judged(plain=(0.2, 0.6), resnet=(0.2, 0.1))
+    assert set(upheld.values()) == {"reproduced"}
+    swapped = judged(plain=(0.2, 0.1), resnet=(0.2, 0.6))
+    changed = {id for id in upheld if swapped[id] == "contradicted"}
+    assert changed == {"degradation", "degradation-test", "no-degradation", "cure"}
+    alike = judged(plain=(0.2, 0.6), resnet=(0.2, 0.6))
+    assert (alike["degradation"], alike["no-degradation"]) == ("reproduced", "contradicted")
+    assert alike["cure"] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depths": (21,)}, r"^depth=21: a CIFAR net"),
+        ({"imagenet": True}, "^depth=32: the ImageNet nets have"),
+        ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 parts"),
+        ({"steps": 6}, "^6 steps are not a whole number of periods of 4"),
+    ],
+)
+def test_mistakes_are_one_clear_line(change, message):
+    with pytest.raises(UserError, match=message):
+        verdicts(dataclasses.replace(CONFIG, **change))
+
+
+@pytest.mark.slow
+def test_imagenet_nets_from_a_prepared_set(tfds_data_dir, tmp_path, capsys, monkeypatch):
+    """From the command line to record and figure, on the prepared Tiny ImageNet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    flags = (
+        "--preset=tiny --imagenet --dataset=tiny_imagenet20_32px --depths=18,34 --width=2"
+        f" --shrink=2 --images=64 --seeds=2 --data_dir={tfds_data_dir}"
+        f" --results={tmp_path / 'results'} --workdir={tmp_path / 'work'} --run_name=tiny"
+    )
+    with pytest.raises(SystemExit) as ended:
+        cli.main(plain_vs_residual, ["plain_vs_residual", *flags.split()])
+    assert ended.value.code == 0, capsys.readouterr().err
+    made = cli.records.load(tmp_path / "results" / "tiny")
+    assert made.numbers["num_classes"] == 20
+    assert made.numbers["parameters"]["plain18"] == made.numbers["parameters"]["resnet18"]
+    assert made.arrays["resnet34/lesion"].shape == (2, 1 + 16)
+    assert (tmp_path / "results" / "tiny" / "figure.png").exists()
+    assert "18-layer" in capsys.readouterr().out
