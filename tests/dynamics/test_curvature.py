@@ -57,7 +57,9 @@ def test_wide_net_at_gamma_one_has_outputs_and_kernel_of_order_one():
         nets = [curvature.draw_wide_net(key, 5, width) for key in keys]
         outputs = np.array([curvature.wide_net(net, x, 1.0) for net in nets])
         assert 0.3 < outputs.std() < 1
-        kernel = spectra.neural_tangent_kernel(lambda k: curvature.wide_net(k, x, 1.0), nets[0])
+        kernel = jax.jit(
+            lambda k: spectra.neural_tangent_kernel(lambda k: curvature.wide_net(k, x, 1.0), k)
+        )(nets[0])
         assert 0.5 < float(jnp.trace(kernel)) / 4 < 3
     np.testing.assert_allclose(
         curvature.wide_net(nets[0], x, 2.0), curvature.wide_net(nets[0], x, 1.0) / 2, rtol=1e-5
