@@ -49,7 +49,7 @@ class Config:
     """Flags of the experiment."""
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
-    seeds: int = flagged(6, "Random nets of every kind.", low=1, high=1000)
+    seeds: int = flagged(10, "Random nets of every kind.", low=1, high=1000)
     first_seed: int = flagged(0, "First seed.", low=0)
     images: int = flagged(200, "Images, all in every step.", low=10)
     width: int = flagged(64, "Units of the two hidden layers.", low=2, high=8192)
@@ -66,12 +66,12 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        images=40, width=16, thresholds=(5.0,), steps=600, period=20, lanczos=8, widths=(16, 64),
-        kernel_images=8, kernel_steps=50,
+        seeds=6, images=40, width=16, thresholds=(5.0,), steps=600, period=20, lanczos=8,
+        widths=(16, 64), kernel_images=8, kernel_steps=50,
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="cifar10", seeds=10, images=1000, width=200, thresholds=(20.0, 40.0, 80.0),
+        dataset="cifar10", images=1000, width=200, thresholds=(20.0, 40.0, 80.0),
         calm_threshold=1000.0, batch_norm_threshold=100.0, steps=10_000, period=50,
         widths=(16, 64, 256, 1024, 4096), kernel_images=200, kernel_steps=1000,
     ),

@@ -111,7 +111,7 @@ def make_arms(config: Config, data: Splits, name: str, depth: int) -> tuple[Trai
     )
     gains = sigma_ws(config, activation)
     arms = {g: Arm(lambda keys, g=g: init.with_gain(draw(keys), gains[g]), hyper) for g in gains}
-    return Trainer(task, *data[:2], config.batch_size, STEPS), arms
+    return Trainer(task, data.train, data.test, config.batch_size, STEPS), arms
 
 
 def train_arms(config: Config, net: str, trainer: Trainer, arms: dict, advance) -> dict:
@@ -223,8 +223,8 @@ def plot(record: Record) -> Figure:
            "layers below the output", "norm (step 0)")  # fmt: skip
     _plot_batch_norm(axes[1, 1], axes[2, 0], record, config)
     _plot_streams(axes[2, 1], record)
-    title = "Gain, batch norm and skip connections decide which gradient the first layers see"
-    return plots.finish(figure, record, title)
+    words = "Gain, batch norm and skip connections decide which gradient the first layers see"
+    return plots.finish(figure, record, words)
 
 
 def _lines(ax: Axes, x: np.ndarray, lines: dict[str, np.ndarray]) -> None:
@@ -232,8 +232,7 @@ def _lines(ax: Axes, x: np.ndarray, lines: dict[str, np.ndarray]) -> None:
         plots.seed_band(ax, x, y, color, label)
 
 
-# Unlabeled: the second panel's legend explains it.
-_theory = partial(plots.theory_line, label="_theory")
+_theory = partial(plots.theory_line, label="_theory")  # the second panel's legend explains it
 
 
 def _words(ax: Axes, *words: str) -> None:
