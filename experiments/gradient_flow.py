@@ -219,8 +219,8 @@ def plot(record: Record) -> Figure:
     delta, dw = (values(record, "relu", "below", name) for name in ("delta_norm", "dw_norm"))
     lines = {"delta": delta[:, ::-1], "dW": dw[:, ::-1]}
     _lines(axes[1, 0], np.arange(max(config.depths)), lines)
-    _words(axes[1, 0], "Below critical: delta fades on its way down,\ndW is tiny in every layer",
-           "layers below the output", "norm (step 0)")  # fmt: skip
+    _words(axes[1, 0], "Below critical (0.71 x He is Xavier): delta\nfades on its way "
+           "down, dW is tiny everywhere", "layers below the output", "norm (step 0)")  # fmt: skip
     _plot_batch_norm(axes[1, 1], axes[2, 0], record, config)
     _plot_streams(axes[2, 1], record)
     words = "Gain, batch norm and skip connections decide which gradient the first layers see"

@@ -49,7 +49,7 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(seeds=6, width=64, inputs=32),
+    "tiny": Config(seeds=6, width=128, inputs=32),
     "cpu": Config(),
     "gpu": Config(seeds=100, width=1000, depth=128),
     "paper": Config(seeds=20),

@@ -60,7 +60,7 @@ def labeled(record):
 
 def test_everything_holds(record):
     found = judge(jacobian_spectrum.claims(CONFIG), record)
-    assert {judgement.verdict for judgement in found} == {"reproduced"}
+    assert [judgement.id for judgement in found if judgement.verdict != "reproduced"] == []
 
 
 def test_gaussian_weights_labeled_orthogonal(fallen, labeled):
@@ -78,6 +78,7 @@ def test_relu_labeled_tanh_and_linear_labeled_relu(fallen, labeled):
     assert found == {"relu-cannot", "law-orthogonal-relu"}
 
 
+@pytest.mark.slow  # test_delta_orthogonal leaves the edge of chaos too
 def test_off_the_edge_of_chaos_tanh_is_no_isometry(monkeypatch, fallen):
     critical = isometry.critical
 

@@ -39,7 +39,7 @@ def unrolled(params, x, shifts, *, residual, normalized):
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_values_and_taps_are_those_of_the_unrolled_net(kind):
-    net = DeepMLP(5, 8, 3, he_forward(), **kind)
+    net = DeepMLP(4, 8, 3, he_forward(), **kind)
     variables = start(net)
     apply, params = apply_function(net), variables["params"]
 
@@ -54,7 +54,7 @@ def test_values_and_taps_are_those_of_the_unrolled_net(kind):
     assert (
         list(activations) == LAYERS == [n for n in LAYERS if f"{n}/kernel" in named_leaves(params)]
     )
-    shifts = jnp.zeros((4, 6, 8))
+    shifts = jnp.zeros((3, 6, 8))
     expected, layers = unrolled(params, IMAGES, shifts, **kind)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(activations["input"], layers[0], rtol=1e-4, atol=1e-5)
