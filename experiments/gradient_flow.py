@@ -69,7 +69,7 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(seeds=6, depths=(24,), width=32, batch_size=16),
+    "tiny": Config(seeds=5, depths=(24,), width=32, batch_size=8),
     "cpu": Config(),
     "gpu": Config(dataset="cifar10", seeds=20, depths=(8, 30, 100, 300), width=256, batch_size=128),
     "paper": Config(seeds=20, depths=(8, 30, 100, 300), width=1024, batch_size=256),

@@ -8,16 +8,14 @@ import pytest
 from experiments import curvature
 from jaxvision.report.claims import judge
 from jaxvision.report.progress import progress
-from jaxvision.report.record import Record
 from jaxvision.training.sweep import over_seeds
 
 CONFIG = curvature.PRESETS["tiny"]
 
 
 @pytest.fixture(scope="module")
-def record():
-    arrays = curvature.measure(CONFIG, progress)[1]
-    return Record("curvature", "tiny", "x", "", dataclasses.asdict(CONFIG), {}, arrays, [], {})
+def record(tiny_record):
+    return tiny_record(curvature)
 
 
 @pytest.fixture

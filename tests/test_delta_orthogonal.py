@@ -8,16 +8,13 @@ from experiments import delta_orthogonal
 from jaxvision.dynamics import isometry
 from jaxvision.report.claims import judge
 from jaxvision.report.progress import progress
-from jaxvision.report.record import Record
 
 CONFIG = delta_orthogonal.PRESETS["tiny"]
 
 
 @pytest.fixture(scope="module")
-def record():
-    arrays = delta_orthogonal.measure(CONFIG, progress)[1]
-    fields = dataclasses.asdict(CONFIG)
-    return Record("delta_orthogonal", "tiny", "x", "", fields, {}, arrays, [], {})
+def record(tiny_record):
+    return tiny_record(delta_orthogonal)
 
 
 @pytest.fixture
@@ -59,6 +56,7 @@ def test_gaussian_kernels_that_are_delta_orthogonal_lose_nothing(fallen, labeled
     assert found == {"isometry-gaussian", "gradient-gaussian", "images-gaussian"}
 
 
+@pytest.mark.slow  # test_gradient_flow leaves the critical gain too
 def test_off_the_edge_of_chaos_nothing_is_carried(fallen, monkeypatch):
     critical = isometry.critical
 

@@ -12,16 +12,13 @@ from experiments import gradient_flow
 from jaxvision.data import load
 from jaxvision.dynamics import mean_field
 from jaxvision.report.claims import judge
-from jaxvision.report.progress import progress
-from jaxvision.report.record import Record
 
 CONFIG = gradient_flow.PRESETS["tiny"]
 
 
 @pytest.fixture(scope="module")
-def record():
-    arrays = gradient_flow.measure(CONFIG, progress)[1]
-    return Record("gradient_flow", "tiny", "x", "", dataclasses.asdict(CONFIG), {}, arrays, [], {})
+def record(tiny_record):
+    return tiny_record(gradient_flow)
 
 
 @pytest.fixture

@@ -7,17 +7,13 @@ import pytest
 
 from experiments import shattered_gradients
 from jaxvision.report.claims import judge
-from jaxvision.report.progress import progress
-from jaxvision.report.record import Record
 
 CONFIG = shattered_gradients.PRESETS["tiny"]
 
 
 @pytest.fixture(scope="module")
-def record():
-    arrays = shattered_gradients.measure(CONFIG, progress)[1]
-    fields = dataclasses.asdict(CONFIG)
-    return Record("shattered_gradients", "tiny", "x", "", fields, {}, arrays, [], {})
+def record(tiny_record):
+    return tiny_record(shattered_gradients)
 
 
 @pytest.fixture

@@ -60,15 +60,15 @@ def test_autocorrelation_is_the_mean_over_pairs():
 
 
 def test_wide_plain_nets_follow_the_closed_form():
-    net = jax.jit(
-        lambda key: shattering.autocorrelation(
-            shattering.gradients_on_a_line(
-                key, jnp.asarray(POSITIONS, jnp.float32), 800, 6, residual=False, normalized=False
-            ),
-            2,
-        )
-    )
-    found = np.mean([net(key) for key in jax.random.split(jax.random.key(0), 6)], axis=0)
+    points = jnp.asarray(POSITIONS, jnp.float32)
+
+    def correlation(key):
+        kind = {"residual": False, "normalized": False}
+        gradients = shattering.gradients_on_a_line(key, points, 600, 6, **kind)
+        return shattering.autocorrelation(gradients, 2)
+
+    keys = jax.random.split(jax.random.key(0), 6)
+    found = jax.jit(lambda keys: jax.lax.map(correlation, keys))(keys).mean(0)
     expected = shattering.plain_autocorrelation(POSITIONS, 2, 6)
     np.testing.assert_allclose(found, expected, atol=0.03)
     # A product of layers' factors: shorter nets are its beginning.
