@@ -33,10 +33,40 @@ CATALOG = (
         minutes=3,
     ),
     Entry(
+        name="gradient_flow",
+        title="How gradients vanish and explode",
+        sentence="Gain, batch norm and skips decide which gradient the first layers see.",
+        minutes=3,
+    ),
+    Entry(
         name="logistic_map",
         title="One exponent, four systems",
         sentence="One number says what vanishes and what explodes, in the logistic map as in nets.",
         minutes=1,
+    ),
+    Entry(
+        name="jacobian_spectrum",
+        title="Dynamical isometry",
+        sentence="Orthogonal tanh nets keep every direction of their input; others cannot.",
+        minutes=2,
+    ),
+    Entry(
+        name="delta_orthogonal",
+        title="A thousand plain conv layers",
+        sentence="A 1,000-layer plain conv net carries its signal, if delta-orthogonal.",
+        minutes=1,
+    ),
+    Entry(
+        name="shattered_gradients",
+        title="Shattered gradients",
+        sentence="Batch norm shatters a plain net's gradients in ten layers; skips resist.",
+        minutes=1,
+    ),
+    Entry(
+        name="curvature",
+        title="The edge of stability",
+        sentence="Gradient descent climbs to the edge of stability and stays there.",
+        minutes=2,
     ),
     Entry(
         name="plain_vs_residual",

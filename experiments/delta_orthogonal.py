@@ -51,6 +51,7 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(10, "Random nets of each kind.", low=1, high=1000)
+    first_seed: int = flagged(0, "First seed.", low=0)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)
     channels: int = flagged(16, "Channels of every layer.", low=2, high=1024)
     spectrum_depth: int = flagged(64, "Layers behind the spectra.", low=1, high=1024)
@@ -58,7 +59,7 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(seeds=2, channels=4, spectrum_depth=8, depth=20),
+    "tiny": Config(seeds=6, channels=8, spectrum_depth=32, depth=500),
     "cpu": Config(),
     "gpu": Config(seeds=20, channels=64, spectrum_depth=256, depth=10_000),
     "paper": Config(dataset="cifar10", seeds=20, channels=256, depth=10_000),
@@ -72,7 +73,7 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
     arrays = {"layers": shown_layers(config), "pictured": pictured_layers(config)}
     with progress(2, "random nets") as bar:
         for part, measured in {"spectrum": _spectra, "signal": _signals}.items():
-            found = over_seeds(partial(measured, config), config.seeds, gray)
+            found = over_seeds(partial(measured, config), config.seeds, gray, config.first_seed)
             for name, array in found.items():  # [S, kind of kernels, ...]
                 for i, kernels in enumerate(KERNELS if part == "spectrum" else DEEP):
                     arrays[f"{part}/{kernels}/{name}"] = array[:, i]

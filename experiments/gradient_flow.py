@@ -8,9 +8,9 @@ gain, and a residual net needs batch norm.
 
 Command: make exp-gradient-flow (under 3 minutes on two cores; embedded 8x8 digits, no download).
 
-Nets of 8 to 100 weight layers without biases; weights drawn with the critical gain (chi_1 = 1)
-times ``below``, 1 and ``above``; signal, delta and dW of every layer at steps 0, 1, 10 and 100 of
-plain SGD. Theory holds for wide nets, to first order in 1 / width.
+Nets without biases; weights drawn with the critical gain (chi_1 = 1) times ``below``, 1 and
+``above``; signal, delta and dW of every layer at steps 0, 1, 10 and 100 of plain SGD. Theory holds
+for wide nets, to first order in 1 / width.
 """
 
 import dataclasses
@@ -29,13 +29,14 @@ from jaxvision import initializers as init
 from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
+from jaxvision.data.dataset import Splits
 from jaxvision.dynamics import mean_field, probes, theory
 from jaxvision.models.deep_mlp import DeepMLP
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, EverySeed, Less, Within
 from jaxvision.report.record import Record
-from jaxvision.training.arms import Arm, fit_arms, record_arrays
+from jaxvision.training.arms import Arm, fit_arms, probe_cost, record_arrays
 from jaxvision.training.fit import Trainer
 from jaxvision.training.step import Task
 
@@ -57,7 +58,8 @@ class Config:
     """Flags of the experiment."""
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
-    seeds: int = flagged(5, "Paired seeds of every net.", low=1, high=1000)
+    seeds: int = flagged(8, "Paired seeds of every net.", low=1, high=1000)
+    first_seed: int = flagged(0, "First seed.", low=0)
     depths: tuple[int, ...] = flagged((8, 30, 100), "Weight layers.", low=8, high=1000)
     width: int = flagged(64, "Units of every hidden layer.", low=2, high=8192)
     batch_size: int = flagged(32, "Images in a step.", low=4)
@@ -67,7 +69,7 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(seeds=2, depths=(8,), width=8, batch_size=8),
+    "tiny": Config(seeds=5, depths=(24,), width=32, batch_size=8),
     "cpu": Config(),
     "gpu": Config(dataset="cifar10", seeds=20, depths=(8, 30, 100, 300), width=256, batch_size=128),
     "paper": Config(seeds=20, depths=(8, 30, 100, 300), width=1024, batch_size=256),
@@ -79,41 +81,55 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
 
     Nets of the other activations only at the largest depth, whose layers hold the smaller ones.
     """
-    data = load(config.dataset)
-    mean = per_pixel_mean(data.train.images)
-    scale = float(np.std(data.train.images[:5000] - mean))
+    data, deepest = load(config.dataset), max(config.depths)
     nets = [(name, depth) for name in VARIANTS for depth in config.depths]
-    nets += [(name, max(config.depths)) for name in ACTIVATIONS if name not in VARIANTS]
-    arrays = {}
+    nets += [(name, deepest) for name in ACTIVATIONS if name not in VARIANTS]
+    arrays, cost = {}, {}
     with progress(len(nets) * len(GAINS) * config.seeds * STEPS, "training") as bar:
         for name, depth in nets:
-            activation, kind = ("relu", VARIANTS[name][1]) if name in VARIANTS else (name, {})
-            shape = depth, config.width, data.num_classes, init.xavier_he2015()
-            net = DeepMLP(*shape, ACTIVATIONS[activation], **kind)
-            task = Task(
-                apply_function(net),
-                lambda hyper: optax.sgd(hyper["learning_rate"]),
-                lambda images, key: normalize(images, mean, scale),
-                probes.per_layer,
-            )
-            draw = partial(initialize_runs, net, image_shape=data.train.images.shape[1:])
-            hyper = {"learning_rate": config.learning_rate}
-            arms = {
-                gain: Arm(lambda keys, g=sigma_w: init.with_gain(draw(keys), g), hyper)  # noqa: B023
-                for gain, sigma_w in sigma_ws(config, activation).items()
-            }
-            trainer = Trainer(task, data.train, data.test, config.batch_size, STEPS)
-            histories = fit_arms(trainer, arms, range(config.seeds), STEPS, bar.advance)
-            for gain, history in histories.items():
-                arrays |= record_arrays(f"{name}{depth}/{gain}", history, probes.LAYERWISE)
-    return {}, arrays
+            trainer, arms = make_arms(config, data, name, depth)
+            arrays |= train_arms(config, f"{name}{depth}", trainer, arms, bar.advance)
+            if name in VARIANTS and depth == deepest:
+                cost[name] = probe_cost(trainer, arms["critical"])
+    return {"probe_cost_percent": cost}, arrays
+
+
+def make_arms(config: Config, data: Splits, name: str, depth: int) -> tuple[Trainer, dict]:
+    """Return a net's trainer and its arms: gains differ by the starting weights alone."""
+    mean = per_pixel_mean(data.train.images)
+    scale = float(np.std(data.train.images[:5000] - mean))
+    activation, kind = ("relu", VARIANTS[name][1]) if name in VARIANTS else (name, {})
+    shape = depth, config.width, data.num_classes, init.xavier_he2015()
+    net = DeepMLP(*shape, ACTIVATIONS[activation], **kind)
+    draw = partial(initialize_runs, net, image_shape=data.train.images.shape[1:])
+    hyper = {"learning_rate": config.learning_rate}
+    task = Task(
+        apply_function(net),
+        lambda hyper: optax.sgd(hyper["learning_rate"]),
+        lambda images, key: normalize(images, mean, scale),
+        probes.per_layer,
+    )
+    gains = sigma_ws(config, activation)
+    arms = {g: Arm(lambda keys, g=g: init.with_gain(draw(keys), gains[g]), hyper) for g in gains}
+    return Trainer(task, data.train, data.test, config.batch_size, STEPS), arms
+
+
+def train_arms(config: Config, net: str, trainer: Trainer, arms: dict, advance) -> dict:
+    """Train all gains and seeds of a net in one sweep, by one program; returns its arrays."""
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    found = {}
+    for gain, history in fit_arms(trainer, arms, seeds, STEPS, advance).items():
+        found |= record_arrays(f"{net}/{gain}", history, probes.LAYERWISE)
+    return found
 
 
 def sigma_ws(config: Config, activation: str) -> dict[str, float]:
-    """Return the three gains."""
-    factors = (config.below, 1.0, config.above)
+    """Return sigma_w at each of the three gains."""
+    critical = mean_field.critical_gain(activation)
     return {
-        g: f * mean_field.critical_gain(activation) for g, f in zip(GAINS, factors, strict=True)
+        "below": config.below * critical,
+        "critical": critical,
+        "above": config.above * critical,
     }
 
 
@@ -131,12 +147,9 @@ def delta_growth(record: Record, net: str) -> list[np.ndarray]:
 
 def expected_growth(config: Config, activation: str) -> np.ndarray:
     """Return what theory says of ``delta_growth``: mean and std over nets, [2, gains]."""
-    fitted = min(60, max(config.depths) - 5)  # as ``probes.growth`` does
-    slopes = [
-        theory.log_norm_slope(activation, sigma_w, config.width, fitted)
-        for sigma_w in sigma_ws(config, activation).values()
-    ]
-    return np.transpose(slopes)
+    size = config.width, min(60, max(config.depths) - 5)  # layers: as ``probes.growth`` does
+    sigmas = sigma_ws(config, activation).values()
+    return np.transpose([theory.log_norm_slope(activation, sigma, *size) for sigma in sigmas])
 
 
 def claims(config: Config) -> list[Claim]:
@@ -170,13 +183,20 @@ def claims(config: Config) -> list[Claim]:
          "doubles each block", lambda r: np.exp(2 * probes.growth(
              values(r, "residual", "critical", "signal_std"), upward=True)),
          Within(2.0, 0.1, relative=True)),
+        ("residual-gradient", f"{de}, without batch norm", "residual: so does the squared "
+         "gradient, on its way down", lambda r: np.exp(2 * probes.growth(
+             values(r, "residual", "critical", "delta_norm"), upward=False)),
+         Within(2.0, 0.1, relative=True)),
         ("residual-bn-variance", f"{de}, abstract", "residual + batch norm: it grows by 1 each "
          "block, so that batch norm scales the input of block l down by sqrt(l)", stream_variance,
          Within(1.0, 0.1)),
     ]  # fmt: skip
     direction_tier = [
-        ("dw-flat", "textbook reading, weight gradients", "below critical gain delta decays; the "
-         "weight gradient does not, it is equally small everywhere (growth a layer)",
+        ("delta-decays", "textbook reading, backward signal", "below critical gain delta decays on "
+         "its way down (growth a layer; theory: twice this bound)",
+         lambda r: delta_growth(r, "relu")[0], Less(float(np.log(config.below)) / 2)),
+        ("dw-flat", "textbook reading, weight gradients", "... the weight gradient does not, it is "
+         "equally small everywhere (growth a layer)",
          dw_growth("relu", "below"), Equivalent(0.05)),
         ("batch-norm-gain", f"{yang}, abstract", "the explosion does not depend on the gain (log "
          "factor, above minus below critical)",
@@ -192,19 +212,19 @@ def claims(config: Config) -> list[Claim]:
 
 def plot(record: Record) -> Figure:
     """Draw what gain, batch norm and skip connections do, each with the theory through it."""
-    figure, axes = plots.new_figure(3, 2, (12.5, 14.2))
     config = cli.make_config_from(sys.modules[__name__], record)
+    figure, axes = plots.new_figure(3, 2, (12.5, 14.2))
     _plot_gains(axes[0, 0], record, config)
     _plot_slopes(axes[0, 1], record, config)
-    quantities = {"delta": "delta_norm", "dW": "dw_norm"}
-    lines = {label: values(record, "relu", "below", q)[:, ::-1] for label, q in quantities.items()}
+    delta, dw = (values(record, "relu", "below", name) for name in ("delta_norm", "dw_norm"))
+    lines = {"delta": delta[:, ::-1], "dW": dw[:, ::-1]}
     _lines(axes[1, 0], np.arange(max(config.depths)), lines)
-    _words(axes[1, 0], "Below critical: delta fades on its way down,\ndW is tiny in every layer",
-           "layers below the output", "norm (step 0)")  # fmt: skip
+    _words(axes[1, 0], "Below critical (0.71 x He is Xavier): delta\nfades on its way "
+           "down, dW is tiny everywhere", "layers below the output", "norm (step 0)")  # fmt: skip
     _plot_batch_norm(axes[1, 1], axes[2, 0], record, config)
     _plot_streams(axes[2, 1], record)
-    title = "Gain, batch norm and skip connections decide which gradient the first layers see"
-    return plots.finish(figure, record, title)
+    words = "Gain, batch norm and skip connections decide which gradient the first layers see"
+    return plots.finish(figure, record, words)
 
 
 def _lines(ax: Axes, x: np.ndarray, lines: dict[str, np.ndarray]) -> None:
@@ -212,22 +232,17 @@ def _lines(ax: Axes, x: np.ndarray, lines: dict[str, np.ndarray]) -> None:
         plots.seed_band(ax, x, y, color, label)
 
 
-def _theory(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    plots.theory_line(ax, x, y, "_theory")  # unlabeled: the second panel's legend explains it
+_theory = partial(plots.theory_line, label="_theory")  # the second panel's legend explains it
 
 
-def _words(ax: Axes, title: str, x: str, y: str) -> None:
+def _words(ax: Axes, *words: str) -> None:
     plots.log_axis(ax, "y")
-    plots.describe(ax, title, x, y)
+    plots.describe(ax, *words)
 
 
 def _plot_gains(ax: Axes, record: Record, config: Config) -> None:
-    xavier = " (Xavier)" if np.isclose(config.below**2, 0.5) else ""
-    labels = {
-        "below": f"{config.below:.2f} x He{xavier}",
-        "critical": "He",
-        "above": f"{config.above:.2f} x He",
-    }
+    labels = {"below": f"{config.below:.2f} x He", "critical": "He"}
+    labels["above"] = f"{config.above:.2f} x He"
     lines = {labels[g]: values(record, "relu", g, "delta_norm")[:, ::-1] for g in GAINS}
     below = np.arange(max(config.depths))
     _lines(ax, below, lines)
@@ -242,7 +257,7 @@ def _plot_batch_norm(depth_ax: Axes, step_ax: Axes, record: Record, config: Conf
     depths, below = np.array(config.depths), np.arange(max(config.depths))
     lines = {}
     for net, (label, _) in VARIANTS.items():
-        dw = [record.arrays[f"{net}{depth}/critical/dw_norm"][:, 0] for depth in depths]
+        dw = (record.arrays[f"{net}{depth}/critical/dw_norm"][:, 0] for depth in depths)
         lines[label] = np.transpose([y[:, 1] / y[:, -2] for y in dw])
     _lines(depth_ax, depths, lines)
     _theory(depth_ax, depths, law ** (depths - 3.0))
@@ -257,8 +272,8 @@ def _plot_batch_norm(depth_ax: Axes, step_ax: Axes, record: Record, config: Conf
 
 
 def _plot_streams(ax: Axes, record: Record) -> None:
-    nets = {label: net for net, (label, _) in VARIANTS.items()}
-    lines = {n: values(record, net, "critical", "signal_std")[:, :-1] for n, net in nets.items()}
+    streams = {net: values(record, net, "critical", "signal_std")[:, :-1] for net in VARIANTS}
+    lines = {VARIANTS[net][0]: stream for net, stream in streams.items()}
     first = np.median(lines["residual"][:, 0]) ** 2  # the variance; theory starts from 1
     layers = np.arange(lines["residual"].shape[1])
     _lines(ax, layers, lines)
@@ -272,13 +287,11 @@ def _plot_slopes(ax: Axes, record: Record, config: Config) -> None:
     law = theory.exponent(theory.batch_norm_squared_factor(config.batch_size, "relu"))
     points = {a: (expected_growth(config, a)[0], delta_growth(record, a)) for a in ACTIVATIONS}
     points["relu + batch norm"] = [law] * len(GAINS), delta_growth(record, "batch_norm")
-    with plots.style():
-        for (name, (x, y)), color in zip(points.items(), plots.COLORS, strict=False):
-            x = np.repeat(x, config.seeds)
-            ax.plot(x, np.ravel(y), "o", color=color, alpha=0.7, label=name)
-        dashes = {"color": plots.THEORY_COLOR, "linestyle": (0, (4, 3)), "linewidth": 1.6}
-        ax.axline((0, 0), slope=1, label="dashed: theory", **dashes)
-        ax.legend(loc="upper left", fontsize=11)
+    for (name, (x, y)), color in zip(points.items(), plots.COLORS, strict=False):
+        x = np.repeat(x, config.seeds)
+        ax.plot(x, np.ravel(y), "o", color=color, alpha=0.7, label=name)
+    plots.theory_line(ax, ends := np.array(ax.get_xlim()), ends, "dashed: theory")
+    ax.legend(loc="lower right", fontsize=11, frameon=False)
     plots.describe(ax, "Theory foresees every slope\n(a dot is a net)",
                    "theory: growth of log |delta| per layer", "measured")  # fmt: skip
 

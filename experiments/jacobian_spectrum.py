@@ -57,6 +57,7 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(10, "Random nets of each kind.", low=1, high=1000)
+    first_seed: int = flagged(0, "First seed.", low=0)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)
     width: int = flagged(128, "Units of the random nets.", low=8, high=4096)
     depth: int = flagged(64, "Layers behind the spectra.", low=8, high=1024)
@@ -72,7 +73,7 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=2, width=16, depth=8, train_seeds=2, train_depth=6, train_width=16,
+        seeds=6, width=96, depth=16, train_seeds=2, train_depth=6, train_width=16,
         checkpoints=(2, 4), rates=(0.03,),
     ),
     "cpu": Config(),
@@ -95,7 +96,7 @@ def depths_of(config: Config) -> np.ndarray:
 def measure(config: Config, progress) -> tuple[dict, dict]:
     """Measure random nets, then train some; arrays are named 'part/net/quantity'."""
     with progress(1, "random nets") as bar:
-        nets = over_seeds(partial(_spectra, config), config.seeds)
+        nets = over_seeds(partial(_spectra, config), config.seeds, first=config.first_seed)
         bar.advance()
     arrays = {
         f"random/{net}/{name}": array
@@ -147,7 +148,7 @@ def _training(config: Config, progress) -> tuple[dict, dict]:
             grid = {rate: Arm(begin, {"learning_rate": rate}) for rate in config.rates}
             rates[arm], _ = tune(trainer, grid, TUNING_SEEDS, steps, bar.advance)
             images = task.preprocess(data.test.images[:IMAGES], None)
-            seeds = range(config.train_seeds)
+            seeds = range(config.first_seed, config.first_seed + config.train_seeds)
             start = begin(jnp.stack([stream(seed, "init") for seed in seeds]))
             shares = [isometry.trained_share(task.apply, start, images)]
             for count in config.checkpoints:  # from the start each time: the same run, bit by bit
@@ -203,7 +204,8 @@ def claims(config: Config) -> list[Claim]:
         ("rotation", "Saxe et al. 2014, section 3", "Orthogonal and linear: isometric at any depth",
          last("orthogonal/linear/spread"), Within(0.0, 1e-4)),
         ("weakest", "derived, fixed point of the variance", "Orthogonal tanh: the weakest "
-         "direction is the input's own norm, shrunk by exp(-2 bend)", last("orthogonal/tanh/values"),
+         "direction is the input's own norm, shrunk by exp(-2 bend)",
+         last("orthogonal/tanh/values"),
          Within(float(np.exp(-2 * config.bend)), 0.1, relative=True)),
     ]  # fmt: skip
     direction = [

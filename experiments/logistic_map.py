@@ -19,6 +19,7 @@ import sys
 from functools import partial
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxvision import cli
@@ -35,7 +36,8 @@ DOUBLINGS = {"doubling-2": 3.0, "doubling-4": 1 + math.sqrt(6)}
 EDGES = {"tanh": (1.0, "1"), "relu": (math.sqrt(2), "√2")}  # gains at which a net is critical
 WINDOW = 0.05  # half the range of r around a doubling in which it is looked for
 CYCLE_RATE = 3.5
-FATES = -1.3, 1.0  # the exponent axis of all four systems
+RANGE = 0.5, 4.0  # of r and of the gain: the one axis of all four systems
+FATES = -1.3, 1.0  # of the exponent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Config:
     """Flags of the experiment."""
 
     seeds: int = flagged(20, "Random nets of each kind, and orbits at r = 4.", low=1, high=10_000)
-    rates: int = flagged(1400, "Values of r, from 2.6 to 4.", low=10, high=100_000)
+    first_seed: int = flagged(0, "First seed.", low=0)
+    rates: int = flagged(1400, "Values of r in the diagram, from 2.6 to 4.", low=10, high=100_000)
     iterations: int = flagged(20_000, "Iterations behind the map's exponent.", low=10)
     gains: int = flagged(16, "Values of the nets' gain sigma_w, from 0.5 to 3.", low=3, high=1000)
     width: int = flagged(128, "Units of a ReLU or tanh layer.", low=2, high=8192)
@@ -96,7 +99,9 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
         arrays["gains"] = gains_of(config)
         for net in NETS:
             size = normalized if net == "batch_norm_relu" else plain
-            arrays[net] = over_seeds(partial(_exponents, net, size), config.seeds, arrays["gains"])
+            arrays[net] = over_seeds(
+                partial(_exponents, net, size), config.seeds, arrays["gains"], config.first_seed
+            )
             bar.advance()
     return numbers, arrays
 
@@ -107,7 +112,7 @@ def _exponents(net: str, size: tuple[int, ...], seed, gains):
 
 def _measure_map(config: Config) -> tuple[dict, dict]:
     rates = np.linspace(2.6, 4.0, config.rates)
-    starts = np.random.default_rng(0).uniform(0.05, 0.95, config.seeds)
+    starts = np.random.default_rng(config.first_seed).uniform(0.05, 0.95, config.seeds)
     steps = config.iterations
     exponent_at_4 = [chaos.logistic_exponent(4.0, steps, start=start) for start in starts]
     numbers = {"exponent_at_4": exponent_at_4, "superstable": chaos.superstable_rates(9)}
@@ -116,7 +121,8 @@ def _measure_map(config: Config) -> tuple[dict, dict]:
         numbers[name] = near[chaos.logistic_exponent(near, steps).argmax()]
     return numbers, {
         "rates": rates,
-        "map": chaos.logistic_exponent(rates, steps),
+        "map_rates": (wide := np.linspace(*RANGE, 2 * config.rates)),
+        "map": chaos.logistic_exponent(wide, steps),
         "density": chaos.bifurcation_density(rates, 400, 2000).astype(np.uint16),
         "iterates": chaos.logistic_iterates(CYCLE_RATE, 40, start=0.1),
     }
@@ -172,66 +178,71 @@ def claims(config: Config) -> list[Claim]:
 
 
 def plot(record: Record) -> Figure:
-    """Draw the map on the left, r under r, and the nets on the right on the same exponent axis."""
-    figure, axes = plots.new_figure(2, 2, (13.0, 9.2))
-    _draw_map(axes[:, 0], record)
-    iterates = record.arrays["iterates"]
-    axes[0, 1].plot(iterates, "o-", color=plots.COLORS[0], markersize=5, linewidth=1)
-    for level in iterates[-4:]:
-        axes[0, 1].axhline(level, color=plots.COLORS[1], linewidth=1, zorder=0)
-    axes[0, 1].set_ylim(0, 1)
-    plots.describe(axes[0, 1], f"r = {CYCLE_RATE}: it settles on 4 values", "iteration t", "x")
-    _draw_nets(axes[1, 1], record)
+    """Draw the map above, and below it all four systems on one axis, theory through each."""
+    figure, axes = plots.new_figure(2, 2, (13.0, 11.0))
+    _draw_diagram(axes[0, 0], record)
+    _draw_iterates(axes[0, 1], record.arrays["iterates"])
+    row = axes[1, 0].get_gridspec()[1, :]
     for ax in axes[1]:
-        ax.set_ylim(FATES[0], FATES[1])
-        ax.axhspan(0, FATES[1], color=plots.COLORS[1], alpha=0.08, zorder=0)
-        ax.axhspan(FATES[0], 0, color=plots.COLORS[0], alpha=0.08, zorder=0)
-        ax.axhline(0, color="black", linewidth=1.2)
-        ax.text(0.02, 0.96, "explodes", transform=ax.transAxes, va="top", color=plots.COLORS[1])
-        ax.text(0.02, 0.03, "vanishes", transform=ax.transAxes, color=plots.COLORS[0])
-    title = "One number, four systems: below zero signals vanish, above zero they explode"
+        ax.remove()
+    with plots.style():
+        _draw_systems(figure.add_subplot(row), record)
+    title = "One number, four systems: below zero a small change dies out, above zero it explodes"
     return plots.finish(figure, record, title)
 
 
-def _draw_nets(ax, record) -> None:
-    """Draw the measured exponents of the nets as dots, theory through them."""
-    config = Config(**record.config)
-    gains = record.arrays["gains"]
-    fine = np.linspace(gains[0], gains[-1], 200)
-    for net, color in plots.arm_colors(list(NETS)).items():
-        plots.seed_band(ax, gains, record.arrays[net], color, NETS[net])
-        ax.get_lines()[-1].set(marker="o", linestyle="none", markersize=6)
-        plots.theory_line(ax, fine, theory_of(net, fine, config), "_theory")
-    for gain, name in EDGES.values():
-        ax.axvline(gain, color=plots.THEORY_COLOR, linestyle=":", linewidth=1.4)
-        ax.text(gain, -1.2, f" {name}")
-    title = "Random nets: dots measured, dashes theory"
-    plots.describe(ax, title, "gain σ_w of the weights", "exponent, per layer")
-
-
-def _draw_map(axes, record) -> None:
-    """Draw the bifurcation diagram above the map's exponent."""
-    top, bottom = axes
+def _draw_diagram(ax: Axes, record: Record) -> None:
     rates, density = record.arrays["rates"], record.arrays["density"]
     share = density / density.max(0)  # of the most visited cell: cycles and chaos alike are dark
-    top.imshow(
+    ax.imshow(
         np.where(density > 0, 0.2 + share**0.4, np.nan), origin="lower", aspect="auto",
         extent=(rates[0], rates[-1], 0, 1), cmap="Blues", vmin=0, vmax=1.1, interpolation="none",
     )  # fmt: skip
-    top.grid(False)
-    plots.describe(top, "Where x → r x (1 − x) settles, r by r", "r", "x")
-    bottom.plot(rates, record.arrays["map"], color=plots.COLORS[0], linewidth=1.2, label="_map")
-    for ax in axes:
-        ax.set_xlim(rates[0], rates[-1])
-        for rate in DOUBLINGS.values():
-            ax.axvline(rate, color=plots.THEORY_COLOR, linestyle=":", linewidth=1.4)
-    top.text(DOUBLINGS["doubling-2"], 0.04, " r = 3")
-    top.text(DOUBLINGS["doubling-4"], 0.04, " 1 + √6")
-    bottom.plot(4, math.log(2), "o", color=plots.COLORS[1], clip_on=False, zorder=5)
-    bottom.annotate("ln 2", (4, math.log(2)), (-8, 4), textcoords="offset points", ha="right")
-    plots.theory_line(bottom, rates, chaos.logistic_cycle_exponent(rates), "_theory")
-    title = "The map: zero at each doubling"
-    plots.describe(bottom, title, "r", "exponent, per iteration")
+    ax.grid(False)
+    for rate, name in zip(DOUBLINGS.values(), ("r = 3", "1 + √6"), strict=True):
+        ax.axvline(rate, color=plots.THEORY_COLOR, linestyle=":", linewidth=1.4)
+        ax.text(rate, 0.04, f" {name}")
+    plots.describe(ax, "Where x → r x (1 − x) settles, r by r", "r", "x")
+
+
+def _draw_iterates(ax: Axes, iterates: np.ndarray) -> None:
+    ax.plot(iterates, "o-", color=plots.COLORS[0], markersize=5, linewidth=1)
+    for level in iterates[-4:]:
+        ax.axhline(level, color=plots.COLORS[1], linewidth=1, zorder=0)
+    ax.set_ylim(0, 1)
+    plots.describe(ax, f"r = {CYCLE_RATE}: it settles on 4 values", "iteration t", "x")
+
+
+def _draw_systems(ax: Axes, record: Record) -> None:
+    """Draw the exponents of the map (line) and of the nets (dots), theory through them."""
+    arrays, config = record.arrays, cli.make_config_from(sys.modules[__name__], record)
+    map_color, *colors = plots.arm_colors(["map", *NETS]).values()
+    ax.plot(arrays["map_rates"], arrays["map"], color=map_color, linewidth=1.2, label="_map")
+    closed_form = chaos.logistic_cycle_exponent(arrays["map_rates"])
+    plots.theory_line(ax, arrays["map_rates"], closed_form, "_theory")
+    gains = arrays["gains"]
+    fine = np.linspace(gains[0], gains[-1], 200)
+    for net, color in zip(NETS, colors, strict=True):
+        plots.seed_band(ax, gains, arrays[net], color, f"_{net}")
+        ax.get_lines()[-1].set(marker="o", linestyle="none", markersize=7)
+        plots.theory_line(ax, fine, theory_of(net, fine, config), "_theory")
+        above = 0.07 if net == "relu" else -0.11 if net == "batch_norm_relu" else 0.03
+        last = arrays[net].mean(0)[-1]
+        ax.text(gains[-1] + 0.04, last + above, NETS[net], color=color, fontweight="bold")
+    ax.text(2.22, -0.85, "logistic map", color=map_color, fontweight="bold", ha="right")
+    ax.plot(4, math.log(2), "o", color=map_color, clip_on=False, zorder=5)
+    ax.annotate("ln 2", (4, math.log(2)), (-8, 4), textcoords="offset points", ha="right")
+    for place, name in (*EDGES.values(), (3.0, "3"), (DOUBLINGS["doubling-4"], "1 + √6")):
+        ax.axvline(place, color=plots.THEORY_COLOR, linestyle=":", linewidth=1.4, zorder=1)
+        ax.text(place, FATES[0] + 0.05, f" {name}")
+    ax.axhspan(0, FATES[1], color=plots.COLORS[1], alpha=0.08, zorder=0)
+    ax.axhspan(FATES[0], 0, color=plots.COLORS[0], alpha=0.08, zorder=0)
+    ax.axhline(0, color="black", linewidth=1.2)
+    ax.text(0.01, 0.95, "explodes", transform=ax.transAxes, va="top", fontsize=15)
+    ax.text(0.01, 0.04, "vanishes", transform=ax.transAxes, fontsize=15)
+    ax.set(xlim=RANGE, ylim=FATES)
+    plots.describe(ax, "Growth of a small change per iteration or layer (dots and line: measured, "
+                   "dashes: theory)", "r of the map, gain σ_w of the nets", "exponent")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -42,13 +42,14 @@ class Config:
     """Flags of the experiment."""
 
     seeds: int = flagged(10, "Random nets of each kind.", low=1, high=1000)
+    first_seed: int = flagged(0, "First seed.", low=0)
     width: int = flagged(200, "Units of every layer.", low=2, high=8192)
     inputs: int = flagged(256, "Inputs, evenly on [-2, 2].", low=32, high=4096)
     depth: int = flagged(64, "Layers.", low=64, high=4096)
 
 
 PRESETS = {
-    "tiny": Config(seeds=2, width=32, inputs=32),
+    "tiny": Config(seeds=6, width=128, inputs=32),
     "cpu": Config(),
     "gpu": Config(seeds=100, width=1000, depth=128),
     "paper": Config(seeds=20),
@@ -68,7 +69,9 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
                 gradients = net(stream(seed, "probe"), inputs, config.width, config.depth)
                 return shattering.autocorrelation(gradients, lag), gradients[..., 0]
 
-            arrays[f"{name}/correlation"], unit = over_seeds(one, config.seeds, inputs)
+            arrays[f"{name}/correlation"], unit = over_seeds(
+                one, config.seeds, inputs, config.first_seed
+            )
             arrays[f"{name}/gradient"] = unit[0]
             bar.advance(config.seeds)
     return {}, arrays

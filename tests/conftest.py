@@ -1,7 +1,9 @@
 """What every test shares: how JAX is set up before it starts, and where prepared image sets lie."""
 
+import functools
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,7 +21,8 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 
-from jaxvision import runtime  # noqa: E402
+from jaxvision import cli, runtime  # noqa: E402
+from jaxvision.report.record import Record  # noqa: E402
 
 # Two devices, so that mapping runs over devices is really exercised, on any machine.
 runtime.configure(cpu_devices=2)
@@ -45,3 +48,16 @@ def tfds_data_dir() -> str:
     if not Path(directory).is_dir():
         pytest.skip("no prepared image sets: TFDS_DATA_DIR does not name a directory")
     return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_record():
+    """Return ``record(module)``: an experiment at its tiny preset, measured once a session."""
+
+    @functools.cache
+    def measured(module: ModuleType) -> Record:
+        name = module.__name__.rpartition(".")[2]
+        command = f"python -m experiments.{name} --preset=tiny"
+        return cli.run(module, module.PRESETS["tiny"], "tiny", f"{name}-tiny", command)
+
+    return measured

@@ -5,46 +5,59 @@ import dataclasses
 import pytest
 
 from experiments import delta_orthogonal
-from jaxvision import initializers
 from jaxvision.dynamics import isometry
 from jaxvision.report.claims import judge
 from jaxvision.report.progress import progress
-from jaxvision.report.record import Record
 
-CONFIG = delta_orthogonal.Config(seeds=6, channels=8, spectrum_depth=32, depth=500)
-
-
-def measured():
-    numbers, arrays = delta_orthogonal.measure(CONFIG, progress)
-    fields = dataclasses.asdict(CONFIG)
-    return Record("delta_orthogonal", "tiny", "x", "", fields, numbers, arrays, [], {})
+CONFIG = delta_orthogonal.PRESETS["tiny"]
 
 
-def verdicts(record):
-    return {found.id: found.verdict for found in judge(delta_orthogonal.claims(CONFIG), record)}
+@pytest.fixture(scope="module")
+def record(tiny_record):
+    return tiny_record(delta_orthogonal)
 
 
+@pytest.fixture
 def fallen(record):
-    return {id for id, verdict in verdicts(record).items() if verdict == "contradicted"}
+    """The claims that a record with some arrays replaced contradicts."""
+
+    def judged(arrays):
+        changed = dataclasses.replace(record, arrays=record.arrays | arrays)
+        found = judge(delta_orthogonal.claims(CONFIG), changed)
+        return {judgement.id for judgement in found if judgement.verdict == "contradicted"}
+
+    return judged
 
 
-def test_everything_holds_and_ten_thousand_layers_are_not_run():
-    found = verdicts(measured())
+@pytest.fixture
+def labeled(record):
+    """The arrays of one kind of kernels under the name of another."""
+
+    def swap(kernels, label):
+        found = [name for name in record.arrays if f"/{kernels}/" in name]
+        return {n.replace(f"/{kernels}/", f"/{label}/"): record.arrays[n] for n in found}
+
+    return swap
+
+
+def test_everything_holds_and_ten_thousand_layers_are_not_run(record):
+    found = {f.id: f.verdict for f in judge(delta_orthogonal.claims(CONFIG), record)}
     assert found.pop("ten-thousand") == found.pop("trained") == "not run"
     assert set(found.values()) == {"reproduced"}
 
 
-def test_kernels_without_the_delta_carry_nothing(monkeypatch):
-    monkeypatch.setitem(delta_orthogonal.KERNELS, "delta", initializers.orthogonal(1.0))
-    assert {"isometry", "gradient", "images"} <= fallen(measured())
+def test_kernels_without_the_delta_are_no_isometry_and_carry_nothing(fallen, labeled):
+    assert fallen(labeled("orthogonal", "delta")) == {"isometry"}
+    assert {"isometry", "gradient", "images"} <= fallen(labeled("gaussian", "delta"))
 
 
-def test_gaussian_kernels_that_are_delta_orthogonal_lose_nothing(monkeypatch):
-    monkeypatch.setitem(delta_orthogonal.KERNELS, "gaussian", initializers.delta_orthogonal(1.0))
-    assert fallen(measured()) == {"isometry-gaussian", "gradient-gaussian", "images-gaussian"}
+def test_gaussian_kernels_that_are_delta_orthogonal_lose_nothing(fallen, labeled):
+    found = fallen(labeled("delta", "gaussian"))
+    assert found == {"isometry-gaussian", "gradient-gaussian", "images-gaussian"}
 
 
-def test_off_the_edge_of_chaos_signal_and_gradient_die_but_the_images_stay_apart(monkeypatch):
+@pytest.mark.slow  # test_gradient_flow leaves the critical gain too
+def test_off_the_edge_of_chaos_nothing_is_carried(fallen, monkeypatch):
     critical = isometry.critical
 
     def ordered(activation, q):
@@ -52,9 +65,10 @@ def test_off_the_edge_of_chaos_signal_and_gradient_die_but_the_images_stay_apart
         return point._replace(sigma_w=0.98 * point.sigma_w)
 
     monkeypatch.setattr(isometry, "critical", ordered)
-    found = fallen(measured())
-    assert {"signal", "gradient"} <= found
-    assert "images" not in found
+    monkeypatch.setattr(delta_orthogonal, "DEEP", ("delta",))
+    monkeypatch.setattr(delta_orthogonal, "_spectra", lambda *_: {})
+    found = fallen(delta_orthogonal.measure(CONFIG, progress)[1])
+    assert {"signal", "gradient", "images"} <= found
 
 
 @pytest.mark.parametrize("depth", [1000, 10_000])

@@ -24,11 +24,10 @@ def experiment(request):
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def tiny(request):
+def tiny(request, tiny_record):
     """Each experiment's module with the record of its tiny preset, measured once."""
     module = importlib.import_module(f"experiments.{request.param}")
-    command = f"python -m experiments.{request.param} --preset=tiny"
-    return module, cli.run(module, module.PRESETS["tiny"], "tiny", f"{request.param}-tiny", command)
+    return module, tiny_record(module)
 
 
 def test_docstring_names_source_and_command(experiment):

@@ -66,15 +66,17 @@ def logistic_exponent(
 
 
 def logistic_cycle_exponent(rates: ArrayLike) -> np.ndarray:
-    """Return the exponent in closed form where it has one, 1 < r < 1 + sqrt 6; NaN elsewhere.
+    """Return the exponent in closed form where it has one, 0 < r < 1 + sqrt 6; NaN elsewhere.
 
-    ln |2 - r| on the fixed point 1 - 1/r, up to r = 3; then ln |4 + 2 r - r^2| / 2 on the 2-cycle.
+    ln r on the fixed point 0, up to r = 1; ln |2 - r| on the fixed point 1 - 1/r, up to r = 3; then
+    ln |4 + 2 r - r^2| / 2 on the 2-cycle.
     """
     rates = np.asarray(rates, float)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         fixed, pair = np.log(np.abs(2 - rates)), np.log(np.abs(4 + 2 * rates - rates**2)) / 2
-    known = np.where(rates <= 3, fixed, pair)
-    return np.where((rates > 1) & (rates < 1 + np.sqrt(6)), known, np.nan)
+        origin = np.log(rates)
+    known = np.where(rates <= 1, origin, np.where(rates <= 3, fixed, pair))
+    return np.where((rates > 0) & (rates < 1 + np.sqrt(6)), known, np.nan)
 
 
 def logistic_period(rate: float, longest: int = 64, tolerance: float = 1e-6) -> int | None:

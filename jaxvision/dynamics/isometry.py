@@ -102,7 +102,7 @@ def singular_values(layers: Layers, activation: str, x: Array, depths: tuple[int
         return (x, jacobian), jacobian
 
     _, jacobians = jax.lax.scan(step, (x, jnp.eye(x.size)), layers)
-    return jnp.linalg.svd(jacobians[jnp.array(depths) - 1], compute_uv=False)
+    return jax.vmap(spectra.singular_values)(jacobians[jnp.array(depths) - 1])
 
 
 def isometric_share(values: Array, weights: Array | None = None, gain: float = 1.0) -> Array:

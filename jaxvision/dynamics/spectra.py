@@ -18,6 +18,19 @@ from jaxvision.types import Array, PyTree
 MatrixVector = Callable[[Array], Array]
 
 
+# One matrix after the other, also under ``vmap``: LAPACK on a batch hands parts of it to XLA's pool
+# of threads and waits inside that pool. Two devices that do so at once wait forever (seen in jaxlib
+# 0.10.2).
+@jax.custom_batching.sequential_vmap
+def singular_values(matrix: Array) -> Array:
+    """Return the singular values of ``matrix`` [m, n], descending, [min(m, n)]."""
+    return jnp.linalg.svd(matrix, compute_uv=False)
+
+
+_svd = jax.custom_batching.sequential_vmap(lambda matrix: tuple(jnp.linalg.svd(matrix)))
+_eigh = jax.custom_batching.sequential_vmap(lambda matrix: tuple(jnp.linalg.eigh(matrix)))
+
+
 class Quadrature(NamedTuple):
     """A spectrum as a random vector sees it: weights @ g(nodes) estimates the mean of g over it.
 
@@ -37,7 +50,7 @@ def jacobian(function: Callable[[Array], Array], x: Array) -> Array:
 
 def jacobian_singular_values(function: Callable[[Array], Array], x: Array) -> Array:
     """Return every singular value of the Jacobian at ``x``, descending, [min(outputs, inputs)]."""
-    return jnp.linalg.svd(jacobian(function, x), compute_uv=False)
+    return singular_values(jacobian(function, x))
 
 
 def jacobian_quadrature(
@@ -62,7 +75,7 @@ def jacobian_quadrature(
         multiply, multiply_transposed = multiply_transposed, multiply
     start = jax.random.normal(key, (min(out.size, x.size),), x.dtype)
     diagonal, above = bidiagonalize(multiply, multiply_transposed, start, steps)
-    _, nodes, right = jnp.linalg.svd(jnp.diag(diagonal) + jnp.diag(above, 1))
+    _, nodes, right = _svd(jnp.diag(diagonal) + jnp.diag(above, 1))
     return Quadrature(nodes[::-1], jnp.square(right[::-1, 0]))
 
 
@@ -87,7 +100,7 @@ def hessian_quadrature(
         lambda vector: ravel_pytree(product(unravel(vector)))[0], start, steps
     )
     tridiagonal = jnp.diag(diagonal) + jnp.diag(off_diagonal, 1) + jnp.diag(off_diagonal, -1)
-    nodes, vectors = jnp.linalg.eigh(tridiagonal)
+    nodes, vectors = _eigh(tridiagonal)
     return Quadrature(nodes, jnp.square(vectors[0]))
 
 

@@ -54,13 +54,13 @@ def map_runs(function: Callable, mapping: Mapping, mesh: Mesh) -> Callable:
     return mapped
 
 
-def over_seeds(function: Callable, seeds: int, shared: PyTree = None) -> PyTree:
-    """Return ``function(seed, shared)`` for seeds 0, 1, ..., leaves [S, ...] on the host.
+def over_seeds(function: Callable, seeds: int, shared: PyTree = None, first: int = 0) -> PyTree:
+    """Return ``function(seed, shared)`` for seeds ``first``, ..., leaves [S, ...] on the host.
 
     One program, its seeds one after the other on every device; surplus ones fill the last round.
     """
     mesh = make_mesh()
-    filled = np.arange(-(-seeds // mesh.size) * mesh.size, dtype=np.int32)
+    filled = np.arange(first, first - (-seeds // mesh.size) * mesh.size, dtype=np.int32)
     program = runtime.jit(map_runs(function, "map", mesh))
     found = program(on_mesh(filled, mesh, P("run")), on_mesh(shared, mesh, P()))
     return jax.tree.map(lambda leaf: leaf[:seeds], fetch(found))

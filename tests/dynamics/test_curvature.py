@@ -52,21 +52,31 @@ def test_squared_error():
 
 def test_wide_net_at_gamma_one_has_outputs_and_kernel_of_order_one():
     x = jax.random.normal(jax.random.key(0), (4, 5))
+
+    def outputs_of(kernels):
+        return curvature.wide_net(kernels, x, 1.0)
+
     for width in (100, 400):
+
+        def described(key, width=width):
+            net = curvature.draw_wide_net(key, 5, width)
+            return outputs_of(net), spectra.neural_tangent_kernel(outputs_of, net)
+
         keys = jax.random.split(jax.random.key(1), 20)
-        nets = [curvature.draw_wide_net(key, 5, width) for key in keys]
-        outputs = np.array([curvature.wide_net(net, x, 1.0) for net in nets])
+        outputs, kernels = jax.jit(lambda keys: jax.lax.map(described, keys))(keys)
         assert 0.3 < outputs.std() < 1
-        kernel = spectra.neural_tangent_kernel(lambda k: curvature.wide_net(k, x, 1.0), nets[0])
-        assert 0.5 < float(jnp.trace(kernel)) / 4 < 3
-    np.testing.assert_allclose(
-        curvature.wide_net(nets[0], x, 2.0), curvature.wide_net(nets[0], x, 1.0) / 2, rtol=1e-5
-    )
+        assert 0.5 < float(jnp.trace(kernels[0])) / 4 < 3
+
+
+def test_gamma_divides_the_outputs():
+    x, kernels = jnp.ones((1, 5)), [jnp.ones((5, 3)), jnp.ones((3, 3)), jnp.ones(3)]
+    whole, half = (curvature.wide_net(kernels, x, gamma) for gamma in (1.0, 2.0))
+    np.testing.assert_allclose(half, whole / 2, rtol=1e-6)
 
 
 def test_first_steps_do_not_depend_on_gamma_once_the_rate_follows_it():
     x = jax.random.normal(jax.random.key(0), (4, 5))
-    start = curvature.draw_wide_net(jax.random.key(1), 5, 4000)
+    start = curvature.draw_wide_net(jax.random.key(1), 5, 1000)
 
     def change(gamma):
         outputs = lambda kernels: curvature.wide_net(kernels, x, gamma)  # noqa: E731
@@ -81,4 +91,4 @@ def test_first_steps_do_not_depend_on_gamma_once_the_rate_follows_it():
         )
         return outputs(run.variables["params"]) - first
 
-    np.testing.assert_allclose(jax.jit(change)(1.0), jax.jit(change)(2.0), rtol=0.05)
+    np.testing.assert_allclose(*map(jax.jit(change), (1.0, 2.0)), rtol=0.1)

@@ -13,7 +13,7 @@ from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.mlp import MLP
 
 KEY = random.stream(0, "init")
-GAUSSIAN, ORTHOGONAL, DELTA = init.xavier_he2015(), init.orthogonal(1.0), init.delta_orthogonal(1.0)
+GAUSSIAN, DELTA = init.xavier_he2015(), init.delta_orthogonal(1.0)
 SLOPES = {
     "tanh": lambda h: 1 - np.tanh(h) ** 2,
     "relu": lambda h: (h > 0) * 1.0,
@@ -52,12 +52,11 @@ def slow_layers(layers, activation, x):
     return found
 
 
-@pytest.mark.parametrize("activation", list(isometry.ACTIVATIONS))
-@pytest.mark.parametrize("shape", [(6, 6), (3, 3, 4, 4)])
+@pytest.mark.parametrize(("activation", "shape"), [("relu", (6, 6)), ("tanh", (3, 3, 4, 4))])
 def test_layers_compute_what_they_say(activation, shape):
     layers = draw(GAUSSIAN, shape, 5)
     x = normal(2, shape[-1]) if len(shape) == 2 else normal(2, 5, 6, shape[-1])
-    found = isometry.apply_layers(layers, activation, x)
+    found = jax.jit(lambda x: isometry.apply_layers(layers, activation, x))(x)
     expected = FUNCTIONS[activation](slow_layers(layers, activation, x)[-1])
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -82,10 +81,10 @@ def test_critical_inputs_stand_at_the_fixed_point_from_the_first_layer_on(activa
     assert float(mean_field.chi(point.sigma_w, 0.05, activation)) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_singular_values_are_those_of_the_product_of_jacobians(activation):
     layers, x = draw(GAUSSIAN, (7, 7), 4), normal(7)
-    found = isometry.singular_values(layers, activation, x, (1, 3, 4))
+    found = jax.jit(lambda x: isometry.singular_values(layers, activation, x, (1, 3, 4)))(x)
     product, expected = np.eye(7), []
     hidden = slow_layers(layers, activation, x[None])
     for kernel, h in zip(np.asarray(layers.kernels, np.float64), hidden, strict=True):
@@ -94,29 +93,11 @@ def test_singular_values_are_those_of_the_product_of_jacobians(activation):
     np.testing.assert_allclose(found, [expected[0], expected[2], expected[3]], atol=1e-5)
 
 
-def test_lanczos_agrees_with_the_exact_spectrum_of_a_small_conv_net():
-    layers, x = draw(GAUSSIAN, (3, 3, 4, 4), 3), normal(1, 4, 4, 4)
-    net = partial(isometry.apply_layers, layers, "tanh")
-    exact = jax.jit(lambda x: spectra.jacobian_singular_values(net, x))(x)
-    quadrature = jax.jit(lambda x: spectra.jacobian_quadrature(net, x, KEY, 64))(x)
-    np.testing.assert_allclose(quadrature.nodes[::-1], exact, atol=1e-4 * float(exact[0]))
-    few = jax.jit(lambda x: spectra.jacobian_quadrature(net, x, KEY, 20))(x)
-    np.testing.assert_allclose(few.nodes[-3:], exact[:3][::-1], rtol=1e-2)
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (3, 3, 8, 8)])
-def test_orthogonal_linear_nets_are_rotations_and_gaussian_ones_are_not(shape):
-    x = normal(1, 8) if len(shape) == 2 else normal(1, 4, 4, 8)
-
-    def values(initializer):
-        layers = draw(initializer, shape, 30, 1.0, 0.1)
-        net = partial(isometry.apply_layers, layers, "linear")
-        return np.asarray(jax.jit(lambda x: spectra.jacobian_singular_values(net, x))(x))
-
-    np.testing.assert_allclose(values(DELTA), 1, atol=1e-4)
-    assert values(GAUSSIAN)[0] / values(GAUSSIAN)[-1] > 100
-    if len(shape) == 4:  # an orthogonal matrix of taps and channels is no isometry of images
-        assert values(ORTHOGONAL)[0] / values(ORTHOGONAL)[-1] > 100
+def test_delta_orthogonal_linear_nets_are_rotations():
+    layers, x = draw(DELTA, (3, 3, 4, 4), 30, 1.0, 0.1), normal(1, 3, 3, 4)
+    net = partial(isometry.apply_layers, layers, "linear")
+    values = jax.jit(lambda x: spectra.jacobian_singular_values(net, x))(x)
+    np.testing.assert_allclose(values, 1, atol=1e-4)
 
 
 def test_share_counts_what_is_near_the_gain():
@@ -137,10 +118,8 @@ def test_best_share_forgives_a_gain_and_ignores_rounding_errors():
     np.testing.assert_allclose(found["spread"], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(6, 6), (3, 3, 4, 4)])
-def test_carry_measures_signal_and_gradient(shape):
-    layers = draw(GAUSSIAN, shape, 4)
-    x = normal(5, 6) if len(shape) == 2 else normal(5, 4, 4, 4)
+def test_carry_measures_signal_and_gradient():
+    layers, x = draw(GAUSSIAN, (3, 3, 4, 4), 4), normal(5, 3, 3, 4)
     key = random.stream(2, "probe")
     found = jax.jit(lambda x: isometry.carry(layers, "tanh", x, key))(x)
     hidden = slow_layers(layers, "tanh", x)
@@ -152,52 +131,22 @@ def test_carry_measures_signal_and_gradient(shape):
         unit = h.reshape(5, -1) / np.linalg.norm(h.reshape(5, -1), axis=1, keepdims=True)
         pairs.append((unit @ unit.T)[np.triu_indices(5, 1)])
     np.testing.assert_allclose(found.likeness, np.corrcoef(pairs)[0], atol=1e-3)
-    direction = jax.random.normal(key, hidden[-1].shape)
-    direction = direction / jnp.linalg.norm(direction)
-    for layer, h in enumerate(hidden):
-
-        def rest(h, above=layer + 1):
-            top = jax.tree.map(lambda leaf: leaf[above:], layers)
-            return slow_jax(top, h)
-
-        gradient = jax.grad(lambda h, rest=rest: jnp.vdot(rest(h), direction))(jnp.float32(h))
-        norm = float(jnp.linalg.norm(gradient))
-        assert float(found.delta_norm[layer]) == pytest.approx(norm, rel=1e-4)
-
-
-def slow_jax(layers, h):
-    """The last pre-activation of a tanh net from the pre-activation below ``layers``."""
-    for kernel, bias in zip(*layers, strict=True):
-        x = jnp.tanh(h)
-        if kernel.ndim == 2:
-            h = x @ kernel + bias[None]
-        else:
-            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap")
-            h = jax.lax.conv_general_dilated(
-                x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            ) + bias.reshape(1, 1, 1, -1)
-    return h
-
-
-def test_a_deep_delta_orthogonal_net_carries_and_a_gaussian_one_does_not():
-    depth, x = 300, isometry.unit_variance(normal(6, 4, 4, 8))
-    point = isometry.critical("tanh", 0.25 / depth)
-
-    @partial(jax.jit, static_argnums=0)
-    def carried(initializer):
-        layers = isometry.draw_layers(KEY, initializer, (3, 3, 8, 8), depth)
-        layers = isometry.scale_layers(layers, point)
-        return isometry.carry(layers, "tanh", point.input_std * x, random.stream(2, "probe"))
-
-    delta, gaussian = carried(DELTA), carried(GAUSSIAN)
-    np.testing.assert_allclose(delta.delta_norm, 1, atol=0.3)
-    assert float(delta.likeness[-1]) > 0.95
-    assert float(delta.std[-1] / delta.std[0]) == pytest.approx(1, abs=0.1)
-    assert float(gaussian.delta_norm[0]) < 0.05
+    # Backpropagation by hand: through W^T, then the slope of tanh.
+    gradient = np.asarray(jax.random.normal(key, hidden[-1].shape), np.float64)
+    gradient /= np.linalg.norm(gradient)
+    norms = [1.0]
+    for kernel, h in zip(
+        np.asarray(layers.kernels, np.float64)[:0:-1], hidden[-2::-1], strict=True
+    ):
+        # The transpose of a cross-correlation: taps mirrored, channels swapped.
+        gradient = torus_convolution(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
+        gradient = gradient * SLOPES["tanh"](h)
+        norms.append(np.linalg.norm(gradient))
+    np.testing.assert_allclose(found.delta_norm, norms[::-1], rtol=1e-4)
 
 
 def test_nets_are_mapped_in_their_order():
-    nets = [draw(GAUSSIAN, (3, 3), 2), draw(ORTHOGONAL, (3, 3), 2)]
+    nets = [isometry.Layers(normal(2, 3, 3, draw=i), normal(2, 3)) for i in range(2)]
     found = isometry.map_nets(lambda layers: layers.kernels.sum(), nets)
     np.testing.assert_allclose(found, [net.kernels.sum() for net in nets], rtol=1e-5)
 
@@ -207,9 +156,11 @@ def test_unit_variance_is_each_inputs_and_pixels_own():
     np.testing.assert_allclose(jnp.mean(x**2, axis=-1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(1.0, 1.0), (1.5, 0.0)])
-def test_trained_share_of_rotations(gain, expected):
-    net = MLP(5, 16, 3, init.orthogonal(gain), lambda x: x)
+def test_trained_share_of_rotations():
+    net = MLP(5, 16, 3, init.orthogonal(1.0), lambda x: x)
     variables = initialize_runs(net, jax.random.split(KEY, 2), (4, 4, 1))
+    gains = jnp.array([1.0, 1.5])  # 1.5^4 is far from 1
+    hidden = variables["params"]["hidden"]
+    hidden["kernel"] = hidden["kernel"] * gains.reshape(2, 1, 1, 1)
     share = isometry.trained_share(apply_function(net), variables, normal(3, 4, 4, 1))
-    np.testing.assert_array_equal(share, [expected, expected])  # 1.5^4 is far from 1
+    np.testing.assert_array_equal(share, [1, 0])

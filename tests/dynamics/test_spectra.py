@@ -202,3 +202,20 @@ def test_kernel_of_a_linear_model_does_not_drift():
     assert float(spectra.alignment(3 * kernels[0], kernels[0])) == pytest.approx(1, rel=1e-5)
     disjoint = jnp.diag(jnp.array([1.0, 0.0])), jnp.diag(jnp.array([0.0, 1.0]))
     assert float(spectra.alignment(*disjoint)) == 0
+
+
+def sharpness_of(matrix):
+    return spectra.sharpness(lambda x: jnp.sum(jnp.sin(matrix @ x)), matrix[0], KEY, 6)
+
+
+def largest_of(matrix):
+    return spectra.jacobian_quadrature(lambda x: jnp.sin(matrix @ x), matrix[0], KEY, 6).nodes
+
+
+@pytest.mark.parametrize("many", [spectra.singular_values, sharpness_of, largest_of])
+def test_lapack_never_sees_a_batch(many):
+    """A batch is split over XLA's thread pool from inside it, and two devices wait forever."""
+    text = jax.jit(jax.vmap(many)).lower(normal(5, 40, 40)).as_text()
+    calls = [line for line in text.splitlines() if "lapack_" in line]
+    assert calls
+    assert not [line for line in calls if "tensor<5x" in line]

@@ -12,11 +12,7 @@ from jaxvision.models.mlp import MLP
 from jaxvision.training.step import zero_taps
 from jaxvision.trees import named_leaves
 
-KINDS = [
-    {"residual": residual, "normalized": normalized}
-    for residual in (False, True)
-    for normalized in (False, True)
-]
+KINDS = [{"residual": True, "normalized": False}, {"residual": False, "normalized": True}]
 IMAGES = jax.random.normal(jax.random.key(1), (6, 2, 2, 1))
 LAYERS = ["input", "hidden/dense", "output/dense"]
 
@@ -43,7 +39,7 @@ def unrolled(params, x, shifts, *, residual, normalized):
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_values_and_taps_are_those_of_the_unrolled_net(kind):
-    net = DeepMLP(5, 8, 3, he_forward(), **kind)
+    net = DeepMLP(4, 8, 3, he_forward(), **kind)
     variables = start(net)
     apply, params = apply_function(net), variables["params"]
 
@@ -55,12 +51,16 @@ def test_values_and_taps_are_those_of_the_unrolled_net(kind):
 
     step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
     (_, (logits, activations)), (gradients, taps) = step(params, zero_taps(params))
-    assert list(activations) == LAYERS == [n for n in LAYERS if f"{n}/kernel" in named_leaves(params)]
-    shifts = jnp.zeros((4, 6, 8))
+    assert (
+        list(activations) == LAYERS == [n for n in LAYERS if f"{n}/kernel" in named_leaves(params)]
+    )
+    shifts = jnp.zeros((3, 6, 8))
     expected, layers = unrolled(params, IMAGES, shifts, **kind)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(activations["input"], layers[0], rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(activations["hidden/dense"], jnp.stack(layers[1:]), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        activations["hidden/dense"], jnp.stack(layers[1:]), rtol=1e-4, atol=1e-4
+    )
 
     def slow_loss(params, shifts):
         return jnp.sum(jnp.square(unrolled(params, IMAGES, shifts, **kind)[0]))

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxvision.training.mesh import make_mesh, on_mesh
-from jaxvision.training.sweep import choose_mapping, map_runs
+from jaxvision.training.sweep import choose_mapping, map_runs, over_seeds
 
 
 def mesh_of(devices):
@@ -55,3 +55,9 @@ def test_on_mesh_splits_or_copies():
 @pytest.mark.parametrize(("kind", "mapping"), [("mlp", "vmap"), ("conv", "map")])
 def test_dense_nets_vmap_and_conv_nets_map(lab, kind, mapping):
     assert choose_mapping(lab.starts[kind]["params"]) == mapping
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_seeds_count_from_the_first(first):
+    found = over_seeds(lambda seed, shared: seed + shared, 3, np.int32(10), first)
+    np.testing.assert_array_equal(found, 10 + first + np.arange(3))

@@ -1,0 +1,111 @@
+"""The verdicts of gradient_flow follow the science: broken on purpose, the right ones change.
+
+Swapped fans cannot show between layers of one width; ``test_initializers.py`` holds each fan.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments import gradient_flow
+from jaxvision.data import load
+from jaxvision.dynamics import mean_field
+from jaxvision.report.claims import judge
+
+CONFIG = gradient_flow.PRESETS["tiny"]
+
+
+@pytest.fixture(scope="module")
+def record(tiny_record):
+    return tiny_record(gradient_flow)
+
+
+@pytest.fixture
+def verdicts(record):
+    """Verdicts of the record with some arrays replaced."""
+
+    def judged(arrays=()):
+        changed = dataclasses.replace(record, arrays=record.arrays | dict(arrays))
+        return {found.id: found.verdict for found in judge(gradient_flow.claims(CONFIG), changed)}
+
+    return judged
+
+
+def fallen(found, claims):
+    """The claims that ``found`` no longer reproduces, of those named."""
+    return {claim for claim in claims if found[claim] != "reproduced"}
+
+
+def train(name, config=CONFIG):
+    """One net's arrays, measured anew."""
+    depth = max(config.depths)
+    trainer, arms = gradient_flow.make_arms(config, load("digits"), name, depth)
+    arrays = gradient_flow.train_arms(config, f"{name}{depth}", trainer, arms, lambda _: None)
+    return trainer, arrays
+
+
+def test_the_figure_holds(verdicts):
+    found = verdicts()
+    print(found)
+    wanted = ("delta-sigmoid", "delta-relu", "delta-linear", "delta-decays", "dw-flat")
+    assert not fallen(found, (*wanted, "residual-bn-variance"))
+    assert found["batch-norm-factor"] != "contradicted"
+
+
+def test_one_program_trains_every_gain_and_seed(record):
+    trainer, arrays = train("relu")
+    assert trainer._programs["advance"]._cache_size() == 1
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, record.arrays[name])
+
+
+def test_wrong_gains_contradict_the_theory_of_every_activation(monkeypatch, verdicts):
+    critical = mean_field.critical_gain
+    monkeypatch.setattr(mean_field, "critical_gain", lambda activation: 1.2 * critical(activation))
+    _, arrays = train("relu")
+    monkeypatch.undo()
+    found = verdicts(arrays)
+    assert found["delta-relu"] == "contradicted"
+    assert found["delta-sigmoid"] == found["delta-linear"] == "reproduced"
+
+
+def test_a_plain_net_labeled_batch_norm(monkeypatch, verdicts):
+    monkeypatch.setitem(gradient_flow.VARIANTS, "batch_norm", ("batch norm", {}))
+    _, arrays = train("batch_norm")
+    found = verdicts(arrays)
+    assert found["batch-norm-factor"] == found["batch-norm-gain"] == "contradicted"
+
+
+def test_without_learning_batch_norm_does_not_relax(verdicts):
+    _, arrays = train("batch_norm", dataclasses.replace(CONFIG, learning_rate=0.0))
+    found = verdicts(arrays)
+    assert found["batch-norm-relaxes"] == "contradicted"
+    assert found["batch-norm-factor"] == verdicts()["batch-norm-factor"]  # step 0 is the same
+
+
+def test_shuffled_layers_have_no_slope(record, verdicts):
+    shuffled = np.random.default_rng(0).permutation(max(CONFIG.depths))
+    names = [name for name in record.arrays if name.endswith("_std") or "delta" in name]
+    found = verdicts({name: record.arrays[name][..., shuffled] for name in names})
+    changed = {"delta-relu", "delta-linear", "delta-decays", "residual-variance"}
+    assert {found[claim] for claim in changed} <= {"contradicted", "inconclusive"}
+    assert found["dw-flat"] == "reproduced"
+
+
+def test_delta_in_place_of_dw_is_not_flat(record, verdicts):
+    name = f"relu{max(CONFIG.depths)}/below"
+    found = verdicts({f"{name}/dw_norm": record.arrays[f"{name}/delta_norm"]})
+    assert found["dw-flat"] == "contradicted"
+
+
+def test_residual_nets_without_the_skip_or_with_batch_norm(record, verdicts):
+    def named(of, label):
+        mine, depth = f"{of}{max(CONFIG.depths)}/", f"{label}{max(CONFIG.depths)}/"
+        return {depth + n.removeprefix(mine): a for n, a in record.arrays.items() if mine in n}
+
+    found = verdicts(named("relu", "residual"))
+    assert found["residual-variance"] == found["residual-gradient"] == "contradicted"
+    assert (
+        verdicts(named("residual", "residual_batch_norm"))["residual-bn-variance"] != "reproduced"
+    )
