@@ -1,0 +1,310 @@
+"""The map of what trains: depth against the scale of the random weights, a thousand trainings.
+
+Sources: Schoenholz et al. 2017, "Deep information propagation" (arXiv 1611.01232), figure 5 and
+section 3.2; Yang et al. 2019 (1902.08129), figure 2, for batch norm. Claim in one sentence: a tanh
+net trains when it is no deeper than some 6 xi_c, the depth over which two inputs become alike or
+unrelated; xi_c diverges at criticality, dropout makes it finite, batch norm has a limit of its own.
+
+Command: make exp-trainability (under 4 minutes on two cores; embedded 8x8 digits, no download).
+
+As in the paper: sigma_b^2 = .05, sigma_w^2 from below to beyond the critical 1.76, plain SGD, 200
+steps. Narrower nets and a larger rate than the paper's (width 300, 1e-3), on other images. A net
+"trains" when the error of its last 20 batches averages below one half (chance: 90 %); the edge of a
+seed at one sigma_w is the depth between the last depth up to which all nets train and the next. An
+edge beyond the grid is censored, and counts as a bound. Seeds from ``first_seed``: rates, steps and
+grids were chosen on seeds below 100, the rules of the claims fixed before the run on the others.
+"""
+
+import dataclasses
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxvision import cli
+from jaxvision.cli import flagged
+from jaxvision.data import load
+from jaxvision.data.augment import normalize, per_pixel_mean
+from jaxvision.dynamics import mean_field, theory
+from jaxvision.report import plots, stats
+from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater
+from jaxvision.report.record import Record
+from jaxvision.training.phase import Cells, DepthSweep
+
+SIGMA_B = 0.05**0.5
+SCALES = 6  # trainable depth in units of xi_c (Schoenholz et al. 2017)
+BATCH_NORM_SCALES = 16  # ... of 1 / log(lambda_G) (Yang et al. 2019)
+TRAINS = 0.5  # error below which a net counts as trained ...
+LAST = 20  # ... over this many of its last steps
+MAPS = {
+    "tanh": "tanh",
+    "dropout": "tanh with dropout",
+    "batch_norm": "ReLU with batch norm",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Flags of the experiment."""
+
+    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    seeds: int = flagged(7, "Paired seeds of the tanh map.", low=1, high=1000)
+    other_seeds: int = flagged(5, "Paired seeds of the two other maps.", low=1, high=1000)
+    first_seed: int = flagged(100, "The first seed.", low=0)
+    gains: int = flagged(15, "Values of sigma_w.", low=4, high=1000)
+    depths: int = flagged(10, "Values of depth.", low=2, high=1000)
+    shallowest: int = flagged(8, "Weight layers.", low=2)
+    deepest: int = flagged(160, "Weight layers.", low=3, high=10_000)
+    width: int = flagged(32, "Units of every hidden layer.", low=2, high=8192)
+    steps: int = flagged(200, "Steps of every training.", low=20)
+    batch_size: int = flagged(16, "Images in a step.", low=4)
+    learning_rate: float = flagged(0.03, "SGD's rate of the tanh nets.", low=0)
+    batch_norm_rate: float = flagged(0.003, "SGD's rate of the nets with batch norm.", low=0)
+    keep: float = flagged(0.95, "Share of the units that dropout keeps.", low=0.1, high=1)
+    runs_per_call: int = flagged(128, "Trainings side by side.", low=1)
+
+
+PRESETS = {
+    "tiny": Config(seeds=2, other_seeds=2, gains=4, depths=3, deepest=12, width=8, steps=20,
+                   runs_per_call=8),
+    "cpu": Config(),
+    "gpu": Config(dataset="mnist", seeds=10, other_seeds=10, gains=40, depths=25, deepest=300,
+                  width=300, batch_size=32, learning_rate=0.01, runs_per_call=500),
+    "paper": Config(dataset="cifar10", seeds=5, gains=40, depths=30, shallowest=10, deepest=300,
+                    width=300, batch_size=32, learning_rate=1e-3, runs_per_call=500),
+}  # fmt: skip
+
+
+def sigmas_of(config: Config) -> np.ndarray:
+    """Return sigma_w [G], its squares evenly from .5 to 4: the ordered and the chaotic phase."""
+    return np.sqrt(np.linspace(0.5, 4.0, config.gains))
+
+
+def depths_of(config: Config) -> np.ndarray:
+    """Return the depths, evenly on a log axis."""
+    return np.unique(np.geomspace(config.shallowest, config.deepest, config.depths).round())
+
+
+def limit_of(name: str, config: Config, sigma_w: np.ndarray) -> np.ndarray:
+    """Return the depth that theory gives a net: 6 xi_c, or 16 / log(lambda_G) with batch norm."""
+    if name == "batch_norm":
+        factor = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
+        return np.full(np.shape(sigma_w), BATCH_NORM_SCALES / np.log(factor))
+    keep = config.keep if name == "dropout" else 1.0
+    return SCALES * mean_field.correlation_depth_scale(sigma_w, SIGMA_B, "tanh", keep)
+
+
+def nonlinearity_of(name: str, config: Config):
+    """Return what a layer computes before its weights, ``(h [B, width], key) -> [B, width]``."""
+
+    def dropout(h, key):
+        return jnp.where(jax.random.bernoulli(key, config.keep, h.shape), jnp.tanh(h), 0.0)
+
+    def batch_norm(h, key):
+        centered = h - h.mean(0, keepdims=True)
+        return jax.nn.relu(centered * jax.lax.rsqrt(jnp.square(centered).mean(0) + 1e-3)[None])
+
+    return {
+        "tanh": lambda h, key: jnp.tanh(h),
+        "dropout": lambda h, key: dropout(h, key) / config.keep,
+        "batch_norm": batch_norm,
+    }[name]
+
+
+def measure(config: Config, progress) -> tuple[dict, dict]:
+    """Train every cell of every map; arrays 'map/loss' and 'map/error' [S, G, depths]."""
+    data = load(config.dataset)
+    mean = per_pixel_mean(data.train.images)
+    scale = float(np.std(data.train.images[:5000] - mean))
+    sigmas, depths = sigmas_of(config), depths_of(config)
+    arrays = {"sigma_w": sigmas, "depths": depths}
+    for name in MAPS:
+        sweep = DepthSweep(
+            nonlinearity_of(name, config),
+            lambda hyper: optax.sgd(hyper["learning_rate"]),
+            partial(normalize, mean=mean, std=scale),
+            data.train,
+            config.width,
+            config.batch_size,
+            config.steps,
+            int(depths[-1]),
+            config.runs_per_call,
+        )
+        seeds = config.seeds if name == "tanh" else config.other_seeds
+        grid = np.meshgrid(np.arange(seeds) + config.first_seed, sigmas, depths, indexing="ij")
+        seed, sigma_w, depth = (axis.ravel() for axis in grid)
+        rate = config.batch_norm_rate if name == "batch_norm" else config.learning_rate
+        fill = partial(np.full_like, sigma_w, dtype=np.float32)
+        cells = Cells(
+            depth.astype(int), seed.astype(np.int32), np.float32(sigma_w), fill(SIGMA_B),
+            {"learning_rate": fill(rate)},
+        )  # fmt: skip
+        with progress(len(seed), MAPS[name]) as bar:
+            history = sweep.fit(cells, config.steps, bar.advance)
+        for quantity, values in history.items():
+            # A training that diverged has failed: chance, whatever it did before.
+            chance = {"loss": np.log(data.num_classes), "error": 1 - 1 / data.num_classes}[quantity]
+            final = values[:, -LAST:].mean(1).reshape(grid[0].shape)
+            arrays[f"{name}/{quantity}"] = np.where(np.isfinite(final), final, chance)
+        diverged = ~np.isfinite(history["loss"]).all(1).reshape(grid[0].shape)
+        arrays[f"{name}/diverged"] = diverged
+    return {"trainings": sum(arrays[f"{name}/loss"].size for name in MAPS)}, arrays
+
+
+def edges_of(record: Record, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return log2 of the edge [S, G], and whether it lies above and below the grid (a bound)."""
+    trains = record.arrays[f"{name}/error"] < TRAINS
+    depths = np.log2(record.arrays["depths"])
+    middle = np.concatenate([depths[:1], (depths[1:] + depths[:-1]) / 2, depths[-1:]])
+    count = np.cumprod(trains, axis=-1).sum(-1)  # depths up to the first that fails
+    return middle[count], count == len(depths), count == 0
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the sources' claims; the rules are fixed here."""
+    sigmas, depths = sigmas_of(config), np.log2(depths_of(config))
+    log_limits = {name: np.log2(limit_of(name, config, sigmas)) for name in MAPS}
+    critical = int(np.argmax(log_limits["tanh"]))
+    phases = {"ordered": slice(0, critical + 1), "chaotic": slice(critical, None)}
+
+    def rank(name: str, part: slice = slice(None)):
+        # Beyond the grid an edge cannot be followed: theory ends where the grid ends, too.
+        expected = np.clip(log_limits[name], depths[0], depths[-1])[part]
+
+        def correlation(edge: np.ndarray) -> float:
+            found = stats.spearman(expected, edge[part]).estimate
+            return 0.0 if np.ptp(edge[part]) == 0 else found  # constant: it follows nothing
+
+        return lambda r: np.array([correlation(edge) for edge in edges_of(r, name)[0]])
+
+    def line(name: str):  # [S, 2]: at theory's 32 layers the edge in octaves over it, and the slope
+        within = log_limits[name] < depths[-1]
+        x = log_limits[name][within] - 5
+
+        def fit(r: Record) -> np.ndarray:
+            edge, above, below = (values[:, within] for values in edges_of(r, name))
+            rows = zip(edge - 5, above, below, strict=True)
+            return np.array([stats.censored_line(x, *row) for row in rows])
+
+        return fit
+
+    def edge_off(r: Record) -> np.ndarray:  # of the net with batch norm, octaves over theory
+        return (edges_of(r, "batch_norm")[0] - log_limits["batch_norm"]).mean(1)
+
+    def far(r: Record) -> np.ndarray:  # does any net train at four times theory's depth?
+        trains = r.arrays["tanh/error"] < TRAINS
+        beyond = depths[None] > log_limits["tanh"][:, None] + 2
+        return ~(trains & beyond).any((1, 2))
+
+    def deepest_trains(name: str):
+        return lambda r: r.arrays[f"{name}/error"][:, critical, -1] < TRAINS
+
+    paper = "Schoenholz et al. 2017"
+    figure, drop, yang = f"{paper}, figure 5", f"{paper}, section 3.2", "Yang et al. 2019, figure 2"
+    rows = [  # id, source, sentence, statistic, rule
+        ("rank", figure, "the deepest net that trains goes with 6 xi_c over sigma_w (rank "
+         "correlation)", rank("tanh"), Greater(0.7)),
+        *[(f"rank-{phase}", figure, f"... in the {phase} phase alone (rank correlation)",
+           rank("tanh", part), Greater(0.7)) for phase, part in phases.items()],
+        ("slope", figure, "... in proportion to it (slope of log edge on log xi_c, censored "
+         "regression)", lambda r: line("tanh")(r)[:, 1], Equivalent(0.3, 1.0)),
+        ("six", figure, "... and the factor is about 6 (edge over 6 xi_c, octaves, where theory "
+         "says 32 layers)", lambda r: line("tanh")(r)[:, 0], Equivalent(1.0)),
+        ("critical", f"{paper}, abstract", f"near criticality {config.deepest} layers train",
+         deepest_trains("tanh"), EverySeed()),
+        ("far", figure, "nothing trains at four times that depth", far, EverySeed()),
+        ("dropout-finite", drop, "with dropout the edge lies inside the map at every sigma_w, the "
+         "critical one included", lambda r: ~edges_of(r, "dropout")[1].any(1), EverySeed()),
+        ("dropout-shallower", drop, "at criticality dropout takes depth away (octaves of the edge, "
+         "a lower bound)", lambda r: _difference(r, critical), Greater(1.0)),
+        ("dropout-rank", drop, "the edge goes with 6 xi_c of the theory with dropout (rank "
+         "correlation)", rank("dropout"), Greater(0.5)),
+        ("batch-norm-depth", yang, "with batch norm nets train to some 16 / log(lambda_G) layers "
+         "(edge over it, octaves)", edge_off, Equivalent(1.0)),
+        ("batch-norm-gain", yang, "... whatever sigma_w (slope of log2 edge on log2 sigma_w)",
+         lambda r: np.array([stats.censored_line(np.log2(sigmas), *row)[1]
+                             for row in zip(*edges_of(r, "batch_norm"), strict=True)]),
+         Equivalent(0.5)),
+    ]  # fmt: skip
+    return [Claim(*row[:3], "direction", *row[3:]) for row in rows]
+
+
+def _difference(record: Record, critical: int) -> np.ndarray:
+    with_dropout = edges_of(record, "dropout")[0][:, critical]
+    return edges_of(record, "tanh")[0][: len(with_dropout), critical] - with_dropout
+
+
+def plot(record: Record) -> Figure:
+    """Draw the three maps of the final loss with the edge measured and the edge of the theory."""
+    config = cli.make_config_from(sys.modules[__name__], record)
+    figure, axes = plots.new_figure(2, 2, (13.0, 10.4))
+    titles = {
+        "tanh": "tanh: trainable to 6 ξ_c on both sides of criticality",
+        "dropout": f"dropout ({100 * (1 - config.keep):.0f} %): no critical point, a finite edge",
+        "batch_norm": "ReLU with batch norm: no gain to tune, but an edge",
+    }
+    for ax, (name, title) in zip(axes.flat, titles.items(), strict=False):
+        image = _draw_map(ax, record, config, name)
+        plots.describe(ax, title, "variance σ_w² of the weights (times fan-in)", "weight layers")
+    with plots.style():
+        bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.02, location="right")
+        bar.set_label("training loss after the last step, nats (median over seeds)")
+    _draw_edges(axes[1, 1], record, config)
+    title = f"What trains: {record.numbers['trainings']:,} nets of width {config.width}"
+    return plots.finish(figure, record, title)
+
+
+def _draw_map(ax: Axes, record: Record, config: Config, name: str):
+    variances, depths = record.arrays["sigma_w"] ** 2, record.arrays["depths"]
+    loss = np.median(record.arrays[f"{name}/loss"], 0).T
+    with plots.style():
+        image = ax.pcolormesh(variances, depths, loss, cmap="viridis_r", vmin=0, vmax=2.4)
+        ax.grid(False)
+        fine = np.linspace(variances[0], variances[-1], 400)
+        theory_edge = limit_of(name, config, np.sqrt(fine))
+        ax.plot(fine, theory_edge, color="white", linewidth=4, label="_halo")
+        label = "16 / ln λ_G" if name == "batch_norm" else "6 ξ_c"
+        ax.plot(fine, theory_edge, color="black", linestyle="--", label=label)
+        edge, _, _ = edges_of(record, name)
+        ax.plot(variances, 2 ** np.median(edge, 0), "o", color=plots.COLORS[1], markersize=6,
+                markeredgecolor="white", label="measured edge")  # fmt: skip
+        ax.legend(loc="lower right", frameon=True, fontsize=11)
+    plots.log_axis(ax, "y")
+    ax.set_ylim(depths[0], depths[-1])
+    return image
+
+
+def _draw_edges(ax: Axes, record: Record, config: Config) -> None:
+    depths, critical = (
+        record.arrays["depths"],
+        np.argmax(limit_of("tanh", config, sigmas_of(config))),
+    )
+    colors = plots.arm_colors(["ordered", "chaotic", "dropout"])
+    edge, above, _ = edges_of(record, "tanh")
+    x = np.broadcast_to(limit_of("tanh", config, record.arrays["sigma_w"]), edge.shape)
+    sides = {"ordered": slice(None, critical + 1), "chaotic": slice(critical, None)}
+    with plots.style():
+        for phase, part in sides.items():
+            ax.plot(x[:, part].ravel(), 2 ** edge[:, part].ravel(), "o", color=colors[phase],
+                    alpha=0.5, label=f"tanh, {phase} phase")  # fmt: skip
+        edge, *_ = edges_of(record, "dropout")
+        x = np.broadcast_to(limit_of("dropout", config, record.arrays["sigma_w"]), edge.shape)
+        ax.plot(x.ravel(), 2 ** edge.ravel(), "^", color=colors["dropout"], alpha=0.5,
+                label="with dropout")  # fmt: skip
+        ends = [depths[0], depths[-1]]
+        ax.plot(ends, ends, color=plots.THEORY_COLOR, linestyle="--", label="edge = 6 ξ_c")
+        ax.legend(loc="lower right", fontsize=11)
+    for which in "xy":
+        plots.log_axis(ax, which)
+    ax.set_xlim(depths[0] * 0.9, depths[-1] * 2)
+    plots.describe(ax, "A dot is a seed at one σ_w; on the top line: no edge in the map",
+                   "theory: 6 ξ_c, layers", "measured edge, layers")  # fmt: skip
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])
