@@ -33,6 +33,18 @@ CATALOG = (
         minutes=3,
     ),
     Entry(
+        name="trainability",
+        title="The map of what trains",
+        sentence="Depth trains up to some 6 xi_c; dropout and batch norm have edges of their own.",
+        minutes=4,
+    ),
+    Entry(
+        name="escape_time",
+        title="How long the plateau holds",
+        sentence="Xavier holds SGD ever longer with depth, Adam walks off at once.",
+        minutes=4,
+    ),
+    Entry(
         name="logistic_map",
         title="One exponent, four systems",
         sentence="One number says what vanishes and what explodes, in the logistic map as in nets.",

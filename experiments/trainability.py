@@ -17,6 +17,7 @@ grids were chosen on seeds below 100, the rules of the claims fixed before the r
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -99,7 +100,7 @@ def limit_of(name: str, config: Config, sigma_w: np.ndarray) -> np.ndarray:
     return SCALES * mean_field.correlation_depth_scale(sigma_w, SIGMA_B, "tanh", keep)
 
 
-def nonlinearity_of(name: str, config: Config):
+def nonlinearity_of(name: str, config: Config) -> Callable:
     """Return what a layer computes before its weights, ``(h [B, width], key) -> [B, width]``."""
 
     def dropout(h, key):
@@ -285,7 +286,7 @@ def _draw_edges(ax: Axes, record: Record, config: Config) -> None:
         np.argmax(limit_of("tanh", config, sigmas_of(config))),
     )
     colors = plots.arm_colors(["ordered", "chaotic", "dropout"])
-    edge, above, _ = edges_of(record, "tanh")
+    edge, *_ = edges_of(record, "tanh")
     x = np.broadcast_to(limit_of("tanh", config, record.arrays["sigma_w"]), edge.shape)
     sides = {"ordered": slice(None, critical + 1), "chaotic": slice(critical, None)}
     with plots.style():
