@@ -164,9 +164,9 @@ class DepthSweep:
         def layer(part: int, fan_in: int, units: int, l: Array | int = 0) -> tuple[PyTree, PyTree]:
             def draw(run: Cells) -> tuple[PyTree, PyTree]:
                 key = stream(run.seeds, "init", part, l)
-                kernel = jax.random.normal(key, (fan_in, units)) * run.sigma_w / np.sqrt(fan_in)
-                bias = jax.random.normal(jax.random.fold_in(key, 0), (units,)) * run.sigma_b
-                params = {"kernel": kernel, "bias": bias}
+                normal = jax.random.normal(key, (fan_in + 1, units))  # the biases in row 0
+                kernel = normal[1:] * run.sigma_w / np.sqrt(fan_in)
+                params = {"kernel": kernel, "bias": normal[0] * run.sigma_b}
                 return params, self.optimizer(run.hyper).init(params)
 
             return jax.vmap(draw)(runs)
