@@ -7,8 +7,9 @@ unrelated; xi_c diverges at criticality, dropout makes it finite, batch norm has
 
 Command: make exp-trainability (under 4 minutes on two cores; embedded 8x8 digits, no download).
 
-As in the paper: sigma_b^2 = .05, sigma_w^2 from below to beyond the critical 1.76, plain SGD. Narrower nets and a larger rate than the paper's (width 300, 1e-3), on other images. A net
-"trains" when the error of its last 20 batches averages below one half (chance: 90 %); the edge of a
+As in the paper: sigma_b^2 = .05, sigma_w^2 from below to beyond the critical 1.76, plain SGD;
+narrower nets and a larger rate than the paper's (width 300, 1e-3), on other images. A net "trains"
+when the error of its last 20 batches averages below one half (chance: 90 %); the edge of a
 seed at one sigma_w is the depth between the last depth up to which all nets train and the next. An
 edge beyond the grid is censored, and counts as a bound. Seeds from ``first_seed``: rates, steps and
 grids were chosen on seeds below 100, the rules of the claims fixed before the run on the others.
