@@ -46,7 +46,7 @@ def test_nets_that_train_to_the_depth_of_the_theory_uphold_everything():
 
 def test_one_edge_for_all_sigma_w_follows_nothing():
     found = fallen(made_up(tanh=np.full(CONFIG.gains, 40.0)))
-    assert {"rank", "rank-ordered", "rank-chaotic", "slope", "critical"} <= found
+    assert {"rank", "rank-ordered", "rank-chaotic", "slope", "peak", "critical"} <= found
 
 
 def test_an_edge_that_goes_with_the_square_of_xi_is_no_proportion():
@@ -78,7 +78,7 @@ def trained(monkeypatch, config=SMALL):
 
 
 def test_small_nets_follow_the_theory(monkeypatch):
-    assert not {"rank", "far"} & fallen(trained(monkeypatch), SMALL)
+    assert not {"rank", "peak", "far"} & fallen(trained(monkeypatch), SMALL)
 
 
 def test_sigma_w_in_disorder_breaks_the_rank(monkeypatch):
@@ -107,9 +107,9 @@ def test_shuffled_labels_train_nothing(monkeypatch):
         return data._replace(train=data.train._replace(labels=labels))
 
     monkeypatch.setattr(trainability, "load", shuffled)
-    assert {"rank", "critical"} <= fallen(trained(monkeypatch), SMALL)
+    assert {"rank", "peak", "critical"} <= fallen(trained(monkeypatch), SMALL)
 
 
 def test_a_rate_of_zero_trains_nothing(monkeypatch):
     still = dataclasses.replace(SMALL, learning_rate=0.0)
-    assert {"rank", "critical"} <= fallen(trained(monkeypatch, still), SMALL)
+    assert {"rank", "peak", "critical"} <= fallen(trained(monkeypatch, still), SMALL)
