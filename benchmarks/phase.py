@@ -1,7 +1,7 @@
 """Measure the phase diagram's trainings per second, by DepthSweep and one by one.
 
 ``python -m benchmarks.phase --torch_python=PATH``, PATH as for ``benchmarks.run``. The trainings
-are those of ``experiments.trainability`` (tanh nets of ten depths from 8 to 160, digits, batch 16,
+are those of ``experiments.trainability`` (tanh nets of ten depths from 8 to 128, digits, batch 16,
 plain SGD), a ladder of one training at each depth being the unit. Five cases take turns:
 
 * jaxvision: as many runs side by side as the experiment has, on one single-threaded device a core;
@@ -31,9 +31,9 @@ from benchmarks.run import ROOT, Worker
 
 CORES = 2
 STEPS = 50
-SEEDS, GAINS = 6, 13  # runs side by side at each depth
-DEPTHS = (8, 11, 16, 22, 30, 42, 59, 82, 115, 160)
-CHECKED = (8, 30)  # depths whose first losses must agree ...
+SEEDS, GAINS = 5, 13  # runs side by side at each depth
+DEPTHS = (8, 11, 15, 20, 27, 37, 51, 69, 94, 128)
+CHECKED = (8, 27)  # depths whose first losses must agree ...
 CHECKED_STEPS = 6
 TOLERANCE = 1e-3  # ... relative to their size
 GOAL = 20.0

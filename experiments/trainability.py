@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from jaxvision import cli
@@ -36,17 +37,14 @@ from jaxvision.report import plots, stats
 from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater
 from jaxvision.report.record import Record
 from jaxvision.training.phase import Cells, DepthSweep
+from jaxvision.types import Array
 
 SIGMA_B = 0.05**0.5
 SCALES = 6  # trainable depth in units of xi_c (Schoenholz et al. 2017)
 BATCH_NORM_SCALES = 16  # ... of 1 / log(lambda_G) (Yang et al. 2019)
 TRAINS = 0.5  # error below which a net counts as trained ...
 LAST = 20  # ... over this many of its last steps
-MAPS = {
-    "tanh": "tanh",
-    "dropout": "tanh with dropout",
-    "batch_norm": "ReLU with batch norm",
-}
+MAPS = {"tanh": "tanh", "dropout": "tanh + dropout", "batch_norm": "ReLU + batch norm"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +52,7 @@ class Config:
     """Flags of the experiment."""
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
-    seeds: int = flagged(6, "Paired seeds of the tanh map.", low=1, high=1000)
-    other_seeds: int = flagged(5, "Paired seeds of the two other maps.", low=1, high=1000)
+    seeds: int = flagged(5, "Paired seeds of every map.", low=1, high=1000)
     first_seed: int = flagged(100, "The first seed.", low=0)
     gains: int = flagged(13, "Values of sigma_w.", low=4, high=1000)
     depths: int = flagged(10, "Values of depth.", low=2, high=1000)
@@ -67,14 +64,14 @@ class Config:
     learning_rate: float = flagged(0.03, "SGD's rate of the tanh nets.", low=0)
     batch_norm_rate: float = flagged(0.03, "SGD's rate of the nets with batch norm.", low=0)
     keep: float = flagged(0.95, "Share of the units that dropout keeps.", low=0.1, high=1)
-    runs_per_call: int = flagged(78, "Trainings side by side.", low=1)
+    runs_per_call: int = flagged(66, "Trainings side by side.", low=1)
 
 
 PRESETS = {
-    "tiny": Config(seeds=2, other_seeds=2, gains=4, depths=3, deepest=12, width=8, steps=20,
+    "tiny": Config(seeds=2, gains=4, depths=3, deepest=12, width=8, steps=20,
                    runs_per_call=8),
     "cpu": Config(),
-    "gpu": Config(dataset="mnist", seeds=10, other_seeds=10, gains=40, depths=25, deepest=300,
+    "gpu": Config(dataset="mnist", seeds=10, gains=40, depths=25, deepest=300,
                   width=300, batch_size=32, learning_rate=0.01, runs_per_call=500),
     "paper": Config(dataset="cifar10", seeds=5, gains=40, depths=30, shallowest=10, deepest=300,
                     width=300, batch_size=32, learning_rate=1e-3, runs_per_call=500),
@@ -103,18 +100,15 @@ def limit_of(name: str, config: Config, sigma_w: np.ndarray) -> np.ndarray:
 def nonlinearity_of(name: str, config: Config) -> Callable:
     """Return what a layer computes before its weights, ``(h [B, width], key) -> [B, width]``."""
 
-    def dropout(h, key):
-        return jnp.where(jax.random.bernoulli(key, config.keep, h.shape), jnp.tanh(h), 0.0)
+    def dropout(h: Array, key: Array) -> Array:
+        kept = jax.random.bernoulli(key, config.keep, h.shape)
+        return jnp.where(kept, jnp.tanh(h), 0.0) / config.keep
 
-    def batch_norm(h, key):
+    def batch_norm(h: Array, key: Array) -> Array:
         centered = h - h.mean(0, keepdims=True)
         return jax.nn.relu(centered * jax.lax.rsqrt(jnp.square(centered).mean(0) + 1e-3)[None])
 
-    return {
-        "tanh": lambda h, key: jnp.tanh(h),
-        "dropout": lambda h, key: dropout(h, key) / config.keep,
-        "batch_norm": batch_norm,
-    }[name]
+    return {"tanh": lambda h, key: jnp.tanh(h), "dropout": dropout, "batch_norm": batch_norm}[name]
 
 
 def measure(config: Config, progress) -> tuple[dict, dict]:
@@ -123,21 +117,15 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
     mean = per_pixel_mean(data.train.images)
     scale = float(np.std(data.train.images[:5000] - mean))
     sigmas, depths = sigmas_of(config), depths_of(config)
-    arrays = {"sigma_w": sigmas, "depths": depths}
+    arrays, diverged = {"sigma_w": sigmas, "depths": depths}, {}
     for name in MAPS:
         sweep = DepthSweep(
-            nonlinearity_of(name, config),
-            lambda hyper: optax.sgd(hyper["learning_rate"]),
-            partial(normalize, mean=mean, std=scale),
-            data.train,
-            config.width,
-            config.batch_size,
-            config.steps,
-            int(depths[-1]),
-            config.runs_per_call,
-        )
-        seeds = config.seeds if name == "tanh" else config.other_seeds
-        grid = np.meshgrid(np.arange(seeds) + config.first_seed, sigmas, depths, indexing="ij")
+            nonlinearity_of(name, config), lambda hyper: optax.sgd(hyper["learning_rate"]),
+            partial(normalize, mean=mean, std=scale), data.train, config.width, config.batch_size,
+            config.steps, int(depths[-1]), config.runs_per_call,
+        )  # fmt: skip
+        seeds = np.arange(config.seeds) + config.first_seed
+        grid = np.meshgrid(seeds, sigmas, depths, indexing="ij")
         seed, sigma_w, depth = (axis.ravel() for axis in grid)
         rate = config.batch_norm_rate if name == "batch_norm" else config.learning_rate
         fill = partial(np.full_like, sigma_w, dtype=np.float32)
@@ -147,14 +135,14 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
         )  # fmt: skip
         with progress(len(seed), MAPS[name]) as bar:
             history = sweep.fit(cells, config.steps, bar.advance)
-        for quantity, values in history.items():
-            # A training that diverged has failed: chance, whatever it did before.
-            chance = {"loss": np.log(data.num_classes), "error": 1 - 1 / data.num_classes}[quantity]
-            final = values[:, -LAST:].mean(1).reshape(grid[0].shape)
-            arrays[f"{name}/{quantity}"] = np.where(np.isfinite(final), final, chance)
-        diverged = ~np.isfinite(history["loss"]).all(1).reshape(grid[0].shape)
-        arrays[f"{name}/diverged"] = diverged
-    return {"trainings": sum(arrays[f"{name}/loss"].size for name in MAPS)}, arrays
+        final = {key: values[:, -LAST:].mean(1) for key, values in history.items()}
+        finite = np.isfinite(final["loss"])  # a training that diverged has failed
+        final["loss"] = np.where(finite, final["loss"], np.log(data.num_classes))
+        final["error"] = np.where(finite, final["error"], 1.0)
+        arrays |= {f"{name}/{key}": value.reshape(grid[0].shape) for key, value in final.items()}
+        diverged[name] = int((~finite).sum())
+    trainings = sum(arrays[f"{name}/loss"].size for name in MAPS)
+    return {"trainings": trainings, "diverged": diverged}, arrays
 
 
 def edges_of(record: Record, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -183,16 +171,12 @@ def claims(config: Config) -> list[Claim]:
 
         return lambda r: np.array([correlation(edge) for edge in edges_of(r, name)[0]])
 
-    def line(name: str):  # [S, 2]: at theory's 32 layers the edge in octaves over it, and the slope
-        within = log_limits[name] < depths[-1]
-        x = log_limits[name][within] - 5
-
-        def fit(r: Record) -> np.ndarray:
-            edge, above, below = (values[:, within] for values in edges_of(r, name))
-            rows = zip(edge - 5, above, below, strict=True)
-            return np.array([stats.censored_line(x, *row) for row in rows])
-
-        return fit
+    def line(r: Record) -> np.ndarray:
+        # [S, 2]: where theory says 32 layers, the edge in octaves over it; and the slope.
+        within = log_limits["tanh"] < depths[-1]
+        rows = zip(*(values[:, within] for values in edges_of(r, "tanh")), strict=True)
+        x = log_limits["tanh"][within] - 5
+        return np.array([stats.censored_line(x, edge - 5, *bounds) for edge, *bounds in rows])
 
     def edge_off(r: Record) -> np.ndarray:  # of the net with batch norm, octaves over theory
         return (edges_of(r, "batch_norm")[0] - log_limits["batch_norm"]).mean(1)
@@ -206,6 +190,9 @@ def claims(config: Config) -> list[Claim]:
         edge, *_ = edges_of(r, "tanh")
         return edge[:, critical] - edge[:, [0, -1]].max(1)
 
+    def lost(r: Record) -> np.ndarray:  # to dropout at criticality, octaves
+        return (edges_of(r, "tanh")[0] - edges_of(r, "dropout")[0])[:, critical]
+
     paper = "Schoenholz et al. 2017"
     figure, drop, yang = f"{paper}, figure 5", f"{paper}, section 3.2", "Yang et al. 2019, figure 2"
     rows = [  # id, source, sentence, statistic, rule
@@ -214,9 +201,9 @@ def claims(config: Config) -> list[Claim]:
         *[(f"rank-{phase}", figure, f"... in the {phase} phase alone (rank correlation)",
            rank("tanh", part), Greater(0.7)) for phase, part in phases.items()],
         ("slope", figure, "... in proportion to it (slope of log edge on log xi_c, censored "
-         "regression)", lambda r: line("tanh")(r)[:, 1], Equivalent(0.3, 1.0)),
+         "regression)", lambda r: line(r)[:, 1], Equivalent(0.3, 1.0)),
         ("six", figure, "... and the factor is about 6 (edge over 6 xi_c, octaves, where theory "
-         "says 32 layers)", lambda r: line("tanh")(r)[:, 0], Equivalent(1.0)),
+         "says 32 layers)", lambda r: line(r)[:, 0], Equivalent(1.0)),
         ("peak", f"{paper}, abstract", "nets train deepest near criticality (edge there over the "
          "larger one at the ends, octaves)", peak, Greater(0.0)),
         ("critical", f"{paper}, abstract", f"near criticality {config.deepest} layers train",
@@ -225,7 +212,7 @@ def claims(config: Config) -> list[Claim]:
         ("dropout-finite", drop, "with dropout the edge lies inside the map at every sigma_w, the "
          "critical one included", lambda r: ~edges_of(r, "dropout")[1].any(1), EverySeed()),
         ("dropout-shallower", drop, "at criticality dropout takes depth away (octaves of the edge, "
-         "a lower bound)", lambda r: _difference(r, critical), Greater(0.0)),
+         "a lower bound)", lost, Greater(0.0)),
         ("dropout-rank", drop, "the edge goes with 6 xi_c of the theory with dropout (rank "
          "correlation)", rank("dropout"), Greater(0.5)),
         ("batch-norm-depth", yang, "with batch norm nets train to some 16 / log(lambda_G) layers "
@@ -238,76 +225,77 @@ def claims(config: Config) -> list[Claim]:
     return [Claim(*row[:3], "direction", *row[3:]) for row in rows]
 
 
-def _difference(record: Record, critical: int) -> np.ndarray:
-    with_dropout = edges_of(record, "dropout")[0][:, critical]
-    return edges_of(record, "tanh")[0][: len(with_dropout), critical] - with_dropout
-
-
 def plot(record: Record) -> Figure:
-    """Draw the three maps of the final loss with the edge measured and the edge of the theory."""
+    """Draw the three maps with the edge measured and the edge of the theory, and edge on edge."""
     config = cli.make_config_from(sys.modules[__name__], record)
-    figure, axes = plots.new_figure(2, 2, (13.0, 10.4))
+    figure, axes = plots.new_figure(2, 2, (13.4, 10.4))
     titles = {
-        "tanh": "tanh: trainable to 6 ξ_c on both sides of criticality",
-        "dropout": f"dropout ({100 * (1 - config.keep):.0f} %): no critical point, a finite edge",
-        "batch_norm": "ReLU with batch norm: no gain to tune, but an edge",
+        "tanh": "tanh: depth pays off only near criticality",
+        "dropout": f"... with {100 * (1 - config.keep):.0f} % dropout: no critical point is left",
+        "batch_norm": r"ReLU with batch norm: one limit for every $\sigma_w$",
     }
     for ax, (name, title) in zip(axes.flat, titles.items(), strict=False):
         image = _draw_map(ax, record, config, name)
-        plots.describe(ax, title, "variance σ_w² of the weights (times fan-in)", "weight layers")
+        plots.describe(
+            ax, title, r"$\sigma_w^2$, variance of the weights x fan-in", "weight layers"
+        )
     with plots.style():
-        bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.02, location="right")
-        bar.set_label("training loss after the last step, nats (median over seeds)")
+        bar = figure.colorbar(image, ax=axes[0, 1])
+        bar.set_label("final training loss, nats")
     _draw_edges(axes[1, 1], record, config)
-    title = f"What trains: {record.numbers['trainings']:,} nets of width {config.width}"
+    title = f"How deep can it be and still train? {record.numbers['trainings']:,} small nets"
     return plots.finish(figure, record, title)
 
 
-def _draw_map(ax: Axes, record: Record, config: Config, name: str):
+def _draw_map(ax: Axes, record: Record, config: Config, name: str) -> QuadMesh:
     variances, depths = record.arrays["sigma_w"] ** 2, record.arrays["depths"]
+    between = np.sqrt(depths[1:] * depths[:-1])  # of depths on the log axis: the cells' edges
+    rows = np.concatenate([[depths[0] ** 2 / between[0]], between, [depths[-1] ** 2 / between[-1]]])
+    half = np.diff(variances)[0] / 2
+    columns = np.append(variances - half, variances[-1] + half)
     loss = np.median(record.arrays[f"{name}/loss"], 0).T
+    fine = np.linspace(columns[0], columns[-1], 400)
+    limit = limit_of(name, config, np.sqrt(fine))
+    label = r"theory: 16 / ln $\lambda_G$" if name == "batch_norm" else r"theory: $6\,\xi_c$"
+    edge, *_ = edges_of(record, name)
     with plots.style():
-        image = ax.pcolormesh(variances, depths, loss, cmap="viridis_r", vmin=0, vmax=2.4)
+        image = ax.pcolormesh(columns, rows, loss, cmap="viridis_r", vmin=0, vmax=2.4)
         ax.grid(False)
-        fine = np.linspace(variances[0], variances[-1], 400)
-        theory_edge = limit_of(name, config, np.sqrt(fine))
-        ax.plot(fine, theory_edge, color="white", linewidth=4, label="_halo")
-        label = "16 / ln λ_G" if name == "batch_norm" else "6 ξ_c"
-        ax.plot(fine, theory_edge, color="black", linestyle="--", label=label)
-        edge, _, _ = edges_of(record, name)
-        ax.plot(variances, 2 ** np.median(edge, 0), "o", color=plots.COLORS[1], markersize=6,
+        ax.plot(fine, limit, color="white", linewidth=4.5, label="_halo")
+        ax.plot(fine, limit, color="black", linestyle="--", label=label)
+        ax.plot(variances, 2 ** np.median(edge, 0), "o", color=plots.COLORS[1], markersize=8,
                 markeredgecolor="white", label="measured edge")  # fmt: skip
-        ax.legend(loc="lower right", frameon=True, fontsize=11)
+        ax.legend(loc="lower right", frameon=True, framealpha=0.9, fontsize=11)
     plots.log_axis(ax, "y")
-    ax.set_ylim(depths[0], depths[-1])
+    ax.set_ylim(rows[0], rows[-1])
     return image
 
 
 def _draw_edges(ax: Axes, record: Record, config: Config) -> None:
-    depths, critical = (
-        record.arrays["depths"],
-        np.argmax(limit_of("tanh", config, sigmas_of(config))),
-    )
-    colors = plots.arm_colors(["ordered", "chaotic", "dropout"])
-    edge, *_ = edges_of(record, "tanh")
-    x = np.broadcast_to(limit_of("tanh", config, record.arrays["sigma_w"]), edge.shape)
-    sides = {"ordered": slice(None, critical + 1), "chaotic": slice(critical, None)}
+    depths = record.arrays["depths"]
+    limits = {name: limit_of(name, config, record.arrays["sigma_w"]) for name in MAPS}
+    critical = int(np.argmax(limits["tanh"]))
+    sides = {
+        "ordered phase": ("tanh", slice(None, critical)),
+        "chaotic phase": ("tanh", slice(critical, None)),
+        "with dropout": ("dropout", slice(None)),
+    }
     with plots.style():
-        for phase, part in sides.items():
-            ax.plot(x[:, part].ravel(), 2 ** edge[:, part].ravel(), "o", color=colors[phase],
-                    alpha=0.5, label=f"tanh, {phase} phase")  # fmt: skip
-        edge, *_ = edges_of(record, "dropout")
-        x = np.broadcast_to(limit_of("dropout", config, record.arrays["sigma_w"]), edge.shape)
-        ax.plot(x.ravel(), 2 ** edge.ravel(), "^", color=colors["dropout"], alpha=0.5,
-                label="with dropout")  # fmt: skip
+        for (label, (name, part)), color in zip(sides.items(), plots.COLORS, strict=False):
+            edge = 2 ** edges_of(record, name)[0][:, part]
+            middle = np.median(edge, 0)
+            spread = [middle - edge.min(0), edge.max(0) - middle]
+            ax.errorbar(limits[name][part], middle, spread, fmt="o", capsize=3, color=color,
+                        label=label)  # fmt: skip
         ends = [depths[0], depths[-1]]
-        ax.plot(ends, ends, color=plots.THEORY_COLOR, linestyle="--", label="edge = 6 ξ_c")
+        ax.plot(ends, ends, color=plots.THEORY_COLOR, linestyle="--", label="equal")
         ax.legend(loc="lower right", fontsize=11)
     for which in "xy":
         plots.log_axis(ax, which)
-    ax.set_xlim(depths[0] * 0.9, depths[-1] * 2)
-    plots.describe(ax, "A dot is a seed at one σ_w; on the top line: no edge in the map",
-                   "theory: 6 ξ_c, layers", "measured edge, layers")  # fmt: skip
+    ax.set_ylim(depths[0] * 0.9, depths[-1] * 1.1)
+    ax.set_xlim(depths[0] * 0.7, depths[-1] * 3)
+    plots.describe(ax, r"Edge against theory (bars: all seeds)", r"theory: $6\,\xi_c$, layers",
+                   "measured edge, layers")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ def made_up(config=CONFIG, **edges):
     sigmas, depths = trainability.sigmas_of(config), trainability.depths_of(config)
     arrays = {"sigma_w": sigmas, "depths": depths}
     for name in trainability.MAPS:
-        seeds = config.seeds if name == "tanh" else config.other_seeds
-        noise = 2 ** np.random.default_rng(0).normal(0, 0.15, (seeds, 1))
+        noise = 2 ** np.random.default_rng(0).normal(0, 0.15, (config.seeds, 1))
         edge = edges.get(name, trainability.limit_of(name, config, sigmas)) * noise
         error = np.where(depths < edge[..., None], 0.1, 0.9)
         arrays |= {f"{name}/error": error, f"{name}/loss": 2.5 * error}
