@@ -25,12 +25,14 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 
 from benchmarks.run import ROOT, Worker
 
 CORES = 2
 STEPS = 50
+WIDTHS = (32, 64)  # the experiment's is 64
 SEEDS, GAINS = 5, 13  # runs side by side at each depth
 DEPTHS = (8, 11, 15, 20, 27, 37, 51, 69, 94, 128)
 CHECKED = (8, 27)  # depths whose first losses must agree ...
@@ -54,7 +56,7 @@ def check(label: str, losses: list[list[float]], reference: list[list[float]]) -
 
 
 def measure(options: argparse.Namespace, folder: str) -> dict[str, dict]:
-    """Return per case: trainings per second and how they came about."""
+    """Return per 'width case': trainings per second and how they came about."""
     own = [sys.executable, "-m", "benchmarks.phase_jax"]
     torch = [options.torch_python, "-m", "benchmarks.phase_torch"]
 
@@ -69,23 +71,25 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, dict]:
         "torches": pinned(torch),
     }
     results = {}
-    for name, workers in groups.items():  # jaxvision first: it leaves weights and batches
-        case = "sweep" if name == "jaxvision" else "single"
-        for worker in workers:
-            facts = worker.ask(prepare=case, folder=folder)
-            check(name, facts["losses"], results.get("jaxvision", facts)["losses"])
-        results[name] = facts | {"case": case, "samples": []}
-        print(f"  {name}: ready", file=sys.stderr, flush=True)
+    for width in WIDTHS:
+        for name, workers in groups.items():  # jaxvision first: it leaves weights and batches
+            case = f"{'sweep' if name == 'jaxvision' else 'single'}:{width}"
+            for worker in workers:
+                facts = worker.ask(prepare=case, folder=folder)
+                reference = results.get(f"{width} jaxvision", facts)
+                check(f"{width} {name}", facts["losses"], reference["losses"])
+            results[f"{width} {name}"] = facts | {"group": name, "case": case, "samples": []}
+            print(f"  width {width} {name}: ready", file=sys.stderr, flush=True)
     with ThreadPoolExecutor(CORES) as pool:
         for _ in range(options.rounds):
-            for name, workers in groups.items():
+            for result in results.values():
                 time.sleep(0.25)  # threads of the case before may still spin
-                n, case = results[name]["trainings"], results[name]["case"]
-                found = list(pool.map(lambda w, n=n, case=case: w.sample(case, n), workers))
+                sample = partial(Worker.sample, case=result["case"], n=result["trainings"])
+                found = list(pool.map(sample, groups[result["group"]]))
                 # Two processes each see the other as foreign: what is left is the stranger's.
                 foreign = min(s["foreign"] for s in found) - (len(found) - 1)
                 rate = sum(1 / s["wall"] for s in found)
-                results[name]["samples"].append({"per_second": rate, "foreign": foreign})
+                result["samples"].append({"per_second": rate, "foreign": foreign})
     for worker in chain(*groups.values()):
         worker.close()
     for result in results.values():
@@ -97,21 +101,20 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, dict]:
 
 def markdown(results: dict[str, dict]) -> str:
     """Return the table."""
-    ours = results["jaxvision"]["per_second"]
     lines = [
         f"Trainings of {STEPS} steps a second, mean over depths {DEPTHS[0]} to {DEPTHS[-1]}; goal: "
         f"at least {GOAL:g} times PyTorch one by one\n",
-        "| case | trainings/s | jaxvision is faster by | clean |",
-        "|---|---|---|---|",
+        "| width | case | trainings/s | jaxvision is faster by | clean |",
+        "|---|---|---|---|---|",
     ]
-    return "\n".join(
-        lines
-        + [
-            f"| {LABELS[name]} | {r['per_second']:.2f} | {ours / r['per_second']:.1f} | "
-            f"{r['clean']}/{len(r['samples'])} |"
-            for name, r in results.items()
-        ]
-    )
+    for key, result in results.items():
+        width = key.split()[0]
+        times = results[f"{width} jaxvision"]["per_second"] / result["per_second"]
+        lines.append(
+            f"| {width} | {LABELS[result['group']]} | {result['per_second']:.2f} | {times:.1f} | "
+            f"{result['clean']}/{len(result['samples'])} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:

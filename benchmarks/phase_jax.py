@@ -1,4 +1,4 @@
-"""JAX's side of ``benchmarks.phase``: cases ``sweep`` and ``single``."""
+"""JAX's side of ``benchmarks.phase``: cases ``sweep:WIDTH`` and ``single:WIDTH``."""
 
 import argparse
 import time
@@ -24,16 +24,17 @@ CONFIG = PRESETS["cpu"]
 
 def prepare(case: str, folder: str) -> Case:
     """Compile, train a short ladder and, for ``sweep``, leave weights and batches for PyTorch."""
+    kind, _, width = case.partition(":")
     data = load("digits").train
     mean = per_pixel_mean(data.images)
     scale = float(np.std(data.images - mean))
-    runs = phase.SEEDS * phase.GAINS if case == "sweep" else 1
+    runs = phase.SEEDS * phase.GAINS if kind == "sweep" else 1
     sweep = DepthSweep(
         lambda h, key: jnp.tanh(h),
         lambda hyper: optax.sgd(hyper["learning_rate"]),
         partial(normalize, mean=mean, std=scale),
         data,
-        CONFIG.width,
+        int(width),
         CONFIG.batch_size,
         phase.STEPS,
         phase.DEPTHS[-1],
@@ -51,7 +52,7 @@ def prepare(case: str, folder: str) -> Case:
     start = time.process_time()
     losses = sweep.fit(ladder(1), phase.STEPS)["loss"][::runs]
     first = time.process_time() - start
-    if case == "sweep":
+    if kind == "sweep":
         save(sweep, ladder(1), Path(folder), (data.images - mean) / np.float32(scale))
     per_ladder = runs * len(phase.DEPTHS)
     facts = {
@@ -77,7 +78,7 @@ def save(sweep: DepthSweep, cells: Cells, folder: Path, images: np.ndarray) -> N
     kept = {f"{part}_{name}": leaf[0] for part, p in parts.items() for name, leaf in p.items()}
     kept |= {f"hidden_{name}": leaf[:, 0] for name, leaf in state.hidden[0].items()}
     np.savez(
-        folder / "phase.npz",
+        folder / f"phase{sweep.width}.npz",
         images=images.reshape(len(images), -1),
         labels=labels.astype(np.int64),
         rows=rows,

@@ -14,8 +14,8 @@ from benchmarks.worker import Case, serve
 
 def prepare(case: str, folder: str) -> Case:
     """Build the nets and train the checked ones."""
-    del case
-    data = {name: torch.tensor(value) for name, value in np.load(f"{folder}/phase.npz").items()}
+    arrays = np.load(f"{folder}/phase{case.partition(':')[2]}.npz")
+    data = {name: torch.tensor(value) for name, value in arrays.items()}
     rate = float(data["rate"])
 
     def build(depth: int) -> nn.Sequential:
