@@ -74,6 +74,7 @@ lint: $(READY) ## check style and formatting
 bench: .venv/torch/ready ## measure against PyTorch and plain Flax (installs PyTorch)
 	@$(RUN) -m benchmarks.run --torch_python=.venv/torch/bin/python $(ARGS)
 	@$(RUN) -m benchmarks.sweep --torch_python=.venv/torch/bin/python
+	@$(RUN) -m benchmarks.phase --torch_python=.venv/torch/bin/python
 
 data-%: $(READY) ## prepare a TensorFlow Datasets set, as in make data-cifar10
 	@$(RUN) -m jaxvision.data.prepare $* $(ARGS)

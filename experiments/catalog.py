@@ -45,6 +45,18 @@ CATALOG = (
         minutes=1,
     ),
     Entry(
+        name="trainability",
+        title="The map of what trains",
+        sentence="Depth trains up to some 6 xi_c; dropout and batch norm have edges of their own.",
+        minutes=4,
+    ),
+    Entry(
+        name="escape_time",
+        title="How long the plateau holds",
+        sentence="Xavier holds SGD ever longer with depth, Adam walks off at once.",
+        minutes=4,
+    ),
+    Entry(
         name="jacobian_spectrum",
         title="Dynamical isometry",
         sentence="Orthogonal tanh nets keep every direction of their input; others cannot.",

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # before the first import of JAX, which reads it only once.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 # Most of a test's time is LLVM optimizing programs that run for milliseconds. What XLA makes of a
-# program (fusion, layouts, which convolution) stays as it is. XLA_FLAGS= (empty) runs them optimized.
+# program (fusion, layouts, convolutions) stays as it is. XLA_FLAGS= (empty) runs them optimized.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # A forgotten axis broadcasts silently ([B] with [B, K]); in a test it is an error.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")

@@ -173,6 +173,41 @@ def spearman(x: ArrayLike, y: ArrayLike, confidence: float = CONFIDENCE) -> Inte
     return Interval(rho, float(low), float(high))
 
 
+def censored_line(
+    x: ArrayLike, y: ArrayLike, above: ArrayLike = False, below: ArrayLike = False
+) -> tuple[float, float]:
+    """Return intercept and slope of the line of ``y`` on ``x`` [n] where some y are bounds only.
+
+    Normal errors, maximum likelihood (Tobin 1958); least squares where nothing is censored.
+    ``above`` marks the y whose true value is at least as large, ``below`` at most. NaN for fewer
+    than three values that are no bounds, or where these share one x.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    x, y, above, below = np.broadcast_arrays(x, y, above, below)
+    exact = ~(above | below)
+    if exact.sum() < 3 or np.ptp(x[exact]) == 0:
+        return float("nan"), float("nan")
+    slope, intercept = np.polyfit(x[exact], y[exact], 1)
+    if exact.all():
+        return float(intercept), float(slope)
+    spread = np.ptp(y[exact]) or 1.0
+    middle = x.mean()
+
+    def loss(parameters: np.ndarray) -> float:
+        line = parameters[0] + parameters[1] * (x - middle)
+        # A floor: points on one line would have infinite likelihood.
+        scale = np.exp(np.maximum(parameters[2], np.log(1e-2 * spread)))
+        z = (y - line) / scale
+        known = np.square(z[exact]).sum() / 2 + exact.sum() * np.log(scale)
+        bounds = special.log_ndtr(-z[above]).sum() + special.log_ndtr(z[below]).sum()
+        return float(known - bounds)
+
+    start = [intercept + slope * middle, slope, np.log(0.2 * spread)]
+    options = {"xatol": 1e-5, "fatol": 1e-7}
+    center, slope, _ = optimize.minimize(loss, start, method="Nelder-Mead", options=options).x
+    return float(center - slope * middle), float(slope)
+
+
 def _mean_and_error(values: ArrayLike) -> tuple[float, float, int]:
     """Return mean, standard error of the mean and n; see the module's text for the corners."""
     values = np.atleast_1d(np.asarray(values, np.float64))

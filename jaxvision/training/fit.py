@@ -12,11 +12,11 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from numpy.lib.stride_tricks import sliding_window_view
 
 from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
 from jaxvision.random import stream
+from jaxvision.report.escape import escape_step
 from jaxvision.training.mesh import data_devices, fetch, make_mesh, on_mesh
 from jaxvision.training.shards import Split
 from jaxvision.training.step import Hyper, Task, TrainState, evaluate, initial_state, train_step
@@ -45,9 +45,7 @@ class History(NamedTuple):
 
         T, the number of steps, for a run that never does: a censored time.
         """
-        loss = self.train["loss"]
-        below = sliding_window_view(loss, min(window, loss.shape[1]), axis=1).mean(-1) < threshold
-        return np.where(below.any(1), below.argmax(1), loss.shape[1])
+        return escape_step(self.train["loss"], threshold, window)
 
     def diverged_step(self) -> np.ndarray:
         """First step [R] with a non-finite training loss; -1 for a run that stayed finite."""

@@ -4,11 +4,15 @@ Depth is the trip count of a loop, hence a traced number: one compilation serves
 layer is computed to be masked away. Reverse-mode autodiff refuses such loops, so the backward loop
 stands here. It has every layer's gradient in hand once, and takes the layer's optimizer step on the
 spot: the gradient of a whole net is never in memory.
+
+Layers lead, runs follow ([L, R, ...]): a layer of all runs is one block of memory. ``vmap`` goes
+around what one layer computes, never around the loops, where it would turn the update of a slice
+into a scatter.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import jax
@@ -25,7 +29,6 @@ from jaxvision.random import stream
 from jaxvision.training.fit import batch_rows
 from jaxvision.training.mesh import fetch, make_mesh, on_mesh
 from jaxvision.training.step import Hyper
-from jaxvision.training.sweep import map_runs
 from jaxvision.types import Array, PyTree, UserError
 
 
@@ -44,12 +47,15 @@ class Cells(NamedTuple):
 
 
 class _State(NamedTuple):
-    """One training between two calls; every leaf of ``hidden`` has a leading axis [longest]."""
+    """R trainings between two calls; a layer is (params {'kernel', 'bias'}, optimizer state)."""
 
-    input: tuple[PyTree, PyTree]  # params {'kernel', 'bias'} and optimizer state
-    hidden: tuple[PyTree, PyTree]
-    output: tuple[PyTree, PyTree]
-    step: Array
+    input: tuple[PyTree, PyTree]  # leaves [R, ...]
+    hidden: tuple[PyTree, PyTree]  # leaves [L, R, ...]
+    output: tuple[PyTree, PyTree]  # leaves [R, ...]
+    step: Array  # int32 []
+
+
+_SPECS = _State(P("run"), P(None, "run"), P("run"), P())
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class DepthSweep:
       width: units of every hidden layer.
       batch_size: images a step.
       period: steps of one compiled call.
+      deepest: weight layers of the deepest net, at least 2; memory is held for as many.
       runs_per_call: trainings side by side in one call, over all devices.
     """
 
@@ -76,6 +83,7 @@ class DepthSweep:
     width: int
     batch_size: int
     period: int
+    deepest: int
     runs_per_call: int
     mesh: Mesh = field(default_factory=make_mesh)
 
@@ -97,29 +105,33 @@ class DepthSweep:
         Args:
           cells: R trainings, in any order.
           steps: optimizer steps of every cell.
-          advance: told the number of trainings finished after each of them.
+          advance: told the number of trainings finished, call by call.
           finished: losses [r, t] so far -> bool [r]. A call's trainings stop together when all of
             them have finished; the steps they save are NaN.
 
         Returns:
-          ``loss`` (nats) and ``error`` (fraction) [R, steps] of each step's batch before its update.
+          ``loss`` (nats) and ``error`` (fraction) [R, steps] of each batch, before the step.
+
+        Raises:
+          UserError: ``steps`` is not a multiple of ``period``, or a depth is out of range.
         """
         if steps % self.period:
             raise UserError(f"{steps} steps are not a whole number of periods of {self.period}")
-        history = {
-            name: np.full((len(cells.seeds), steps), np.nan, np.float32) for name in _METRICS
-        }
+        if min(cells.depths) < 2 or max(cells.depths) > self.deepest:
+            raise UserError(f"a net of this sweep has 2 to {self.deepest} weight layers")
+        shape = len(cells.seeds), steps
+        history = {name: np.full(shape, np.nan, np.float32) for name in ("loss", "error")}
         data = on_mesh((self.train.images, self.train.labels), self.mesh, P())
-        start, train = self._programs(max(1, int(np.max(cells.depths)) - 2))
+        start, train = self._programs
         for rows, real in self._calls(cells.depths):
             runs = jax.tree.map(lambda leaf, rows=rows: leaf[rows], cells._replace(depths=None))
             runs = on_mesh(runs, self.mesh, P("run"))
-            hidden = jnp.int32(cells.depths[rows[0]] - 2)
-            state = start(runs, (hidden, *data))
+            shared = on_mesh(np.int32(cells.depths[rows[0]] - 2), self.mesh, P()), *data
+            state = start(runs, shared)
             for first in range(0, steps, self.period):
-                state, metrics = train(state, runs, (hidden, *data))
+                state, metrics = train(state, runs, shared)
                 for name, values in fetch(metrics).items():
-                    history[name][rows[:real], first : first + self.period] = values[:real]
+                    history[name][rows[:real], first : first + self.period] = values.T[:real]
                 done = history["loss"][rows[:real], : first + self.period]
                 if finished is not None and finished(done).all():
                     break
@@ -127,7 +139,7 @@ class DepthSweep:
         return history
 
     def _calls(self, depths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-        """Cut the cells into calls of one depth; yields padded rows and how many of them are real."""
+        """Cut the cells into calls of one depth: padded rows and how many of them are real."""
         devices = self.mesh.shape["run"]
         per_call = -(-self.runs_per_call // devices) * devices
         for depth in sorted(set(depths.tolist()), reverse=True):
@@ -137,121 +149,106 @@ class DepthSweep:
                 yield np.resize(part, per_call), len(part)
 
     @cached_property
-    def _compiled(self) -> dict[int, tuple[Callable, Callable]]:
-        return {}
+    def _programs(self) -> tuple[Callable, Callable]:
+        """``(runs, shared) -> state`` and ``(state, runs, shared) -> (state, metrics [T, R])``."""
+        spread = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
+        start = spread(self._start, in_specs=(P("run"), P()), out_specs=_SPECS)
+        out = _SPECS, P(None, "run")
+        train = spread(self._train, in_specs=(_SPECS, P("run"), P()), out_specs=out)
+        return runtime.jit(start), runtime.jit(train, donate_argnums=0)
 
-    def _programs(self, longest: int) -> tuple[Callable, Callable]:
-        if longest not in self._compiled:
-
-            def start(run: Cells, shared: tuple) -> _State:
-                return self._start(run, shared, longest)
-
-            self._compiled[longest] = (
-                runtime.jit(map_runs(start, "vmap", self.mesh)),
-                runtime.jit(map_runs(self._train, "vmap", self.mesh), donate_argnums=0),
-            )
-        return self._compiled[longest]
-
-    def _start(self, run: Cells, shared: tuple, longest: int) -> _State:
-        hidden, images, labels = shared
-        optimizer = self.optimizer(run.hyper)
-        keys = [stream(run.seeds, "init", part) for part in range(3)]
+    def _start(self, runs: Cells, shared: tuple) -> _State:
+        hidden, images, _ = shared
         inputs, classes = int(np.prod(images.shape[1:])), int(self.train.labels.max()) + 1
 
-        def layer(key: Array, fan_in: int, units: int) -> PyTree:
-            kernel = jax.random.normal(key, (fan_in, units)) * run.sigma_w / np.sqrt(fan_in)
-            bias = jax.random.normal(jax.random.fold_in(key, 0), (units,)) * run.sigma_b
-            return {"kernel": kernel, "bias": bias}
+        def layer(part: int, fan_in: int, units: int, l: Array | int = 0) -> tuple[PyTree, PyTree]:
+            def draw(run: Cells) -> tuple[PyTree, PyTree]:
+                key = stream(run.seeds, "init", part, l)
+                normal = jax.random.normal(key, (fan_in + 1, units))  # the biases in row 0
+                kernel = normal[1:] * run.sigma_w / np.sqrt(fan_in)
+                params = {"kernel": kernel, "bias": normal[0] * run.sigma_b}
+                return params, self.optimizer(run.hyper).init(params)
 
-        def with_state(params: PyTree) -> tuple[PyTree, PyTree]:
-            return params, optimizer.init(params)
+            return jax.vmap(draw)(runs)
 
         def draw(l: Array, stacked: PyTree) -> PyTree:
-            params = layer(jax.random.fold_in(keys[1], l), self.width, self.width)
-            return _put(stacked, l, with_state(params))
+            return _put(stacked, l, layer(1, self.width, self.width, l))
 
-        shapes = jax.eval_shape(lambda: with_state(layer(keys[1], self.width, self.width)))
-        empty = jax.tree.map(lambda leaf: jnp.zeros((longest, *leaf.shape), leaf.dtype), shapes)
-        return _State(
-            with_state(layer(keys[0], inputs, self.width)),
-            lax.fori_loop(0, hidden, draw, empty),
-            with_state(layer(keys[2], self.width, classes)),
-            jnp.int32(0),
-        )
+        shapes = jax.eval_shape(lambda: layer(1, self.width, self.width))
+        room = max(1, self.deepest - 2)
+        empty = jax.tree.map(lambda leaf: jnp.zeros((room, *leaf.shape), leaf.dtype), shapes)
+        stacked = lax.fori_loop(0, hidden, draw, empty)
+        first, last = layer(0, inputs, self.width), layer(2, self.width, classes)
+        return _State(first, stacked, last, jnp.int32(0))
 
-    def _train(self, state: _State, cell: Cells, shared: tuple) -> tuple[_State, dict]:
+    def _train(self, state: _State, runs: Cells, shared: tuple) -> tuple[_State, dict]:
         hidden, images, labels = shared
-        rows = batch_rows(cell.seeds, state.step, self.period, len(labels), self.batch_size)
-        longest = jax.tree.leaves(state.hidden)[0].shape[0]
-        kept = jnp.zeros((longest, self.batch_size, self.width))
+        rows = jax.vmap(
+            lambda seed: batch_rows(seed, state.step, self.period, len(labels), self.batch_size)
+        )(runs.seeds)
+        count = len(runs.seeds)
+        kept = jnp.zeros((max(1, self.deepest - 2), count, self.batch_size, self.width))
 
         def body(carry: tuple, rows: Array) -> tuple[tuple, dict]:
-            inputs = self.preprocess(images[rows]).reshape(self.batch_size, -1)
-            return self._step(*carry, inputs, labels[rows], hidden, cell)
+            inputs = self.preprocess(images[rows.reshape(-1)])
+            inputs = inputs.reshape(count, self.batch_size, -1)
+            return self._step(*carry, inputs, labels[rows], hidden, runs)
 
-        (state, _), metrics = lax.scan(body, (state, kept), rows)
+        (state, _), metrics = lax.scan(body, (state, kept), jnp.moveaxis(rows, 1, 0))
         return state, metrics
 
     def _step(
-        self,
-        state: _State,
-        kept: Array,
-        inputs: Array,
-        labels: Array,
-        hidden: Array,
-        cell: Cells,
+        self, state: _State, kept: Array, inputs: Array, labels: Array, hidden: Array, runs: Cells
     ) -> tuple[tuple[_State, Array], dict]:
-        """Take one step; ``kept`` [longest, B, width] is scratch for the pre-activations."""
-        optimizer = self.optimizer(cell.hyper)
-        key = stream(cell.seeds, "dropout", state.step)
+        """Take one step; ``kept`` [L, R, B, width] is scratch for the pre-activations."""
+        keys = jax.vmap(lambda seed: stream(seed, "dropout", state.step))(runs.seeds)
 
-        def update(layer: tuple[PyTree, PyTree], gradient: PyTree) -> tuple[PyTree, PyTree]:
+        def activate(h: Array, l: Array) -> Array:
+            layer_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, l)
+            return jax.vmap(self.nonlinearity)(h, layer_keys)
+
+        @jax.vmap
+        def update(hyper: Hyper, layer: tuple[PyTree, PyTree], gradient: PyTree) -> tuple:
             params, opt_state = layer
-            updates, opt_state = optimizer.update(gradient, opt_state, params)
+            updates, opt_state = self.optimizer(hyper).update(gradient, opt_state, params)
             return optax.apply_updates(params, updates), opt_state
 
-        def layer(params: PyTree, h: Array, l: Array) -> Array:
-            return _dense(params, self.nonlinearity(h, jax.random.fold_in(key, l)))
+        def trained(layer: tuple[PyTree, PyTree], x: Array, delta: Array) -> tuple[PyTree, PyTree]:
+            # Without the barrier XLA puts the transposition into the product: half as fast.
+            kernel = lax.optimization_barrier(jnp.swapaxes(x, 1, 2)) @ delta
+            return update(runs.hyper, layer, {"kernel": kernel, "bias": delta.sum(1)})
 
         def forward(l: Array, carry: tuple) -> tuple:
             h, kept = carry
-            return layer(_take(state.hidden[0], l), h, l), _put(kept, l, h)
+            return _dense(_take(state.hidden[0], l), activate(h, l)), _put(kept, l, h)
 
-        def loss_function(params: PyTree, h: Array) -> tuple[Array, Array]:
-            logits = layer(params, h, hidden)
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return losses.mean(), jnp.mean(jnp.argmax(logits, -1) != labels)
+        def backward(layer: tuple, h: Array, l: Array, delta: Array) -> tuple[Array, tuple]:
+            x, pull = jax.vjp(lambda h: activate(h, l), h)
+            below = delta @ jnp.swapaxes(layer[0]["kernel"], 1, 2)
+            return pull(below)[0], trained(layer, x, delta)
 
-        h, pull_input = jax.vjp(lambda params: _dense(params, inputs), state.input[0])
-        h, kept = lax.fori_loop(0, hidden, forward, (h, kept))
-        (loss, error), (gradient, delta) = jax.value_and_grad(
-            loss_function, argnums=(0, 1), has_aux=True
-        )(state.output[0], h)
-
-        def backward(i: Array, carry: tuple) -> tuple:
+        def backward_hidden(i: Array, carry: tuple) -> tuple:
             delta, stacked = carry
             l = hidden - 1 - i
             # Read before written, and said so: else XLA copies the whole stack at every layer.
-            one = lax.optimization_barrier(_take(stacked, l))
-            _, pull = jax.vjp(lambda params, h: layer(params, h, l), one[0], _take(kept, l))
-            gradient, delta = pull(delta)
-            return delta, _put(stacked, l, update(one, gradient))
+            layer = lax.optimization_barrier(_take(stacked, l))
+            delta, layer = backward(layer, _take(kept, l), l, delta)
+            return delta, _put(stacked, l, layer)
 
-        delta, stacked = lax.fori_loop(0, hidden, backward, (delta, state.hidden))
-        after = _State(
-            update(state.input, *pull_input(delta)),
-            stacked,
-            update(state.output, gradient),
-            state.step + 1,
-        )
-        return (after, kept), {"loss": loss, "error": error}
-
-
-_METRICS = ("loss", "error")
+        h = _dense(state.input[0], inputs)
+        h, kept = lax.fori_loop(0, hidden, forward, (h, kept))
+        logits = _dense(state.output[0], activate(h, hidden))
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        wrong = jnp.argmax(logits, -1) != labels
+        delta = jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[-1])
+        delta, output = backward(state.output, h, hidden, delta / self.batch_size)
+        delta, stacked = lax.fori_loop(0, hidden, backward_hidden, (delta, state.hidden))
+        after = _State(trained(state.input, inputs, delta), stacked, output, state.step + 1)
+        return (after, kept), {"loss": losses.mean(1), "error": wrong.mean(1)}
 
 
 def _dense(params: PyTree, x: Array) -> Array:
-    return x @ params["kernel"] + params["bias"]
+    return x @ params["kernel"] + params["bias"][:, None]
 
 
 def _take(stacked: PyTree, l: Array) -> PyTree:

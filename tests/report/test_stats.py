@@ -137,3 +137,42 @@ def test_float32_values_are_computed_in_float64():
 def test_a_matrix_is_refused():
     with pytest.raises(ValueError, match="one value per seed"):
         stats.t_interval(np.ones((2, 3)))
+
+
+def censored_sample(seed, slope=0.5, n=400):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 10, n)
+    return x, 2 + slope * x + rng.normal(size=n)
+
+
+def test_a_line_without_bounds_is_least_squares():
+    x, y = censored_sample(0)
+    slope, intercept = np.polyfit(x, y, 1)
+    assert stats.censored_line(x, y) == pytest.approx((intercept, slope))
+
+
+@pytest.mark.parametrize("side", ["above", "below", "both"])
+def test_a_censored_line_is_found_where_least_squares_is_biased(side):
+    x, y = censored_sample(1)
+    top = 5.0 if side != "below" else INF
+    bottom = 3.5 if side != "above" else -INF
+    seen = np.clip(y, bottom, top)
+    intercept, slope = stats.censored_line(x, seen, above=y > top, below=y < bottom)
+    assert slope == pytest.approx(0.5, abs=0.06)
+    assert intercept == pytest.approx(2, abs=0.4)
+    assert np.polyfit(x, seen, 1)[0] < 0.42
+
+
+def test_a_bound_that_the_line_keeps_changes_nothing_and_one_it_breaks_bends_it():
+    x, y = np.arange(6.0), np.array([0.0, 1.1, 1.9, 3.0, 4.1, 3.0])
+    last = np.arange(6) == 5
+    _, kept = stats.censored_line(x, y, above=last)
+    _, broken = stats.censored_line(x, y, below=last)
+    assert kept == pytest.approx(np.polyfit(x[:5], y[:5], 1)[0], abs=0.01)
+    assert broken < kept - 0.1
+
+
+def test_a_line_needs_three_values_that_are_no_bounds():
+    x, y = np.arange(4.0), np.arange(4.0)
+    assert np.isnan(stats.censored_line(x, y, above=np.array([False, False, True, True]))).all()
+    assert np.isnan(stats.censored_line(np.ones(4), y)).all()
