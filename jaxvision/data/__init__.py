@@ -6,7 +6,7 @@ from jaxvision.data.embedded import EMBEDDED
 __all__ = ["EMBEDDED", "Dataset", "Splits", "load"]
 
 
-def load(name: str, data_dir: str | None = None) -> Splits:
+def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Splits:
     """Load a data set whole into memory.
 
     Args:
@@ -14,6 +14,8 @@ def load(name: str, data_dir: str | None = None) -> Splits:
         ``cifar10``, or the directory of one prepared version (``.../my_set/1.0.0``).
       data_dir: where prepared TFDS sets lie; default ``$TFDS_DATA_DIR``, then TFDS's own
         ``~/tensorflow_datasets``. The embedded sets do not read it.
+      image_size: pixels of a side to which the images of a TFDS set are scaled and cropped; None
+        takes them as they are.
 
     Raises:
       UserError: the name is unknown, the set is not prepared, or its files are damaged.
@@ -22,4 +24,4 @@ def load(name: str, data_dir: str | None = None) -> Splits:
         return EMBEDDED[name]()
     from jaxvision.data import tfds  # late: its libraries take half a second to import
 
-    return tfds.load(name, data_dir)
+    return tfds.load(name, data_dir, image_size)

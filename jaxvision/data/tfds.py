@@ -26,10 +26,10 @@ from jaxvision.types import UserError
 
 _BLOCK = 512  # images decoded between two updates of the progress line
 _FORMAT = 1  # raise it when the meaning of the cached arrays changes
-_RESIZED = "prepare one at a single size, such as imagenet_resized/64x64"
+_RESIZED = "say --image_size where the experiment has that flag, or prepare a set of one size"
 
 
-def load(name: str, data_dir: str | None = None) -> Splits:
+def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Splits:
     """Load a prepared set whole into memory, decoding it at most once.
 
     The test split is ``test``, or ``validation`` where there is no test split with labels; where
@@ -39,6 +39,8 @@ def load(name: str, data_dir: str | None = None) -> Splits:
       name: ``cifar10``, ``cifar10/3.0.2`` or ``imagenet_resized/32x32`` below ``data_dir`` (whether
         TFDS knows the name or not; the newest version wins), or a path to a prepared directory.
       data_dir: default ``$TFDS_DATA_DIR``, then ``~/tensorflow_datasets``.
+      image_size: pixels; each image is scaled until its shorter side has so many, and the middle of
+        the longer one is kept. None takes images as they are.
 
     Raises:
       UserError: the set is unknown, not prepared, no image-classification set, of images of several
@@ -53,11 +55,11 @@ def load(name: str, data_dir: str | None = None) -> Splits:
     image, label = _features(tfds, builder.info)
     if "train" not in builder.info.splits:
         raise UserError(f"the data set '{name}' ({directory}) has no training split")
-    train = _split(builder, "train", image, label)
+    train = _split(builder, "train", image, label, image_size)
     class_names = tuple(builder.info.features[label].names)
     for split in ("test", "validation"):
         if split in builder.info.splits and builder.info.splits[split].num_examples:
-            test = _split(builder, split, image, label)
+            test = _split(builder, split, image, label, image_size)
             if test.labels.min() >= 0:  # TFDS marks withheld labels by -1
                 return Splits(name, train, test, class_names)
     cache.notice(f"{name} has no labelled test split: every fifth training image is held out")
@@ -146,7 +148,7 @@ def _features(tfds: Any, info: Any) -> tuple[str, str]:
     return image, label
 
 
-def _split(builder: Any, split: str, image: str, label: str) -> Dataset:
+def _split(builder: Any, split: str, image: str, label: str, size: int | None) -> Dataset:
     """Return one split from the cache, or decode it and fill the cache."""
     with _quiet():
         try:
@@ -160,10 +162,11 @@ def _split(builder: Any, split: str, image: str, label: str) -> Dataset:
         except Exception as error:  # array_record raises RuntimeError, the file system OSError
             raise _damaged(builder.data_path, error) from error
         stem = builder.info.full_name.replace("/", "-")
-        path = cache.directory() / f"{stem}-{split}-{key}.npy2"
+        scaled = "" if size is None else f"-{size}px"
+        path = cache.directory() / f"{stem}-{split}{scaled}-{key}.npy2"
         data = cache.read(path)
         if data is None:
-            data = _decode(builder, source, split, image, label)
+            data = _decode(builder, source, split, image, label, size)
             cache.write(path, data)
     return data
 
@@ -178,7 +181,9 @@ def _fingerprint(builder: Any, split: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _decode(builder: Any, source: Any, split: str, image: str, label: str) -> Dataset:
+def _decode(
+    builder: Any, source: Any, split: str, image: str, label: str, size: int | None
+) -> Dataset:
     """Decode every image of a split; threads were measured and do not help (the GIL is held)."""
     count = builder.info.splits[split].num_examples
     labels = np.empty(count, np.int32)
@@ -187,16 +192,30 @@ def _decode(builder: Any, source: Any, split: str, image: str, label: str) -> Da
         for start in range(0, count, _BLOCK):
             block = _examples(builder, source, range(start, min(start + _BLOCK, count)))
             for i, example in enumerate(block, start):
+                pixels = example[image] if size is None else _square(example[image], size)
                 if images is None:
-                    images = np.empty((count, *example[image].shape), np.uint8)
-                if example[image].shape != images.shape[1:]:
+                    images = np.empty((count, *pixels.shape), np.uint8)
+                if pixels.shape != images.shape[1:]:
                     raise UserError(
                         f"the images of {builder.info.full_name} differ in size (such as"
-                        f" {images.shape[1:3]} and {example[image].shape[:2]}): {_RESIZED}"
+                        f" {images.shape[1:3]} and {pixels.shape[:2]}): {_RESIZED}"
                     )
-                images[i], labels[i] = example[image], example[label]
+                images[i], labels[i] = pixels, example[label]
             bar.advance(len(block))
     return Dataset(images, labels)
+
+
+def _square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Return the middle of pixels [H, W, C] as [size, size, C], the shorter side scaled to fit."""
+    from PIL import Image
+
+    height, width, channels = pixels.shape
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    box = (left, top, left + side, top + side)
+    scaled = picture.resize((size, size), Image.Resampling.BILINEAR, box)  # smooths when it shrinks
+    return np.asarray(scaled).reshape(size, size, channels)
 
 
 def _examples(builder: Any, source: Any, indices: range) -> list[dict[str, Any]]:

@@ -122,7 +122,29 @@ def test_images_of_several_sizes_are_refused(tmp_path, make_set, make_split):
     images = [*make_split(0, 3)[0], *make_split(0, 3, (6, 8, 3))[0]]
     make_set(tmp_path / "mixed" / "1.0.0", {"train": (images, [0] * 6)}, shape=None)
     assert "(8, 6) and (6, 8)" in message("mixed", tmp_path)
-    assert "imagenet_resized" in message("mixed", tmp_path)
+    assert "--image_size" in message("mixed", tmp_path)
+
+
+def test_images_of_several_sizes_are_brought_to_one(tmp_path, make_set):
+    """Halves of one color: the middle square is kept, whichever side is longer, and scaled."""
+    wide, tall = np.zeros((8, 24, 3), np.uint8), np.zeros((24, 8, 3), np.uint8)
+    wide[:, 12:] = tall[12:] = 200
+    make_set(tmp_path / "toy" / "1.0.0", {"train": ([wide, tall], [0, 1])}, shape=None)
+    both = load("toy", str(tmp_path), image_size=4)
+    pictures = np.concatenate([both.train.images, both.test.images])
+    half = np.repeat([0, 200], 2)
+    across, down = np.broadcast_to(half, (4, 4)), np.broadcast_to(half[:, None], (4, 4))
+    found = {(image[..., 0] > 100).tobytes() for image in pictures}  # scaling blurs the border
+    assert found == {(each > 100).tobytes() for each in (across, down)}
+
+
+def test_a_size_is_cached_apart(toy):
+    small, whole = load("toy", str(toy), image_size=3), load("toy", str(toy))
+    assert small.train.images.shape[1:] == (3, 3, 3)
+    assert whole.train.images.shape[1:] == (8, 6, 3)
+    np.testing.assert_array_equal(
+        load("toy", str(toy), image_size=3).train.images, small.train.images
+    )
 
 
 def test_a_set_that_does_not_classify_images_is_refused(toy):
