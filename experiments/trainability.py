@@ -252,7 +252,7 @@ def _draw_map(ax: Axes, record: Record, config: Config, name: str) -> QuadMesh:
     half = np.diff(variances)[0] / 2
     columns = np.append(variances - half, variances[-1] + half)
     loss = np.median(record.arrays[f"{name}/loss"], 0).T
-    fine = np.linspace(columns[0], columns[-1], 400)
+    fine = np.linspace(max(columns[0], 0.1), columns[-1], 400)
     limit = limit_of(name, config, np.sqrt(fine))
     label = r"theory: 16 / ln $\lambda_G$" if name == "batch_norm" else r"theory: $6\,\xi_c$"
     edge, *_ = edges_of(record, name)
