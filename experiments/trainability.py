@@ -232,7 +232,7 @@ def plot(record: Record) -> Figure:
     highest = 2 ** np.median(edges_of(record, "tanh")[0], 0).max()
     titles = {
         "tanh": rf"tanh: the edge goes with $6\,\xi_c$, up to {highest:.0f} layers",
-        "dropout": f"... with {100 * (1 - config.keep):.0f} % dropout: no critical point is left",
+        "dropout": f"{100 * (1 - config.keep):.0f} % dropout: no critical point, a lower edge",
         "batch_norm": r"ReLU with batch norm: one limit for every $\sigma_w$",
     }
     for ax, (name, title) in zip(axes.flat, titles.items(), strict=False):
