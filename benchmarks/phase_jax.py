@@ -68,7 +68,7 @@ def prepare(case: str, folder: str) -> Case:
 
 def save(sweep: DepthSweep, cells: Cells, folder: Path, images: np.ndarray) -> None:
     """Write the first run's weights at the largest depth (shallower nets share them) and rows."""
-    deepest = cells.depths == phase.DEPTHS[-1]
+    deepest = np.flatnonzero(cells.depths == phase.DEPTHS[-1])[: sweep.mesh.size]
     runs = jax.tree.map(lambda leaf: leaf[deepest], cells)._replace(depths=None)
     shared = (jnp.int32(phase.DEPTHS[-1] - 2), *sweep.train[:2])
     state = jax.device_get(sweep._programs[0](runs, shared))

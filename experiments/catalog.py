@@ -47,8 +47,8 @@ CATALOG = (
     Entry(
         name="trainability",
         title="The map of what trains",
-        sentence="Depth trains up to some 6 xi_c; dropout and batch norm have edges of their own.",
-        minutes=4,
+        sentence="Nets train to some 6 xi_c layers; dropout and batch norm set other limits.",
+        minutes=5,
     ),
     Entry(
         name="escape_time",

@@ -61,7 +61,7 @@ class Config:
     seeds: int = flagged(32, "Paired seeds of every arm.", low=1, high=1000)
     first_seed: int = flagged(100, "The first seed.", low=0)
     depths: tuple[int, ...] = flagged(
-        (8, 10, 12, 14, 16, 18, 20, 30), "Weight layers, at least 6 values for slopes.", low=2
+        (8, 10, 12, 14, 16, 18, 20, 30), "Weight layers, at least 6 values for slopes.", low=3
     )
     width: int = flagged(64, "Units of every hidden layer.", low=1, high=8192)
     steps: int = flagged(4000, "Budget of every run, in steps.", low=1)

@@ -1,11 +1,11 @@
-"""The map of what trains: depth against the scale of the random weights, a thousand trainings.
+"""The map of what trains: depth against the scale of the random weights, 1,950 trainings.
 
 Sources: Schoenholz et al. 2017, "Deep information propagation" (arXiv 1611.01232), figure 5 and
 section 3.2; Yang et al. 2019 (1902.08129), figure 2, for batch norm. Claim in one sentence: a tanh
 net trains when it is no deeper than some 6 xi_c, the depth over which two inputs become alike or
 unrelated; xi_c diverges at criticality, dropout makes it finite, batch norm has a limit of its own.
 
-Command: make exp-trainability (under 4 minutes on two cores; embedded 8x8 digits, no download).
+Command: make exp-trainability (under 5 minutes on two cores; embedded 8x8 digits, no download).
 
 As in the paper: sigma_b^2 = .05, sigma_w^2 from below to beyond the critical 1.76, plain SGD;
 narrower nets and a larger rate than the paper's (width 300, 1e-3), on other images. A net "trains"
@@ -229,19 +229,17 @@ def plot(record: Record) -> Figure:
     """Draw the three maps with the edge measured and the edge of the theory, and edge on edge."""
     config = cli.make_config_from(sys.modules[__name__], record)
     figure, axes = plots.new_figure(2, 2, (13.4, 10.4))
+    highest = 2 ** np.median(edges_of(record, "tanh")[0], 0).max()
     titles = {
-        "tanh": "tanh: depth pays off only near criticality",
-        "dropout": f"... with {100 * (1 - config.keep):.0f} % dropout: no critical point is left",
+        "tanh": rf"tanh: the edge goes with $6\,\xi_c$, up to {highest:.0f} layers",
+        "dropout": f"{100 * (1 - config.keep):.0f} % dropout: no critical point, a lower edge",
         "batch_norm": r"ReLU with batch norm: one limit for every $\sigma_w$",
     }
     for ax, (name, title) in zip(axes.flat, titles.items(), strict=False):
         image = _draw_map(ax, record, config, name)
-        plots.describe(
-            ax, title, r"$\sigma_w^2$, variance of the weights x fan-in", "weight layers"
-        )
+        plots.describe(ax, title, r"$\sigma_w^2$, fan-in times Var[w]", "weight layers")
     with plots.style():
-        bar = figure.colorbar(image, ax=axes[0, 1])
-        bar.set_label("final training loss, nats")
+        figure.colorbar(image, ax=axes[0, 1], label="final training loss, nats")
     _draw_edges(axes[1, 1], record, config)
     title = f"How deep can it be and still train? {record.numbers['trainings']:,} small nets"
     return plots.finish(figure, record, title)
@@ -249,12 +247,12 @@ def plot(record: Record) -> Figure:
 
 def _draw_map(ax: Axes, record: Record, config: Config, name: str) -> QuadMesh:
     variances, depths = record.arrays["sigma_w"] ** 2, record.arrays["depths"]
-    between = np.sqrt(depths[1:] * depths[:-1])  # of depths on the log axis: the cells' edges
+    between = np.sqrt(depths[1:] * depths[:-1])  # the cells' edges on the log axis
     rows = np.concatenate([[depths[0] ** 2 / between[0]], between, [depths[-1] ** 2 / between[-1]]])
     half = np.diff(variances)[0] / 2
     columns = np.append(variances - half, variances[-1] + half)
     loss = np.median(record.arrays[f"{name}/loss"], 0).T
-    fine = np.linspace(columns[0], columns[-1], 400)
+    fine = np.linspace(max(columns[0], 0.1), columns[-1], 400)
     limit = limit_of(name, config, np.sqrt(fine))
     label = r"theory: 16 / ln $\lambda_G$" if name == "batch_norm" else r"theory: $6\,\xi_c$"
     edge, *_ = edges_of(record, name)

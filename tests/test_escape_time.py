@@ -104,7 +104,8 @@ def test_small_nets_wait_longer_with_depth_under_xavier_only(monkeypatch):
 
 
 def test_he_weights_called_xavier_have_no_plateau(monkeypatch):
-    record = trained(monkeypatch, sgd=("sgd", 2.0, False))
+    gentle = dataclasses.replace(SMALL, rate_sgd=SMALL.rate_he)
+    record = trained(monkeypatch, gentle, sgd=("sgd", 2.0, False))
     assert np.abs(escape_time.slopes("sgd")(record)).mean() < 0.15
     assert verdicts(record, SMALL)["half"] == "contradicted"
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from experiments import trainability
 from jaxvision.report.claims import judge
@@ -12,7 +13,7 @@ from jaxvision.training.phase import Cells
 
 CONFIG = trainability.Config()
 SMALL = trainability.Config(
-    seeds=5, gains=6, depths=6, shallowest=4, deepest=32, steps=120, learning_rate=0.1,
+    seeds=5, gains=6, depths=6, shallowest=6, deepest=48, width=48, steps=150, learning_rate=0.05,
     runs_per_call=30,
 )  # fmt: skip
 
@@ -89,6 +90,7 @@ def test_sigma_w_in_disorder_breaks_the_rank(monkeypatch):
     assert "rank" in fallen(trained(monkeypatch), SMALL)
 
 
+@pytest.mark.slow
 def test_a_gain_off_by_a_factor_breaks_the_rank(monkeypatch):
     def doubled(depths, seeds, sigma_w, sigma_b, hyper):
         return Cells(depths, seeds, 2 * sigma_w, sigma_b, hyper)
@@ -109,6 +111,7 @@ def test_shuffled_labels_train_nothing(monkeypatch):
     assert {"rank", "peak", "critical"} <= fallen(trained(monkeypatch), SMALL)
 
 
+@pytest.mark.slow
 def test_a_rate_of_zero_trains_nothing(monkeypatch):
     still = dataclasses.replace(SMALL, learning_rate=0.0)
     assert {"rank", "peak", "critical"} <= fallen(trained(monkeypatch, still), SMALL)

@@ -6,8 +6,7 @@ stands here. It has every layer's gradient in hand once, and takes the layer's o
 spot: the gradient of a whole net is never in memory.
 
 Layers lead, runs follow ([L, R, ...]): a layer of all runs is one block of memory. ``vmap`` goes
-around what one layer computes, never around the loops, where it would turn the update of a slice
-into a scatter.
+around what one layer computes, not around the loops: an updated slice would become a scatter.
 """
 
 from collections.abc import Callable, Iterator
@@ -72,7 +71,7 @@ class DepthSweep:
       width: units of every hidden layer.
       batch_size: images a step.
       period: steps of one compiled call.
-      deepest: weight layers of the deepest net, at least 2; memory is held for as many.
+      deepest: weight layers of the deepest net, at least 3; memory is held for as many.
       runs_per_call: trainings side by side in one call, over all devices.
     """
 
@@ -112,15 +111,14 @@ class DepthSweep:
         Returns:
           ``loss`` (nats) and ``error`` (fraction) [R, steps] of each batch, before the step.
 
-        Raises:
-          UserError: ``steps`` is not a multiple of ``period``, or a depth is out of range.
+        Raises UserError where ``period`` does not divide ``steps``, or a depth is out of range.
         """
         if steps % self.period:
             raise UserError(f"{steps} steps are not a whole number of periods of {self.period}")
         if min(cells.depths) < 2 or max(cells.depths) > self.deepest:
             raise UserError(f"a net of this sweep has 2 to {self.deepest} weight layers")
-        shape = len(cells.seeds), steps
-        history = {name: np.full(shape, np.nan, np.float32) for name in ("loss", "error")}
+        unseen = np.full((len(cells.seeds), steps), np.nan, np.float32)
+        history = {"loss": unseen, "error": unseen.copy()}
         data = on_mesh((self.train.images, self.train.labels), self.mesh, P())
         start, train = self._programs
         for rows, real in self._calls(cells.depths):
@@ -151,10 +149,10 @@ class DepthSweep:
     @cached_property
     def _programs(self) -> tuple[Callable, Callable]:
         """``(runs, shared) -> state`` and ``(state, runs, shared) -> (state, metrics [T, R])``."""
-        spread = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
-        start = spread(self._start, in_specs=(P("run"), P()), out_specs=_SPECS)
-        out = _SPECS, P(None, "run")
-        train = spread(self._train, in_specs=(_SPECS, P("run"), P()), out_specs=out)
+        spread, runs = partial(jax.shard_map, mesh=self.mesh, check_vma=False), (P("run"), P())
+        start = spread(self._start, in_specs=runs, out_specs=_SPECS)
+        outs = _SPECS, P(None, "run")
+        train = spread(self._train, in_specs=(_SPECS, *runs), out_specs=outs)
         return runtime.jit(start), runtime.jit(train, donate_argnums=0)
 
     def _start(self, runs: Cells, shared: tuple) -> _State:
@@ -171,30 +169,25 @@ class DepthSweep:
 
             return jax.vmap(draw)(runs)
 
-        def draw(l: Array, stacked: PyTree) -> PyTree:
-            return _put(stacked, l, layer(1, self.width, self.width, l))
-
         shapes = jax.eval_shape(lambda: layer(1, self.width, self.width))
-        room = max(1, self.deepest - 2)
-        empty = jax.tree.map(lambda leaf: jnp.zeros((room, *leaf.shape), leaf.dtype), shapes)
-        stacked = lax.fori_loop(0, hidden, draw, empty)
+        empty = jax.tree.map(lambda s: jnp.zeros((self.deepest - 2, *s.shape), s.dtype), shapes)
+        stacked = lax.fori_loop(
+            0, hidden, lambda l, s: _put(s, l, layer(1, self.width, self.width, l)), empty
+        )
         first, last = layer(0, inputs, self.width), layer(2, self.width, classes)
         return _State(first, stacked, last, jnp.int32(0))
 
     def _train(self, state: _State, runs: Cells, shared: tuple) -> tuple[_State, dict]:
         hidden, images, labels = shared
-        rows = jax.vmap(
-            lambda seed: batch_rows(seed, state.step, self.period, len(labels), self.batch_size)
-        )(runs.seeds)
-        count = len(runs.seeds)
-        kept = jnp.zeros((max(1, self.deepest - 2), count, self.batch_size, self.width))
+        runs_here, size = len(runs.seeds), (len(labels), self.batch_size)
+        order = jax.vmap(lambda seed: batch_rows(seed, state.step, self.period, *size))(runs.seeds)
+        kept = jnp.zeros((self.deepest - 2, runs_here, self.batch_size, self.width))
 
         def body(carry: tuple, rows: Array) -> tuple[tuple, dict]:
-            inputs = self.preprocess(images[rows.reshape(-1)])
-            inputs = inputs.reshape(count, self.batch_size, -1)
+            inputs = self.preprocess(images[rows.reshape(-1)]).reshape(*rows.shape, -1)
             return self._step(*carry, inputs, labels[rows], hidden, runs)
 
-        (state, _), metrics = lax.scan(body, (state, kept), jnp.moveaxis(rows, 1, 0))
+        (state, _), metrics = lax.scan(body, (state, kept), jnp.moveaxis(order, 1, 0))
         return state, metrics
 
     def _step(
@@ -204,8 +197,7 @@ class DepthSweep:
         keys = jax.vmap(lambda seed: stream(seed, "dropout", state.step))(runs.seeds)
 
         def activate(h: Array, l: Array) -> Array:
-            layer_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, l)
-            return jax.vmap(self.nonlinearity)(h, layer_keys)
+            return jax.vmap(self.nonlinearity)(h, jax.vmap(jax.random.fold_in, (0, None))(keys, l))
 
         @jax.vmap
         def update(hyper: Hyper, layer: tuple[PyTree, PyTree], gradient: PyTree) -> tuple:
@@ -224,8 +216,8 @@ class DepthSweep:
 
         def backward(layer: tuple, h: Array, l: Array, delta: Array) -> tuple[Array, tuple]:
             x, pull = jax.vjp(lambda h: activate(h, l), h)
-            below = delta @ jnp.swapaxes(layer[0]["kernel"], 1, 2)
-            return pull(below)[0], trained(layer, x, delta)
+            (below,) = pull(delta @ jnp.swapaxes(layer[0]["kernel"], 1, 2))
+            return below, trained(layer, x, delta)
 
         def backward_hidden(i: Array, carry: tuple) -> tuple:
             delta, stacked = carry
@@ -235,16 +227,18 @@ class DepthSweep:
             delta, layer = backward(layer, _take(kept, l), l, delta)
             return delta, _put(stacked, l, layer)
 
-        h = _dense(state.input[0], inputs)
-        h, kept = lax.fori_loop(0, hidden, forward, (h, kept))
+        start = _dense(state.input[0], inputs), kept
+        h, kept = lax.fori_loop(0, hidden, forward, start)
         logits = _dense(state.output[0], activate(h, hidden))
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        wrong = jnp.argmax(logits, -1) != labels
         delta = jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[-1])
         delta, output = backward(state.output, h, hidden, delta / self.batch_size)
         delta, stacked = lax.fori_loop(0, hidden, backward_hidden, (delta, state.hidden))
         after = _State(trained(state.input, inputs, delta), stacked, output, state.step + 1)
-        return (after, kept), {"loss": losses.mean(1), "error": wrong.mean(1)}
+        return (after, kept), {
+            "loss": losses.mean(1),
+            "error": (logits.argmax(-1) != labels).mean(1),
+        }
 
 
 def _dense(params: PyTree, x: Array) -> Array:
@@ -256,6 +250,4 @@ def _take(stacked: PyTree, l: Array) -> PyTree:
 
 
 def _put(stacked: PyTree, l: Array, one: PyTree) -> PyTree:
-    return jax.tree.map(
-        lambda leaf, value: lax.dynamic_update_index_in_dim(leaf, value, l, 0), stacked, one
-    )
+    return jax.tree.map(lambda s, o: lax.dynamic_update_index_in_dim(s, o, l, 0), stacked, one)
