@@ -84,14 +84,14 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
     data, deepest = load(config.dataset), max(config.depths)
     nets = [(name, depth) for name in VARIANTS for depth in config.depths]
     nets += [(name, deepest) for name in ACTIVATIONS if name not in VARIANTS]
-    arrays, cost = {}, {}
+    numbers, arrays = {}, {}
     with progress(len(nets) * len(GAINS) * config.seeds * STEPS, "training") as bar:
         for name, depth in nets:
             trainer, arms = make_arms(config, data, name, depth)
             arrays |= train_arms(config, f"{name}{depth}", trainer, arms, bar.advance)
-            if name in VARIANTS and depth == deepest:
-                cost[name] = probe_cost(trainer, arms["critical"])
-    return {"probe_cost_percent": cost}, arrays
+            if name == "relu" and depth == deepest:
+                numbers["probe_cost_percent"] = probe_cost(trainer, arms["critical"])
+    return numbers, arrays
 
 
 def make_arms(config: Config, data: Splits, name: str, depth: int) -> tuple[Trainer, dict]:

@@ -1,4 +1,4 @@
-"""Shattered gradients: do the gradients at two near inputs still point the same way?
+"""Shattered gradients: how long the gradients at two near inputs point the same way.
 
 Source: Balduzzi et al. 2017, "The shattered gradients problem" (arXiv 1702.08591), abstract and
 figure 1. Claim in one sentence: with depth the gradient of a plain net turns into white noise, its
