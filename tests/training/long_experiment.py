@@ -39,6 +39,7 @@ class Config:
 
 PRESETS = {"tiny": Config(), "cpu": Config(seeds=4)}
 NET = ResNet((1,), 4, 10)
+SHARDS = 4  # the same bits on up to four devices
 
 
 def task() -> Task:
@@ -69,7 +70,7 @@ def measure(config, progress, workdir):
     splits = load("digits")
     train = Dataset(splits.train.images[:50], splits.train.labels[:50])
     test = Dataset(splits.test.images[:37], splits.test.labels[:37])
-    trainer = Trainer(task(), train, test, 16, config.period)
+    trainer = Trainer(task(), train, test, 16, config.period, shards=SHARDS)
     start = partial(initialize_runs, NET, image_shape=(8, 8, 1))
     hyper = {"learning_rate": 0.1, "train_biases": 1.0}
     runs = make_runs({"net": Arm(start, hyper)}, range(config.seeds))

@@ -38,10 +38,10 @@ def handlers():
 )
 def test_a_signal_is_a_request(handlers, capsys, signum, code, words):
     with pytest.raises(Stopped) as caught, StopRequest() as stop:
-        assert not stop.should_stop(2)
+        assert not stop.should_stop()
         os.kill(os.getpid(), signum)
-        assert stop.should_stop(3)
-        raise Stopped(stop.signum, "at 3")
+        assert stop.should_stop()
+        raise Stopped(stop.agreed, "at 3")
     assert str(caught.value) == words
     assert caught.value.exit_code == code
     assert handlers == []  # acted on: nobody else hears of it
@@ -58,7 +58,7 @@ def test_a_request_nobody_acted_on_goes_to_the_handler_outside(handlers):
 def test_no_signal_no_stop(handlers, capsys):
     for _ in range(3):
         with StopRequest() as stop:
-            assert not stop.should_stop(0)
+            assert not stop.should_stop()
     assert handlers == []
     assert capsys.readouterr() == ("", "")
 
