@@ -76,7 +76,7 @@ def travelled(tmp_path_factory):
     """Sixteen steps in several layouts, and in four of them by turns: 1x1, 1x4, 2x1, 2x2."""
     state = f"--state={tmp_path_factory.mktemp('state') / 'state.npz'}"
     options = ("--shards=4", state)
-    jobs = ("train=1x1", "train=1x2", "train=1x4", "move=1x1", "move=1x4")
+    jobs = ("train=1x1", "train=1x4", "move=1x1", "move=1x4")
     found = run_alone("--devices=4", *options, *jobs)
     for devices, layout in ((1, "1x2"), (2, "1x4")):
         each = run_joined(2, f"--devices={devices}", *options, f"train={layout}", f"move={layout}")
@@ -89,7 +89,7 @@ def travelled(tmp_path_factory):
 
 def test_shards_give_the_same_bits_on_one_to_four_devices_of_one_or_two_processes(travelled):
     digests = {line["history"] for line in travelled if "train" in line}
-    assert len([line for line in travelled if "train" in line]) == 5
+    assert len([line for line in travelled if "train" in line]) == 4
     assert len(digests) == 1
 
 
