@@ -346,7 +346,7 @@ def test_data_dir_is_where_prepared_sets_are_looked_for(toy, results, tmp_path, 
 
 @pytest.fixture
 def long_toy(toy, tmp_path):
-    """A toy whose ``measure`` takes a work directory, and the flags that keep it in ``tmp_path``."""
+    """A toy whose ``measure`` takes a work directory, and flags that keep it in ``tmp_path``."""
 
     def long_measure(config, progress, workdir):
         workdir.part("net").earlier_seconds = 1000.0
