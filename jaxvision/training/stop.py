@@ -61,7 +61,11 @@ class StopRequest:
             self._reading, self._writing = os.pipe()
             os.set_blocking(self._writing, False)
             self._fd = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-            self._handlers = {signum: signal.signal(signum, self._note) for signum in _NAMES}
+            self._handlers = {
+                signum: signal.signal(signum, self._note)
+                for signum in _NAMES
+                if signal.getsignal(signum) != signal.SIG_IGN  # as nohup and & in scripts ask for
+            }
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             self._watcher.start()
         return self

@@ -63,6 +63,15 @@ def test_no_signal_no_stop(handlers, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_what_is_ignored_outside_stays_ignored(handlers):
+    """A job in the background is not to be stopped by a Ctrl-C meant for another."""
+    mine = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not stop.should_stop(0)
+    assert signal.signal(signal.SIGINT, mine) == signal.SIG_IGN
+
+
 def test_other_threads_and_runs_in_memory_do_not_listen(handlers):
     def enter(**options):
         with StopRequest(**options):
