@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxvision.training import distributed
 from jaxvision.training.stop import Stopped, StopRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,22 @@ def test_what_is_ignored_outside_stays_ignored(handlers):
         os.kill(os.getpid(), signal.SIGINT)
         assert not stop.should_stop(0)
     assert signal.signal(signal.SIGINT, mine) == signal.SIG_IGN
+
+
+def test_the_answer_is_that_of_all_processes(handlers, monkeypatch):
+    asked, answers = [], iter([0, signal.SIGTERM])
+    monkeypatch.setattr(
+        distributed, "should_stop", lambda mine: asked.append(mine) or next(answers)
+    )
+    with pytest.raises(Stopped, match="by SIGTERM") as caught, StopRequest() as stop:
+        assert not stop.should_stop()
+        assert stop.should_stop()  # another process was asked
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.should_stop()  # what is agreed stays
+        raise Stopped(stop.agreed, "here")
+    assert asked == [0, 0]
+    assert caught.value.exit_code == 75
+    assert handlers == []
 
 
 def test_other_threads_and_runs_in_memory_do_not_listen(handlers):
