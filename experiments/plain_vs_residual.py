@@ -68,6 +68,7 @@ class Config:
     weight_decay: float = flagged(1e-4, "Weight decay, on every parameter.", low=0)
     pad: int = flagged(0, "Pixels of padding for random crops and flips; 0: none.", low=0)
     bn_parts: int = flagged(1, "Parts of a batch, each with its own statistics.", low=1)
+    deterministic_reduction: bool = flagged(False, "Same bits on any devices: by 8 bn_parts.")
     watched: tuple[int, ...] = flagged(
         (0, 1, 10, 100), "Steps at which the deepest nets' gradients are looked at.", low=0
     )
@@ -113,14 +114,13 @@ def measure(config: Config, progress, workdir) -> tuple[dict, dict]:
 
 def _measure_net(config, name, model, task, data, progress, workdir) -> dict:
     shape = jax.eval_shape(lambda x: task.preprocess(x, None), data.train.images[:1]).shape[1:]
-    schedule = partial(
-        he2016, rate=config.learning_rate, steps=config.steps, warm_up=name in WARMED_UP
-    )
+    warm_up = name in WARMED_UP
+    schedule = partial(he2016, rate=config.learning_rate, steps=config.steps, warm_up=warm_up)
     hyper = {"learning_rate": float(schedule([{"step": 0}])["learning_rate"])}
     arm = Arm(partial(initialize_runs, model, image_shape=shape), hyper)
     runs = make_runs({name: arm}, range(config.seeds))
     sizes = {"batch_size": config.batch_size, "period": config.period}
-    shards = config.bn_parts if config.bn_parts > 1 else None
+    shards = config.bn_parts if config.bn_parts > 1 else 8 * config.deterministic_reduction or None
     trainer = Trainer(task, data.train, data.test, **sizes, shards=shards)
     part = workdir and workdir.part(name)
     history = fit_long(trainer, runs, config.steps, part, schedule=schedule, progress=progress)

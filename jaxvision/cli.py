@@ -3,6 +3,8 @@
 An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fields, ``PRESETS``,
 ``measure(config, progress)``, ``claims(config)`` and ``plot(record)``; it ends by calling ``main``.
 One with long runs has ``measure(config, progress, workdir)`` and gets the flags of ``Workdir``.
+Where several processes run it together (``training/distributed.py``), all measure; process 0 alone
+writes and speaks.
 """
 
 import contextlib
@@ -24,7 +26,8 @@ from jaxvision import runtime
 from jaxvision.fields import define
 from jaxvision.report import claims as claims_lib
 from jaxvision.report import record as records
-from jaxvision.report.progress import progress
+from jaxvision.report.progress import progress, silent
+from jaxvision.training import distributed, mesh
 from jaxvision.training.stop import Stopped
 from jaxvision.training.workdir import Workdir, config_hash
 from jaxvision.types import UserError
@@ -60,21 +63,26 @@ def main(experiment: ModuleType, argv: Sequence[str] | None = None) -> None:
 
     Exit codes: 0 it ran (whatever the verdicts: a contradiction is a result), 2 a mistake of the
     user (one line says which), 130 stopped by Ctrl-C, 75 a long run stopped by SIGTERM: start it
-    again. No record is written unless the run finished; what a long run did stays in its workdir.
+    again, 69 another process of the run is gone: start it again. No record is written unless the
+    run finished; what a long run did stays in its workdir.
     """
     argv = sys.argv if argv is None else argv
     try:
-        code = _run(experiment, argv)
+        with distributed.watched():
+            code = _run(experiment, argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = USAGE
     except Stopped as stopped:
-        print(f"{stopped}\nto go on: {_command(experiment, argv, again=True)}", file=sys.stderr)
+        if distributed.is_main():
+            how = _command(experiment, argv, again=True)
+            print(f"{stopped}\nto go on: {how}", file=sys.stderr)
         code = stopped.exit_code
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        if distributed.is_main():
+            print("stopped; nothing was written", file=sys.stderr)
         code = INTERRUPTED
-    sys.exit(code)
+    distributed.end(code)
 
 
 def _run(experiment: ModuleType, argv: Sequence[str]) -> int:
@@ -92,6 +100,8 @@ def _run(experiment: ModuleType, argv: Sequence[str]) -> int:
         run_name = default_run_name(experiment, values.preset, config)
     directory = records.run_directory(values.results, run_name)
     runtime.configure(cpu_devices=runtime.usable_cores())
+    distributed.start_from_flags(values)
+    mesh.configure(values.data_devices)
     with _workdir(experiment, values, config) as workdir:
         if values.plot_only:
             record = records.load(directory)
@@ -99,16 +109,24 @@ def _run(experiment: ModuleType, argv: Sequence[str]) -> int:
                 made_by = f"experiments.{record.experiment}"
                 raise UserError(f"{directory} is a record of {made_by}: redraw it with that")
         else:
-            _check_writable(directory)
+            if distributed.is_main():
+                _check_writable(directory)
             command = _command(experiment, argv)
             record = run(experiment, config, values.preset, run_name, command, workdir)
-        claims = experiment.claims(make_config_from(experiment, record))
-        judgements = claims_lib.judge(claims, record)
-        record = dataclasses.replace(record, claims=[j.to_dict() for j in judgements])
-        records.save(record, experiment.plot(record), directory)
-    print(claims_lib.table(judgements))
-    print(f"\n{_relative(directory)}/ holds record.json, arrays.npz and figure.png")
+        if distributed.is_main():
+            _finish(experiment, record, directory)
+        distributed.meet()  # nobody leaves before all is written
     return 0
+
+
+def _finish(experiment: ModuleType, record: records.Record, directory: Path) -> None:
+    """Judge the claims, write the record and its figure, print the verdicts."""
+    claims = experiment.claims(make_config_from(experiment, record))
+    judgements = claims_lib.judge(claims, record)
+    record = dataclasses.replace(record, claims=[j.to_dict() for j in judgements])
+    records.save(record, experiment.plot(record), directory)
+    print(claims_lib.table(judgements))
+    print(f"\n{_relative(directory)}/ holds record.json, arrays.npz and figure.png", flush=True)
 
 
 def run(
@@ -124,7 +142,8 @@ def run(
     ``workdir`` goes to an experiment with long runs; None keeps them in memory.
     """
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    arguments = (config, progress, workdir) if _is_long(experiment) else (config, progress)
+    arguments = config, progress if distributed.is_main() else silent
+    arguments += (workdir,) if _is_long(experiment) else ()
     numbers, arrays = experiment.measure(*arguments)
     seconds = time.perf_counter() - clock + (workdir.earlier_seconds if workdir else 0.0)
     return records.Record(
@@ -194,8 +213,17 @@ def _workdir(
 
 
 def _command(experiment: ModuleType, argv: Sequence[str], again: bool = False) -> str:
-    """Return what to type for this run; ``again``: to go on with it rather than to begin."""
-    given = [flag for flag in argv[1:] if not (again and flag.lstrip("-").startswith("noresume"))]
+    """Return what to type for this run; ``again``: to go on with it rather than to begin.
+
+    Without the flags that join several processes: the numbers are those of one.
+    """
+    given, rest = [], iter(argv[1:])
+    for flag in rest:
+        name, equals, _ = flag.lstrip("-").partition("=")
+        if name in distributed.FLAGS:
+            equals or next(rest, None)  # the value comes after it
+        elif not (again and name == "noresume"):
+            given.append(flag)
     return shlex.join(["python", "-m", f"experiments.{Path(experiment.__file__).stem}", *given])
 
 
@@ -221,6 +249,9 @@ def _flag_values(experiment: ModuleType) -> flags.FlagValues:
     flags.DEFINE_string("results", str(RESULTS), "Directory that holds the records.", **common)
     flags.DEFINE_string("data_dir", None, "Where TFDS sets are prepared.", **common)
     flags.DEFINE_boolean("plot_only", False, "Redraw from the record, no training.", **common)
+    text = "Devices that share the batch of one run; the rest of the devices takes other runs."
+    flags.DEFINE_integer("data_devices", 1, text, lower_bound=1, **common)
+    distributed.define_flags(values)
     if _is_long(experiment):
         flags.DEFINE_string("workdir", "workdir", "Directory of unfinished runs.", **common)
         flags.DEFINE_boolean("resume", True, "Go on with an unfinished run.", **common)

@@ -123,6 +123,10 @@ BAD = [
     (["--run_name="], "run name ''"),
     (["--preset=nosuch"], "nosuch"),
     (["--plot_only"], "run the experiment first"),
+    (["--data_devices=3"], "2 devices cannot be shared out in groups of 3"),
+    (["--data_devices=0"], "data_devices"),
+    (["--num_processes=2"], "several processes need --coordinator and --process_id too"),
+    (["--coordinator=a:1", "--num_processes=1", "--process_id=1"], "count from 0"),
 ]
 
 
@@ -200,6 +204,13 @@ def test_a_run_leaves_a_whole_record(toy, results, capsys):
     np.testing.assert_array_equal(record.arrays["curve"][1], [6, 2, 4])
     assert [claim["verdict"] for claim in record.claims] == ["reproduced", "contradicted"]
     assert record.provenance["wall_time_s"] >= 0
+
+
+def test_the_command_of_a_record_joins_no_processes(toy, results):
+    joined = ["--coordinator=127.0.0.1:1", "--num_processes", "1", "--process_id=0"]
+    assert call(toy, "--seeds=6", *joined, f"--results={results}", "--run_name=it") == 0
+    command = records.load(results / "it").command
+    assert command == f"python -m experiments.toy --seeds=6 --results={results} --run_name=it"
 
 
 def test_the_command_can_be_pasted_into_a_shell(toy, tmp_path):
@@ -397,7 +408,7 @@ def test_plot_only_of_a_long_run_needs_no_workdir(long_toy, tmp_path):
     ("stops", "code", "words"),
     [
         (lambda: os.kill(os.getpid(), signal.SIGTERM), 75, "stopped by SIGTERM between two parts"),
-        (lambda: signal.raise_signal(signal.SIGINT), 130, "stopped by Ctrl-C between two parts"),
+        (lambda: interrupted(None, cli.progress), 130, "stopped by Ctrl-C between two parts"),
     ],
 )
 def test_a_long_run_that_is_stopped_says_how_to_go_on(
@@ -409,7 +420,7 @@ def test_a_long_run_that_is_stopped_says_how_to_go_on(
     out, err = capsys.readouterr()
     assert out == ""
     command = f"python -m experiments.toy {' '.join(flags)} --seeds=7"
-    assert err == f"{words}\nto go on: {command}\n"
+    assert err.endswith(f"{words}\nto go on: {command}\n")
     assert not (tmp_path / "results").exists()
 
 

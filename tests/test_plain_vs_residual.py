@@ -114,12 +114,28 @@ def test_claims_about_depth_judge_what_they_say():
         ({"depths": (21,)}, r"^depth=21: a CIFAR net"),
         ({"imagenet": True}, "^depth=32: the ImageNet nets have"),
         ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 parts"),
+        ({"batch_size": 50, "deterministic_reduction": True}, "^a batch of 50 .* into 8 parts"),
         ({"steps": 6}, "^6 steps are not a whole number of periods of 4"),
     ],
 )
 def test_mistakes_are_one_clear_line(change, message):
     with pytest.raises(UserError, match=message):
         verdicts(dataclasses.replace(CONFIG, **change))
+
+
+@pytest.mark.parametrize(
+    ("parts", "deterministic", "shards"),
+    [(1, False, None), (1, True, 8), (2, False, 2), (2, True, 2)],
+)
+def test_a_deterministic_reduction_has_eight_parts_unless_told(
+    monkeypatch, parts, deterministic, shards
+):
+    def trainer(*_, shards, **__):
+        raise UserError(f"{shards} shards")
+
+    monkeypatch.setattr(plain_vs_residual, "Trainer", trainer)
+    with pytest.raises(UserError, match=f"^{shards} shards"):
+        verdicts(dataclasses.replace(CONFIG, bn_parts=parts, deterministic_reduction=deterministic))
 
 
 @pytest.mark.slow

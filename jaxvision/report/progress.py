@@ -76,6 +76,15 @@ def progress(total: int, description: str, done: int = 0) -> Iterator[Progress]:
                 print(f"{description}: {line}", file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def silent(total: int, description: str, done: int = 0) -> Iterator[Progress]:
+    """Take what ``progress`` takes and show nothing."""
+    with tqdm.tqdm(disable=True) as bar:
+        watched = Progress(bar, description, total, done)
+        watched.advance = lambda *_, **__: None
+        yield watched
+
+
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 

@@ -23,8 +23,10 @@ from jaxvision.training import peers
 from jaxvision.types import PyTree, UserError
 
 LOST_PEER = os.EX_UNAVAILABLE  # 69: another process died; start again, from the last checkpoint
+FLAGS = ("coordinator", "num_processes", "process_id", "wait_seconds")
 HEARTBEAT_SECONDS = 30  # JAX aborts the others if a process is silent (not dead) for so long
 
+_STOPPED = (os.EX_TEMPFAIL, 130)  # by SIGTERM and by Ctrl-C
 _peers: peers.Peers = {}
 _watchers: list[threading.Thread] = []
 _leaving = threading.Lock()
@@ -32,7 +34,7 @@ _agreed_to_stop = False
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Define ``--coordinator``, ``--num_processes``, ``--process_id`` and ``--wait_seconds``."""
+    """Define the flags named in ``FLAGS``."""
     common = {"flag_values": values}
     flags.DEFINE_string(
         "coordinator",
@@ -55,8 +57,7 @@ def start_from_flags(values: flags.FlagValues) -> None:
     Raises:
       UserError: the flags are incomplete, or the processes did not find together.
     """
-    names = ("coordinator", "num_processes", "process_id")
-    given = {name: getattr(values, name) for name in names}
+    given = {name: getattr(values, name) for name in FLAGS[:3]}
     missing = [f"--{name}" for name, value in given.items() if value is None]
     if given["coordinator"] == "auto" or (len(missing) == 3 and _cluster()):
         _join(initialization_timeout=values.wait_seconds)
@@ -103,25 +104,32 @@ def start(coordinator: str, num_processes: int, process_id: int, wait_seconds: f
 
 
 def several() -> bool:
-    """Whether this run has more than one process. Starts JAX."""
-    return jax.process_count() > 1
+    """Whether this run has more than one process."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and speaks to the user. Starts JAX."""
-    return jax.process_index() == 0
+    """Whether this process is the one that writes files and speaks to the user."""
+    return not several() or jax.process_index() == 0
 
 
-def should_stop(asked: bool) -> bool:
-    """Whether any process was ``asked`` to stop; all get the same answer, so all stop together.
+def should_stop(asked: int) -> int:
+    """Return the signal by which a process was asked to stop, 0 if none was.
 
-    With several processes a meeting: each calls it, as often as the others and at the same places.
+    All get the same answer, the greatest ``asked``, so all stop together. With several processes a
+    meeting: each calls it, as often as the others and at the same places.
     """
     global _agreed_to_stop
     if several():
-        asked = bool(np.any(multihost_utils.process_allgather(np.array(asked))))
-    _agreed_to_stop |= asked
+        asked = int(np.max(multihost_utils.process_allgather(np.array(asked))))
+    _agreed_to_stop |= asked != 0
     return asked
+
+
+def meet() -> None:
+    """Wait until every process has come here."""
+    if several():
+        multihost_utils.sync_global_devices("jaxvision")
 
 
 def from_main(tree: PyTree) -> PyTree:
@@ -189,7 +197,9 @@ def _watch(peer: int) -> None:
     if code is not None:
         time.sleep(0.5)  # most mistakes are everybody's: let this process say it in its own words
     what = "is gone (killed, or its host is)" if code is None else f"ended with exit code {code}"
-    print(f"error: process {peer} {what}, so this one stops", file=sys.stderr)
+    # A stop is no error; it comes this way where it was not agreed on, between two meetings.
+    what = f"process {peer} {what}, so this one stops"
+    print(what if code in _STOPPED else f"error: {what}", file=sys.stderr)
     end(LOST_PEER if code is None else code)
 
 

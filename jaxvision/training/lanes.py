@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxvision.data.dataset import Dataset
 from jaxvision.training.fit import Runs, Trainer
-from jaxvision.training.sweep import on_mesh
+from jaxvision.training.mesh import fetch, on_mesh
 from jaxvision.types import PyTree
 
 Hypers = dict[str, np.ndarray]  # [R] each
@@ -87,8 +87,3 @@ class Lanes:
 
     def _program(self, name: str) -> Callable:
         return self.trainer._program(name, self.runs.variables["params"])
-
-
-def fetch(tree: PyTree) -> PyTree:
-    """Return device arrays as numpy arrays: the one place where they come to the host."""
-    return jax.device_get(tree)

@@ -1,14 +1,17 @@
 """Train runs that take long enough to be killed: checkpoints, exact resume, a polite stop."""
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from jaxvision.training.checkpoint import Checkpoints
+from jaxvision.training import distributed
+from jaxvision.training.checkpoint import Checkpoints, Restored
 from jaxvision.training.fit import Runs, Trainer, _check_finite
 from jaxvision.training.lanes import Hypers, Lanes
 from jaxvision.training.metrics import Metrics, Row, Rows, from_line, to_line
@@ -39,9 +42,10 @@ def fit_long(
 ) -> LongHistory:
     """Train every run for ``steps``, or go on from the part's newest good checkpoint.
 
-    A run that was stopped or killed and resumed, in any number of processes on the same machine and
+    A run that was stopped or killed and resumed, any number of times on the same machine and
     versions, ends with the same bits as one that was not: weights, optimizer and metrics file.
-    SIGTERM and Ctrl-C end it after the period at hand, saved.
+    SIGTERM and Ctrl-C end it after the period at hand, saved. Where several processes train
+    together all make the same call; process 0 alone reads and writes the files.
 
     Args:
       trainer: its ``period`` is the time between two rows of metrics, and between two looks at the
@@ -122,7 +126,7 @@ class _Course:
 
     def should_stop(self) -> bool:
         """Whether the run is to end at this step."""
-        return self.files is not None and self.files.stop.should_stop(self.step)
+        return self.files is not None and self.files.stop.should_stop()
 
     def _advance(self, states: list[PyTree]) -> list[PyTree]:
         """Train for a period; begins a row."""
@@ -146,7 +150,7 @@ class _Course:
         if found is not None:
             row = self.rows[-1] | {f"test_{name}": value for name, value in found.items()}
             self.rows[-1] = from_line(to_line(row))
-            if self.files:
+            if self.files and self.files.metrics:
                 self.files.metrics.append(to_line(row))
 
     def _summary(self) -> dict[str, Any]:
@@ -170,18 +174,23 @@ class _Course:
 
 
 class _Files:
-    """What a course keeps on disk, in step with it; entered for as long as it runs."""
+    """What a course keeps on disk, in step with it; entered for as long as it runs.
+
+    Only process 0 has the files; the others know what is in them, and stop when it stops.
+    """
 
     def __init__(self, part: Part, every: int) -> None:
         self.part, self.every = part, every
         self.stop = StopRequest()
+        self.checkpoints: Checkpoints | None = None
+        self.metrics: Metrics | None = None
         self._on_disk = -1
 
     def __enter__(self) -> "_Files":
         with contextlib.ExitStack() as opened:
-            self.checkpoints = opened.enter_context(
-                Checkpoints(self.part.directory / "checkpoints")
-            )
+            if distributed.is_main():
+                directory = self.part.directory / "checkpoints"
+                self.checkpoints = opened.enter_context(Checkpoints(directory))
             opened.enter_context(self.stop)
             self._opened = opened.pop_all()
         return self
@@ -191,7 +200,10 @@ class _Files:
 
     def restore(self, course: _Course) -> PyTree | None:
         """Bring rows and metrics file to where the newest good checkpoint is; return its state."""
-        found = self.checkpoints.restore(course.lanes.template())
+        template = course.lanes.template()
+        found = self.checkpoints.restore(template) if self.checkpoints else None
+        if distributed.several():
+            found = _from_main(found, template)
         period, steps, name = course.lanes.trainer.period, course.steps, self.part.name
         if found is not None:
             course.rows = [from_line(line) for line in found.note["rows"]]
@@ -206,10 +218,11 @@ class _Files:
             _say(f"{name}: going on at step {found.step} of {steps}")
         elif (self.part.directory / "metrics.jsonl").exists():
             _say(f"{name}: there is no checkpoint, so it starts at step 0")
-        lines = [to_line(row) for row in course.rows if _is_whole(row)]
-        self.metrics = self._opened.enter_context(
-            contextlib.closing(Metrics(self.part.directory, lines, self.part.tensorboard))
-        )
+        if self.checkpoints:
+            lines = [to_line(row) for row in course.rows if _is_whole(row)]
+            self.metrics = self._opened.enter_context(
+                contextlib.closing(Metrics(self.part.directory, lines, self.part.tensorboard))
+            )
         return None if found is None else found.state
 
     def save_if_due(self, course: _Course, states: list[PyTree]) -> None:
@@ -220,19 +233,32 @@ class _Files:
         if due and step != self._on_disk:
             note = {"rows": [to_line(row) for row in course.rows], "seconds": course.seconds}
             state = course.lanes.to_host(states)
-            self.checkpoints.save(step, state, note, may_diverge=course.may_diverge)
+            if self.checkpoints:
+                self.checkpoints.save(step, state, note, may_diverge=course.may_diverge)
             self._on_disk = step
+        # Asked again, for a signal may have come during the save; no process goes on before it.
         if step == self._on_disk and course.should_stop():
             where = f"at step {step} of {course.steps} of {self.part.name}, which is saved"
-            raise Stopped(self.stop.signum, where)
+            raise Stopped(self.stop.agreed, where)
 
 
 def _is_whole(row: Row) -> bool:
     return any(name.startswith("test_") for name in row)
 
 
+def _from_main(found: Restored | None, template: PyTree) -> Restored | None:
+    """Return what process 0 has ``found``, in every process."""
+    told = distributed.text_from_main(json.dumps(found and [found.step, found.note]))
+    if json.loads(told) is None:
+        return None
+    step, note = json.loads(told)
+    empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
+    return Restored(step, distributed.from_main(found.state if found else empty), note)
+
+
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    if distributed.is_main():
+        print(line, file=sys.stderr)
 
 
 @contextlib.contextmanager

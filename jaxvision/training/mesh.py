@@ -12,18 +12,35 @@ from jax.sharding import PartitionSpec as P
 
 from jaxvision.types import PyTree, UserError
 
+_data_devices = 1
 
-def make_mesh(run: int | None = None, data: int = 1) -> Mesh:
+
+def configure(data_devices: int) -> None:
+    """Set how many devices share the batch of one run where ``make_mesh`` is not told.
+
+    A property of the process, not of what it computes: a resumed run may have another.
+
+    Raises:
+      UserError: the number does not divide the devices there are.
+    """
+    global _data_devices
+    if data_devices > 1:
+        make_mesh(data=data_devices)
+    _data_devices = data_devices
+
+
+def make_mesh(run: int | None = None, data: int | None = None) -> Mesh:
     """Return the mesh of ``run`` x ``data`` devices; neighbours share a batch.
 
     Args:
       run: devices that runs are spread over; None takes all there are.
-      data: devices that split the batch of one run.
+      data: devices that split the batch of one run; None takes what ``configure`` was told, or 1.
 
     Raises:
       UserError: there are too few devices, or ``data`` does not divide them.
     """
     devices = jax.devices()
+    data = data or _data_devices
     if run is None:
         if len(devices) % data:
             raise UserError(f"{len(devices)} devices cannot be shared out in groups of {data}")

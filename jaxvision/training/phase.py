@@ -84,7 +84,7 @@ class DepthSweep:
     period: int
     deepest: int
     runs_per_call: int
-    mesh: Mesh = field(default_factory=make_mesh)
+    mesh: Mesh = field(default_factory=partial(make_mesh, data=1))
 
     def __post_init__(self) -> None:
         if self.batch_size > len(self.train.labels):

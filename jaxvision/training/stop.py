@@ -11,6 +11,8 @@ import sys
 import threading
 from typing import Any
 
+from jaxvision.training import distributed
+
 EXIT_TERMINATED, EXIT_INTERRUPTED = 75, 130  # 75 (EX_TEMPFAIL): start me again
 _NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 _END = b"\0"  # no signal has this number
@@ -35,23 +37,35 @@ class StopRequest:
     """Listens for SIGTERM and Ctrl-C while it is entered; does nothing off the main thread.
 
     A request that nobody has acted on by the end is raised anew, for the handler outside.
+
+    Attributes:
+      signum: the first signal that this process heard, None before.
+      agreed: the signal by which all processes stop, 0 before.
     """
 
     def __init__(self, listens: bool = True) -> None:
         self._listens = listens and threading.current_thread() is threading.main_thread()
         self.signum: int | None = None
+        self.agreed = 0
 
-    def should_stop(self, step: int) -> bool:
-        """Whether to end now, at ``step``: the one place where that is decided."""
-        del step  # hosts that must agree on one will ask for it
-        return self.signum is not None
+    def should_stop(self) -> bool:
+        """Whether to end now: the one place where that is decided.
+
+        Every process asks as often as the others and at the same places, and gets their answer.
+        """
+        self.agreed = self.agreed or distributed.should_stop(self.signum or 0)
+        return self.agreed != 0
 
     def __enter__(self) -> "StopRequest":
         if self._listens:
             self._reading, self._writing = os.pipe()
             os.set_blocking(self._writing, False)
             self._fd = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-            self._handlers = {signum: signal.signal(signum, self._note) for signum in _NAMES}
+            self._handlers = {
+                signum: signal.signal(signum, self._note)
+                for signum in _NAMES
+                if signal.getsignal(signum) != signal.SIG_IGN  # as nohup and & in scripts ask for
+            }
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             self._watcher.start()
         return self

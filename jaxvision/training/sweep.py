@@ -59,7 +59,7 @@ def over_seeds(function: Callable, seeds: int, shared: PyTree = None, first: int
 
     One program, its seeds one after the other on every device; surplus ones fill the last round.
     """
-    mesh = make_mesh()
+    mesh = make_mesh(data=1)
     filled = np.arange(first, first - (-seeds // mesh.size) * mesh.size, dtype=np.int32)
     program = runtime.jit(map_runs(function, "map", mesh))
     found = program(on_mesh(filled, mesh, P("run")), on_mesh(shared, mesh, P()))

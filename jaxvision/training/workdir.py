@@ -17,7 +17,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxvision.report import record as records
+from jaxvision.training import distributed
+from jaxvision.training.mesh import data_devices, make_mesh
 from jaxvision.training.stop import Stopped
 from jaxvision.types import UserError
 
@@ -51,7 +55,8 @@ class Part:
 class Workdir:
     """The directory of one run, locked while it is entered.
 
-    While entered, SIGTERM and Ctrl-C raise ``Stopped``; inside ``fit_long`` they are polled.
+    While entered, SIGTERM and Ctrl-C raise ``Stopped``; inside ``fit_long`` they are polled. Of
+    several processes that train together only process 0 locks, reads and writes it.
 
     Args:
       root: directory of all runs; made if missing.
@@ -97,11 +102,12 @@ class Workdir:
         """
         with contextlib.ExitStack() as undo:
             try:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                undo.callback(os.close, _lock(self.directory))
-                if not self._resume:
-                    self._empty()
-                self._check_config()
+                if distributed.is_main():
+                    self.directory.mkdir(parents=True, exist_ok=True)
+                    undo.callback(os.close, _lock(self.directory))
+                    if not self._resume:
+                        self._empty()
+                    self._check_config()
             except OSError as error:
                 what = f"cannot use {self.directory}: {error.strerror or error}"
                 raise UserError(f"{what}; choose another place with --workdir") from error
@@ -125,6 +131,7 @@ class Workdir:
         """Write what is run and with what, or hold it against what was written before."""
         now = records.provenance(datetime.datetime.now(datetime.UTC), 0.0)
         now = {name: now[name] for name in ("commit", "versions", "device", "device_count")}
+        now |= {"processes": jax.process_count(), "data_devices": data_devices(make_mesh())}
         path = self.directory / "config.json"
         try:
             before = json.loads(path.read_text())
@@ -138,7 +145,7 @@ class Workdir:
         if run != json.loads(json.dumps(self._run)):
             raise UserError(f"{path} is of another run: choose another place with --workdir")
         for name, value in now.items():
-            if begun.get(name) != value:
+            if begun.get(name, value) != value:
                 print(
                     f"{self.directory.name} was begun with {name} {begun.get(name)}, goes on with "
                     f"{value}: its numbers may differ from an uninterrupted run's",

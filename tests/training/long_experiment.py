@@ -1,10 +1,13 @@
 """A whole experiment with long runs, so that a test can start it as a user would, and kill it.
 
-Source: none. Run it as python tests/training/long_experiment.py --preset=tiny --workdir=DIR.
+Source: none. Run it as python tests/training/long_experiment.py --preset=tiny --workdir=DIR. The
+environment variable PAUSE makes every period so many seconds longer, for whoever must be in time.
 """
 
 import dataclasses
+import os
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +42,7 @@ class Config:
 
 PRESETS = {"tiny": Config(), "cpu": Config(seeds=4)}
 NET = ResNet((1,), 4, 10)
+SHARDS = 4  # the same bits on up to four devices
 
 
 def task() -> Task:
@@ -60,6 +64,7 @@ def task() -> Task:
 
 def schedule(rows):
     """Fall at half the steps of the tiny preset, and by a tenth where the loss is below 2.25."""
+    time.sleep(float(os.environ.get("PAUSE", "0")))
     rate = 0.003 if rows[-1]["step"] < 48 else 0.0003
     loss = np.asarray(rows[-1].get("train_loss", 9.0))
     return {"learning_rate": np.where(loss < 2.25, 0.9 * rate, rate)}
@@ -69,7 +74,7 @@ def measure(config, progress, workdir):
     splits = load("digits")
     train = Dataset(splits.train.images[:50], splits.train.labels[:50])
     test = Dataset(splits.test.images[:37], splits.test.labels[:37])
-    trainer = Trainer(task(), train, test, 16, config.period)
+    trainer = Trainer(task(), train, test, 16, config.period, shards=SHARDS)
     start = partial(initialize_runs, NET, image_shape=(8, 8, 1))
     hyper = {"learning_rate": 0.1, "train_biases": 1.0}
     runs = make_runs({"net": Arm(start, hyper)}, range(config.seeds))

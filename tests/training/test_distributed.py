@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -76,7 +77,7 @@ def travelled(tmp_path_factory):
     """Sixteen steps in several layouts, and in four of them by turns: 1x1, 1x4, 2x1, 2x2."""
     state = f"--state={tmp_path_factory.mktemp('state') / 'state.npz'}"
     options = ("--shards=4", state)
-    jobs = ("train=1x1", "train=1x2", "train=1x4", "move=1x1", "move=1x4")
+    jobs = ("train=1x1", "train=1x4", "move=1x1", "move=1x4")
     found = run_alone("--devices=4", *options, *jobs)
     for devices, layout in ((1, "1x2"), (2, "1x4")):
         each = run_joined(2, f"--devices={devices}", *options, f"train={layout}", f"move={layout}")
@@ -89,7 +90,7 @@ def travelled(tmp_path_factory):
 
 def test_shards_give_the_same_bits_on_one_to_four_devices_of_one_or_two_processes(travelled):
     digests = {line["history"] for line in travelled if "train" in line}
-    assert len([line for line in travelled if "train" in line]) == 5
+    assert len([line for line in travelled if "train" in line]) == 4
     assert len(digests) == 1
 
 
@@ -102,17 +103,20 @@ def test_a_state_moves_between_layouts_and_arrives_with_the_same_bits(travelled)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("net", ["conv", "resnet"])
-@pytest.mark.parametrize("mapping", ["map", "vmap"])
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("net", "mapping"), [("dense", "vmap"), ("conv", "map"), ("resnet", "map")]
+)
 def test_all_layouts_have_the_same_bits(net, mapping):
+    """One, two, four, eight devices, and two processes with one, two, four each."""
     options = ("--shards=8", f"--net={net}", f"--mapping={mapping}", "--steps=8")
     layouts = ["1x1", "1x2", "1x4", "1x8", "2x1", "2x2", "2x4"]
     found = run_alone("--devices=8", *options, *(f"train={layout}" for layout in layouts))
     for devices in (1, 2, 4):
-        layouts = [f"train={run}x{2 * devices // run}" for run in (1, 2)]
+        layouts = [f"train={run}x{2 * devices // run}" for run in (1, 2) if devices < 4 or run == 1]
         for lines in run_joined(2, f"--devices={devices}", *options, *layouts):
             found += lines
-    assert len(found) == 19
+    assert len(found) == 17
     assert len({line["history"] for line in found}) == 1
 
 
@@ -173,10 +177,11 @@ def test_a_process_that_is_silent_ends_the_other_by_the_heartbeat():
 
 
 def test_what_process_0_has_reaches_the_other_bit_by_bit():
-    (alone,) = run_alone("share")
-    assert run_joined(2, "share") == [[alone], [alone]]
-    assert alone["odd"] == "00000080" + "0000c07f" + "01000000" + "0000807f"
-    assert alone["text"] == "zero: é"
+    (first,), (second,) = run_joined(2, "share")
+    assert first == second
+    assert first["odd"] == "00000080" + "0000c07f" + "01000000" + "0000807f"
+    assert np.frombuffer(bytes.fromhex(first["whole"]), np.int64).tolist() == [0, 1, 2]
+    assert first["text"] == "zero: é"
 
 
 def test_all_stop_at_one_step_when_one_is_asked_to():

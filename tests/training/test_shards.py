@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jaxvision.models.normalization import BatchNorm, batch_split_over
-from jaxvision.training.mesh import make_mesh
+from jaxvision.training.mesh import configure, make_mesh
 from jaxvision.training.shards import Split, over_parts, whole_batch
 from jaxvision.training.step import evaluate, initial_state, train_step
 from jaxvision.types import UserError
@@ -213,7 +213,7 @@ def test_evaluation_has_the_same_bits_on_two_devices(count):
         on_devices(lambda s, i, l, d=d: evaluate(task, s, i, l, 64, d), d, state, images, labels)
         for d in (1, 2)
     )
-    assert one == two
+    assert jax.device_get(one) == jax.device_get(two)
 
 
 def test_a_trainer_refuses_a_batch_that_cannot_be_cut():
@@ -232,3 +232,16 @@ def test_a_mesh_needs_its_devices(run, data, words):
 
 def test_neighbours_share_a_batch():
     assert make_mesh(data=2).devices.tolist() == [jax.devices()]
+
+
+def test_the_process_says_how_many_devices_share_a_batch():
+    try:
+        configure(2)
+        assert make_mesh().shape == {"run": 1, "data": 2}
+        assert make_mesh(data=1).shape == {"run": 2, "data": 1}
+        with pytest.raises(UserError, match="groups of 3"):
+            configure(3)
+        assert make_mesh().shape["data"] == 2
+    finally:
+        configure(1)
+    assert make_mesh().shape == {"run": 2, "data": 1}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxvision.training import distributed
 from jaxvision.training.stop import Stopped, StopRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,10 +39,10 @@ def handlers():
 )
 def test_a_signal_is_a_request(handlers, capsys, signum, code, words):
     with pytest.raises(Stopped) as caught, StopRequest() as stop:
-        assert not stop.should_stop(2)
+        assert not stop.should_stop()
         os.kill(os.getpid(), signum)
-        assert stop.should_stop(3)
-        raise Stopped(stop.signum, "at 3")
+        assert stop.should_stop()
+        raise Stopped(stop.agreed, "at 3")
     assert str(caught.value) == words
     assert caught.value.exit_code == code
     assert handlers == []  # acted on: nobody else hears of it
@@ -58,9 +59,34 @@ def test_a_request_nobody_acted_on_goes_to_the_handler_outside(handlers):
 def test_no_signal_no_stop(handlers, capsys):
     for _ in range(3):
         with StopRequest() as stop:
-            assert not stop.should_stop(0)
+            assert not stop.should_stop()
     assert handlers == []
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_ignored_outside_stays_ignored(handlers):
+    """A job in the background is not to be stopped by a Ctrl-C meant for another."""
+    mine = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not stop.should_stop(0)
+    assert signal.signal(signal.SIGINT, mine) == signal.SIG_IGN
+
+
+def test_the_answer_is_that_of_all_processes(handlers, monkeypatch):
+    asked, answers = [], iter([0, signal.SIGTERM])
+    monkeypatch.setattr(
+        distributed, "should_stop", lambda mine: asked.append(mine) or next(answers)
+    )
+    with pytest.raises(Stopped, match="by SIGTERM") as caught, StopRequest() as stop:
+        assert not stop.should_stop()
+        assert stop.should_stop()  # another process was asked
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.should_stop()  # what is agreed stays
+        raise Stopped(stop.agreed, "here")
+    assert asked == [0, 0]
+    assert caught.value.exit_code == 75
+    assert handlers == []
 
 
 def test_other_threads_and_runs_in_memory_do_not_listen(handlers):

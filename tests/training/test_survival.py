@@ -5,6 +5,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,14 +15,46 @@ from types import SimpleNamespace
 import pytest
 
 SCRIPT = Path(__file__).with_name("long_experiment.py")
+ROOT = SCRIPT.parents[2]
 
 
-def start(place, *flags):
-    """Start the experiment in ``place``; its stderr can be read line by line."""
-    command = [sys.executable, str(SCRIPT), "--preset=tiny"]
+@pytest.fixture(autouse=True, scope="module")
+def ctrl_c():
+    """Children hear Ctrl-C, even where whoever started the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def with_devices(count):
+    """Return the environment of a process with ``count`` devices, on any machine."""
+    return {
+        "JAX_NUM_CPU_DEVICES": f"{count}",
+        "PJRT_NPROC": "1",  # one thread each, as runtime.configure has it
+        "JAXVISION_DISABLE": "devices",
+    }
+
+
+def start(place, *flags, before=(), pause=0.0, devices=None):
+    """Start the experiment in ``place``; its stderr can be read line by line.
+
+    ``before``: what stands before the command; ``pause``: seconds that every period is longer;
+    ``devices``: how many it has, on any machine (None: one a core).
+    """
+    command = [*before, sys.executable, str(SCRIPT), "--preset=tiny"]
     command += [f"--workdir={place / 'work'}", f"--results={place / 'results'}", *flags]
+    environment = os.environ | {"PAUSE": f"{pause}"}
+    environment |= with_devices(devices) if devices else {}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **pipes)
+    return subprocess.Popen(command, env=environment, cwd=ROOT, **pipes)
+
+
+def start_two(place, *flags, **options):
+    """Start two processes that are one run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        joined = f"--coordinator=127.0.0.1:{probe.getsockname()[1]}", "--num_processes=2"
+    return [start(place, *flags, *joined, f"--process_id={i}", **options) for i in range(2)]
 
 
 def finish(child):
@@ -68,11 +101,10 @@ def alone(tmp_path_factory):
     place = tmp_path_factory.mktemp("alone")
     done = finish(start(place))
     assert done.code == 0, done.err
-    seconds = float(re.search(r"done in ([\d.]+) s", done.err)[1])
     found = left(place)
     assert len(found["state"]) > 20
     assert found["step"] == 96
-    return SimpleNamespace(left=found, seconds=seconds, wall_time=wall_time(place))
+    return SimpleNamespace(left=found, wall_time=wall_time(place))
 
 
 def wall_time(place):
@@ -80,60 +112,74 @@ def wall_time(place):
     return record["provenance"]["wall_time_s"]
 
 
-def kill_until_done(place, rng, seconds, kills):
-    """Kill the run ``kills`` times, each at a random moment of its training; let it finish then."""
-    steps = [0]
+def rows(place):
+    path = directory(place) / "net0" / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def newest_checkpoint(place):
+    names = [path.name for path in (directory(place) / "net0" / "checkpoints").iterdir()]
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def kill_until_done(place, rng, kills):
+    """Kill the run ``kills`` times, each some periods and a moment later, and let it finish.
+
+    Returns the last process, and the newest checkpoint at each kill.
+    """
+    found = []
     for _ in range(kills):
         child = start(place)
-        said = wait_for(child, "net0: started")
-        # The step it went on at is never before that of the process before: nothing is lost.
-        reached = re.findall(r"going on at step (\d+)", "".join(said))
-        steps.append(int(reached[0]) if reached else 0)
-        time.sleep(rng.uniform(0, 2 * seconds / kills))
+        (*_, said) = wait_for(child, "net0: ")
+        went_on = re.search(r"going on at step (\d+)", said)
+        # Nothing is lost: it goes on where the newest checkpoint was when its forerunner died.
+        assert int(went_on[1] if went_on else 0) == (found[-1] if found else 0)
+        wanted = rows(place) + rng.randint(0, 15 // kills)
+        while rows(place) < wanted and child.poll() is None:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.2))
         child.kill()
         child.communicate()
-        if child.returncode == 0:
+        if child.returncode == 0:  # faster than the killer
             break
-        part = directory(place) / "net0" / "checkpoints"
-        whole = [int(path.name) for path in part.iterdir() if path.name.isdigit()]
-        steps.append(max(whole, default=0))
-    assert steps == sorted(steps)
-    return finish(start(place)), steps
+        found.append(newest_checkpoint(place))
+    return finish(start(place)), found
 
 
 def test_killed_at_random_nothing_is_lost(alone, tmp_path):
-    done, steps = kill_until_done(tmp_path, random.Random(0), alone.seconds, 3)
+    done, found = kill_until_done(tmp_path, random.Random(0), 3)
     assert done.code == 0, done.err
-    assert steps[-1] > 0
+    assert len(found) == 3
+    assert found[-1] > 0
     assert left(tmp_path) == alone.left
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_fifty_times_nothing_is_lost(alone, tmp_path, capsys):
-    rng, kills, began_with = random.Random(1), 0, []
+    rng, found = random.Random(1), []
     for number in range(5):
         place = tmp_path / f"{number}"
-        done, steps = kill_until_done(place, rng, alone.seconds, 10)
+        done, checkpoints = kill_until_done(place, rng, 10)
         assert done.code == 0, done.err
         assert left(place) == alone.left
-        kills += len(steps) // 2
-        began_with += steps[2::2]
+        found.append(checkpoints)
     with capsys.disabled():
-        print(f"\n{kills} kills in 5 runs; checkpoints when killed: {began_with}")
-    assert kills >= 40
+        print(f"\nnewest checkpoints at the kills: {found}")
+    assert sum(map(len, found)) >= 45
 
 
 def test_stopped_twice_refused_once_and_resumed(alone, tmp_path):
-    """SIGTERM, a second process on the same directory, Ctrl-C, and then left to finish."""
-    child = start(tmp_path)
+    """SIGTERM, two processes on the same directory, Ctrl-C, and then left to finish."""
+    child = start(tmp_path, pause=1)
     wait_for(child, "net0: started")
-    second = finish(start(tmp_path))
-    assert second.code == 2
-    assert second.err.count("\n") == 1
-    assert f"is in use by process {child.pid}: " in second.err
-    if child.poll() is None:
-        child.send_signal(signal.SIGTERM)
+    main, other = map(finish, start_two(tmp_path))
+    assert main.code == other.code == 2
+    (line,) = (line for line in main.err.splitlines() if line.startswith("error: "))
+    assert f"is in use by process {child.pid}: " in line
+    assert "error: process 0 ended with exit code 2, so this one stops\n" in other.err
+    assert main.out == other.out == ""
+    child.send_signal(signal.SIGTERM)
     first = finish(child)
     assert first.code == 75, first.err
     assert_said_how_to_go_on(first, tmp_path, "stopped by SIGTERM")
@@ -152,14 +198,84 @@ def test_stopped_twice_refused_once_and_resumed(alone, tmp_path):
     assert wall_time(tmp_path) > 0.3 * alone.wall_time
 
 
-def assert_said_how_to_go_on(done, place, words):
+def assert_said_how_to_go_on(done, place, words, *more):
     stopped, how = done.err.splitlines()[-2:]
     step = int(re.match(rf"{words} at step (\d+) of 96 of net0, which is saved$", stopped)[1])
     assert (directory(place) / "net0" / "checkpoints" / f"{step}").is_dir()
     flags = f"--preset=tiny --workdir={place}/work --results={place}/results"
+    flags = " ".join([flags, *more])
     assert how == f"to go on: python -m experiments.long_experiment {flags}"
     assert done.out == ""
     assert not (place / "results").exists()
+
+
+def test_any_number_of_processes_and_devices_goes_on(alone, tmp_path):
+    """One process with 1 and 4 devices, two with 1 and 2 each, by turns; the same bits at the end.
+
+    SIGTERM stops the first three, the fourth loses a process, the launcher starts the last.
+    """
+    by_four, by_two = "--data_devices=4", "--data_devices=2"
+
+    def train(child):
+        """Let it train two periods on its layout."""
+        wait_for(child, "net0: started")
+        wanted = rows(tmp_path) + 2
+        while rows(tmp_path) < wanted:
+            assert child.poll() is None
+            time.sleep(0.005)
+
+    for devices, flags in ((1, ()), (4, (by_four,))):
+        child = start(tmp_path, *flags, devices=devices, pause=0.2)
+        train(child)
+        child.send_signal(signal.SIGTERM)
+        assert finish(child).code == 75
+
+    main, other = start_two(tmp_path, by_two, devices=1, pause=0.2)
+    train(main)
+    other.send_signal(signal.SIGTERM)
+    main, other = finish(main), finish(other)
+    assert main.code == other.code == 75
+    assert_said_how_to_go_on(main, tmp_path, "stopped by SIGTERM", by_two)
+    assert "SIGTERM: stopping at the end of this period" in other.err
+    assert "net0: " not in other.err  # process 0 alone speaks of the run
+
+    main, other = start_two(tmp_path, by_two, devices=2, pause=0.2)
+    train(main)
+    other.kill()
+    finish(other)
+    main = finish(main)
+    assert main.code == 69
+    assert "error: process 1 is gone (killed, or its host is), so this one stops" in main.err
+
+    launcher = [sys.executable, "-m", "jaxvision.launch", "-n", "2", "--"]
+    last = finish(start(tmp_path, by_two, before=launcher, devices=1))
+    assert last.code == 0, last.out
+    assert "[0] net0: going on at step" in last.out
+    assert last.out.count("net0: done") == last.out.count("/ holds record.json") == 1
+    assert left(tmp_path) == alone.left
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_processes_leave_the_record_of_one(tmp_path):
+    """A real experiment from its first step to its figure, with and without shards of a batch."""
+    command = [sys.executable, "-m", "experiments.plain_vs_residual", "--preset=tiny"]
+    launcher = [sys.executable, "-m", "jaxvision.launch", "-n", "2", "--"]
+    for case, flags in (("runs", []), ("batch", ["--deterministic_reduction"])):
+        found = []
+        for count, before in ((1, []), (2, launcher)):
+            place = tmp_path / f"{case}{count}"
+            where = [f"--workdir={place / 'work'}", f"--results={place}", "--run_name=it"]
+            shared = [f"--data_devices={count}"] if flags else []
+            done = subprocess.run(
+                [*before, *command, *where, *flags, *shared], cwd=ROOT, check=False,
+                capture_output=True, text=True, env=os.environ | with_devices(1),
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
+            record = json.loads((place / "it" / "record.json").read_text())
+            assert record["provenance"]["device_count"] == count
+            found.append((place / "it" / "arrays.npz").read_bytes())
+        assert found[0] == found[1]
 
 
 @pytest.mark.slow
@@ -170,7 +286,7 @@ def test_terminated_at_twenty_moments(alone, tmp_path, capsys):
     for _ in range(20):
         child = start(tmp_path)
         wait_for(child, "net0: ")
-        time.sleep(rng.uniform(0, alone.seconds / 10))
+        time.sleep(rng.uniform(0, 0.5))
         child.send_signal(signal.SIGTERM)
         codes.append(finish(child).code)
         if codes[-1] == 0:

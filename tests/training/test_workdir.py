@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jaxvision.report import record as records
+from jaxvision.training import distributed
 from jaxvision.training.stop import Stopped
 from jaxvision.training.workdir import Workdir, config_hash
 from jaxvision.types import UserError
@@ -47,6 +48,13 @@ def test_entered_it_says_what_it_is_and_parts_lie_inside(opened, capsys):
 def test_a_part_stays_inside(opened, name):
     with pytest.raises(UserError, match="run name"):
         opened().part(name)
+
+
+def test_of_several_processes_one_has_the_files(opened, monkeypatch, tmp_path):
+    monkeypatch.setattr(distributed, "is_main", lambda: False)
+    with opened() as workdir:
+        assert workdir.part("plain56").name == "plain56"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_process_at_a_time(opened):
