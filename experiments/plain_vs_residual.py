@@ -14,7 +14,7 @@ their starting weights are equal too. What the `cpu` preset changes: width 8 for
 is the paper's protocol: 64,000 steps of 128 images, rate .1 with drops at half and three quarters,
 decay 1e-4 on every leaf, pad-4 crops and flips, per-pixel mean, statistics of 64 images; 110 layers
 start at .01 until a period's training error is below 80 %. No run is chosen: the last step counts.
-`--imagenet --depths=18,34` trains nets of table 1 on any prepared set of one size.
+`--imagenet --depths=18,34` trains nets of table 1; imagenet2012 needs `--image_size=64`, say.
 """
 
 import dataclasses
@@ -60,6 +60,7 @@ class Config:
     )
     width: int = flagged(8, "Channels of the first stage (the paper: 16; ImageNet 64).", low=1)
     images: int = flagged(500, "Training images that are used; 0 means all.", low=0)
+    image_size: int = flagged(0, "Scale, crop TFDS images to so many pixels; 0: don't.", low=0)
     shrink: int = flagged(2, "Average squares of this many pixels before all else.", low=1)
     steps: int = flagged(320, "Optimizer steps of every net.", low=1)
     period: int = flagged(40, "Steps between two evaluations; divides the steps.", low=1)
@@ -91,9 +92,8 @@ PRESETS = {
 
 def measure(config: Config, progress, workdir) -> tuple[dict, dict]:
     """Train every depth of both kinds; returns numbers and arrays named 'net/quantity'."""
-    data = load(config.dataset)
-    train = Dataset(*(part[: config.images or None] for part in data.train[:2]))
-    data = data._replace(train=train)
+    data = load(config.dataset, image_size=config.image_size or None)
+    data = data._replace(train=Dataset(*(part[: config.images or None] for part in data.train[:2])))
     mean = per_pixel_mean(data.train.images)
 
     def preprocess(images, key):

@@ -63,8 +63,8 @@ def test_residual_labeled_plain(monkeypatch):
 def test_shuffled_labels(monkeypatch):
     load = plain_vs_residual.load
 
-    def shuffled(name):
-        data = load(name)
+    def shuffled(name, **options):
+        data = load(name, **options)
         labels = np.random.default_rng(0).permutation(data.train.labels)
         return data._replace(train=data.train._replace(labels=labels))
 
