@@ -144,7 +144,7 @@ def test_imagenet_nets_from_a_prepared_set(tfds_data_dir, tmp_path, capsys, monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     flags = (
         "--preset=tiny --imagenet --dataset=tiny_imagenet20_32px --depths=18,34 --width=2"
-        f" --shrink=2 --images=64 --seeds=2 --data_dir={tfds_data_dir}"
+        f" --image_size=16 --images=64 --seeds=2 --data_dir={tfds_data_dir}"
         f" --results={tmp_path / 'results'} --workdir={tmp_path / 'work'} --run_name=tiny"
     )
     with pytest.raises(SystemExit) as ended:
