@@ -75,6 +75,7 @@ bench: .venv/torch/ready ## measure against PyTorch and plain Flax (installs PyT
 	@$(RUN) -m benchmarks.run --torch_python=.venv/torch/bin/python $(ARGS)
 	@$(RUN) -m benchmarks.sweep --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.phase --torch_python=.venv/torch/bin/python
+	@$(RUN) -m benchmarks.resnet --torch_python=.venv/torch/bin/python
 
 data-%: $(READY) ## prepare a TensorFlow Datasets set, as in make data-cifar10
 	@$(RUN) -m jaxvision.data.prepare $* $(ARGS)
