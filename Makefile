@@ -52,10 +52,10 @@ $(addprefix plot-,$(NAMES)): plot-%: $(READY)
 	@$(RUN) -m experiments.$(subst -,_,$*) --plot_only $(ARGS)
 
 exps: $(READY) ## run them all, in the order of the list
-	@# 130 is Ctrl-C: it ends the whole series.
+	@# 130 is Ctrl-C and 75 SIGTERM: they end the whole series.
 	@failed=; for name in $$($(RUN) -m experiments.catalog names); do \
 	  $(RUN) -m "experiments.$$name" --preset=cpu $(ARGS) || \
-	    case $$? in 130) exit 130;; *) failed="$$failed $$name";; esac; \
+	    case $$? in 130) exit 130;; 75) exit 75;; *) failed="$$failed $$name";; esac; \
 	done; \
 	test -z "$$failed" || { echo "These did not end well:$$failed" >&2; exit 1; }
 
