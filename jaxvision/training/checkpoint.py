@@ -55,9 +55,16 @@ class Checkpoints:
 
     def __init__(self, directory: str | os.PathLike) -> None:
         self.directory = Path(directory).absolute()
-        # Synchronous: a save that has returned is on disk, whatever happens next.
+        # Synchronous: a save that has returned is on disk, whatever happens next. And by process 0
+        # alone: orbax would wait for the others at every turn.
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=KEEP, enable_async_checkpointing=False, cleanup_tmp_directories=True
+            max_to_keep=KEEP,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=0, active_processes={0}, barrier_sync_key_prefix="jaxvision"
+            ),
         )
         hush_orphans()
         try:

@@ -69,7 +69,7 @@ def test_what_is_ignored_outside_stays_ignored(handlers):
     mine = signal.signal(signal.SIGINT, signal.SIG_IGN)
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert not stop.should_stop(0)
+        assert not stop.should_stop()
     assert signal.signal(signal.SIGINT, mine) == signal.SIG_IGN
 
 
