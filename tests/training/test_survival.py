@@ -60,6 +60,7 @@ def start_two(place, *flags, **options):
 def finish(child):
     out, err = child.communicate(timeout=200)
     assert "Traceback" not in err, err
+    out = re.sub(r"\[Gloo\] .*\n", "", out)  # said by every process that meets others
     return SimpleNamespace(code=child.returncode, out=out, err=err)
 
 
@@ -209,46 +210,62 @@ def assert_said_how_to_go_on(done, place, words, *more):
     assert not (place / "results").exists()
 
 
-def test_any_number_of_processes_and_devices_goes_on(alone, tmp_path):
-    """One process with 1 and 4 devices, two with 1 and 2 each, by turns; the same bits at the end.
+def train(child, place, least=0):
+    """Let it train two periods, and up to ``least`` of the 24."""
+    wait_for(child, "net0: started")
+    wanted = max(rows(place) + 2, least)
+    while rows(place) < wanted:
+        assert child.poll() is None
+        time.sleep(0.005)
 
-    SIGTERM stops the first three, the fourth loses a process, the launcher starts the last.
-    """
-    by_four, by_two = "--data_devices=4", "--data_devices=2"
 
-    def train(child, least=0):
-        """Let it train two periods on its layout, and up to ``least`` of the 24."""
-        wait_for(child, "net0: started")
-        wanted = max(rows(tmp_path) + 2, least)
-        while rows(tmp_path) < wanted:
-            assert child.poll() is None
-            time.sleep(0.005)
-
-    for devices, flags, least in ((1, (), 2), (4, (by_four,), 17)):
-        child = start(tmp_path, *flags, devices=devices, pause=0.2)
-        train(child, least)
-        child.send_signal(signal.SIGTERM)
-        assert finish(child).code == 75
-
-    main, other = start_two(tmp_path, by_two, devices=1, pause=0.2)
-    train(main)
+def stop_one_of_two(place, *flags, **options):
+    """Train in two processes, both of which end when one is told to."""
+    main, other = start_two(place, *flags, **options)
+    train(main, place)
     other.send_signal(signal.SIGTERM)
     main, other = finish(main), finish(other)
     assert main.code == other.code == 75
-    assert_said_how_to_go_on(main, tmp_path, "stopped by SIGTERM", by_two)
+    assert_said_how_to_go_on(main, place, "stopped by SIGTERM", *flags)
     assert "SIGTERM: stopping at the end of this period" in other.err
-    assert "net0: " not in other.err  # process 0 alone speaks of the run
+    assert "net0" not in other.err  # process 0 alone speaks of the run
 
-    main, other = start_two(tmp_path, by_two, devices=2, pause=0.2)
-    train(main)
-    other.kill()
-    finish(other)
-    main = finish(main)
-    assert main.code == 69
-    assert "error: process 1 is gone (killed, or its host is), so this one stops" in main.err
 
+def kill_one_of_two(place, victim, *flags, **options):
+    children = start_two(place, *flags, **options)
+    train(children[0], place)
+    children[victim].kill()
+    finish(children[victim])
+    survivor = finish(children[1 - victim])
+    assert survivor.code == 69
+    line = f"error: process {victim} is gone (killed, or its host is), so this one stops\n"
+    assert line in survivor.err
+
+
+def test_two_processes_stop_and_fall_together_and_one_goes_on(alone, tmp_path):
+    """Two share every batch, each with a device; at the end the same bits as of one alone."""
+    both = "--data_devices=2"
+    stop_one_of_two(tmp_path, both, devices=1, pause=0.2)
+    kill_one_of_two(tmp_path, 0, both, devices=1, pause=0.2)
+    done = finish(start(tmp_path))
+    assert done.code == 0, done.err
+    assert left(tmp_path) == alone.left
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_any_number_of_processes_and_devices_goes_on(alone, tmp_path):
+    """One process with 1 and 4 devices, two with 1 and 2 each, by turns; the launcher ends it."""
+    both = "--data_devices=2"
+    for devices, flags, least in ((1, (), 2), (4, ("--data_devices=4",), 10), (2, (both,), 14)):
+        child = start(tmp_path, *flags, devices=devices, pause=0.2)
+        train(child, tmp_path, least)
+        child.send_signal(signal.SIGTERM)
+        assert finish(child).code == 75
+    stop_one_of_two(tmp_path, both, devices=1, pause=0.2)
+    kill_one_of_two(tmp_path, 1, both, devices=2, pause=0.2)
     launcher = [sys.executable, "-m", "jaxvision.launch", "-n", "2", "--"]
-    last = finish(start(tmp_path, by_two, before=launcher, devices=1))
+    last = finish(start(tmp_path, both, before=launcher, devices=2))
     assert last.code == 0, last.out
     assert "[0] net0: going on at step" in last.out
     assert last.out.count("net0: done") == last.out.count("/ holds record.json") == 1
