@@ -233,7 +233,7 @@ def test_damage_is_never_silent_anywhere(three, tmp_path, capsys):
             counts[step] += count
     with capsys.disabled():
         print(f"\n{sum(counts.values())} damages: {counts[20]} fell back, {counts[30]} harmless")
-    assert counts[20] > counts[30]
+    assert counts[20] > 100
 
 
 def test_orbax_alone_does_not_see_a_flipped_bit(three, tmp_path):

@@ -34,9 +34,11 @@ def outside():
     def unexpected(signum, frame):
         raise AssertionError(f"signal {signum} was passed on")
 
-    before = signal.signal(signal.SIGTERM, unexpected)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, unexpected) for number in numbers}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
