@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 BOTH = "--data_devices=2"  # share every batch
@@ -284,8 +285,14 @@ def test_two_processes_leave_the_record_of_one(tmp_path):
             assert done.returncode == 0, done.stdout + done.stderr
             record = json.loads((place / "it" / "record.json").read_text())
             assert record["provenance"]["device_count"] == count
-            found.append((place / "it" / "arrays.npz").read_bytes())
-        assert found[0] == found[1]
+            found.append(np.load(place / "it" / "arrays.npz"))
+        one, two = found
+        assert one.files == two.files
+        for name in one.files:
+            if name.endswith(("_error", "steps", "lesion")):
+                np.testing.assert_array_equal(two[name], one[name])
+            else:  # measured on the trained nets, by programs that depend on the device count
+                np.testing.assert_allclose(two[name], one[name], rtol=1e-5)
 
 
 @pytest.mark.slow
