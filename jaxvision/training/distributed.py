@@ -196,6 +196,8 @@ def _watch(peer: int) -> None:
         return
     if code is not None:
         time.sleep(0.5)  # most mistakes are everybody's: let this process say it in its own words
+    if _leaving.locked():  # it has
+        return
     what = "is gone (killed, or its host is)" if code is None else f"ended with exit code {code}"
     # A stop is no error; it comes this way where it was not agreed on, between two meetings.
     what = f"process {peer} {what}, so this one stops"

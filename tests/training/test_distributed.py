@@ -88,12 +88,14 @@ def travelled(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow  # a short one: test_survival.py
 def test_shards_give_the_same_bits_on_one_to_four_devices_of_one_or_two_processes(travelled):
     digests = {line["history"] for line in travelled if "train" in line}
     assert len([line for line in travelled if "train" in line]) == 4
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_a_state_moves_between_layouts_and_arrives_with_the_same_bits(travelled):
     moves = [line for line in travelled if "move" in line]
     assert [line["step"] for line in moves] == [4, 8, 12, 16]
@@ -155,6 +157,7 @@ def lose(processes, victim, signum, seconds):
     return survivor.returncode, errors
 
 
+@pytest.mark.slow  # a short one: test_survival.py
 @pytest.mark.parametrize("victim", [1, 0])
 def test_a_killed_process_ends_the_other_with_one_clear_line(victim):
     processes = joined(["train=1x2"] * 2, "--steps=4000", "--slow=0.1")
