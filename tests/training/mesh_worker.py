@@ -54,9 +54,10 @@ class Net(nn.Module):
         x = images if self.conv else images.reshape(len(images), -1)
         activations = {"stem": tapped(layer(name="stem")(x), taps, "stem")}
         x = BatchNorm(name="norm")(activations["stem"], train=train)
-        x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
-        x, activations["rest"] = stack(layer(name="rest"), x, nn.relu, 2, taps)
-        x = nn.relu(BatchNorm(name="last_norm")(x, train=train)).reshape(len(images), -1)
+        # Smooth: at a kink of the ReLU a rounding error is as good as any other.
+        x = nn.Dropout(self.dropout, deterministic=not train)(nn.tanh(x))
+        x, activations["rest"] = stack(layer(name="rest"), x, nn.tanh, 2, taps)
+        x = nn.tanh(BatchNorm(name="last_norm")(x, train=train)).reshape(len(images), -1)
         activations["logits"] = x = tapped(nn.Dense(10, name="logits")(x), taps, "logits")
         return x, activations
 
