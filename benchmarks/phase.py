@@ -19,7 +19,6 @@ Appends to ``benchmarks/phase.json`` and prints Markdown.
 
 import argparse
 import datetime
-import json
 import statistics
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 
-from benchmarks.run import ROOT, Worker
+from benchmarks.run import Worker, append_result
 
 CORES = 2
 STEPS = 50
@@ -126,9 +125,7 @@ def main() -> None:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory() as folder:
         results = measure(options, folder)
-    path = ROOT / "benchmarks" / "phase.json"
-    history = json.loads(path.read_text()) if path.exists() else []
-    path.write_text(json.dumps([*history, {"started": started, "cases": results}], indent=1) + "\n")
+    append_result("phase", {"started": started, "cases": results})
     print(markdown(results))
 
 

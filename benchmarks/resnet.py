@@ -21,17 +21,15 @@ Appends to ``benchmarks/resnet.json`` and prints Markdown.
 
 import argparse
 import datetime
-import json
 import os
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks import problems
-from benchmarks.run import ROOT, Worker
+from benchmarks.run import Worker, append_result
 
 NETS = ("resnet20", "resnet56")
 IMAGES = 12_800
@@ -152,9 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     results = {"started": started, "device": options.device} | measure(options)
-    path = Path(ROOT / "benchmarks" / "resnet.json")
-    history = json.loads(path.read_text()) if path.exists() else []
-    path.write_text(json.dumps([*history, results], indent=1) + "\n")
+    append_result("resnet", results)
     print(markdown(results))
 
 

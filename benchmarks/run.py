@@ -250,6 +250,13 @@ def markdown(results: dict) -> str:
     return "\n".join(lines)
 
 
+def append_result(name: str, entry: dict) -> None:
+    """Add the results of one run to the history in ``benchmarks/<name>.json``."""
+    path = ROOT / "benchmarks" / f"{name}.json"
+    history = json.loads(path.read_text()) if path.exists() else []
+    path.write_text(json.dumps([*history, entry], indent=1) + "\n")
+
+
 def main() -> None:
     """Parse the command line, measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

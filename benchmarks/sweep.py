@@ -19,7 +19,6 @@ Appends to ``benchmarks/sweep.json`` and prints Markdown.
 
 import argparse
 import datetime
-import json
 import statistics
 import sys
 import tempfile
@@ -27,7 +26,7 @@ import time
 from collections.abc import Callable
 from itertools import chain, cycle
 
-from benchmarks.run import ROOT, Worker
+from benchmarks.run import Worker, append_result
 from benchmarks.worker import Case
 
 CORES = 2
@@ -143,14 +142,12 @@ def main() -> None:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory() as folder:
         results = measure(options, folder)
-    path = ROOT / "benchmarks" / "sweep.json"
-    history = json.loads(path.read_text()) if path.exists() else []
     entry = {
         "started": started,
         "nets": results,
         "ratios": {net: ratios(table) for net, table in results.items()},
     }
-    path.write_text(json.dumps([*history, entry], indent=1) + "\n")
+    append_result("sweep", entry)
     print(markdown(results))
 
 

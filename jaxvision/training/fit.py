@@ -225,7 +225,7 @@ class Trainer:
             evaluated.append(judge(state, test))
             history.append(fetch(metrics))
             if not may_diverge:
-                _check_finite(history[-1]["loss"], (len(history) - 1) * self.period)
+                check_finite(history[-1]["loss"], (len(history) - 1) * self.period)
             advance()
         train_history = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *history)
         test_history = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *fetch(evaluated))
@@ -233,7 +233,8 @@ class Trainer:
         return train_history, test_history, fetch(final)
 
 
-def _check_finite(loss: np.ndarray, first_step: int) -> None:
+def check_finite(loss: np.ndarray, first_step: int) -> None:
+    """Raise UserError at the first step with a non-finite loss [R, T]; T starts at first_step."""
     bad = ~np.isfinite(loss).all(0)
     if bad.any():
         step = first_step + int(bad.argmax())

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvision.training import distributed
 from jaxvision.training.checkpoint import Checkpoints, Restored
-from jaxvision.training.fit import Runs, Trainer, _check_finite
+from jaxvision.training.fit import Runs, Trainer, check_finite
 from jaxvision.training.lanes import Hypers, Lanes
 from jaxvision.training.metrics import Metrics, Row, Rows, from_line, to_line
 from jaxvision.training.stop import Stopped, StopRequest
@@ -135,7 +135,7 @@ class _Course:
         hyper = {k: np.broadcast_to(np.asarray(v, np.float32), total) for k, v in named.items()}
         states, metrics = self.lanes.advance(states, hyper)
         if not self.may_diverge:
-            _check_finite(metrics["loss"], first_step)
+            check_finite(metrics["loss"], first_step)
         means = {f"train_{k}": v.mean(1, dtype=np.float64) for k, v in metrics.items()}
         row = {"step": first_step + self.lanes.trainer.period, "hyper": hyper} | means
         self.rows.append(from_line(to_line(row)))  # the schedule sees what a resumed run will
