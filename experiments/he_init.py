@@ -14,7 +14,6 @@ Hidden biases start at zero and train, as in the paper.
 """
 
 import dataclasses
-import functools
 import sys
 from functools import partial
 
@@ -28,7 +27,7 @@ from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import chaos, probes, theory
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.layers import apply_function, compile_initializers, initialize_runs
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import he2015_net
 from jaxvision.report import plots
@@ -40,7 +39,7 @@ from jaxvision.training.fit import Trainer
 from jaxvision.training.optimizers import adam, sgd
 from jaxvision.training.step import Task
 
-INITS = {"xavier": init.xavier_he2015, "he": init.he_backward, "flax": init.flax_default}
+INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward(), "flax": init.flax_default()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,29 +103,28 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
 
 
 def _measure_net(config, kind, depth, data, preprocess, progress) -> tuple[dict, dict]:
-    shape = data.train.images.shape[1:]
-
-    @functools.cache  # one initialiser object a name: it is compiled once
-    def start(name: str):
-        size = data.num_classes, INITS[name]()
-        if kind == "mlp":
-            net = MLP(depth, config.mlp_width, *size)
-        else:
-            net = he2015_net(depth, config.width, *size, shape[0])
-        return net, partial(initialize_runs, net, image_shape=shape)
-
-    apply = apply_function(start("he")[0])
+    mlp, steps = kind == "mlp", config.mlp_steps if kind == "mlp" else config.steps
+    deepest = depth == max(config.mlp_depths if mlp else config.depths)
+    shape, classes = data.train.images.shape[1:], data.num_classes
+    if mlp:
+        nets = {name: MLP(depth, config.mlp_width, classes, draw) for name, draw in INITS.items()}
+    else:
+        size = depth, config.width, classes
+        nets = {name: he2015_net(*size, draw, shape[0]) for name, draw in INITS.items()}
+    apply = apply_function(nets["he"])
+    compile_initializers([net for name, net in nets.items() if deepest or name != "flax"], shape)
 
     def trainer(optimizer) -> Trainer:
         task = Task(apply, partial(optimizer, config.weight_decay), preprocess, probes.per_layer)
-        return Trainer(task, data.train, data.test, config.batch_size, config.period)
+        sizes = config.batch_size, config.period
+        # One size of call for tuning and training, whatever the number of runs: one compilation.
+        per_call = 2 * config.seeds if mlp else None
+        return Trainer(task, data.train, data.test, *sizes, runs_per_call=per_call)
 
     def arm(name: str, rate: float, train_biases: float = 1.0, replicate: int = 0) -> Arm:
         hyper = {"learning_rate": rate, "train_biases": train_biases}
-        return Arm(start(name)[1], hyper, replicate)
+        return Arm(partial(initialize_runs, nets[name], image_shape=shape), hyper, replicate)
 
-    mlp, steps = kind == "mlp", config.mlp_steps if kind == "mlp" else config.steps
-    deepest = depth == max(config.mlp_depths if mlp else config.depths)
     tuning_steps = max(config.period, steps // 2 // config.period * config.period)
     with_sgd, with_adam = trainer(sgd), trainer(adam)
     grids = {"xavier": (with_sgd, config.rates_xavier), "he": (with_sgd, config.rates_he)}
@@ -169,7 +167,7 @@ def _theory(config: Config, data, preprocess) -> dict:
     images = preprocess(data.train.images[:64], None)
     slopes = {}
     for name in ("xavier", "he"):
-        net = MLP(30, config.mlp_width, data.num_classes, INITS[name]())
+        net = MLP(30, config.mlp_width, data.num_classes, INITS[name])
         variables = initialize_runs(net, keys[:64], images.shape[1:])
         signal = probes.initial_signal(apply_function(net), variables, images)
         slopes[name] = probes.log2_slope(signal[:, 1:-1])  # the hidden layers

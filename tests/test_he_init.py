@@ -46,7 +46,7 @@ def test_the_figure_holds():
 
 
 def test_xavier_labeled_he(monkeypatch):
-    swapped = {"xavier": initializers.he_backward, "he": initializers.xavier_he2015}
+    swapped = {"xavier": initializers.he_backward(), "he": initializers.xavier_he2015()}
     monkeypatch.setattr(he_init, "INITS", he_init.INITS | swapped)
     found = verdicts()
     assert found["mlp30-he"] == found["mlp30-xavier"] == "contradicted"

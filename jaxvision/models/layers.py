@@ -9,7 +9,7 @@ with depth.
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -172,6 +172,13 @@ def initialize_runs(model: nn.Module, keys: Array, image_shape: tuple[int, int, 
     """
     draw = _initializer(model, tuple(image_shape))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *(jax.device_get(draw(k)) for k in keys))
+
+
+def compile_initializers(models: Sequence[nn.Module], image_shape: tuple[int, int, int]) -> None:
+    """Compile what ``initialize_runs`` runs for each model, side by side."""
+    key = jax.random.key(0)
+    calls = [(_initializer(model, tuple(image_shape)), (key,)) for model in models]
+    runtime.compile_together(*calls)
 
 
 @functools.cache
