@@ -4,7 +4,7 @@ Source: He, Zhang, Ren & Sun 2015, "Delving Deep into Rectifiers" (arXiv 1502.01
 3, section 2.2. Claim in one sentence: at 30 layers "Xavier" stalls and He converges, at 22 both
 converge and He starts earlier, at 14 neither is better.
 
-Command: make exp-he-init (3 to 4 minutes on two cores; embedded 8x8 digits, no download).
+Command: make exp-he-init (under 3 minutes on two cores; embedded 8x8 digits, no download).
 
 What differs from the paper: the nets keep its layer counts and kernel sizes, not its widths;
 convolutions wrap around (zero padding on 4x4 maps would itself shrink the signal); inputs have unit
