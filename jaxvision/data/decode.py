@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,8 @@ def _fill(source: Source, shape: tuple[int, ...], file: Path, offset: int) -> np
             for block, some in zip(blocks, found, strict=True):
                 labels[block.start : block.stop] = some
                 bar.advance(len(block))
+    except BrokenProcessPool as error:
+        raise UserError("a process that decoded images was killed: out of memory?") from error
     finally:
         pool.shutdown(cancel_futures=True)
     return labels
