@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxvision import runtime
+from jaxvision.data.cache import read_ahead
 from jaxvision.data.dataset import Dataset
 from jaxvision.training import distributed
 from jaxvision.training.mesh import data_devices, fetch, on_mesh
@@ -161,6 +162,7 @@ class Streamed:
             @functools.cache  # devices that share a batch ask for the same
             def part(*bounds: int | None) -> np.ndarray:
                 wanted = rows[slice(*bounds)]
+                read_ahead(array, wanted)
                 # New memory for every chunk: a CPU device works in it, not in a copy.
                 out = np.empty(wanted.shape + array.shape[1:], array.dtype)
                 return np.take(array, wanted, 0, out, mode="clip")  # other modes take a copy more

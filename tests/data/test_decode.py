@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import mmap
 import os
 import signal
 import subprocess
@@ -160,6 +161,34 @@ def test_one_decodes_and_the_other_waits(tmp_path, capsys):
     one.join()
     other.join()
     is_whole(path)
+
+
+class Watched(mmap.mmap):
+    """A map that keeps what it is told."""
+
+    def madvise(self, *told):
+        self.told = [*getattr(self, "told", []), told]
+        super().madvise(*told)
+
+
+def test_rows_of_a_map_are_asked_for_in_whole_pages(tmp_path):
+    """Every byte of the rows, and at most a page more on either side; any view of a map."""
+    (tmp_path / "file").write_bytes(bytes(20 * mmap.PAGESIZE))
+    size, page = 3 * mmap.PAGESIZE // 2, mmap.PAGESIZE
+    with open(tmp_path / "file", "rb") as file:
+        owner = Watched(file.fileno(), 0, access=mmap.ACCESS_READ)
+    whole = np.ndarray((10, size), np.uint8, owner, offset=100)  # as numpy.memmap does
+    for array, first in ((whole, 0), (whole[2:], 2)):
+        owner.told = []
+        cache.read_ahead(array, np.array([[5, 0]]))
+        for (what, start, length), row in zip(owner.told, (5, 0), strict=True):
+            begin = 100 + (first + row) * size
+            assert what == mmap.MADV_WILLNEED and start % page == 0
+            assert begin - page < start <= begin and start + length == begin + size
+    cache.read_ahead(np.zeros((3, 4)), np.array([1]))  # in memory: nothing to do
+    owner.told = []
+    cache.read_ahead(whole.copy(), np.array([1]))
+    assert owner.told == []
 
 
 # Ended from outside.
