@@ -14,7 +14,7 @@ their starting weights are equal too. What the `cpu` preset changes: width 8 for
 is the paper's protocol: 64,000 steps of 128 images, rate .1 with drops at half and three quarters,
 decay 1e-4 on every leaf, pad-4 crops and flips, per-pixel mean, statistics of 64 images; 110 layers
 start at .01 until a period's training error is below 80 %. No run is chosen: the last step counts.
-`--imagenet --depths=18,34` trains nets of table 1; imagenet2012 needs `--image_size=64`, say.
+`--imagenet --depths=18,34` trains nets of table 1; docs/large_sets.md has imagenet2012's command.
 """
 
 import dataclasses

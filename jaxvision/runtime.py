@@ -82,6 +82,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def physical_memory() -> int:
+    """Return the bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def jit(fn: Callable, **jit_kwargs) -> Callable:
     """Return ``jax.jit(fn, **jit_kwargs)`` with the compiler options that pay on this backend.
 

@@ -12,8 +12,10 @@ import pytest
 
 from experiments import plain_vs_residual
 from jaxvision import cli
+from jaxvision.data import cache
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
+from jaxvision.training import feed, fit
 from jaxvision.types import UserError
 
 CONFIG = dataclasses.replace(
@@ -140,19 +142,35 @@ def test_a_deterministic_reduction_has_eight_parts_unless_told(
 
 @pytest.mark.slow
 def test_imagenet_nets_from_a_prepared_set(tfds_data_dir, tmp_path, capsys, monkeypatch):
-    """From the command line to record and figure, on the prepared Tiny ImageNet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    flags = (
-        "--preset=tiny --imagenet --dataset=tiny_imagenet20_32px --depths=18,34 --width=2"
-        f" --image_size=16 --images=64 --seeds=2 --data_dir={tfds_data_dir}"
-        f" --results={tmp_path / 'results'} --workdir={tmp_path / 'work'} --run_name=tiny"
-    )
-    with pytest.raises(SystemExit) as ended:
-        cli.main(plain_vs_residual, ["plain_vs_residual", *flags.split()])
-    assert ended.value.code == 0, capsys.readouterr().err
-    made = cli.records.load(tmp_path / "results" / "tiny")
+    """From the command line to record and figure, on the prepared Tiny ImageNet.
+
+    Held on the devices, then decoded straight to disk and streamed in chunks: the same record.
+    """
+
+    def run(name):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        flags = (
+            "--preset=tiny --imagenet --dataset=tiny_imagenet20_32px --depths=18,34 --width=2"
+            f" --image_size=16 --images=64 --seeds=2 --data_dir={tfds_data_dir} --run_name=tiny"
+            f" --results={tmp_path / name / 'results'} --workdir={tmp_path / name / 'work'}"
+        )
+        with pytest.raises(SystemExit) as ended:
+            cli.main(plain_vs_residual, ["plain_vs_residual", *flags.split()])
+        assert ended.value.code == 0, capsys.readouterr().err
+        return cli.records.load(tmp_path / name / "results" / "tiny")
+
+    made = run("held")
     assert made.numbers["num_classes"] == 20
     assert made.numbers["parameters"]["plain18"] == made.numbers["parameters"]["resnet18"]
     assert made.arrays["resnet34/lesion"].shape == (2, 1 + 16)
-    assert (tmp_path / "results" / "tiny" / "figure.png").exists()
+    assert (tmp_path / "held" / "results" / "tiny" / "figure.png").exists()
     assert "18-layer" in capsys.readouterr().out
+    monkeypatch.setattr(cache, "LARGE", 1 << 16)
+    monkeypatch.setattr(feed, "room_for_data", lambda: 1 << 16)
+    monkeypatch.setattr(feed, "CHUNK_BYTES", 1 << 16)  # two steps of a run on two devices
+    monkeypatch.setattr(fit, "Held", None)  # calling it would be a TypeError
+    streamed = run("streamed")
+    assert streamed.numbers == made.numbers
+    assert streamed.arrays.keys() == made.arrays.keys()
+    for name, array in made.arrays.items():
+        np.testing.assert_array_equal(streamed.arrays[name], array, err_msg=name)

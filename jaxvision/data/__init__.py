@@ -7,7 +7,7 @@ __all__ = ["EMBEDDED", "Dataset", "Splits", "load"]
 
 
 def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Splits:
-    """Load a data set whole into memory.
+    """Load a data set: an embedded one in memory, one of TFDS as a map of its decoded file.
 
     Args:
       name: ``digits`` or ``shapes`` (need no download), a name of TensorFlow Datasets such as

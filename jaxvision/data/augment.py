@@ -33,11 +33,14 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def per_pixel_mean(images: np.ndarray) -> np.ndarray:
-    """Return the mean image, float32 [H, W, C] in pixel units (0..255).
+    """Return the mean image, float32 [H, W, C] in pixel units (0..255), from exact sums.
 
     Source: He et al. 2015, arXiv:1512.03385, section 4.2: "with the per-pixel mean subtracted".
     """
-    return np.mean(images, axis=0, dtype=np.float64).astype(np.float32)
+    total = np.zeros(images.shape[1:], np.int64)
+    for start in range(0, len(images), 256):  # 257 times 255 still is a uint16
+        total += np.add.reduce(images[start : start + 256], 0, np.uint16)
+    return (total / len(images)).astype(np.float32)
 
 
 def normalize(images: Array, mean: Array, std: Array | float = 1.0) -> Array:

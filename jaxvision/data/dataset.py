@@ -1,4 +1,4 @@
-"""What a data set is: arrays in memory, nothing else.
+"""What a data set is: arrays, in memory or mapped from a file, and nothing else.
 
 Images stay uint8 on their way to the device (a quarter of the bytes of float32); normalizing and
 augmenting happen there, inside the step (``augment.py``).

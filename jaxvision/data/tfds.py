@@ -5,32 +5,29 @@ opened with ``tfds.builder_from_directory``, which runs none of the set's own co
 the network (a builder made by name may): opening is fast, and what is missing is missing at once.
 """
 
-import contextlib
+import dataclasses
 import difflib
 import hashlib
 import json
-import logging
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxvision import runtime
 from jaxvision.data import cache
 from jaxvision.data.dataset import Dataset, Splits, hold_out
+from jaxvision.data.decode import Source, damaged, decode, quiet
 from jaxvision.data.embedded import EMBEDDED
-from jaxvision.report.progress import progress
 from jaxvision.types import UserError
 
-_BLOCK = 512  # images decoded between two updates of the progress line
 _FORMAT = 1  # raise it when the meaning of the cached arrays changes
-_RESIZED = "say --image_size where the experiment has that flag, or prepare a set of one size"
 
 
 def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Splits:
-    """Load a prepared set whole into memory, decoding it at most once.
+    """Load a prepared set, decoding it at most once: from then on it is a map of a cached file.
 
     The test split is ``test``, or ``validation`` where there is no test split with labels; where
     there is neither, every fifth image of each class of ``train`` is held out (a notice says so).
@@ -44,24 +41,33 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
 
     Raises:
       UserError: the set is unknown, not prepared, no image-classification set, of images of several
-        sizes, or damaged.
+        sizes, damaged, or too large for the disk of the cache.
     """
     directory = _find(name, data_root(data_dir))
     tfds = _tfds()
     try:
         builder = tfds.builder_from_directory(directory)
     except Exception as error:  # whatever the JSON parser, protobuf or TFDS raise: a broken file
-        raise _damaged(directory, error) from error
+        raise damaged(directory, error) from error
     image, label = _features(tfds, builder.info)
     if "train" not in builder.info.splits:
         raise UserError(f"the data set '{name}' ({directory}) has no training split")
-    train = _split(builder, "train", image, label, image_size)
+    source = Source(str(directory), "train", image, label, image_size)
+    train = _split(source)
+    if train is None:
+        raise UserError(f"the training images of '{name}' ({directory}) have no labels")
     class_names = tuple(builder.info.features[label].names)
     for split in ("test", "validation"):
         if split in builder.info.splits and builder.info.splits[split].num_examples:
-            test = _split(builder, split, image, label, image_size)
-            if test.labels.min() >= 0:  # TFDS marks withheld labels by -1
+            test = _split(dataclasses.replace(source, split=split))
+            if test is not None:
                 return Splits(name, train, test, class_names)
+    if train.images.nbytes > runtime.physical_memory() / 2:
+        raise UserError(
+            f"{name} has no labelled test split, and with {train.images.nbytes:,} bytes it is too"
+            " large for one to be held out in memory: choose a smaller --image_size, or prepare it"
+            " with a test split"
+        )
     cache.notice(f"{name} has no labelled test split: every fifth training image is held out")
     return Splits(name, *hold_out(train), class_names)
 
@@ -148,27 +154,29 @@ def _features(tfds: Any, info: Any) -> tuple[str, str]:
     return image, label
 
 
-def _split(builder: Any, split: str, image: str, label: str, size: int | None) -> Dataset:
-    """Return one split from the cache, or decode it and fill the cache."""
-    with _quiet():
+def _split(source: Source) -> Dataset | None:
+    """Return one split from the cache, or decode it and fill the cache; None without labels."""
+    builder, split = source.builder, source.split
+    with quiet():
         try:
-            source = builder.as_data_source(split=split)
+            _ = source.opened
             key = _fingerprint(builder, split)
         except NotImplementedError as error:
             raise UserError(
-                f"{builder.data_path} holds {builder.info.file_format.value} files, which only"
+                f"{source.directory} holds {builder.info.file_format.value} files, which only"
                 " TensorFlow reads: prepare the set as array_record with `make data-<name>`"
             ) from error
         except Exception as error:  # array_record raises RuntimeError, the file system OSError
-            raise _damaged(builder.data_path, error) from error
+            raise damaged(source.directory, error) from error
         stem = builder.info.full_name.replace("/", "-")
-        scaled = "" if size is None else f"-{size}px"
+        scaled = "" if source.size is None else f"-{source.size}px"
         path = cache.directory() / f"{stem}-{split}{scaled}-{key}.npy2"
         data = cache.read(path)
         if data is None:
-            data = _decode(builder, source, split, image, label, size)
-            cache.write(path, data)
-    return data
+            if source.first_label() < 0:  # before 100,000 images are decoded for nothing
+                return None
+            data = decode(source, path)
+    return data if data.labels.min() >= 0 else None  # TFDS marks withheld labels by -1
 
 
 def _fingerprint(builder: Any, split: str) -> str:
@@ -179,71 +187,3 @@ def _fingerprint(builder: Any, split: str) -> str:
     metadata = Path(builder.data_path)
     parts += [(metadata / name).read_text() for name in ("dataset_info.json", "features.json")]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _decode(
-    builder: Any, source: Any, split: str, image: str, label: str, size: int | None
-) -> Dataset:
-    """Decode every image of a split; threads were measured and do not help (the GIL is held)."""
-    count = builder.info.splits[split].num_examples
-    labels = np.empty(count, np.int32)
-    images = None
-    with progress(count, f"decoding {builder.info.name} {split}") as bar:
-        for start in range(0, count, _BLOCK):
-            block = _examples(builder, source, range(start, min(start + _BLOCK, count)))
-            for i, example in enumerate(block, start):
-                pixels = example[image] if size is None else _square(example[image], size)
-                if images is None:
-                    images = np.empty((count, *pixels.shape), np.uint8)
-                if pixels.shape != images.shape[1:]:
-                    raise UserError(
-                        f"the images of {builder.info.full_name} differ in size (such as"
-                        f" {images.shape[1:3]} and {pixels.shape[:2]}): {_RESIZED}"
-                    )
-                images[i], labels[i] = pixels, example[label]
-            bar.advance(len(block))
-    return Dataset(images, labels)
-
-
-def _square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Return the middle of pixels [H, W, C] as [size, size, C], the shorter side scaled to fit."""
-    from PIL import Image
-
-    height, width, channels = pixels.shape
-    side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    box = (left, top, left + side, top + side)
-    scaled = picture.resize((size, size), Image.Resampling.BILINEAR, box)  # smooths when it shrinks
-    return np.asarray(scaled).reshape(size, size, channels)
-
-
-def _examples(builder: Any, source: Any, indices: range) -> list[dict[str, Any]]:
-    try:
-        return source.__getitems__(list(indices))
-    except Exception as error:  # a hash mismatch, a cut file, an undecodable image
-        raise _damaged(builder.data_path, error) from error
-
-
-def _damaged(directory: Any, error: Exception) -> UserError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return UserError(
-        f"the prepared data in {directory} is damaged or incomplete: remove it and prepare it again"
-        f" ({reason})"
-    )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop two lines of advice that array_record and TFDS log as errors; everything else passes."""
-
-    def wanted(record: logging.LogRecord) -> bool:
-        advice = r"Grain requires group size 1|OpenCV is not installed"
-        return not re.search(advice, str(record.msg))
-
-    logger = logging.getLogger("absl")
-    logger.addFilter(wanted)
-    try:
-        yield
-    finally:
-        logger.removeFilter(wanted)

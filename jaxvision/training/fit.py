@@ -17,9 +17,20 @@ from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
 from jaxvision.random import stream
 from jaxvision.report.escape import escape_step
+from jaxvision.training.feed import Held, Streamed, fits
 from jaxvision.training.mesh import data_devices, fetch, make_mesh, on_mesh
 from jaxvision.training.shards import Split
-from jaxvision.training.step import Hyper, Task, TrainState, evaluate, initial_state, train_step
+from jaxvision.training.step import (
+    Hyper,
+    Task,
+    TrainState,
+    batch_sums,
+    evaluate,
+    initial_state,
+    mean_of,
+    take_steps,
+    train_step,
+)
 from jaxvision.training.sweep import Mapping, choose_mapping, map_runs
 from jaxvision.types import Array, PyTree, UserError
 
@@ -76,9 +87,10 @@ class Trainer:
 
     Attributes:
       task: the functions of one run.
-      train, test: the data, held whole on every device.
+      train, test: the data: whole on every device where it fits (``feed.room_for_data``), else
+        streamed to them. The numbers are the same.
       batch_size: images a step.
-      period: steps between two evaluations: one compiled call.
+      period: steps between two evaluations: one compiled call, or one a chunk of streamed images.
       mapping: how runs share a device; None chooses by net and backend.
       runs_per_call: runs trained by one call, a multiple of the mesh's ``run`` axis; None means one
         a device under ``map``, all of them under ``vmap``. Fewer are padded, more taken in turn.
@@ -115,10 +127,10 @@ class Trainer:
     def _program(self, name: str, params: PyTree) -> Callable:
         """Return the program ``name``; one object for this trainer's life, so it compiles once."""
         if name not in self._programs:
-            function = {"start": self._start, "advance": self._advance, "evaluate": self._evaluate}
             mapping = self.mapping or choose_mapping(params)
-            mapped = map_runs(function[name], mapping, self.mesh)
-            donated = (0,) if name == "advance" else ()  # the state, and nothing that is read again
+            mapped = map_runs(getattr(self, f"_{name}"), mapping, self.mesh)
+            # The state, and nothing that is read again.
+            donated = (0,) if name in ("advance", "advance_on") else ()
             self._programs[name] = runtime.jit(mapped, donate_argnums=donated)
         return self._programs[name]
 
@@ -137,8 +149,35 @@ class Trainer:
         return lax.scan(body, state, rows)
 
     def _evaluate(self, state: TrainState, data: Dataset) -> dict[str, Array]:
-        batch_size, devices = max(self.batch_size, 128), self._split.devices
-        return evaluate(self.task, state, data.images, data.labels, batch_size, devices)
+        devices = self._split.devices
+        return evaluate(self.task, state, data.images, data.labels, self._eval_batch, devices)
+
+    # The same for streamed data: rows of a period, training on a chunk, sums of a chunk, their end.
+
+    def _rows(self, step: Array, seed: Array, shared: None) -> Array:
+        return batch_rows(seed, step, self.period, len(self.train.labels), self.batch_size)
+
+    def _advance_on(
+        self, state: TrainState, seed: Array, hyper: Hyper, batches: PyTree, count: Array
+    ) -> tuple[TrainState, dict[str, Array]]:
+        return take_steps(self.task, state, batches, count, hyper, seed, self._split)
+
+    def _sums(self, state: TrainState, chunk: PyTree) -> tuple[Array, Array]:
+        return batch_sums(self.task, state, *chunk, self._eval_batch, self._split.devices)
+
+    def _total(self, sums: tuple[Array, Array], shared: None) -> dict[str, Array]:
+        return mean_of(sums, len(self.test.labels))
+
+    @property
+    def _eval_batch(self) -> int:
+        return max(self.batch_size, 128)
+
+    def feed(self) -> Held | Streamed:
+        """Return what brings the data to the devices; held data stay there as long as it does."""
+        if fits(self.train, self.test):
+            return Held(self.train, self.test, self.mesh)
+        sizes = self.batch_size, self._eval_batch
+        return Streamed(self.train, self.test, self.mesh, *sizes)
 
     def fit(
         self,
@@ -162,15 +201,10 @@ class Trainer:
         """
         if steps % self.period:
             raise UserError(f"{steps} steps are not a whole number of periods of {self.period}")
-        train_data, test_data = (
-            on_mesh((d.images, d.labels), self.mesh, P()) for d in (self.train, self.test)
-        )
-        parts = []
+        parts, feed = [], self.feed()
         for part, real in self._calls(runs):
             told = partial(advance, real * self.period)  # copies that fill the call do not count
-            done = self._fit_call(
-                part, Dataset(*train_data), Dataset(*test_data), steps, told, may_diverge
-            )
+            done = self._fit_call(part, feed, steps, told, may_diverge)
             parts.append(jax.tree.map(lambda leaf, real=real: leaf[:real], done))
         train, test, variables = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return History(train, test, np.arange(0, steps + 1, self.period), variables)
@@ -178,15 +212,14 @@ class Trainer:
     def stopwatch(self, runs: Runs) -> Callable[[], float]:
         """Return a clock: each call trains the first call's runs for a period, returns seconds."""
         part, _ = next(self._calls(runs))
-        data = Dataset(*on_mesh((self.train.images, self.train.labels), self.mesh, P()))
+        feed = self.feed()
         variables, seeds, hyper = on_mesh(tuple(part), self.mesh, P("run"))
-        params = variables["params"]
-        start, advance = self._program("start", params), self._program("advance", params)
+        programs = partial(self._program, params=variables["params"])
 
         def seconds() -> float:
-            state = jax.block_until_ready(start(variables, hyper, None))
+            state = jax.block_until_ready(programs("start")(variables, hyper, None))
             before = time.perf_counter()
-            jax.block_until_ready(advance(state, seeds, hyper, data))
+            jax.block_until_ready(feed.advance(programs, state, seeds, hyper))
             return time.perf_counter() - before
 
         seconds()  # compiles
@@ -208,21 +241,19 @@ class Trainer:
     def _fit_call(
         self,
         runs: Runs,
-        train: Dataset,
-        test: Dataset,
+        feed: Held | Streamed,
         steps: int,
         advance: Callable[[], None],
         may_diverge: bool,
     ) -> tuple[dict, dict, PyTree]:
-        params = runs.variables["params"]
+        programs = partial(self._program, params=runs.variables["params"])
         variables, seeds, hyper = on_mesh(tuple(runs), self.mesh, P("run"))
-        state = self._program("start", params)(variables, hyper, None)
-        train_on, judge = self._program("advance", params), self._program("evaluate", params)
-        runtime.compile_together((train_on, (state, seeds, hyper, train)), (judge, (state, test)))
-        evaluated, history = [judge(state, test)], []
+        state = programs("start")(variables, hyper, None)
+        feed.compile(programs, state, seeds, hyper)
+        evaluated, history = [feed.evaluate(programs, state)], []
         for _ in range(steps // self.period):
-            state, metrics = train_on(state, seeds, hyper, train)
-            evaluated.append(judge(state, test))
+            state, metrics = feed.advance(programs, state, seeds, hyper)
+            evaluated.append(feed.evaluate(programs, state))
             history.append(fetch(metrics))
             if not may_diverge:
                 check_finite(history[-1]["loss"], (len(history) - 1) * self.period)

@@ -7,13 +7,12 @@ import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from jaxvision.data.dataset import Dataset
+from jaxvision.training.feed import Held, Streamed
 from jaxvision.training.fit import Runs, Trainer
 from jaxvision.training.mesh import fetch, on_mesh
 from jaxvision.types import PyTree
 
 Hypers = dict[str, np.ndarray]  # [R] each
-_OVER_RUNS = P("run")
 
 
 class Lanes:
@@ -29,9 +28,8 @@ class Lanes:
             first += real
 
     @cached_property
-    def _data(self) -> tuple[Dataset, Dataset]:
-        sets = (self.trainer.train, self.trainer.test)
-        return tuple(Dataset(*self._place((d.images, d.labels), P())) for d in sets)
+    def _feed(self) -> Held | Streamed:
+        return self.trainer.feed()
 
     def template(self) -> PyTree:
         """Return shapes and dtypes of the state of all runs; computes nothing."""
@@ -53,7 +51,7 @@ class Lanes:
         advanced = []
         for index, (call, _) in enumerate(self._calls):
             placed = self._place(call.seeds), self._share(hyper, self._rows[index])
-            advanced.append(self._program("advance")(states[index], *placed, self._data[0]))
+            advanced.append(self._feed.advance(self._program, states[index], *placed))
         states, metrics = zip(*advanced, strict=True)
         return list(states), self.to_host(list(metrics))
 
@@ -63,7 +61,7 @@ class Lanes:
         for state in states:
             if stop():
                 return None
-            found.append(fetch(self._program("evaluate")(state, self._data[1])))
+            found.append(fetch(self._feed.evaluate(self._program, state)))
         return self.to_host(found)
 
     def to_host(self, trees: list[PyTree]) -> PyTree:
@@ -82,8 +80,8 @@ class Lanes:
     def _share(self, tree: PyTree, rows: np.ndarray) -> PyTree:
         return self._place(jax.tree.map(lambda leaf: leaf[rows], tree))
 
-    def _place(self, tree: PyTree, spec: P = _OVER_RUNS) -> PyTree:
-        return on_mesh(tree, self.trainer.mesh, spec)
+    def _place(self, tree: PyTree) -> PyTree:
+        return on_mesh(tree, self.trainer.mesh, P("run"))
 
     def _program(self, name: str) -> Callable:
         return self.trainer._program(name, self.runs.variables["params"])

@@ -25,6 +25,7 @@ from jax.sharding import PartitionSpec as P
 from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
 from jaxvision.random import stream
+from jaxvision.training.feed import fits
 from jaxvision.training.fit import batch_rows
 from jaxvision.training.mesh import fetch, make_mesh, on_mesh
 from jaxvision.training.step import Hyper
@@ -90,6 +91,11 @@ class DepthSweep:
         if self.batch_size > len(self.train.labels):
             raise UserError(
                 f"batch size {self.batch_size} exceeds the {len(self.train.labels)} training images"
+            )
+        if not fits(self.train):
+            raise UserError(
+                f"a sweep over depths holds its data on every device: {self.train.images.nbytes:,}"
+                " bytes of images do not fit there"
             )
 
     def fit(

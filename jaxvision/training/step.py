@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -170,6 +171,47 @@ def _part(
     return sums, OrderedDict() if task.probe is None else activations
 
 
+def take_steps(
+    task: Task,
+    state: TrainState,
+    batches: tuple[Array, Array],
+    count: Array,
+    hyper: Hyper,
+    seed: Array,
+    split: Split = Split(),  # noqa: B008 (a tuple)
+) -> tuple[TrainState, dict[str, Array]]:
+    """Take a step on each of the first ``count`` batches: a scan of ``train_step``, the same bits.
+
+    Args:
+      task: the functions of the run.
+      state: before the first step.
+      batches: images uint8 [T, B, H, W, C] and labels int32 [T, B].
+      count: traced, so that one program serves a last, shorter stretch of steps too. And it hides
+        the number of rounds: XLA would take a loop of one round apart and round otherwise.
+      hyper: the run's hyper-parameters.
+      seed: the run's seed.
+      split: how a batch is shared out over devices.
+
+    Returns:
+      The state after ``count`` steps, and their metrics [T, ...], zero where no step was taken.
+    """
+
+    def step(state: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
+        images, labels = (lax.dynamic_index_in_dim(x, i, keepdims=False) for x in batches)
+        return train_step(task, state, images, labels, hyper, seed, split)
+
+    def round_(i: Array, carry: tuple[TrainState, PyTree]) -> tuple[TrainState, PyTree]:
+        state, stacked = carry
+        state, metrics = step(state, i)
+        put = partial(lax.dynamic_update_index_in_dim, index=i, axis=0)
+        return state, jax.tree.map(put, stacked, metrics)
+
+    _, shapes = jax.eval_shape(step, state, jnp.int32(0))
+    length = batches[1].shape[0]
+    empty = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
+    return lax.fori_loop(0, count, round_, (state, empty))
+
+
 def evaluate(
     task: Task, state: TrainState, images: Array, labels: Array, batch_size: int, devices: int = 1
 ) -> dict:
@@ -179,7 +221,23 @@ def evaluate(
     dealt out to the ``devices`` of the mesh axis ``data``; the sums are made in one order.
     """
     count = images.shape[0]
-    batches = -(-count // batch_size)
+    return mean_of(batch_sums(task, state, images, labels, count, batch_size, devices), count)
+
+
+def batch_sums(
+    task: Task,
+    state: TrainState,
+    images: Array,
+    labels: Array,
+    count: Array | int,
+    batch_size: int,
+    devices: int = 1,
+) -> tuple[Array, Array]:
+    """Return each batch's sum of losses and number of errors, both [ceil(N / batch_size)].
+
+    Only the first ``count`` images count; see ``evaluate``.
+    """
+    batches = -(-images.shape[0] // batch_size)
     here = -(-batches // devices)  # on each device; surplus batches have no image
     rows = jnp.arange(here * batch_size).reshape(here, batch_size)
     if devices > 1:
@@ -197,5 +255,10 @@ def evaluate(
     sums = lax.map(one_batch, rows)
     if devices > 1:
         sums = jax.tree.map(lambda x: lax.all_gather(x, AXIS, tiled=True)[:batches], sums)
+    return sums
+
+
+def mean_of(sums: tuple[Array, Array], count: int) -> dict[str, Array]:
+    """Return ``loss`` and ``error`` of ``count`` images from what ``batch_sums`` found."""
     losses, wrong = sums
     return {"loss": losses.sum() / count, "error": wrong.sum() / count}

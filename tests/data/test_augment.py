@@ -112,6 +112,16 @@ def test_a_constant_channel_becomes_zero_not_nan():
     np.testing.assert_array_equal(normalize(jnp.asarray(images), *channel_statistics(images)), 0)
 
 
+@pytest.mark.parametrize("count", [1, 256, 257, 1000])
+def test_per_pixel_mean_is_exact_for_any_number_of_images(count):
+    """Brightest images would be the first to overflow a sum."""
+    images = random_images(count, 3, 2, 1)
+    np.testing.assert_array_equal(
+        per_pixel_mean(images), np.mean(images, 0, np.float64).astype(np.float32)
+    )
+    np.testing.assert_array_equal(per_pixel_mean(np.full_like(images, 255)), 255)
+
+
 def test_per_pixel_mean_centers_every_pixel():
     images = random_images(50, 4, 4, 3)
     out = np.asarray(normalize(jnp.asarray(images), per_pixel_mean(images)))

@@ -216,7 +216,7 @@ def test_another_file_format_is_named(toy):
 
 def test_a_set_is_decoded_once(toy, monkeypatch):
     first = load("toy", str(toy))
-    monkeypatch.setattr(tfds, "_decode", decode_never)
+    monkeypatch.setattr(tfds, "decode", decode_never)
     again = load("toy", str(toy))
     np.testing.assert_array_equal(again.train.images, first.train.images)
     np.testing.assert_array_equal(again.test.labels, first.test.labels)
@@ -225,7 +225,7 @@ def test_a_set_is_decoded_once(toy, monkeypatch):
 def test_changed_source_files_are_decoded_again(toy, monkeypatch):
     load("toy", str(toy))
     os.utime(toy / SHARD, ns=(0, 0))
-    monkeypatch.setattr(tfds, "_decode", decode_never)
+    monkeypatch.setattr(tfds, "decode", decode_never)
     with pytest.raises(AssertionError):
         load("toy", str(toy))
 
@@ -326,5 +326,5 @@ def test_whole_real_sets(tfds_data_dir, monkeypatch, name, balance):
     splits = load(name, tfds_data_dir)
     balance = balance or [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(splits.train.labels).tolist() == balance
-    monkeypatch.setattr(tfds, "_decode", decode_never)
+    monkeypatch.setattr(tfds, "decode", decode_never)
     np.testing.assert_array_equal(load(name, tfds_data_dir).train.images, splits.train.images)

@@ -31,8 +31,8 @@ from jaxvision.dynamics import probes
 from jaxvision.models.layers import Conv, apply_function, initialize_runs, stack, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.models.resnet import ResNet
-from jaxvision.random import stream
-from jaxvision.training import distributed
+from jaxvision.random import stream as key_stream
+from jaxvision.training import distributed, feed
 from jaxvision.training.fit import Runs, Trainer
 from jaxvision.training.mesh import fetch, make_mesh, on_mesh
 from jaxvision.training.optimizers import sgd
@@ -86,7 +86,7 @@ def trainer(layout, kind="dense", shards=None, dropout=0.0, mapping="map"):
 
 @cache
 def runs(kind="dense", count=2):
-    keys = jnp.stack([stream(seed, "init") for seed in range(count)])
+    keys = jnp.stack([key_stream(seed, "init") for seed in range(count)])
     hyper = {"learning_rate": np.full(count, 0.05, np.float32)}
     hyper["train_biases"] = np.ones(count, np.float32)
     variables = initialize_runs(net(kind, 0.0), keys, (8, 8, 1))
@@ -155,9 +155,23 @@ def wait():
     distributed.end(STOPPED)
 
 
+def stream(chunk_bytes):
+    """Hold no data on the devices; returns the list of how many training images are gathered."""
+    gathered, read_ahead = [], feed.read_ahead
+
+    def counting(array, rows):
+        read_ahead(array, rows)
+        if array.shape[0] == 96 and array.ndim == 4:
+            gathered.append(rows.size)
+
+    feed.room_for_data, feed.CHUNK_BYTES, feed.read_ahead = lambda: 0, chunk_bytes, counting
+    return gathered
+
+
 def work(values, jobs):
     distributed.start_from_flags(values)
     runtime.configure(cpu_devices=values.devices)
+    gathered = [] if values.chunk is None else stream(values.chunk)
     for job, _, layout in (text.partition("=") for text in jobs):
         if job in ("share", "wait"):
             {"share": share, "wait": wait}[job]()
@@ -171,6 +185,8 @@ def work(values, jobs):
             found = train(made, start, values.steps, values.slow)
         else:
             found = move(made, start, Path(values.state))
+        found["gathered"] = sum(gathered)
+        gathered.clear()
         print(json.dumps({job: layout, "main": distributed.is_main()} | found), flush=True)
 
 
@@ -184,6 +200,7 @@ def main():
     flags.DEFINE_string("mapping", "map", "As of Trainer.", **common)
     flags.DEFINE_integer("steps", 16, "Steps of train.", **common)
     flags.DEFINE_float("slow", 0.0, "Seconds that every period of train takes longer.", **common)
+    flags.DEFINE_integer("chunk", None, "Stream data in chunks of so many bytes.", **common)
     flags.DEFINE_string("state", None, "File of move.", **common)
     distributed.define_flags(values)
     jobs = values(sys.argv)[1:]

@@ -134,6 +134,18 @@ def test_two_processes_train_as_one_to_rounding():
                 assert list(next(flat)) == pytest.approx(list(next(flat)), rel=1e-4)
 
 
+@pytest.mark.slow
+def test_streamed_to_two_processes_the_bits_are_those_of_data_held_by_one():
+    """In chunks of one step and of two. A process gathers what its own devices need."""
+    options = ("--shards=4", "--steps=8")
+    (alone,) = run_alone(*options, "train=1x1")
+    assert alone["gathered"] == 0
+    for lines in run_joined(2, *options, f"--chunk={2 * 16 * 64}", "train=1x2", "train=2x1"):
+        assert {line["history"] for line in lines} == {alone["history"]}
+        # Two runs of eight steps of 16 images; with a process a run, each needs one.
+        assert [line["gathered"] for line in lines] == [2 * 8 * 16, 8 * 16]
+
+
 # A process that is lost.
 
 
