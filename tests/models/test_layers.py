@@ -12,6 +12,7 @@ from jaxvision.initializers import he_forward, orthogonal
 from jaxvision.models.layers import (
     Conv,
     apply_function,
+    compile_initializers,
     initialize,
     initialize_runs,
     max_pool,
@@ -227,3 +228,20 @@ def test_a_run_starts_the_same_alone_and_among_others(net):
     alone = initialize_runs(net, keys[1:2], (4, 4, 1))
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[1], b[0]), together, alone)
     assert not np.array_equal(*together["params"]["input"]["kernel"][:2])
+
+
+def test_initializers_compiled_together_draw_without_compiling(caplog):
+    nets = [MLP(3, width, 2, nn.initializers.he_normal()) for width in (3, 4, 5)]
+    keys = jnp.stack([stream(0, "init")])
+
+    def compiles(net: MLP) -> bool:
+        caplog.clear()
+        with jax.log_compiles():
+            drawn = initialize_runs(net, keys, (2, 2, 1))["params"]["hidden"]["kernel"]
+        assert drawn.shape == (1, 1, net.width, net.width)
+        return any(
+            record.message.startswith("Compiling jit(<lambda>)") for record in caplog.records
+        )
+
+    compile_initializers(nets[:2], (2, 2, 1))
+    assert [compiles(net) for net in nets] == [False, False, True]
