@@ -11,7 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Environment rather than jax.config, so that commands started by a test are set up alike; and
 # before the first import of JAX, which reads it only once.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+CACHE = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+# One folder a test process: JAX writes an entry in place, and another would read it half written.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # it has inherited CACHE from its controller
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(CACHE) / worker)
 # Most of a test's time is LLVM optimizing programs that run for milliseconds. What XLA makes of a
 # program (fusion, layouts, convolutions) stays as it is. XLA_FLAGS= (empty) runs them optimized.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
