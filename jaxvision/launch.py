@@ -73,7 +73,7 @@ def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
             del running[i]
             code = process.returncode if process.returncode >= 0 else 128 - process.returncode
             if code == 128 + signal.SIGABRT:  # JAX ends a process so, with a C++ stack
-                print(f"[{i}] error: ended by JAX: another process is gone or silent", flush=True)
+                _say(i, "error: ended by JAX: another process is gone or silent")
                 code = LOST_PEER
             codes.append(code)
             if code not in (0, STOPPED) and deadline is None:
@@ -87,7 +87,13 @@ def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
 
 def _print_lines(i: int, process: subprocess.Popen) -> None:
     for line in process.stdout:
-        print(f"[{i}] {line.rstrip()}", flush=True)
+        _say(i, line.rstrip())
+
+
+def _say(i: int, line: str) -> None:
+    # In one piece: ``print`` writes the end apart, and another thread may come between.
+    sys.stdout.write(f"[{i}] {line}\n")
+    sys.stdout.flush()
 
 
 def _free_port() -> int:

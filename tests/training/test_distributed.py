@@ -1,5 +1,6 @@
 """Processes that meet, train together, lose one another: with real processes on loopback."""
 
+import io
 import itertools
 import json
 import os
@@ -408,6 +409,21 @@ def test_the_launcher_hands_signals_on():
     process.terminate()
     process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_lines_of_two_processes_do_not_mix(monkeypatch):
+    """A write is all that is sure not to be interrupted by the other process's line."""
+    written = []
+
+    class Out(io.StringIO):
+        def write(self, text):
+            written.append(text)
+
+    monkeypatch.setattr(sys, "stdout", Out())
+    process = subprocess.Popen(["printf", "one\\ntwo"], stdout=subprocess.PIPE, text=True)
+    launch._print_lines(7, process)
+    process.communicate()
+    assert written == ["[7] one\n", "[7] two\n"]
 
 
 @pytest.mark.parametrize(
