@@ -25,6 +25,7 @@ from absl import flags
 from jaxvision import runtime
 from jaxvision.fields import define
 from jaxvision.report import claims as claims_lib
+from jaxvision.report import provenance
 from jaxvision.report import record as records
 from jaxvision.report.progress import progress, silent
 from jaxvision.training import distributed, mesh
@@ -155,7 +156,7 @@ def run(
         numbers=numbers,
         arrays=arrays,
         claims=[],
-        provenance=records.provenance(started, seconds),
+        provenance=provenance.describe(started, seconds) | _earlier(workdir),
     )
 
 
@@ -199,6 +200,11 @@ def _is_long(experiment: ModuleType) -> bool:
     return callable(measure) and "workdir" in inspect.signature(measure).parameters
 
 
+def _earlier(workdir: Workdir | None) -> dict[str, Any]:
+    """Return what the provenance says of nets that other code, or another machine, began."""
+    return {"earlier": workdir.earlier} if workdir and workdir.earlier else {}
+
+
 def _workdir(
     experiment: ModuleType, values: flags.FlagValues, config: Any
 ) -> contextlib.AbstractContextManager:
@@ -209,6 +215,7 @@ def _workdir(
         raise UserError("--workdir must not be empty: name the directory of unfinished runs")
     name, fields = Path(experiment.__file__).stem, dataclasses.asdict(config)
     options = {"resume": values.resume, "tensorboard": values.tensorboard}
+    options |= {"source": experiment.__file__}
     return Workdir(values.workdir, name, values.preset, fields, **options)
 
 
