@@ -61,7 +61,10 @@ class Record:
             provenance.line(known),
             f"{seconds:.0f} s" if isinstance(seconds, int | float) else "",
         ]
-        begun = [f"; begun on {provenance.line(other)}" for other in known.get("earlier", [])]
+        begun = [
+            f"; begun with other {', '.join(other['differs'])}: {provenance.line(other)}"
+            for other in known.get("earlier", [])
+        ]
         return ", ".join(filter(None, parts)) + "".join(begun)
 
 

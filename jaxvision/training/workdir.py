@@ -85,7 +85,8 @@ class Workdir:
         self._resume, self._tensorboard = resume, tensorboard
         self._sources = () if source is None else (source,)
         self._parts: dict[str, Part] = {}
-        self.earlier: list[dict[str, Any]] = []  # other makers of what lies here, once entered
+        # Once entered: others that made what lies here, each with the names of what 'differs'.
+        self.earlier: list[dict[str, Any]] = []
 
     def part(self, name: str) -> Part:
         """Return the part ``name``; the same object each time."""
@@ -145,7 +146,8 @@ class Workdir:
             raise UserError(f"{path} is of another run: choose another place with --workdir")
         if not any(self.directory.glob("*/checkpoints/*")):
             makers = []  # whoever it was has left nothing
-        self.earlier = [maker for maker in makers if _differences(maker, now)]
+        told = [maker | {"differs": _differences(maker, now)} for maker in makers]
+        self.earlier = [maker for maker in told if maker["differs"]]
         if len(self.earlier) == len(makers):  # this one is new here
             temporary = path.with_suffix(".tmp")
             text = json.dumps(wanted | {"makers": [*makers, now]}, indent=1)
@@ -164,7 +166,7 @@ class Workdir:
         }
 
     def _say_what_differs(self, now: dict[str, Any]) -> None:
-        first = {name: m for m in reversed(self.earlier) for name in _differences(m, now)}
+        first = {name: maker for maker in reversed(self.earlier) for name in maker["differs"]}
         for name, maker in first.items():
             line = (
                 f"begun with {name} {maker.get(name)}, goes on with {now[name]}: its numbers may "

@@ -309,10 +309,11 @@ def test_origin_says_what_is_known():
         "n = 5 seeds, preset tiny, 2 x NVIDIA H200, commit 0123456789 with changes, "
         "2026-01-02, 61 s"
     )
-    earlier = [{"commit": "abc", "device": "cpu: EPYC", "started": "2026-01-01T03:04:05"}, {}]
+    device = {"commit": "abc", "device": "cpu: EPYC", "started": "2026-01-01T03:04:05"}
+    earlier = [device | {"differs": ["code", "device"]}, {"differs": ["code"]}]
     resumed = dataclasses.replace(make(), provenance=known | {"earlier": earlier}).origin()
     assert resumed == (
-        f"{origin}; begun on cpu: EPYC, commit abc, 2026-01-01; begun on unknown device, "
-        "commit unknown"
+        f"{origin}; begun with other code, device: cpu: EPYC, commit abc, 2026-01-01; begun with "
+        "other code: unknown device, commit unknown"
     )
     assert dataclasses.replace(make(), config={}, provenance={}).origin()

@@ -181,7 +181,7 @@ def test_who_cannot_be_told_counts_as_another(enter, opened):
     path.write_text("{")
     (line,), (maker,) = enter("first")
     assert "(unknown device, commit unknown)" in line
-    assert maker == {}
+    assert maker == {"differs": ["code"]}
 
 
 def test_going_on_with_another_device_is_said(enter, monkeypatch, capsys):
@@ -193,6 +193,7 @@ def test_going_on_with_another_device_is_said(enter, monkeypatch, capsys):
         assert "begun with device cpu: " in line
         assert "goes on with another: its numbers may differ" in line
         assert maker["device"].startswith("cpu: ")
+        assert maker["differs"] == ["device"]
 
 
 def test_a_place_that_cannot_be_used_is_one_line(tmp_path):
