@@ -374,11 +374,11 @@ def test_one_process_decides_and_ends_alone():
 # The launcher.
 
 
-def launched(count, program, **options):
+def launched(count, program, errors=subprocess.STDOUT):
     command = [sys.executable, "-m", "jaxvision.launch", "-n", str(count), "--"]
     return subprocess.Popen(
         [*command, sys.executable, "-u", "-c", program],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, **options,
+        stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT,
     )  # fmt: skip
 
 
@@ -411,6 +411,37 @@ def test_the_launcher_hands_signals_on():
     assert process.returncode == 128 + signal.SIGTERM
 
 
+def test_where_nobody_reads_on_the_launcher_ends_its_processes():
+    """As in ``| head -1``. They say more than a pipe holds, and would then wait for a reader."""
+    program = NUMBER + "print(os.getpid()); print('x' * 300_000); time.sleep(600)"
+    process = launched(2, program, errors=subprocess.PIPE)
+    pid = int(process.stdout.readline().split()[1])
+    process.stdout.close()
+    assert process.wait(timeout=30) == launch.UNREAD == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_program_that_cannot_be_started_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["launch", "--", "no-such-program", "--flag"])
+    with pytest.raises(SystemExit) as ended:
+        launch.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: cannot start no-such-program: No such file or directory\n"
+    )
+
+
+def test_what_the_launcher_killed_itself_is_no_failure_of_its_own(monkeypatch):
+    """Process 0 sees a lost peer; process 1 is frozen, and ends only when it is killed."""
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.2)
+    programs = ["exit 69", "sleep 60"]
+    processes = [subprocess.Popen(["sh", "-c", program]) for program in programs]
+    assert launch._wait(processes) == [69, 69]
+
+
 def test_lines_of_two_processes_do_not_mix(monkeypatch):
     """A write is all that is sure not to be interrupted by the other process's line."""
     written = []
@@ -427,7 +458,16 @@ def test_lines_of_two_processes_do_not_mix(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("codes", "code"), [([0, 0], 0), ([75, 75], 75), ([0, 75], 75), ([137, 69], 137), ([75, 2], 2)]
+    ("codes", "code"),
+    [
+        ([0, 0], 0),
+        ([75, 75], 75),
+        ([0, 75], 75),
+        ([137, 69], 137),
+        ([69, 137], 137),  # both ended between two looks
+        ([0, 69, 75], 69),
+        ([75, 2, 1], 2),
+    ],
 )
 def test_a_failure_comes_before_a_stop_and_that_before_success(codes, code):
     assert launch.first_failure(codes) == code
