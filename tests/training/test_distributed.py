@@ -360,6 +360,25 @@ def test_clusters_are_joined_by_jax_and_one_process_is_left_alone(name, monkeypa
     assert calls == ([{"initialization_timeout": 60}] if joins else [])
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("coordinator_address should be defined."), "coordinator_address should"),
+        (KeyError("SLURM_NODELIST"), "'SLURM_NODELIST'"),
+        (RuntimeError("no\n  cluster"), "(no cluster)"),
+    ],
+)
+def test_a_cluster_that_jax_does_not_find_is_one_line(error, words, monkeypatch):
+    def initialize(**_):
+        raise error
+
+    monkeypatch.setattr(distributed.jax.distributed, "initialize", initialize)
+    with pytest.raises(UserError, match="by itself") as caught:
+        distributed.start_from_flags(parsed("--coordinator=auto"))
+    assert words in str(caught.value)
+    assert str(caught.value).endswith("--coordinator=HOST:PORT, --num_processes and --process_id")
+
+
 def test_one_process_decides_and_ends_alone():
     assert distributed.is_main()
     assert not distributed.several()
