@@ -29,7 +29,7 @@ from jaxvision.report import provenance
 from jaxvision.report import record as records
 from jaxvision.report.progress import progress, silent
 from jaxvision.training import distributed, mesh
-from jaxvision.training.stop import Stopped
+from jaxvision.training.stop import Stopped, on_sigterm
 from jaxvision.training.workdir import Workdir, config_hash
 from jaxvision.types import UserError
 
@@ -69,7 +69,8 @@ def main(experiment: ModuleType, argv: Sequence[str] | None = None) -> None:
     """
     argv = sys.argv if argv is None else argv
     try:
-        with distributed.watched():
+        sigterm = on_sigterm("before its first net" if _is_long(experiment) else None)
+        with sigterm, distributed.watched():
             code = _run(experiment, argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -445,6 +445,40 @@ def test_a_long_run_that_is_stopped_says_how_to_go_on(
     assert not (tmp_path / "results").exists()
 
 
+def test_sigterm_before_the_first_net_is_a_stop_too(long_toy, tmp_path, capsys, monkeypatch):
+    toy, flags = long_toy
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def configure(cpu_devices):
+        seen.append(signal.getsignal(signal.SIGTERM))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(cli.runtime, "configure", configure)
+    assert call(toy, *flags) == 75
+    how = f"to go on: python -m experiments.toy {' '.join(flags)}\n"
+    assert capsys.readouterr().err == f"stopped by SIGTERM before its first net\n{how}"
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    toy.measure = measure  # no long run: it is ended, and at once
+    assert call(toy, flags[0]) == 0
+    assert seen[1] == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_sigterm_while_python_imports_is_a_stop_too(tmp_path):
+    command = [sys.executable, "-X", "importtime", "-m", "experiments.plain_vs_residual"]
+    places = [f"--results={tmp_path / 'r'}", f"--workdir={tmp_path / 'w'}", "--preset=tiny"]
+    child = subprocess.Popen([*command, *places], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    for line in child.stderr:  # a line for every import that is done
+        if line.split()[-1] == "experiments":
+            break
+    child.terminate()
+    last = child.communicate(timeout=60)[1].splitlines()[-1]
+    assert child.returncode == 75
+    assert last == "stopped by SIGTERM: start it again"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_workdir_that_cannot_be_used_is_one_clear_line(long_toy, tmp_path, capsys):
     toy, flags = long_toy
     (tmp_path / "file").write_text("mine")

@@ -23,7 +23,7 @@ from jaxvision.report import provenance
 from jaxvision.report import record as records
 from jaxvision.training import distributed
 from jaxvision.training.mesh import data_devices, make_mesh
-from jaxvision.training.stop import Stopped
+from jaxvision.training.stop import Stopped, on_sigterm
 from jaxvision.types import UserError
 
 
@@ -117,7 +117,7 @@ class Workdir:
             except OSError as error:
                 what = f"cannot use {self.directory}: {error.strerror or error}"
                 raise UserError(f"{what}; choose another place with --workdir") from error
-            undo.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _terminate))
+            undo.enter_context(on_sigterm("between two parts"))
             self._undo = undo.pop_all()
         return self
 
@@ -206,8 +206,3 @@ def _lock(directory: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
-
-
-def _terminate(signum: int, frame: Any) -> None:
-    del frame
-    raise Stopped(signum, "between two parts")
