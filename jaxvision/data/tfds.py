@@ -65,7 +65,7 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
             test = _split(dataclasses.replace(source, split=split))
             if test is not None:
                 return Splits(name, train, test, class_names)
-    if train.images.nbytes > runtime.physical_memory() / 2:
+    if train.images.nbytes > runtime.usable_memory() / 2:
         raise UserError(
             f"{name} has no labelled test split, and with {train.images.nbytes:,} bytes it is too"
             " large for one to be held out in memory: choose a smaller --image_size, or prepare it"
