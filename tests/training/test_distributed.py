@@ -200,11 +200,27 @@ def test_what_process_0_has_reaches_the_other_bit_by_bit():
     assert first["text"] == "zero: é"
 
 
+def listening(port):
+    """Return the addresses at which this host listens at the port, in hexadecimal."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, its_port = local.split(":")
+            if state == "0A" and int(its_port, 16) == port:
+                found.append(address)
+    return found
+
+
 def test_all_stop_at_one_step_when_one_is_asked_to():
+    """And meanwhile process 0 listens at the address it was given, and at no other."""
     processes = joined(["wait"] * 2)
     for process in processes:
         while "waiting" not in process.stdout.readline():
             pass
+    if Path("/proc/net/tcp6").exists():
+        (address,) = listening(int(processes[0].args[2].rpartition(":")[2]))
+        assert address in ("0100007F", "0000000000000000FFFF00000100007F")  # 127.0.0.1
     processes[1].terminate()
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [75, 75], outputs
