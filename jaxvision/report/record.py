@@ -61,11 +61,12 @@ class Record:
             provenance.line(known),
             f"{seconds:.0f} s" if isinstance(seconds, int | float) else "",
         ]
-        begun = [
-            f"; begun with other {', '.join(other['differs'])}: {provenance.line(other)}"
-            for other in known.get("earlier", [])
-        ]
-        return ", ".join(filter(None, parts)) + "".join(begun)
+        origin, earlier = ", ".join(filter(None, parts)), known.get("earlier", [])
+        if earlier:
+            first = f"{', '.join(earlier[0]['differs'])}: {provenance.line(earlier[0])}"
+            origin += f"; begun with other {first}"
+            origin += f" (and {len(earlier) - 1} more)" if len(earlier) > 1 else ""
+        return origin
 
 
 # The fields of record.json and their kinds; the arrays lie beside it.

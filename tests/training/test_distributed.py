@@ -459,14 +459,11 @@ def test_where_nobody_reads_on_the_launcher_ends_its_processes():
         os.kill(pid, 0)
 
 
-def test_a_program_that_cannot_be_started_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["launch", "--", "no-such-program", "--flag"])
-    with pytest.raises(SystemExit) as ended:
-        launch.main()
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == (
-        "error: cannot start no-such-program: No such file or directory\n"
-    )
+def test_a_program_that_cannot_be_started_is_one_line():
+    command = [sys.executable, "-m", "jaxvision.launch", "--", "no-such-program", "--flag"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: cannot start no-such-program: No such file or directory\n"
 
 
 def test_what_the_launcher_killed_itself_is_no_failure_of_its_own(monkeypatch):
