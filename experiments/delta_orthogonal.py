@@ -5,7 +5,7 @@ Source: Xiao et al. 2018, "Dynamical isometry and a mean field theory of CNNs: h
 criticality a tanh conv net with an orthogonal matrix on the kernels' central tap, zeros elsewhere,
 hands signal and gradient through any number of layers, and Gaussian kernels lose both.
 
-Command: make exp-delta-orthogonal (under 2 minutes on two cores; embedded 8x8 digits).
+Command: make exp-delta-orthogonal (a minute and 2.5 GB on two cores; embedded 8x8 digits).
 
 Nets stand on the edge of chaos, where the variance of their pre-activations is ``bend`` / depth, so
 that tanh bends alike over the whole net, however deep. Nothing is trained: whether such a net also
