@@ -12,7 +12,7 @@ that tanh bends alike over the whole net, however deep. Nothing is trained: whet
 learns is not asked here. Convolutions wrap around. Spectra come from Lanczos, which tells small
 singular values apart only down to some hundredths; there the curves end. A delta-orthogonal net
 never mixes pixels: each is a dense net of its own, whose weakest direction, one in ``channels``, is
-the pixel's own norm, shrunk by exp(-2 bend) at any depth.
+the pixel's own norm, shrunk by some exp(-2 bend) at any depth.
 """
 
 import dataclasses
