@@ -57,13 +57,15 @@ class Record:
     provenance: dict[str, Any]
 
     def origin(self) -> str:
-        """Return seeds, preset, device, commit, date and duration in one line."""
+        """Return seeds (also of parts), preset, device, commit, date and duration in one line."""
         known, seeds = self.provenance, self.config.get("seeds")
+        apart = [(name, n) for name, n in self.config.items() if name.endswith("_seeds")]
         seconds, count = known.get("wall_time_s"), known.get("device_count", 1)
         device = known.get("device", "unknown device")
         commit = str(known.get("commit", "unknown"))[:10]
         parts = [
             f"n = {seeds} seeds" if seeds is not None else "",
+            *(f"{n} {name.replace('_', ' ')}" for name, n in apart),
             f"preset {self.preset}",
             f"{device}" if count == 1 else f"{count} x {device}",
             f"commit {commit}" + (" with changes" if known.get("dirty") else ""),

@@ -351,3 +351,6 @@ def test_origin_says_what_is_known():
         "2026-01-02, 61 s"
     )
     assert dataclasses.replace(make(), config={}, provenance={}).origin()
+    config = {"seeds": 10, "train_depth": 32, "train_seeds": 5}
+    origin = dataclasses.replace(make(), config=config).origin()
+    assert origin.startswith("n = 10 seeds, 5 train seeds, preset tiny")
