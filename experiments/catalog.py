@@ -64,8 +64,8 @@ CATALOG = (
     ),
     Entry(
         name="delta_orthogonal",
-        title="A thousand plain conv layers",
-        sentence="A 1,000-layer plain conv net carries its signal, if delta-orthogonal.",
+        title="Ten thousand plain conv layers",
+        sentence="A 10,000-layer plain conv net carries its signal, if delta-orthogonal.",
         minutes=1,
     ),
     Entry(

@@ -52,16 +52,18 @@ class Record:
     provenance: dict[str, Any]
 
     def origin(self) -> str:
-        """Return seeds, preset, device, commit, date and duration in one line."""
+        """Return seeds (also of parts), preset, device, commit, date and duration in one line."""
         known, seeds = self.provenance, self.config.get("seeds")
-        seconds = known.get("wall_time_s")
+        apart = [(name, n) for name, n in self.config.items() if name.endswith("_seeds")]
+        seconds, earlier = known.get("wall_time_s"), known.get("earlier", [])
         parts = [
             f"n = {seeds} seeds" if seeds is not None else "",
+            *(f"{n} {name.replace('_', ' ')}" for name, n in apart),
             f"preset {self.preset}",
             provenance.line(known),
             f"{seconds:.0f} s" if isinstance(seconds, int | float) else "",
         ]
-        origin, earlier = ", ".join(filter(None, parts)), known.get("earlier", [])
+        origin = ", ".join(filter(None, parts))
         if earlier:
             first = f"{', '.join(earlier[0]['differs'])}: {provenance.line(earlier[0])}"
             origin += f"; begun with other {first}"

@@ -317,3 +317,6 @@ def test_origin_says_what_is_known():
             f"{origin}; begun with other code, device: cpu: EPYC, commit abc, 2026-01-01{more}"
         )
     assert dataclasses.replace(make(), config={}, provenance={}).origin()
+    config = {"seeds": 10, "train_depth": 32, "train_seeds": 5}
+    origin = dataclasses.replace(make(), config=config).origin()
+    assert origin.startswith("n = 10 seeds, 5 train seeds, preset tiny")
