@@ -152,12 +152,12 @@ def plot(record: Record) -> Figure:
     for name, (label, _, _) in NETS.items():
         correlation = record.arrays[f"{name}/correlation"]
         layers = 1 + np.arange(correlation.shape[1])
-        plots.seed_band(right, layers, correlation, colors[name], label)
+        plots.quartile_band(right, layers, correlation, colors[name], label)
     closed_form = shattering.plain_autocorrelation(positions, lag, len(layers))
     plots.theory_line(right, layers, closed_form, "theory, plain")
     law = theory.shattered_correlation(layers, "residual_batch_norm")[15:]
     start = np.median(record.arrays["residual_batch_norm/correlation"][:, 15])
-    plots.theory_line(right, layers[15:], start * law / law[0], "about 1 / √layers")
+    plots.theory_line(right, layers[15:], start * law / law[0], "law, 1 / √layers")
     right.get_lines()[-1].set(color=colors["residual_batch_norm"], linestyle=":", linewidth=2.4)
     plots.describe(right, "Correlation of the gradients\nat two near inputs", "layers",
                    "correlation")  # fmt: skip

@@ -261,7 +261,8 @@ def _draw_map(ax: Axes, record: Record, config: Config, name: str) -> QuadMesh:
         phase_map.curve(ax, fine, line, label, dashes)
     if name == "tanh":
         ax.axvline(CRITICAL, color="black", linewidth=1.2, **phase_map.HALO)
-        ax.text(CRITICAL + 0.05, depths[0] * 0.63, f"critical: {CRITICAL}")
+        ax.annotate(f"critical: {CRITICAL}", (CRITICAL, 0), (5, 5), ("data", "axes fraction"),
+                    "offset points")  # fmt: skip
     edge = 2 ** np.median(edges_of(record, name)[0], 0)
     look = {"color": plots.COLORS[1], "markersize": 8, "markeredgecolor": "white"}
     dots = ax.plot(variances, edge, "o", label="measured edge", **look)

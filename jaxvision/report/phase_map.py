@@ -51,7 +51,7 @@ def draw(ax: Axes, x: np.ndarray, depths: np.ndarray, values: np.ndarray, top: f
 
 @plots.style()
 def curve(ax: Axes, x: np.ndarray, y: np.ndarray, label: str, linestyle: str) -> None:
-    """Draw a theory's depth ``y`` over ``x`` [N] on the map, its label above it."""
+    """Draw a theory's depth ``y`` over ``x`` [N] on the map, its label above it if it is there."""
     ax.plot(x, y, color="black", linestyle=linestyle, **HALO)
-    place = int(0.82 * len(x))
-    ax.text(x[place], 1.1 * y[place], label, fontsize=15, **HALO)
+    place = int(0.84 * len(x))
+    ax.text(x[place], 1.1 * y[place], label, fontsize=15, ha="center", clip_on=True, **HALO)
