@@ -47,7 +47,8 @@ CATALOG = (
     Entry(
         name="trainability",
         title="The map of what trains",
-        sentence="Nets train to some 6 xi_c layers; dropout and batch norm set other limits.",
+        sentence="The depth that trains goes with xi_c, less than in proportion; dropout and batch "
+        "norm lower it.",
         minutes=5,
     ),
     Entry(
