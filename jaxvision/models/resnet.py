@@ -248,6 +248,7 @@ def imagenet_resnet(
     shortcut: Shortcut = "B",
     kernel_init: Initializer = HE_NORMAL,
     features: int = 64,
+    preactivation: bool = False,
 ) -> ResNet:
     """Return the net of Table 1 with 18, 34, 50, 101 or 152 layers for images of 224 pixels.
 
@@ -260,7 +261,16 @@ def imagenet_resnet(
         raise UserError(f"depth={depth}: the ImageNet nets have {tuple(IMAGENET_STAGES)} layers")
     _check(shortcut)
     stages, bottleneck = IMAGENET_STAGES[depth]
-    return ResNet(stages, features, num_classes, shortcut, bottleneck, True, kernel_init)
+    return ResNet(
+        stages,
+        features,
+        num_classes,
+        shortcut,
+        bottleneck,
+        large_images=True,
+        kernel_init=kernel_init,
+        preactivation=preactivation,
+    )
 
 
 def _check(shortcut: str) -> None:
