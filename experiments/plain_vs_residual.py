@@ -9,18 +9,16 @@ Command: make exp-plain-vs-residual (6 minutes on two cores; embedded shapes, no
 training error 3, 32, 76 % of plain nets with 8, 20, 32 layers, 1, 0, 1 % of residual ones.
 
 Both nets are one code, the plain one with the shortcut left out; option A adds no parameters, so
-their starting weights are equal too. What the `cpu` preset changes: width 8 for 16, 16x16 pixels,
-500 drawn images without augmentation (fitting them is the question), rate .03, 320 steps. `paper`
-is the paper's protocol: 64,000 steps of 128 images, rate .1 with drops at half and three quarters,
-decay 1e-4 on every leaf, pad-4 crops and flips, per-pixel mean, statistics of 64 images; 110 layers
-start at .01 until the training error of 100 steps is below 80 %. No run is chosen: the last step
-counts. Lesions are judged by test images, as Veit judged them, where all training images are used,
-else (500 images are learned by heart) by those. `--imagenet --depths=18,34`: the nets of table 1.
+their starting weights are equal too. What `cpu` changes: width 8 for 16, 16x16 pixels, 500 drawn
+images without augmentation (fitting them is the question), rate .03, 320 steps. `paper` is the
+paper's protocol: 64,000 steps of 128 images, rate .1 with drops at half and three quarters, decay
+1e-4 on every leaf, pad-4 crops and flips, per-pixel mean, statistics of 64 images; 110 layers start
+at .01 until 100 steps err below 80 %. The last step counts. Lesions are judged by test images, as
+Veit's, where all training images are used; `cpu`'s 500 are learned by heart, and judge themselves.
 """
 
 import dataclasses
 import sys
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -33,7 +31,7 @@ from jaxvision.data import Dataset, load
 from jaxvision.data.augment import normalize, pad_crop_flip, per_pixel_mean, shrink
 from jaxvision.dynamics import residual, theory
 from jaxvision.models.layers import apply_function, initialize_runs
-from jaxvision.models.resnet import ResNet, cifar_resnet, imagenet_resnet
+from jaxvision.models.resnet import nets_of_depths
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
@@ -46,7 +44,6 @@ from jaxvision.training.step import Task
 from jaxvision.types import UserError
 
 KINDS = {"plain": "none", "resnet": "A"}  # names of the nets, and their shortcuts
-WORDS = {"plain": "plain", "resnet": "residual"}
 WARMED_UP = ("resnet110", "resnet1202")  # start at a tenth of the rate
 LOOKED_AT, LESIONED = 500, 10_000  # images at most behind the responses, and behind the lesions
 
@@ -92,7 +89,9 @@ PRESETS = {
 
 def measure(config: Config, progress, workdir) -> tuple[dict, dict]:
     """Train every depth of both kinds; returns numbers and arrays named 'net/quantity'."""
-    make = _checked(config)
+    make = nets_of_depths(config.depths, config.imagenet)
+    warm_up = f"resnet{max(config.depths)}" in WARMED_UP
+    check_watched(config.watched, config.steps, config.period, warm_up)
     data = load(config.dataset, image_size=config.image_size or None)
     if config.shrink > (side := min(data.train.images.shape[1:3])):
         raise UserError(f"--shrink={config.shrink} leaves nothing of images of {side} pixels")
@@ -114,19 +113,6 @@ def measure(config: Config, progress, workdir) -> tuple[dict, dict]:
     return numbers, arrays
 
 
-def _checked(config: Config) -> Callable[..., ResNet]:
-    """Return what makes the nets; refuses what would else show only after the data are read."""
-    make, such = (imagenet_resnet, "18,34") if config.imagenet else (cifar_resnet, "20,32")
-    try:
-        for depth in config.depths:
-            make(depth)
-    except UserError as error:
-        raise UserError(f"{error}; choose others, as in --depths={such}") from error
-    warm_up = f"resnet{max(config.depths)}" in WARMED_UP
-    check_watched(config.watched, config.steps, config.period, warm_up)
-    return make
-
-
 def _measure_net(config, name, model, task, data, progress, workdir) -> dict:
     shape = jax.eval_shape(lambda x: task.preprocess(x, None), data.train.images[:1]).shape[1:]
     warm_up = name in WARMED_UP
@@ -134,9 +120,8 @@ def _measure_net(config, name, model, task, data, progress, workdir) -> dict:
     hyper = {"learning_rate": float(schedule([{"step": 0}])["learning_rate"])}
     arm = Arm(partial(initialize_runs, model, image_shape=shape), hyper)
     runs = make_runs({name: arm}, range(config.first_seed, config.first_seed + config.seeds))
-    sizes = {"batch_size": config.batch_size, "period": config.period}
     shards = config.bn_parts if config.bn_parts > 1 else 8 * config.deterministic_reduction or None
-    trainer = Trainer(task, data.train, data.test, **sizes, shards=shards)
+    trainer = Trainer(task, *data[1:3], config.batch_size, config.period, shards=shards)
     part = workdir and workdir.part(name)
     history = fit_long(trainer, runs, config.steps, part, schedule=schedule, progress=progress)
     images = task.preprocess(data.train.images[:LOOKED_AT], None)
@@ -144,9 +129,7 @@ def _measure_net(config, name, model, task, data, progress, workdir) -> dict:
     found["parameters"] = sum(leaf[0].size for leaf in jax.tree.leaves(runs.variables["params"]))
     found["train_error"], found["test_error"] = history.train["error"], history.test["error"]
     found["steps"] = history.steps
-    judges = Dataset(
-        *(part[:LESIONED] for part in (data.train if config.images else data.test)[:2])
-    )
+    judges = Dataset(*(part[:LESIONED] for part in data[1 if config.images else 2][:2]))
     found["lesion"] = residual.lesion_errors(model, task, history.variables, judges)
     if name.endswith(f"{max(config.depths)}"):
         found["delta_norm"] = residual.gradient_norms(trainer, runs, config.watched)
@@ -155,24 +138,12 @@ def _measure_net(config, name, model, task, data, progress, workdir) -> dict:
 
 YANG = float(theory.batch_norm_squared_factor(np.inf, "relu"))
 HE, VEIT = "He et al. 2016", "Veit et al. 2016, section 4.1"
-TABLE_6 = {
-    20: 8.75,
-    32: 7.51,
-    44: 7.17,
-    56: 6.97,
-    110: 6.61,
-    1202: 7.93,
-}  # 110: mean of 5, best 6.43
+TABLE_6 = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.61, 1202: 7.93}  # 110: mean of 5
 
 
 def _depths(depths) -> tuple[int, int, int]:
     """Return the lowest, the highest and a middle one."""
     return min(depths), max(depths), sorted(depths)[len(depths) // 2]
-
-
-def _judges(images: int) -> str:
-    """Return the images that judge lesions where so many training images are used (0: all)."""
-    return "training" if images else "test"
 
 
 def final(record: Record, net: str, split: str = "train") -> np.ndarray:
@@ -185,18 +156,14 @@ def damage(record: Record, net: str) -> np.ndarray:
     return residual.lesion_damage(record.arrays[f"{net}/lesion"], record.numbers["num_classes"])
 
 
-def gradient_ratio(record: Record, net: str, i: int) -> np.ndarray:
-    """Return first over last layer's norm of delta [S] at the i-th watched step."""
-    norms = record.arrays[f"{net}/delta_norm"][:, i]
-    return norms[:, 0] / norms[:, -1]
-
-
 def claims(config: Config) -> list[Claim]:
     """Return the sources' claims and the questions beside them; the rules are fixed here."""
     low, high, middle = _depths(config.depths)
     plain, res = (f"{kind}{high}" for kind in KINDS)
     section, figure7 = f"{HE}, section 4.2 and figure 6", f"{HE}, figure 7"
     net, above = f"the {high}-layer residual net", Greater(0, 3)
+    judges = "training" if config.images else "test"
+    lacking = "needs two depths" if low == high else ""
 
     def rise(kind, split="train"):
         return lambda r: np.subtract(*(final(r, f"{kind}{d}", split) for d in (high, low)))
@@ -204,18 +171,22 @@ def claims(config: Config) -> list[Claim]:
     def more(first, second):
         return lambda r: r.arrays[first].mean(1) - r.arrays[second].mean(1)
 
-    rows = [  # id, source, sentence, statistic, rule
+    def gradient_ratio(r, i):  # of the first layer's norm of delta over the last one's
+        return r.arrays[f"{plain}/delta_norm"][:, i, 0] / r.arrays[f"{plain}/delta_norm"][:, i, -1]
+
+    rows = [  # id, source, sentence, statistic, rule, perhaps why it cannot be judged
         ("degradation", section, f"the {high}-layer plain net ends with a higher training error "
-         f"than the {low}-layer one", rise("plain"), above),
-        ("degradation-test", section, "... and a higher test error", rise("plain", "test"), above),
+         f"than the {low}-layer one", rise("plain"), above, lacking),
+        ("degradation-test", section, "... and test error", rise("plain", "test"), above, lacking),
         ("no-degradation", section, f"the training error of {net} is no higher (2 points at most)",
-         rise("resnet"), Less(0.02, 3)),
+         rise("resnet"), Less(0.02, 3), lacking),
         ("cure", section, "depth costs the plain net more training error than the residual one",
-         lambda r: rise("plain")(r) - rise("resnet")(r), above),
+         lambda r: rise("plain")(r) - rise("resnet")(r), above, lacking),
         ("responses-depth", figure7, f"layers of {net} respond less than the {low}-layer one's",
-         more(f"resnet{low}/response_std", f"{res}/response_std"), above),
+         more(f"resnet{low}/response_std", f"{res}/response_std"), above, lacking),
         ("modifies-less", figure7, f"its blocks add less, beside what they add to, than the "
-         f"{low}-layer one's", more(f"resnet{low}/branch_ratio", f"{res}/branch_ratio"), above),
+         f"{low}-layer one's", more(f"resnet{low}/branch_ratio", f"{res}/branch_ratio"), above,
+         lacking),
         ("responses", figure7, f"layers of {net} respond less than the plain net's (before the "
          "addition)", more(f"{plain}/response_std", f"{res}/response_std"), above),
         ("sums", "question, figure 7", "after the addition they respond more than the plain net's",
@@ -223,7 +194,7 @@ def claims(config: Config) -> list[Claim]:
         ("learns", "control, unseen images", f"{net} beats chance on test images by over 2 points",
          lambda r: 1 - 1 / r.numbers["num_classes"] - final(r, res, "test"), Greater(0.02, 3)),
         ("lesion-mild", VEIT, f"a block less costs {net} under a quarter of what it has learned "
-         f"({_judges(config.images)} images)", lambda r: damage(r, res), Less(0.25, 3)),
+         f"({judges} images)", lambda r: damage(r, res), Less(0.25, 3)),
         ("lesion-fatal", VEIT, f"... the {middle}-layer plain net over half",
          lambda r: damage(r, f"plain{middle}"), Greater(0.5, 3)),
         ("lesion-order", VEIT, f"... at {middle} layers the plain net more than the residual one",
@@ -236,26 +207,15 @@ def claims(config: Config) -> list[Claim]:
         rows += [
             (f"healthy-{step}", f"{HE}, section 4.1", f"step {step}: gradients of the {high}-layer "
              "plain net are healthy, first and last layer within a factor of 10 (decades)",
-             lambda r, i=i: np.log10(gradient_ratio(r, plain, i)), Equivalent(1.0, min_seeds=3)),
+             lambda r, i=i: np.log10(gradient_ratio(r, i)), Equivalent(1.0, min_seeds=3)),
             (f"yang-{step}", "Yang et al. 2019, theorem on ReLU nets", f"step {step}: they explode "
-             "instead, squared by pi/(pi - 1) a layer", lambda r, i=i: gradient_ratio(r, plain, i)
+             "instead, squared by pi/(pi - 1) a layer", lambda r, i=i: gradient_ratio(r, i)
              ** (2 / (high - 2)), Within(YANG, 0.1, relative=True)),
         ]  # fmt: skip
-    two = (
-        "degradation",
-        "degradation-test",
-        "no-degradation",
-        "cure",
-        "responses-depth",
-        "modifies-less",
-    )
-    lacking = dict.fromkeys(two if low == high else (), "needs two depths")
-    found = [Claim(*row[:3], "direction", *row[3:], lacking.get(row[0], "")) for row in rows]
-    found.append(Claim(
-        "same-parameters", f"{HE}, section 3.3", "option A adds no parameter to the plain net",
-        "theory", lambda r: np.float64(r.numbers["parameters"][res]
-                                       - r.numbers["parameters"][plain]), Within(0, 0.5),
-    ))  # fmt: skip
+    found = [Claim(*row[:3], "direction", *row[3:]) for row in rows]
+    found.append(Claim("same-parameters", f"{HE}, section 3.3", "option A adds no parameter to the "
+                       "plain net", "theory", lambda r: np.float64(r.numbers["parameters"][res]
+                       - r.numbers["parameters"][plain]), Within(0, 0.5)))  # fmt: skip
     return found + _paper_claims(config)
 
 
@@ -264,18 +224,17 @@ def _paper_claims(config: Config) -> list[Claim]:
     free = {name: getattr(_PAPER, name) for name in ("seeds", "first_seed", "depths", "watched")}
     followed = dataclasses.replace(config, **free) == _PAPER
     rows = [
-        (f"table6-{d}", "table 6", f"ResNet-{d} has {error} % test error on CIFAR-10", f"resnet{d}",
+        (f"table6-{d}", "table 6", f"ResNet-{d} has {error} % test error on CIFAR-10", "resnet", d,
          Within(error, 0.5)) for d, error in TABLE_6.items()
     ]  # fmt: skip
     rows.append(("plain-110", "section 4.2", "plain-110 has over 60 % (contested: Li et al. 2018 "
-                 "trained one to 16 %)", "plain110", Greater(60.0, 3)))  # fmt: skip
-    made = {f"{kind}{depth}" for kind in KINDS for depth in config.depths} if followed else ()
-    command = "python -m experiments.plain_vs_residual --preset=paper"
-    deepest = {"resnet1202": f"{command} --depths=1202"}
+                 "trained one to 16 %)", "plain", 110, Greater(60.0, 3)))  # fmt: skip
+    command = "python -m experiments.plain_vs_residual --preset=paper --depths="
     return [
-        Claim(id, f"{HE}, {place}", sentence, "paper", lambda r, n=net: 100 * final(r, n, "test"),
-              rule, "" if net in made else deepest.get(net, command))
-        for id, place, sentence, net, rule in rows
+        Claim(id, f"{HE}, {place}", sentence, "paper",
+              lambda r, n=f"{kind}{d}": 100 * final(r, n, "test"), rule,
+              "" if followed and d in config.depths else f"{command}{d}")
+        for id, place, sentence, kind, d, rule in rows
     ]  # fmt: skip
 
 
@@ -283,52 +242,56 @@ def plot(record: Record) -> Figure:
     """Draw error by step and by depth, lesions, and what is seen inside the nets."""
     depths, arrays = sorted(record.config["depths"]), record.arrays
     low, high, middle = _depths(depths)
-    figure, axes = plots.new_figure(2, 4, size=(22.5, 9.6))
     verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
-    moves, x, std = [], 1 + np.arange(high - 1), "std before the addition"
-    colors = {"plain": (0, 5, 2, 3), "resnet": (1,)}  # of the kind, and of its watched steps
-    for ax, kind in zip(axes[0], KINDS, strict=False):
-        word, color, net = WORDS[kind], plots.COLORS[colors[kind][0]], f"{kind}{high}"
-        for depth, its in plots.arm_colors(depths).items():
-            error, steps = (arrays[f"{kind}{depth}/{n}"] for n in ("train_error", "steps"))
-            plots.seed_band(ax, steps[1:], 100 * error, its, f"{depth} layers")
-        plots.describe(ax, f"{word.capitalize()} nets", "step", "training error, %")
+    moves, layers, by_depth = [], 1 + np.arange(high - 1), plots.arm_colors(depths)
+    figure, axes = plots.new_figure(2, 4, size=(22.5, 9.6))
+    for kind, word, claim, colors in (
+        ("plain", "plain", "degradation", (0, 5, 2, 3)),  # a color for each watched step
+        ("resnet", "residual", "no-degradation", (1,)),
+    ):
+        nets = [f"{kind}{depth}" for depth in depths]
+        draw = partial(plots.seed_band, color=plots.COLORS[colors[0]], label=word)
+        for net, its in zip(nets, by_depth.items(), strict=True):
+            error, steps = (arrays[f"{net}/{name}"] for name in ("train_error", "steps"))
+            ax = axes[0, int(kind == "resnet")]
+            plots.seed_band(ax, steps[1:], 100 * error, its[1], f"{its[0]} layers")
         for split, style in (("train", "-"), ("test", "--")):
-            ends = np.stack([final(record, f"{kind}{depth}", split) for depth in depths], 1)
-            label = word if split == "train" else f"{word}, test"
-            plots.seed_band(axes[0, 2], depths, 100 * ends, color, label)
+            ends = 100 * np.stack([final(record, net, split) for net in nets], 1)
+            draw(axes[0, 2], depths, ends, label=word + ", test" * (split == "test"))
             axes[0, 2].get_lines()[-1].set_linestyle(style)
-        verdict = verdicts["degradation" if kind == "plain" else "no-degradation"]
-        moved = 100 * np.median(final(record, net) - final(record, f"{kind}{low}"))
-        moves.append(f"by {moved:+.0f} points in {word} nets ({verdict})")
+        moved = np.median(final(record, f"{kind}{high}") - final(record, f"{kind}{low}"))
+        moves.append(f"by {round(100 * moved):+d} points in {word} nets ({verdicts[claim]})")
         lesion = 100 * arrays[f"{kind}{middle}/lesion"]
         blocks = np.flatnonzero(np.isfinite(lesion).all(0))  # a plain net keeps some, always
-        plots.seed_band(axes[0, 3], blocks, lesion[:, blocks], color, word)
-        plots.seed_band(axes[1, 0], x, arrays[f"{net}/response_std"], color, word)
-        norms = arrays[f"{net}/delta_norm"]
-        for i, (step, its) in enumerate(zip(record.config["watched"], colors[kind], strict=False)):
-            back = (norms / norms[..., -1:])[:, i, ::-1]
-            plots.seed_band(axes[1, 3], x - 1, back, plots.COLORS[its], f"{word}, step {step}")
-    for depth, color in plots.arm_colors(depths).items():
-        response, ratio = (arrays[f"resnet{depth}/{n}"] for n in ("response_std", "branch_ratio"))
-        for ax, values in ((axes[1, 1], -np.sort(-response)), (axes[1, 2], ratio)):
-            plots.seed_band(ax, x[: values.shape[1]], values, color, f"{depth} layers")
-    plots.theory_line(axes[1, 3], x - 1, YANG ** ((x - 1) / 2), "Yang's law")
+        draw(axes[0, 3], blocks, lesion[:, blocks])
+        draw(axes[1, 0], layers, arrays[f"{kind}{high}/response_std"])
+        draw(axes[1, 1], depths, np.stack([arrays[f"{n}/response_std"].mean(1) for n in nets], 1))
+        norms = arrays[f"{kind}{high}/delta_norm"]
+        norms = (norms / norms[..., -1:])[..., ::-1]
+        for i, (step, its) in enumerate(zip(record.config["watched"], colors, strict=False)):
+            label = f"{word}, step {step}"
+            plots.seed_band(axes[1, 3], layers - 1, norms[:, i], plots.COLORS[its], label)
+    for depth, color in by_depth.items():
+        ratio = arrays[f"resnet{depth}/branch_ratio"]
+        plots.seed_band(axes[1, 2], layers[: ratio.shape[1]], ratio, color, f"{depth} layers")
+    plots.theory_line(axes[1, 3], layers - 1, YANG ** ((layers - 1) / 2), "Yang's law")
     plots.log_axis(axes[1, 3], "y")
-    axes[0, 2].set_xticks(depths)
-    for ax in axes[0]:
-        ax.set_ylim(0, 100)
-    judged = f"{_judges(record.config['images'])} error, %"
+    judges, std = "training" if record.config["images"] else "test", "std before the addition"
     texts = (
-        ("At the end", "weight layers", "error, %"),
-        (f"One block left out, {middle} layers", "block left out (0: none)", judged),
+        *((f"{word} nets", "step", "training error, %") for word in ("Plain", "Residual")),
+        ("At the end (dashed: test)", "weight layers", "error, %"),
+        (f"One block left out, {middle} layers", "block (0: none)", f"{judges} error, %"),
         (f"Responses, {high} layers", "layer", std),
-        ("Residual nets, strongest response first", "layers in order", std),
+        ("Responses, mean over layers", "weight layers", std),
         ("Residual nets: added over carried", "block", "std of branch over std of shortcut"),
         (f"Gradients, {high} layers", "layers back from the last", "norm of delta, last layer 1"),
     )
-    for ax, text in zip(axes.flat[2:], texts, strict=True):
+    for ax, text in zip(axes.flat, texts, strict=True):
         plots.describe(ax, *text)
+    for ax in axes[0]:
+        ax.set_ylim(0, 100)
+    for ax in (axes[0, 2], axes[1, 1]):
+        ax.set_xticks(depths)
     title = f"From {low} to {high} layers training error moves {', '.join(moves)}"
     return plots.finish(figure, record, title)
 

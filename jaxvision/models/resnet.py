@@ -1,5 +1,6 @@
 """Plain and residual nets of He, Zhang, Ren & Sun 2016 (arXiv 1512.03385), from the same code."""
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import flax.linen as nn
@@ -271,6 +272,21 @@ def imagenet_resnet(
         kernel_init=kernel_init,
         preactivation=preactivation,
     )
+
+
+def nets_of_depths(depths: Sequence[int], imagenet: bool) -> Callable[..., ResNet]:
+    """Return ``imagenet_resnet`` or ``cifar_resnet``, once it is sure that it has all ``depths``.
+
+    Raises:
+      UserError: it lacks one; names some that it has.
+    """
+    make, such = (imagenet_resnet, "18,34") if imagenet else (cifar_resnet, "20,32")
+    try:
+        for depth in depths:
+            make(depth)
+    except UserError as error:
+        raise UserError(f"{error}; choose others, as in --depths={such}") from error
+    return make
 
 
 def _check(shortcut: str) -> None:
