@@ -6,7 +6,7 @@ normalization; Veit, Wilber & Belongie 2016 (arXiv 1605.06431) on leaving blocks
 sentence: a deeper plain net ends with a higher *training* error, a deeper residual net does not.
 
 Command: make exp-plain-vs-residual (7 minutes on two cores; embedded shapes, no download). As run:
-training error 4, 39, 72 % of plain nets with 8, 20, 32 layers, 1, 0, 0 % of residual ones (medians).
+training error 4, 39, 72 % of plain nets with 8, 20, 32 layers, 1, 0, 0 % of residual ones (median).
 
 Both nets are one code, the plain one with the shortcut left out; option A adds no parameters, so
 their starting weights are equal too. What `cpu` changes: width 8 for 16, 16x16 pixels, 500 drawn
