@@ -92,10 +92,12 @@ def judged(plain: tuple[float, float], resnet: tuple[float, float]) -> dict[str,
         for depth, error in zip((8, 20), errors, strict=True):
             values = error + (noise if depth == 20 else noise[::-1])
             arrays |= {f"{kind}{depth}/{n}_error": values[:, None] for n in ("train", "test")}
+            arrays[f"{kind}{depth}/branch_ratio"] = 1 / depth + noise[:, None] * np.ones(3)
             arrays[f"{kind}{depth}/response_std"] = 1 / depth + noise[:, None] * np.ones(depth - 1)
     record = Record("", "", "", "", {}, {}, arrays, [], {})
     claims = plain_vs_residual.claims(dataclasses.replace(CONFIG, depths=(8, 20)))
-    about = ("degradation", "degradation-test", "no-degradation", "cure", "responses-depth")
+    about = ("degradation", "degradation-test", "no-degradation", "cure", "responses-depth",
+             "modifies-less")  # fmt: skip
     return {c.id: c.verdict for c in judge([c for c in claims if c.id in about], record)}
 
 
@@ -114,13 +116,18 @@ def test_claims_about_depth_judge_what_they_say():
     ("change", "message"),
     [
         ({"depths": (21,)}, r"^depth=21: a CIFAR net"),
-        ({"imagenet": True}, "^depth=32: the ImageNet nets have"),
+        ({"depths": (8, 9)}, r"^depth=9: a CIFAR net"),
+        ({"imagenet": True}, "^depth=32: the ImageNet nets have .*--depths=18,34"),
+        ({"shrink": 9}, "^--shrink=9 leaves nothing of images of 8 pixels"),
+        ({"watched": (0, 48)}, "^--watched=48: step 24 is the last to look at"),
         ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 parts"),
         ({"batch_size": 50, "deterministic_reduction": True}, "^a batch of 50 .* into 8 parts"),
         ({"steps": 6}, "^6 steps are not a whole number of periods of 4"),
     ],
 )
-def test_mistakes_are_one_clear_line(change, message):
+def test_mistakes_are_one_clear_line(monkeypatch, change, message):
+    """... and no net is trained before it."""
+    monkeypatch.setattr(fit.Trainer, "_advance", None)
     with pytest.raises(UserError, match=message):
         verdicts(dataclasses.replace(CONFIG, **change))
 
@@ -138,6 +145,60 @@ def test_a_deterministic_reduction_has_eight_parts_unless_told(
     monkeypatch.setattr(plain_vs_residual, "Trainer", trainer)
     with pytest.raises(UserError, match=f"^{shards} shards"):
         verdicts(dataclasses.replace(CONFIG, bn_parts=parts, deterministic_reduction=deterministic))
+
+
+@pytest.mark.parametrize("change", [{"depths": (8, 9)}, {"imagenet": True}, {"watched": (48,)}])
+def test_mistakes_are_found_before_data_are_read(monkeypatch, change):
+    monkeypatch.setattr(plain_vs_residual, "load", None)  # calling it would be a TypeError
+    with pytest.raises(UserError):
+        verdicts(dataclasses.replace(CONFIG, **change))
+
+
+@pytest.mark.parametrize(("images", "split"), [(0, "test"), (40, "train")])
+def test_lesions_are_judged_by_unseen_images_unless_few_are_learned(monkeypatch, images, split):
+    seen = []
+    monkeypatch.setattr(plain_vs_residual.residual, "layer_responses", lambda *_: {})
+
+    def lesions(model, task, variables, judges):
+        seen.append(judges.images)
+        raise UserError("enough")
+
+    monkeypatch.setattr(plain_vs_residual.residual, "lesion_errors", lesions)
+    history = type("History", (), {"train": {"error": 0}, "test": {"error": 0}, "steps": 0,
+                                   "variables": None})  # fmt: skip
+    monkeypatch.setattr(plain_vs_residual, "fit_long", lambda *_, **__: history)
+    with pytest.raises(UserError, match="enough"):
+        verdicts(dataclasses.replace(CONFIG, depths=(8,), images=images))
+    data = plain_vs_residual.load("digits")
+    wanted = data.test.images if split == "test" else data.train.images[:images]
+    np.testing.assert_array_equal(seen[0], wanted)
+
+
+def test_the_paper_row_of_1202_layers_names_its_command():
+    rows = {claim.id: claim for claim in plain_vs_residual.claims(plain_vs_residual._PAPER)}
+    assert rows["table6-1202"].not_run.endswith("--preset=paper --depths=1202")
+    assert not rows["table6-110"].not_run
+    deep = dataclasses.replace(plain_vs_residual._PAPER, depths=(1202,), first_seed=0)
+    rows = {claim.id: claim for claim in plain_vs_residual.claims(deep)}
+    assert not rows["table6-1202"].not_run
+
+
+@pytest.mark.slow
+def test_a_prepared_cifar10(tfds_data_dir, tmp_path, capsys, monkeypatch):
+    """The nets and the protocol of the gpu preset, four steps of them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    flags = (
+        "--preset=gpu --depths=8 --width=2 --seeds=2 --steps=4 --period=2 --batch_size=16"
+        f" --watched=0,1 --images=64 --data_dir={tfds_data_dir} --run_name=tiny"
+        f" --results={tmp_path / 'results'} --workdir={tmp_path / 'work'}"
+    )
+    with pytest.raises(SystemExit) as ended:
+        cli.main(plain_vs_residual, ["plain_vs_residual", *flags.split()])
+    assert ended.value.code == 0, capsys.readouterr().err
+    made = cli.records.load(tmp_path / "results" / "tiny")
+    assert made.numbers["num_classes"] == 10
+    assert made.arrays["resnet8/test_error"].shape == (2, 3)
+    assert np.isfinite(made.arrays["plain8/delta_norm"]).all()
 
 
 @pytest.mark.slow

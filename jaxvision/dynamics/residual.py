@@ -13,6 +13,7 @@ from jaxvision.dynamics.probes import per_layer
 from jaxvision.models.layers import Apply
 from jaxvision.models.resnet import ResNet, stem_pool, subsample_and_pad
 from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.lanes import Lanes
 from jaxvision.training.step import Task, TrainState, evaluate
 from jaxvision.training.sweep import over_seeds
 from jaxvision.types import Array, PyTree
@@ -115,22 +116,23 @@ def layer_responses(
 def gradient_norms(trainer: Trainer, runs: Runs, steps: Sequence[int]) -> np.ndarray:
     """Return the norm of delta (dloss/dpre-activation) at some steps, [R, steps, L] in depth order.
 
-    Trains the runs anew, with ``probes.per_layer`` inside, as far as the last of the steps.
+    Trains the runs anew, with ``probes.per_layer`` inside and their own hyper-parameters, as far as
+    the last of the steps: a schedule must not have changed them before it.
 
     Args:
       trainer: of a ``ResNet`` and the data; its task's probe and its period are not used.
       runs: R runs.
       steps: counted from 0, the first; the gradient is the one that step's update is made of.
     """
-    length = max(steps) + 1
     task = replace(trainer.task, probe=per_layer)
-    history = replace(trainer, task=task, period=length).fit(runs, length, may_diverge=True)
+    lanes = Lanes(replace(trainer, task=task, period=max(steps) + 1), runs)
+    _, metrics = lanes.advance(lanes.start(runs.hyper), runs.hyper)
     one = jax.tree.map(lambda leaf: leaf[0], runs.variables)
     images = jax.eval_shape(lambda x: task.preprocess(x, None), trainer.train.images[:1])
     _, activations, _ = jax.eval_shape(
         partial(task.apply, train=False), one["params"], one["batch_stats"], images
     )
-    return history.train["delta_norm"][:, list(steps)][..., depth_order(activations)]
+    return metrics["delta_norm"][:, list(steps)][..., depth_order(activations)]
 
 
 def lesion_errors(
@@ -166,6 +168,15 @@ def lesion_errors(
     if model.shortcut == "none":
         errors = np.where([True, *model.keeps_shape], errors, np.nan)
     return errors
+
+
+def lesion_damage(errors: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the share [R] of what a net has learned that leaving a block out costs, on average.
+
+    What it has learned is how far its error lies below chance. ``errors``: see ``lesion_errors``.
+    """
+    learned = 1 - 1 / num_classes - errors[:, 0]
+    return np.nanmean(errors[:, 1:] - errors[:, :1], 1) / learned
 
 
 def _last_layer(model: ResNet) -> str:

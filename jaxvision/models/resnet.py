@@ -1,5 +1,6 @@
 """Plain and residual nets of He, Zhang, Ren & Sun 2016 (arXiv 1512.03385), from the same code."""
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import flax.linen as nn
@@ -248,6 +249,7 @@ def imagenet_resnet(
     shortcut: Shortcut = "B",
     kernel_init: Initializer = HE_NORMAL,
     features: int = 64,
+    preactivation: bool = False,
 ) -> ResNet:
     """Return the net of Table 1 with 18, 34, 50, 101 or 152 layers for images of 224 pixels.
 
@@ -260,7 +262,31 @@ def imagenet_resnet(
         raise UserError(f"depth={depth}: the ImageNet nets have {tuple(IMAGENET_STAGES)} layers")
     _check(shortcut)
     stages, bottleneck = IMAGENET_STAGES[depth]
-    return ResNet(stages, features, num_classes, shortcut, bottleneck, True, kernel_init)
+    return ResNet(
+        stages,
+        features,
+        num_classes,
+        shortcut,
+        bottleneck,
+        large_images=True,
+        kernel_init=kernel_init,
+        preactivation=preactivation,
+    )
+
+
+def nets_of_depths(depths: Sequence[int], imagenet: bool) -> Callable[..., ResNet]:
+    """Return ``imagenet_resnet`` or ``cifar_resnet``, once it is sure that it has all ``depths``.
+
+    Raises:
+      UserError: it lacks one; names some that it has.
+    """
+    make, such = (imagenet_resnet, "18,34") if imagenet else (cifar_resnet, "20,32")
+    try:
+        for depth in depths:
+            make(depth)
+    except UserError as error:
+        raise UserError(f"{error}; choose others, as in --depths={such}") from error
+    return make
 
 
 def _check(shortcut: str) -> None:

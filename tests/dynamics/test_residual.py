@@ -148,3 +148,9 @@ def test_gradient_norms_are_those_of_the_steps(nets):
     pooled = wanted @ net["params"]["logits"]["kernel"].T / (last.shape[1] * last.shape[2])
     delta = (last > 0) * pooled[:, None, None, :]
     np.testing.assert_allclose(norms[1, 0, -1], np.linalg.norm(delta), rtol=1e-4)
+
+
+def test_damage_is_a_share_of_what_was_learned():
+    """Ten classes: a net of 10 % error has learned 80 points; a block may have no lesion (NaN)."""
+    errors = np.array([[0.1, 0.5, 0.9, np.nan], [0.1, 0.1, 0.1, np.nan]])
+    np.testing.assert_allclose(residual.lesion_damage(errors, 10), [0.75, 0.0])

@@ -171,6 +171,21 @@ def test_preactivation_moves_normalizations_and_adds_none(depth):
     assert count(cifar_resnet(depth, preactivation=True)) == count(cifar_resnet(depth))
 
 
+@pytest.mark.parametrize(
+    ("depth", "shortcut", "parameters"),
+    [  # the norms that move balance; with option B the projections' own are gone
+        (18, "B", 11_689_512 - 2 * (128 + 256 + 512)),
+        (34, "A", 21_623_848),
+        (34, "B", 21_797_672 - 2 * (128 + 256 + 512)),
+        (50, "B", 25_557_032 - 2 * (256 + 512 + 1024 + 2048)),
+        (101, "B", 44_549_160 - 2 * (256 + 512 + 1024 + 2048)),
+        (152, "B", 60_192_808 - 2 * (256 + 512 + 1024 + 2048)),
+    ],
+)
+def test_preactivation_imagenet_parameters(depth, shortcut, parameters):
+    assert count(imagenet_resnet(depth, shortcut=shortcut, preactivation=True)) == parameters
+
+
 def test_width_of_the_first_stage():
     wide, narrow = (count(cifar_resnet(8, features=f)) for f in (16, 8))
     blocks = [(3, 16)] + [(16, 16)] * 2 + [(16, 32), (32, 32), (32, 64), (64, 64)]
