@@ -95,14 +95,20 @@ def tune(
 def summarize(histories: Mapping[str, History], num_classes: int) -> dict[str, dict]:
     """Return per arm and seed [S]: ``escape_step``, ``diverged_step``, and final ``test_error``.
 
+    The error of a run that has diverged is NaN: whatever its net answers, it has learned nothing.
+
     A run has left the plateau when its loss falls below nine tenths of ln(num_classes).
     """
     threshold = 0.9 * np.log(num_classes)
     return {
         "escape_step": {name: h.escape_step(threshold) for name, h in histories.items()},
         "diverged_step": {name: h.diverged_step() for name, h in histories.items()},
-        "test_error": {name: h.test["error"][:, -1] for name, h in histories.items()},
+        "test_error": {name: _test_error(h)[:, -1] for name, h in histories.items()},
     }
+
+
+def _test_error(history: History) -> np.ndarray:
+    return np.where(np.isfinite(history.test["loss"]), history.test["error"], np.nan)
 
 
 def probe_cost(trainer: Trainer, arm: Arm, repeats: int = 5) -> float:
@@ -126,7 +132,7 @@ def record_arrays(
     kept = sorted({0, *(10**i for i in range(10) if 10**i < steps), steps - 1})
     found = {key: value for key, value in history.train.items() if key not in layerwise}
     found |= {key: history.train[key][:, kept] for key in layerwise}
-    found |= {"test_error": history.test["error"], "test_steps": history.test_steps}
+    found |= {"test_error": _test_error(history), "test_steps": history.test_steps}
     return {f"{name}/{key}": value for key, value in found.items()} | (
         {f"{name}/layer_steps": np.array(kept)} if layerwise else {}
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,28 @@ class History(NamedTuple):
         """First step [R] with a non-finite training loss; -1 for a run that stayed finite."""
         bad = ~np.isfinite(self.train["loss"])
         return np.where(bad.any(1), bad.argmax(1), -1)
+
+
+def check_periods(config: Any, *flags: str) -> None:
+    """Raise UserError unless each of the config's ``flags`` is a multiple of its ``period``."""
+    for flag in flags:
+        if (steps := getattr(config, flag)) % config.period:
+            raise UserError(f"--{flag}={steps} must be a multiple of --period={config.period}")
+
+
+def disjoint_seeds(first: int, count: int, tuning: int) -> tuple[range, range]:
+    """Return the seeds of a comparison and those, from 1000, that choose its rates.
+
+    Raises:
+      UserError: they have one in common.
+    """
+    seeds, others = range(first, first + count), range(1000, 1000 + tuning)
+    if first < others.stop and seeds.stop > others.start:
+        raise UserError(
+            f"seeds {first} to {seeds[-1]} meet {others.start} to {others[-1]}, which choose the"
+            " rates: take others by --first_seed"
+        )
+    return seeds, others
 
 
 def epoch_order(seed: Array, epoch: Array, size: int) -> Array:

@@ -151,11 +151,14 @@ def test_summarize_by_hand():
     loss[0, 12:] = 2.0  # below .9 ln 10 = 2.07 from step 12 on
     loss[2, 7:] = np.nan
     error = np.array([[0.9, 0.5], [0.9, 0.8], [0.9, 0.9]])
-    history = History({"loss": loss}, {"error": error}, np.array([0, 30]), {})
+    test = {"error": error, "loss": np.array([[2.3, 1.0], [2.3, 2.2], [2.3, np.nan]])}
+    history = History({"loss": loss}, test, np.array([0, 30]), {})
     found = summarize({"he": history}, 10)
     np.testing.assert_array_equal(found["escape_step"]["he"], [12, 30, 30])
     np.testing.assert_array_equal(found["diverged_step"]["he"], [-1, -1, 7])
-    np.testing.assert_array_equal(found["test_error"]["he"], [0.5, 0.8, 0.9])
+    np.testing.assert_array_equal(found["test_error"]["he"], [0.5, 0.8, np.nan])
+    curve = record_arrays("he", history)["he/test_error"]  # its last value is the figure's cross
+    np.testing.assert_array_equal(curve[2], [0.9, np.nan])
 
 
 def test_a_record_keeps_steps_whole_and_layers_at_few_steps(histories):
@@ -174,7 +177,9 @@ def test_a_record_keeps_steps_whole_and_layers_at_few_steps(histories):
 @pytest.mark.parametrize(("steps", "kept"), [(1, [0]), (2, [0, 1]), (120, [0, 1, 10, 100, 119])])
 def test_kept_steps_are_powers_of_ten_and_the_last(steps, kept):
     train = {"loss": np.zeros((1, steps)), "layers": np.arange(steps)[None, :, None]}
-    history = History(train, {"error": np.zeros((1, 2))}, np.array([0, steps]), {})
+    history = History(
+        train, dict.fromkeys(("loss", "error"), np.zeros((1, 2))), np.array([0, steps]), {}
+    )
     found = record_arrays("a", history, ("layers",))
     assert found["a/layers"].ravel().tolist() == found["a/layer_steps"].tolist() == kept
     assert "a/layer_steps" not in record_arrays("a", history)

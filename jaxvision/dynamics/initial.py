@@ -1,0 +1,51 @@
+"""What the closed forms of ``theory`` predict, measured on random nets before any training."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import numpy as np
+
+from jaxvision.dynamics import chaos, probes
+from jaxvision.initializers import Initializer
+from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.mlp import MLP
+from jaxvision.types import Array
+
+# By output channels, section 2.2; ``theory.he_std`` has them to more digits.
+VGG_STDS = {64: 0.059, 128: 0.042, 256: 0.029, 512: 0.021}
+
+
+def log_squared_norms(keys: Array, width: int, depth: int) -> np.ndarray:
+    """Return log ||Ju||^2 [N] of He ReLU nets, one for each key: J the Jacobian, u a unit vector.
+
+    ``theory.relu_log_norm_moments`` has their mean and variance.
+    """
+    grow = jax.jit(jax.vmap(lambda key: chaos.net_growth(key, "relu", np.sqrt(2), width, depth)))
+    return 2 * np.asarray(grow(keys)).sum(1)
+
+
+def signal_slopes(nets: Mapping[str, MLP], keys: Array, images: Array) -> dict[str, np.ndarray]:
+    """Return the octaves [N] that the signal's std grows by per hidden layer, for each net and key.
+
+    ``images`` [B, H, W, C] are preprocessed. ``theory.relu_signal_std``: 0 under He, -1/2 under
+    Xavier.
+    """
+    slopes = {}
+    for name, net in nets.items():
+        variables = initialize_runs(net, keys, images.shape[1:])
+        signal = probes.initial_signal(apply_function(net), variables, images)
+        slopes[name] = probes.log2_slope(signal[:, 1:-1])  # the hidden layers
+    return slopes
+
+
+def vgg_std_gap(init: Initializer, keys: Array) -> float:
+    """Return the largest difference between He et al.'s stds, ``VGG_STDS``, and those of ``init``.
+
+    Drawn once for each key: 3x3 kernels that double the channels, so fan-in and fan-out differ.
+    """
+    gaps = []
+    for channels, std in VGG_STDS.items():
+        kernels = jax.vmap(partial(init, shape=(3, 3, channels // 2, channels)))(keys)
+        gaps.append(abs(float(np.std(kernels)) - std))
+    return max(gaps)
