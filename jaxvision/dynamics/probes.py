@@ -62,7 +62,8 @@ def initial_signal(apply: Callable, variables: PyTree, images: Array) -> np.ndar
 def log2_slope(values: np.ndarray) -> np.ndarray:
     """Return the least-squares slope of log2 values [S, L] over layers: octaves per layer [S]."""
     layers = np.arange(values.shape[-1])
-    return np.polyfit(layers, np.log2(values).T, 1)[0]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a signal of 0 has no slope: NaN
+        return np.polyfit(layers, np.log2(values).T, 1)[0]
 
 
 def growth(layers: np.ndarray, upward: bool, settled: int = 3, fitted: int = 60) -> np.ndarray:
