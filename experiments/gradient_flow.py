@@ -50,8 +50,8 @@ GAINS = ("below", "critical", "above")
 STEPS = 101  # so that steps 0, 1, 10 and 100 are seen
 # Their squared norms grow by 1.5 and 2 a layer: float32 ends at some 230 and 120 layers.
 DEEPEST = {"batch_norm": 100, "residual": 100}
-GROWING = ("tanh", "relu", "linear")  # a sigmoid net's signal stands still
 GROWTHS = {q: partial(flow.growth, quantity=q) for q in flow.QUANTITIES}
+SIGNAL = dict.fromkeys(ACTIVATIONS, GROWTHS["signal"]) | {"sigmoid": flow.level}
 TOLERANCE = 0.02  # of a growth per layer; a gain wrong by 10 % is off by .05 to .1
 
 
@@ -69,6 +69,11 @@ class Config:
     learning_rate: float = flagged(0.01, "SGD's rate.", low=0)
     below: float = flagged(0.5**0.5, "Gain over the critical one; .707: Xavier.", low=0.1, high=1)
     above: float = flagged(2**0.5, "Gain over the critical one.", low=1, high=2)
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """The three gains over the critical one."""
+        return {"below": self.below, "critical": 1.0, "above": self.above}
 
 
 _DEEP = {"seeds": 20, "depths": (8, 30, 100, 300), "below": 0.9, "above": 1.1}  # float32 holds
@@ -113,7 +118,7 @@ def follow_images(config: Config, data: Splits, activation: str) -> dict[str, np
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     nets = make_runs({"critical": arms["critical"]}, seeds).variables
     images = trainer.task.preprocess(data.train.images[: config.batch_size], None)
-    found = flow.image_log_norms(trainer.task.apply, nets, images, factors(config))
+    found = flow.image_log_norms(trainer.task.apply, nets, images, config.factors)
     return {f"image/{activation}/{name}": value for name, value in found.items()}
 
 
@@ -146,15 +151,10 @@ def train_arms(config: Config, net: str, trainer: Trainer, arms: dict, advance) 
     return found
 
 
-def factors(config: Config) -> dict[str, float]:
-    """Return the three gains over the critical one."""
-    return {"below": config.below, "critical": 1.0, "above": config.above}
-
-
 def sigma_ws(config: Config, activation: str) -> dict[str, float]:
     """Return sigma_w at each of the three gains."""
     critical = mean_field.critical_gain(activation)
-    return {gain: factor * critical for gain, factor in factors(config).items()}
+    return {gain: factor * critical for gain, factor in config.factors.items()}
 
 
 def values(record: Record, net: str, gain: str, quantity: str, step: int = 0) -> np.ndarray:
@@ -170,16 +170,15 @@ def delta_growth(record: Record, net: str) -> list[np.ndarray]:
     return [probes.growth(values(record, net, g, "delta_norm"), upward=False) for g in GAINS]
 
 
-def by_gain(record: Record, activation: str, statistic: Callable) -> np.ndarray:
-    """Return a statistic of ``flow.image_log_norms`` at each gain, as measured, [gains, S]."""
-    names = [{q: f"image/{activation}/{g}/{q}" for q in flow.QUANTITIES} for g in GAINS]
-    return np.array([statistic({q: record.arrays[n[q]] for q in n}) for n in names])
+def measured(record: Record, activation: str, statistic: Callable) -> np.ndarray:
+    """Return a statistic of ``flow.image_log_norms`` at each gain, [gains, S]."""
+    return flow.by_gain(record.arrays, f"image/{activation}", GAINS, statistic)
 
 
 def expected(config: Config, activation: str, statistic: Callable) -> np.ndarray:
-    """Return what theory says of ``by_gain``, the mean over nets, [gains, 1]."""
+    """Return what theory says of ``measured``, [gains, 1]."""
     size, sigmas = (config.wide, max(config.depths)), sigma_ws(config, activation).values()
-    return np.array([statistic(flow.expected_log_norms(activation, s, *size)) for s in sigmas])
+    return flow.expected(activation, sigmas, *size, statistic)
 
 
 def claims(config: Config) -> list[Claim]:
@@ -187,12 +186,7 @@ def claims(config: Config) -> list[Claim]:
 
     def departure(activation: str, statistic: Callable):  # [S], at the gain of the largest
         theirs = expected(config, activation, statistic)
-
-        def worst(record: Record) -> np.ndarray:
-            off = by_gain(record, activation, statistic) - theirs
-            return off[np.argmax(np.abs(off.mean(1)))]
-
-        return worst
+        return lambda r: flow.largest(measured(r, activation, statistic) - theirs)
 
     def squared_factor(gain: int):  # of delta, per layer
         return lambda r: np.exp(2 * delta_growth(r, "batch_norm")[gain])
@@ -200,33 +194,33 @@ def claims(config: Config) -> list[Claim]:
     def dw_growth(net: str, gain: str, step: int = 0):
         return lambda r: probes.growth(values(r, net, gain, "dw_norm", step), upward=False)
 
+    def residual_factor(quantity: str, upward: bool):  # of its square, per block
+        return lambda r: np.exp(
+            2 * probes.growth(values(r, "residual", "critical", quantity), upward)
+        )
+
     def stream_variance(record: Record) -> np.ndarray:  # growth per block
         std = values(record, "residual_batch_norm", "critical", "signal_std")
         return (std[:, -2] ** 2 - std[:, 0] ** 2) / (std.shape[1] - 2)
 
     relaxation = [dw_growth("batch_norm", "critical", step) for step in (1, 0)]
     law = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
+    doubles = Within(2.0, 0.1, relative=True)
     yang, de = "Yang et al. 2019", "De & Smith 2020"
     theory_tier = [  # id, source, sentence, statistic, rule
         *[(f"delta-{a}", "Schoenholz et al. 2017, chi_1", f"{a}: below, at and above critical gain "
            "one image's gradient grows as theory says (log a layer less theory's, the worst gain)",
            departure(a, GROWTHS["delta"]), Within(0.0, TOLERANCE)) for a in ACTIVATIONS],
-        *[(f"signal-{a}", "Poole et al. 2016, variance map", f"{a}: and so does its signal",
-           departure(a, GROWTHS["signal"]), Within(0.0, TOLERANCE)) for a in GROWING],
-        ("signal-sigmoid", "Poole et al. 2016, variance map", "sigmoid: its signal stands at the "
-         "fixed point (log rms less theory's, the worst gain)",
-         departure("sigmoid", flow.level), Within(0.0, TOLERANCE)),
+        *[(f"signal-{a}", "Poole et al. 2016, variance map", f"{a}: and so does its signal "
+           "(sigmoid, whose signal stands still: its level)", departure(a, SIGNAL[a]),
+           Within(0.0, TOLERANCE)) for a in ACTIVATIONS],
         ("batch-norm-factor", f"{yang}, at initialization", "batch norm in a plain ReLU net: the "
          f"squared gradient grows by {law:.3f} a layer (pi/(pi-1) = 1.467 in large batches)",
          squared_factor(1), Within(law, 0.03, relative=True)),
         ("residual-variance", f"{de}, without batch norm", "residual: the stream's variance "
-         "doubles each block", lambda r: np.exp(2 * probes.growth(
-             values(r, "residual", "critical", "signal_std"), upward=True)),
-         Within(2.0, 0.1, relative=True)),
+         "doubles each block", residual_factor("signal_std", True), doubles),
         ("residual-gradient", f"{de}, without batch norm", "residual: so does the squared "
-         "gradient, on its way down", lambda r: np.exp(2 * probes.growth(
-             values(r, "residual", "critical", "delta_norm"), upward=False)),
-         Within(2.0, 0.1, relative=True)),
+         "gradient, on its way down", residual_factor("delta_norm", False), doubles),
         ("residual-bn-variance", f"{de}, abstract", "residual + batch norm: it grows by 1 each "
          "block, so that batch norm scales the input of block l down by sqrt(l)", stream_variance,
          Within(1.0, 0.1)),
@@ -306,16 +300,15 @@ def _plot_streams(ax: Axes, record: Record) -> None:
                     "layer; batch norm tames it", "layer",
                     "std of the signal (step 0)")  # fmt: skip
     first = np.median(lines["residual"][:, 0]) ** 2  # the variance; theory starts from 1
-    plain = first * theory.residual_variance(layers, normalized=False)
-    plots.theory_line(ax, layers, np.sqrt(plain))
-    tamed = first - 1 + theory.residual_variance(layers, normalized=True)
-    plots.theory_line(ax, layers, np.sqrt(tamed), "_")
+    for start, normalized in ((first, False), (1.0, True)):
+        law = start * theory.residual_variance(layers, normalized) + (first - start) * normalized
+        plots.theory_line(ax, layers, np.sqrt(law), "_" if normalized else "theory")
 
 
 def _plot_slopes(ax: Axes, record: Record, config: Config) -> None:
     for name, color in zip(ACTIVATIONS, plots.COLORS, strict=False):
         for slope, marker in zip(GROWTHS.values(), "^o", strict=True):
-            x, y = expected(config, name, slope), by_gain(record, name, slope)
+            x, y = expected(config, name, slope), measured(record, name, slope)
             label = name if marker == "o" else "_"
             ax.plot(np.repeat(x, config.seeds), y.ravel(), marker, color=color, label=label)
     plots.theory_line(ax, ends := np.array(ax.get_xlim()), ends, "theory")

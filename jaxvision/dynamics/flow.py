@@ -4,7 +4,7 @@ Theory of one input speaks of the norm of one image's gradient. The norm over a 
 quantity: where images decorrelate, the batch averages out what each does alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -72,10 +72,27 @@ def image_log_norms(
     return found
 
 
-def expected_log_norms(activation: str, sigma_w: float, width: int, depth: int) -> dict:
-    """Return what theory says of ``image_log_norms``, its mean over nets, [1, L] each."""
-    logs = theory.log_norms(activation, sigma_w, width, depth)
-    return {name: log[None] for name, log in zip(QUANTITIES, logs, strict=True)}
+def by_gain(
+    arrays: Mapping[str, np.ndarray], prefix: str, gains: Sequence[str], statistic: Callable
+) -> np.ndarray:
+    """Return a statistic of ``image_log_norms`` kept as 'prefix/gain/quantity', [gains, R]."""
+    logs = [{q: arrays[f"{prefix}/{gain}/{q}"] for q in QUANTITIES} for gain in gains]
+    return np.array([statistic(log) for log in logs])
+
+
+def expected(
+    activation: str, sigmas: Iterable[float], width: int, depth: int, statistic: Callable
+) -> np.ndarray:
+    """Return what theory says of ``by_gain``, the mean over nets, at each sigma_w, [gains, 1]."""
+    logs = [theory.log_norms(activation, sigma, width, depth) for sigma in sigmas]
+    return np.array(
+        [statistic({"signal": signal[None], "delta": delta[None]}) for signal, delta in logs]
+    )
+
+
+def largest(departures: np.ndarray) -> np.ndarray:
+    """Return the row [R] of ``departures`` [gains, R] whose mean is farthest from 0."""
+    return departures[np.argmax(np.abs(departures.mean(1)))]
 
 
 def growth(log_norms: Mapping[str, np.ndarray], quantity: str) -> np.ndarray:
