@@ -6,11 +6,10 @@ of the gradient per layer, Yang et al. 2019 (1902.08129) for batch norm, De & Sm
 gradients vanish or explode, batch norm in a plain net makes them explode at step 0 whatever the
 gain, and a residual net needs batch norm.
 
-Command: make exp-gradient-flow (under 3 minutes on two cores; embedded 8x8 digits, no download).
+Command: make exp-gradient-flow (some 4 minutes on two cores; embedded 8x8 digits, no download).
 
 Nets without biases; weights drawn with the critical gain (chi_1 = 1) times ``below``, 1 and
-``above``; signal, delta and dW of every layer at steps 0, 1, 10 and 100 of plain SGD. Theory holds
-for wide nets, to first order in 1 / width.
+``above``; signal, delta and dW of every layer at steps 0, 1, 10 and 100 of plain SGD.
 """
 
 import dataclasses
@@ -29,7 +28,7 @@ from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.data.dataset import Splits
-from jaxvision.dynamics import flow, mean_field, probes, theory
+from jaxvision.dynamics import flow, probes, theory
 from jaxvision.dynamics.flow import ACTIVATIONS
 from jaxvision.models.deep_mlp import DeepMLP
 from jaxvision.models.layers import apply_function, initialize_runs
@@ -69,11 +68,6 @@ class Config:
     learning_rate: float = flagged(0.01, "SGD's rate.", low=0)
     below: float = flagged(0.5**0.5, "Gain over the critical one; .707: Xavier.", low=0.1, high=1)
     above: float = flagged(2**0.5, "Gain over the critical one.", low=1, high=2)
-
-    @property
-    def factors(self) -> dict[str, float]:
-        """The three gains over the critical one."""
-        return {"below": self.below, "critical": 1.0, "above": self.above}
 
 
 _DEEP = {"seeds": 20, "depths": (8, 30, 100, 300), "below": 0.9, "above": 1.1}  # float32 holds
@@ -118,7 +112,7 @@ def follow_images(config: Config, data: Splits, activation: str) -> dict[str, np
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     nets = make_runs({"critical": arms["critical"]}, seeds).variables
     images = trainer.task.preprocess(data.train.images[: config.batch_size], None)
-    found = flow.image_log_norms(trainer.task.apply, nets, images, config.factors)
+    found = flow.image_log_norms(trainer.task.apply, nets, images, factors(config))
     return {f"image/{activation}/{name}": value for name, value in found.items()}
 
 
@@ -137,7 +131,7 @@ def make_arms(config: Config, data: Splits, name: str, depth: int) -> tuple[Trai
         lambda images, key: normalize(images, mean, scale),
         probes.per_layer,
     )
-    gains = sigma_ws(config, activation)
+    gains = flow.sigma_ws(activation, factors(config))
     arms = {g: Arm(lambda keys, g=g: init.with_gain(draw(keys), gains[g]), hyper) for g in gains}
     return Trainer(task, data.train, data.test, config.batch_size, STEPS), arms
 
@@ -149,12 +143,6 @@ def train_arms(config: Config, net: str, trainer: Trainer, arms: dict, advance) 
     for gain, history in fit_arms(trainer, arms, seeds, STEPS, advance).items():
         found |= record_arrays(f"{net}/{gain}", history, probes.LAYERWISE)
     return found
-
-
-def sigma_ws(config: Config, activation: str) -> dict[str, float]:
-    """Return sigma_w at each of the three gains."""
-    critical = mean_field.critical_gain(activation)
-    return {gain: factor * critical for gain, factor in config.factors.items()}
 
 
 def values(record: Record, net: str, gain: str, quantity: str, step: int = 0) -> np.ndarray:
@@ -170,6 +158,11 @@ def delta_growth(record: Record, net: str) -> list[np.ndarray]:
     return [probes.growth(values(record, net, g, "delta_norm"), upward=False) for g in GAINS]
 
 
+def factors(config: Config) -> dict[str, float]:
+    """Return the three gains over the critical one."""
+    return dict(zip(GAINS, (config.below, 1.0, config.above), strict=True))
+
+
 def measured(record: Record, activation: str, statistic: Callable) -> np.ndarray:
     """Return a statistic of ``flow.image_log_norms`` at each gain, [gains, S]."""
     return flow.by_gain(record.arrays, f"image/{activation}", GAINS, statistic)
@@ -177,8 +170,8 @@ def measured(record: Record, activation: str, statistic: Callable) -> np.ndarray
 
 def expected(config: Config, activation: str, statistic: Callable) -> np.ndarray:
     """Return what theory says of ``measured``, [gains, 1]."""
-    size, sigmas = (config.wide, max(config.depths)), sigma_ws(config, activation).values()
-    return flow.expected(activation, sigmas, *size, statistic)
+    sigmas = flow.sigma_ws(activation, factors(config)).values()
+    return flow.expected(activation, sigmas, config.wide, max(config.depths), statistic)
 
 
 def claims(config: Config) -> list[Claim]:
@@ -188,23 +181,16 @@ def claims(config: Config) -> list[Claim]:
         theirs = expected(config, activation, statistic)
         return lambda r: flow.largest(measured(r, activation, statistic) - theirs)
 
-    def squared_factor(gain: int):  # of delta, per layer
-        return lambda r: np.exp(2 * delta_growth(r, "batch_norm")[gain])
-
     def dw_growth(net: str, gain: str, step: int = 0):
         return lambda r: probes.growth(values(r, net, gain, "dw_norm", step), upward=False)
 
     def residual_factor(quantity: str, upward: bool):  # of its square, per block
         return lambda r: np.exp(
-            2 * probes.growth(values(r, "residual", "critical", quantity), upward)
+            2 * probes.growth(values(r, "residual", GAINS[1], quantity), upward)
         )
 
-    def stream_variance(record: Record) -> np.ndarray:  # growth per block
-        std = values(record, "residual_batch_norm", "critical", "signal_std")
-        return (std[:, -2] ** 2 - std[:, 0] ** 2) / (std.shape[1] - 2)
-
-    relaxation = [dw_growth("batch_norm", "critical", step) for step in (1, 0)]
     law = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
+    stream = "residual_batch_norm", "critical", "signal_std"
     doubles = Within(2.0, 0.1, relative=True)
     yang, de = "Yang et al. 2019", "De & Smith 2020"
     theory_tier = [  # id, source, sentence, statistic, rule
@@ -216,13 +202,14 @@ def claims(config: Config) -> list[Claim]:
            Within(0.0, TOLERANCE)) for a in ACTIVATIONS],
         ("batch-norm-factor", f"{yang}, at initialization", "batch norm in a plain ReLU net: the "
          f"squared gradient grows by {law:.3f} a layer (pi/(pi-1) = 1.467 in large batches)",
-         squared_factor(1), Within(law, 0.03, relative=True)),
+         lambda r: np.exp(2 * delta_growth(r, "batch_norm")[1]), Within(law, 0.03, relative=True)),
         ("residual-variance", f"{de}, without batch norm", "residual: the stream's variance "
          "doubles each block", residual_factor("signal_std", True), doubles),
         ("residual-gradient", f"{de}, without batch norm", "residual: so does the squared "
          "gradient, on its way down", residual_factor("delta_norm", False), doubles),
         ("residual-bn-variance", f"{de}, abstract", "residual + batch norm: it grows by 1 each "
-         "block, so that batch norm scales the input of block l down by sqrt(l)", stream_variance,
+         "block, so that batch norm scales the input of block l down by sqrt(l)",
+         lambda r: probes.variance_per_block(values(r, *stream)),
          Within(1.0, 0.1)),
     ]  # fmt: skip
     direction_tier = [
@@ -234,14 +221,13 @@ def claims(config: Config) -> list[Claim]:
          dw_growth("relu", "below"), Equivalent(0.05)),
         ("batch-norm-gain", f"{yang}, abstract", "the explosion does not depend on the gain (log "
          "factor, above minus below critical)",
-         lambda r: np.log(squared_factor(2)(r) / squared_factor(0)(r)), Equivalent(0.02)),
+         lambda r: 2 * np.subtract(*delta_growth(r, "batch_norm")[::-2]), Equivalent(0.02)),
         ("batch-norm-relaxes", f"{yang}, along training", "one step of SGD takes most of it away "
          "(growth of dW a layer, after over before)",
-         lambda r: np.divide(*(growth(r) for growth in relaxation)), Less(0.5)),
+         lambda r: np.divide(*(dw_growth("batch_norm", GAINS[1], t)(r) for t in (1, 0))), Less(0.5)),
     ]  # fmt: skip
-    return [Claim(*row[:3], "theory", *row[3:]) for row in theory_tier] + [
-        Claim(*row[:3], "direction", *row[3:]) for row in direction_tier
-    ]
+    tiers = {"theory": theory_tier, "direction": direction_tier}
+    return [Claim(*row[:3], tier, *row[3:]) for tier, rows in tiers.items() for row in rows]
 
 
 def plot(record: Record) -> Figure:
@@ -263,14 +249,12 @@ def _plot_gains(ax: Axes, below_ax: Axes, record: Record, config: Config) -> Non
     plots.log_panel(ax, below, dict(zip(words, lines, strict=True)), "Off its critical gain a ReLU "
                     "net's\ngradient explodes or vanishes", "layers below the output",
                     "norm of delta (step 0)")  # fmt: skip
-    slopes = theory.relu_exponent([*sigma_ws(config, "relu").values()], config.width)
+    slopes = theory.relu_exponent([*flow.sigma_ws("relu", factors(config)).values()], config.width)
     for slope, y, label in zip(slopes, lines, ("_", "theory", "_"), strict=True):
         plots.theory_line(ax, below, np.median(y[:, 1]) * np.exp(slope * (below - 1)), label)
-    dw = values(record, "relu", "below", "dw_norm")[:, ::-1]
-    title = f"Below critical ({config.below:.2f} x He; Xavier is 0.71 x He):\n"
-    plots.log_panel(below_ax, below, {"delta": lines[0], "dW": dw}, title + "delta fades on its "
-                    "way down, dW is tiny everywhere", "layers below the output",
-                    "norm (step 0)")  # fmt: skip
+    both = {"delta": lines[0], "dW": values(record, "relu", "below", "dw_norm")[:, ::-1]}
+    words = f"Below critical ({config.below:.2f} x He): delta fades\non its way down, dW does not"
+    plots.log_panel(below_ax, below, both, words, "layers below the output", "norm (step 0)")
 
 
 def _plot_batch_norm(depth_ax: Axes, step_ax: Axes, record: Record, config: Config) -> None:
@@ -294,11 +278,9 @@ def _plot_batch_norm(depth_ax: Axes, step_ax: Axes, record: Record, config: Conf
 def _plot_streams(ax: Axes, record: Record) -> None:
     streams = [values(record, net, "critical", "signal_std")[:, :-1] for net in VARIANTS]
     layers = np.arange(min(stream.shape[1] for stream in streams))
-    labels = [label for label, _ in VARIANTS.values()]
-    lines = {n: y[:, : layers.size] for n, y in zip(labels, streams, strict=True)}
+    lines = {VARIANTS[n][0]: y[:, : layers.size] for n, y in zip(VARIANTS, streams, strict=True)}
     plots.log_panel(ax, layers, lines, "Forward, skip connections double the variance\neach "
-                    "layer; batch norm tames it", "layer",
-                    "std of the signal (step 0)")  # fmt: skip
+                    "layer; batch norm tames it", "layer", "signal's std (step 0)")  # fmt: skip
     first = np.median(lines["residual"][:, 0]) ** 2  # the variance; theory starts from 1
     for start, normalized in ((first, False), (1.0, True)):
         law = start * theory.residual_variance(layers, normalized) + (first - start) * normalized
@@ -313,8 +295,7 @@ def _plot_slopes(ax: Axes, record: Record, config: Config) -> None:
             ax.plot(np.repeat(x, config.seeds), y.ravel(), marker, color=color, label=label)
     plots.theory_line(ax, ends := np.array(ax.get_xlim()), ends, "theory")
     ax.legend(loc="lower right", fontsize=10, frameon=False)
-    plots.describe(ax, "Theory foresees every slope (a mark is a\nnet; circles: delta, triangles: "
-                   "signal)",
+    plots.describe(ax, "Theory foresees every slope\n(circles: delta, triangles: signal)",
                    "theory: growth of one image's log norm per layer", "measured")  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import initializers as init
-from jaxvision.dynamics import probes, theory
+from jaxvision.dynamics import mean_field, probes, theory
 from jaxvision.training.step import zero_taps
 from jaxvision.types import Array, PyTree
 
@@ -70,6 +70,12 @@ def image_log_norms(
         logs = np.asarray(run(init.with_gain(variables, gain)), np.float64)
         found |= {f"{name}/{quantity}": logs[:, i] for i, quantity in enumerate(QUANTITIES)}
     return found
+
+
+def sigma_ws(activation: str, factors: Mapping[str, float]) -> dict[str, float]:
+    """Return sigma_w at each multiple of the critical gain."""
+    critical = mean_field.critical_gain(activation)
+    return {gain: factor * critical for gain, factor in factors.items()}
 
 
 def by_gain(

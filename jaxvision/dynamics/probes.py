@@ -76,6 +76,14 @@ def growth(layers: np.ndarray, upward: bool, settled: int = 3, fitted: int = 60)
     return np.log(2) * log2_slope(hidden[:, settled : settled + fitted])
 
 
+def variance_per_block(std: np.ndarray) -> np.ndarray:
+    """Return what a block adds to the stream's variance on average, [S], from its std [S, L].
+
+    The last layer is the output, no block.
+    """
+    return (std[:, -2] ** 2 - std[:, 0] ** 2) / (std.shape[1] - 2)
+
+
 def _stacked(kernel: Array) -> bool:
     return kernel.ndim % 2 == 1  # [l, I, O] and [l, h, w, I, O]
 
