@@ -184,14 +184,14 @@ def claims(config: Config) -> list[Claim]:
     def dw_growth(net: str, gain: str, step: int = 0):
         return lambda r: probes.growth(values(r, net, gain, "dw_norm", step), upward=False)
 
-    def residual_factor(quantity: str, upward: bool):  # of its square, per block
+    def residual_factor(*what: str | bool):  # quantity, upward: of its square, per block
         return lambda r: np.exp(
-            2 * probes.growth(values(r, "residual", GAINS[1], quantity), upward)
+            2 * probes.growth(values(r, "residual", GAINS[1], what[0]), what[1])
         )
 
     law = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
     stream = "residual_batch_norm", "critical", "signal_std"
-    doubles = Within(2.0, 0.1, relative=True)
+    bn, doubles = ("batch_norm", "critical"), Within(2.0, 0.1, relative=True)
     yang, de = "Yang et al. 2019", "De & Smith 2020"
     theory_tier = [  # id, source, sentence, statistic, rule
         *[(f"delta-{a}", "Schoenholz et al. 2017, chi_1", f"{a}: below, at and above critical gain "
@@ -224,7 +224,7 @@ def claims(config: Config) -> list[Claim]:
          lambda r: 2 * np.subtract(*delta_growth(r, "batch_norm")[::-2]), Equivalent(0.02)),
         ("batch-norm-relaxes", f"{yang}, along training", "one step of SGD takes most of it away "
          "(growth of dW a layer, after over before)",
-         lambda r: np.divide(*(dw_growth("batch_norm", GAINS[1], t)(r) for t in (1, 0))), Less(0.5)),
+         lambda r: np.divide(*(dw_growth(*bn, t)(r) for t in (1, 0))), Less(0.5)),
     ]  # fmt: skip
     tiers = {"theory": theory_tier, "direction": direction_tier}
     return [Claim(*row[:3], tier, *row[3:]) for tier, rows in tiers.items() for row in rows]
