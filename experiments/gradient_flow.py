@@ -3,11 +3,10 @@
 Sources: Schoenholz et al. 2017 (arXiv 1611.01232) and Hanin & Nica 2018 (1812.05994) for the growth
 of the gradient per layer, Yang et al. 2019 (1902.08129) for batch norm, De & Smith 2020
 (2002.10444) for residual branches. Claim in one sentence: a gain off its critical value makes
-gradients vanish or explode, batch norm in a plain net makes them explode at step 0 whatever the
-gain, and a residual net needs batch norm.
+gradients vanish or explode, batch norm in a plain net explodes them at step 0 whatever the gain,
+and a residual net needs batch norm.
 
 Command: make exp-gradient-flow (some 4 minutes on two cores; embedded 8x8 digits, no download).
-
 Nets without biases; weights drawn with the critical gain (chi_1 = 1) times ``below``, 1 and
 ``above``; signal, delta and dW of every layer at steps 0, 1, 10 and 100 of plain SGD.
 """
@@ -46,6 +45,7 @@ VARIANTS = {  # of the ReLU net: the label and what it has
     "residual_batch_norm": ("residual + BN", {"residual": True, "normalized": True}),
 }
 GAINS = ("below", "critical", "above")
+TITLE = "Gain, batch norm and skip connections decide which gradient the first layers see"
 STEPS = 101  # so that steps 0, 1, 10 and 100 are seen
 # Their squared norms grow by 1.5 and 2 a layer: float32 ends at some 230 and 120 layers.
 DEEPEST = {"batch_norm": 100, "residual": 100}
@@ -170,8 +170,8 @@ def measured(record: Record, activation: str, statistic: Callable) -> np.ndarray
 
 def expected(config: Config, activation: str, statistic: Callable) -> np.ndarray:
     """Return what theory says of ``measured``, [gains, 1]."""
-    sigmas = flow.sigma_ws(activation, factors(config)).values()
-    return flow.expected(activation, sigmas, config.wide, max(config.depths), statistic)
+    size, sigmas = (config.wide, max(config.depths)), flow.sigma_ws(activation, factors(config))
+    return flow.expected(activation, sigmas.values(), *size, statistic)
 
 
 def claims(config: Config) -> list[Claim]:
@@ -184,10 +184,9 @@ def claims(config: Config) -> list[Claim]:
     def dw_growth(net: str, gain: str, step: int = 0):
         return lambda r: probes.growth(values(r, net, gain, "dw_norm", step), upward=False)
 
-    def residual_factor(*what: str | bool):  # quantity, upward: of its square, per block
-        return lambda r: np.exp(
-            2 * probes.growth(values(r, "residual", GAINS[1], what[0]), what[1])
-        )
+    def residual_factor(quantity: str, upward: bool):  # of its square, per block
+        net = "residual", "critical", quantity
+        return lambda r: np.exp(2 * probes.growth(values(r, *net), upward))
 
     law = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
     stream = "residual_batch_norm", "critical", "signal_std"
@@ -238,8 +237,7 @@ def plot(record: Record) -> Figure:
     _plot_slopes(axes[0, 1], record, config)
     _plot_batch_norm(axes[1, 1], axes[2, 0], record, config)
     _plot_streams(axes[2, 1], record)
-    words = "Gain, batch norm and skip connections decide which gradient the first layers see"
-    return plots.finish(figure, record, words)
+    return plots.finish(figure, record, TITLE)
 
 
 def _plot_gains(ax: Axes, below_ax: Axes, record: Record, config: Config) -> None:
@@ -293,8 +291,8 @@ def _plot_slopes(ax: Axes, record: Record, config: Config) -> None:
             x, y = expected(config, name, slope), measured(record, name, slope)
             label = name if marker == "o" else "_"
             ax.plot(np.repeat(x, config.seeds), y.ravel(), marker, color=color, label=label)
-    plots.theory_line(ax, ends := np.array(ax.get_xlim()), ends, "theory")
-    ax.legend(loc="lower right", fontsize=10, frameon=False)
+    plots.theory_line(ax, ends := np.array(ax.get_xlim()), ends)
+    ax.legend(loc="lower right", fontsize=10)
     plots.describe(ax, "Theory foresees every slope\n(circles: delta, triangles: signal)",
                    "theory: growth of one image's log norm per layer", "measured")  # fmt: skip
 
