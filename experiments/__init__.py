@@ -1,0 +1,20 @@
+"""One module an experiment: ``python -m experiments.he_init``.
+
+Their imports take seconds. A SIGTERM that comes meanwhile ends the program as one that comes later,
+with exit code 75, start it again; ``jaxvision.cli.main`` then decides for itself.
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+
+def _stop(signum: int, frame: Any) -> None:
+    del signum, frame
+    os.write(2, b"stopped by SIGTERM: start it again\n")
+    os._exit(os.EX_TEMPFAIL)
+
+
+if sys.argv[:1] == ["-m"]:  # Python is looking for the module that it was told to run
+    signal.signal(signal.SIGTERM, _stop)

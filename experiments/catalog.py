@@ -47,7 +47,8 @@ CATALOG = (
     Entry(
         name="trainability",
         title="The map of what trains",
-        sentence="Nets train to some 6 xi_c layers; dropout and batch norm set other limits.",
+        sentence="The depth that trains goes with xi_c, less than in proportion; dropout and batch "
+        "norm lower it.",
         minutes=5,
     ),
     Entry(
@@ -64,8 +65,8 @@ CATALOG = (
     ),
     Entry(
         name="delta_orthogonal",
-        title="A thousand plain conv layers",
-        sentence="A 1,000-layer plain conv net carries its signal, if delta-orthogonal.",
+        title="Ten thousand plain conv layers",
+        sentence="A 10,000-layer plain conv net carries its signal, if delta-orthogonal.",
         minutes=1,
     ),
     Entry(

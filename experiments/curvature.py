@@ -238,7 +238,7 @@ def plot(record: Record) -> Figure:
     figure, axes = plots.new_figure(2, 2, (13, 10.5))
     config = cli.make_config_from(sys.modules[__name__], record)
     names = [f"2 / rate = {threshold:g}" for threshold in config.thresholds]
-    names.append(f"{config.calm_threshold:g}: not reached")
+    names.append(f"2 / rate = {config.calm_threshold:g}:\nnot reached")
     steps = np.arange(0, config.steps, config.period)
     lines = record.arrays["mlp/sharpness_train"]
     for name, values, color in zip(names, lines, plots.COLORS, strict=False):

@@ -1,16 +1,18 @@
-"""A plain conv net of 1,000 layers that carries its signal: delta-orthogonal kernels.
+"""A plain conv net of 10,000 layers that carries its signal: delta-orthogonal kernels.
 
 Source: Xiao et al. 2018, "Dynamical isometry and a mean field theory of CNNs: how to train
 10,000-layer vanilla convolutional neural networks" (arXiv 1806.05393). Claim in one sentence: near
 criticality a tanh conv net with an orthogonal matrix on the kernels' central tap, zeros elsewhere,
 hands signal and gradient through any number of layers, and Gaussian kernels lose both.
 
-Command: make exp-delta-orthogonal (under a minute on two cores; embedded 8x8 digits).
+Command: make exp-delta-orthogonal (a minute and 2.5 GB on two cores; embedded 8x8 digits).
 
 Nets stand on the edge of chaos, where the variance of their pre-activations is ``bend`` / depth, so
-that tanh bends alike over the whole net, however deep. Nothing is trained: 10,000 layers are a
-matter of ``--preset=gpu``. Convolutions wrap around. Spectra come from Lanczos, which tells small
-singular values apart only down to some hundredths; there the curves end.
+that tanh bends alike over the whole net, however deep. Nothing is trained: whether such a net also
+learns is not asked here. Convolutions wrap around. Spectra come from Lanczos, which tells small
+singular values apart only down to some hundredths; there the curves end. A delta-orthogonal net
+never mixes pixels: each is a dense net of its own, whose weakest direction, one in ``channels``, is
+the pixel's own norm, shrunk by some exp(-2 bend) at any depth.
 """
 
 import dataclasses
@@ -22,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from jaxvision import cli
 from jaxvision import initializers as init
@@ -42,7 +45,7 @@ KERNELS = {
 }
 NAMES = {"delta": "delta-orthogonal", "gaussian": "Gaussian", "orthogonal": "orthogonal"}
 DEEP = ("delta", "gaussian")
-IMAGES, LANCZOS_STEPS, PICTURES = 8, 40, 4
+IMAGES, LANCZOS_STEPS, PICTURES = 8, 40, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +58,17 @@ class Config:
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)
     channels: int = flagged(16, "Channels of every layer.", low=2, high=1024)
     spectrum_depth: int = flagged(64, "Layers behind the spectra.", low=1, high=1024)
-    depth: int = flagged(1000, "Layers that carry the images.", low=10, high=100_000)
+    other_depths: tuple[int, ...] = flagged(
+        (4, 16, 256), "More depths at which singular values near 1 are counted.", low=1, high=1024
+    )
+    depth: int = flagged(10_000, "Layers that carry the images.", low=10, high=100_000)
 
 
 PRESETS = {
-    "tiny": Config(seeds=6, channels=8, spectrum_depth=32, depth=500),
-    "cpu": Config(),
-    "gpu": Config(seeds=20, channels=64, spectrum_depth=256, depth=10_000),
-    "paper": Config(dataset="cifar10", seeds=20, channels=256, depth=10_000),
+    "tiny": Config(seeds=6, channels=8, spectrum_depth=32, other_depths=(2,), depth=500),
+    "cpu": Config(first_seed=200),
+    "gpu": Config(seeds=20, channels=64, spectrum_depth=256, other_depths=(4, 16, 64, 1024)),
+    "paper": Config(dataset="cifar10", seeds=20, channels=256),
 }
 
 
@@ -70,7 +76,11 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
     """Measure random nets; arrays are named 'part/kernels/quantity'."""
     images = load(config.dataset).test.images[:IMAGES]
     gray = jnp.mean(jnp.float32(images), axis=-1, keepdims=True)
-    arrays = {"layers": shown_layers(config), "pictured": pictured_layers(config)}
+    arrays = {
+        "layers": shown_layers(config),
+        "pictured": pictured_layers(config),
+        "depths": spectrum_depths(config),
+    }
     with progress(2, "random nets") as bar:
         for part, measured in {"spectrum": _spectra, "signal": _signals}.items():
             found = over_seeds(partial(measured, config), config.seeds, gray, config.first_seed)
@@ -83,42 +93,60 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
 
 def shown_layers(config: Config) -> np.ndarray:
     """Return the layers of the deepest nets that are kept, 1 to the last."""
-    even = np.geomspace(1, config.depth, 60).round().astype(int)
+    even = np.linspace(1, config.depth, 60).round().astype(int)
     return np.union1d(even, pictured_layers(config))
 
 
 def pictured_layers(config: Config) -> np.ndarray:
-    """Return the layers that are shown as pictures of the first image: 1, 10, 100, 1,000."""
+    """Return the layers that are shown as pictures of the first image: 1, 10, ..., 10,000."""
     return np.geomspace(1, config.depth, PICTURES).round().astype(int)
 
 
-def _layers(config: Config, kernels: str, seed, depth: int) -> isometry.Layers:
+def spectrum_depths(config: Config) -> np.ndarray:
+    """Return the depths at which spectra are taken, ascending."""
+    return np.union1d(config.other_depths, config.spectrum_depth)
+
+
+def _draw(config: Config, kernels: str, seed, depth: int) -> isometry.Layers:
     shape = (3, 3, config.channels, config.channels)
-    layers = isometry.draw_layers(stream(seed, "init"), KERNELS[kernels], shape, depth)
-    return isometry.scale_layers(layers, isometry.critical("tanh", config.bend / depth))
+    return isometry.draw_layers(stream(seed, "init"), KERNELS[kernels], shape, depth)
+
+
+def _point(config: Config, depth: int) -> isometry.Critical:
+    return isometry.critical("tanh", config.bend / depth)
 
 
 def _spectra(config: Config, seed, images) -> dict:
-    """Return quadratures of the spectra of a seed's nets at a random 8x8 input, by kernels."""
-    nets = [_layers(config, kernels, seed, config.spectrum_depth) for kernels in KERNELS]
-    x = jax.random.normal(stream(seed, "probe"), (1, 8, 8, config.channels))
-    std = isometry.critical("tanh", config.bend / config.spectrum_depth).input_std
-    x = std * isometry.unit_variance(x)
+    """Return what a seed's nets do to a random 8x8 input, by kernels and depth."""
+    depths = spectrum_depths(config)
+    drawn = [_draw(config, kernels, seed, depths[-1]) for kernels in KERNELS]
+    x = isometry.unit_variance(jax.random.normal(stream(seed, "probe"), (1, 8, 8, config.channels)))
+    found = [_quadratures(config, seed, drawn, x, depth) for depth in depths]
+    values, mass = found[np.searchsorted(depths, config.spectrum_depth)]
+    share = jnp.stack([isometry.isometric_share(*quadrature) for quadrature in found], axis=1)
+    return {"values": values, "mass": mass, "share": share}
+
+
+def _quadratures(config: Config, seed, drawn, x, depth: int) -> spectra.Quadrature:
+    """Return the spectra of the first ``depth`` layers of some nets, each depth critical anew."""
+    point = _point(config, depth)
+    first = jax.tree.map(lambda leaf: leaf[:depth], drawn)
 
     def spectrum(layers: isometry.Layers) -> spectra.Quadrature:
         net = partial(isometry.apply_layers, layers, "tanh")
-        return spectra.jacobian_quadrature(net, x, stream(seed, "probe", 1), LANCZOS_STEPS)
+        key = stream(seed, "probe", 1)
+        return spectra.jacobian_quadrature(net, point.input_std * x, key, LANCZOS_STEPS)
 
-    values, mass = isometry.map_nets(spectrum, nets)
-    return {"values": values, "mass": mass, "share": isometry.isometric_share(values, mass)}
+    return isometry.map_nets(spectrum, [isometry.scale_layers(net, point) for net in first])
 
 
 def _signals(config: Config, seed, images) -> dict:
     """Return what the shown layers of a seed's deepest nets carry of the images, by kernels."""
-    nets = [_layers(config, kernels, seed, config.depth) for kernels in DEEP]
+    point = _point(config, config.depth)
+    drawn = [_draw(config, kernels, seed, config.depth) for kernels in DEEP]
+    nets = [isometry.scale_layers(net, point) for net in drawn]
     x = images * jax.random.normal(stream(seed, "probe"), (1, 1, 1, config.channels))
-    std = isometry.critical("tanh", config.bend / config.depth).input_std
-    x = std * x / jnp.sqrt(jnp.mean(jnp.square(x)))
+    x = point.input_std * x / jnp.sqrt(jnp.mean(jnp.square(x)))
     shown = shown_layers(config) - 1
 
     def carried(layers: isometry.Layers) -> dict:
@@ -133,9 +161,14 @@ def claims(config: Config) -> list[Claim]:
     """Return what the paper claims of these nets; the rules are fixed here."""
     xiao, gaussian = "Xiao et al. 2018, abstract", "question, Gaussian at the same depth"
     depth, spectrum_depth = f"{config.depth:,} layers", f"{config.spectrum_depth} layers"
+    depths = spectrum_depths(config)
+    shallow, deep = depths[0], depths[-1]
+
+    def shares(kernels):  # [S, depths]
+        return lambda r: r.arrays[f"spectrum/{kernels}/share"]
 
     def share(kernels):
-        return lambda r: r.arrays[f"spectrum/{kernels}/share"]
+        return lambda r: shares(kernels)(r)[:, np.searchsorted(depths, config.spectrum_depth)]
 
     def last(name):
         return lambda r: r.arrays[f"signal/{name}"][:, -1]
@@ -144,20 +177,29 @@ def claims(config: Config) -> list[Claim]:
         array = f"signal/{name}"
         return lambda r: np.log2(r.arrays[array][:, -1] / r.arrays[array][:, 0])
 
+    def gradient_octaves(kernels):  # from the first layer to the last, where they are 0
+        return lambda r: -r.arrays[f"signal/{kernels}/delta_octaves"][:, 0]
+
     stated = [
         ("isometry", xiao, f"Delta-orthogonal, {spectrum_depth}: the singular values of the "
          "Jacobian are near 1 (share within a factor 2)", share("delta"), Greater(0.95)),
         ("isometry-gaussian", xiao, "Gaussian kernels: few are", share("gaussian"), Less(0.25)),
         ("isometry-orthogonal", xiao, "Orthogonal kernels without the delta: few are",
          share("orthogonal"), Less(0.25)),
+        ("isometry-depth", "question, over depth", f"Delta-orthogonal, {shallow} to {deep} layers: "
+         "the share stays (the smallest of all depths)", lambda r: shares("delta")(r).min(axis=1),
+         Greater(0.95)),
+        ("isometry-depth-gaussian", "question, over depth", f"Gaussian, {shallow} to {deep} "
+         "layers: the share falls to less than half (last over first)",
+         lambda r: shares("gaussian")(r)[:, -1] / shares("gaussian")(r)[:, 0], Less(0.5)),
         ("signal", xiao, f"Delta-orthogonal, {depth}: the signal's std stays within a factor 2 "
          "(octaves)", octaves("delta/std"), Within(0.0, 1.0)),
-        ("gradient", xiao, "... the gradient's norm too (octaves)", octaves("delta/delta_norm"),
+        ("gradient", xiao, "... the gradient's norm too (octaves)", gradient_octaves("delta"),
          Within(0.0, 1.0)),
         ("images", xiao, "... and which images are alike is kept (correlation with layer 1)",
          last("delta/likeness"), Greater(0.9)),
         ("gradient-gaussian", gaussian, f"Gaussian, {depth}: the gradient shrinks on its way down "
-         "more than a hundred times (octaves)", octaves("gaussian/delta_norm"),
+         "more than a hundred times (octaves)", gradient_octaves("gaussian"),
          Greater(float(np.log2(100)))),
         ("images-gaussian", gaussian, "... and which images are alike is lost",
          last("gaussian/likeness"), Less(0.5)),
@@ -165,70 +207,89 @@ def claims(config: Config) -> list[Claim]:
     enough = config.depth >= 10_000
     return [
         *(Claim(id, source, *rest[:1], "direction", *rest[1:]) for id, source, *rest in stated),
-        Claim("ten-thousand", xiao, "10,000 layers: which images are alike is kept", "paper",
-              last("delta/likeness"), Greater(0.9),
-              "" if enough else "python -m experiments.delta_orthogonal --preset=gpu"),
-        Claim("trained", xiao, "10,000 layers are trained", "paper", lambda r: np.nan,
-              Greater(0.0), "needs a training run that is not part of this experiment"),
+        Claim("ten-thousand", xiao, "10,000 layers, the paper's depth: which images are alike is "
+              "kept (before training)", "paper", last("delta/likeness"), Greater(0.9),
+              "" if enough else "python -m experiments.delta_orthogonal --preset=cpu"),
     ]  # fmt: skip
 
 
 def plot(record: Record) -> Figure:
-    """Draw the spectra, the gradient's way down, and an image on its way up."""
-    arrays = record.arrays
-    depth, spectrum_depth = record.config["depth"], record.config["spectrum_depth"]
-    figure, axes = plots.new_figure(1, 3, (17.0, 5.6))
-    left, middle, right = axes[0]
+    """Draw an image on its way up, a gradient on its way down, and the spectra behind both."""
+    arrays, config = record.arrays, record.config
+    depth, spectrum_depth = f"{config['depth']:,}", config["spectrum_depth"]
+    figure, axes = plots.new_figure(2, 2, (14.0, 10.4))
+    (pictures, gradient), (spectrum, near) = axes
     colors = plots.arm_colors(list(KERNELS))
-    _draw_pictures(left, arrays, colors)
-    plots.describe(left, "A digit on its way up", "layer", "")
+    _draw_pictures(pictures, arrays, colors)
+    likeness = [f"{arrays[f'signal/{k}/likeness'][:, -1].mean():.2f} {NAMES[k]}" for k in DEEP]
+    alike = f"Are the same digits alike at layer {depth} as at layer 1?\nCorrelation: "
+    plots.describe(pictures, "A digit on its way up", f"layer\n\n{alike}{', '.join(likeness)}", "")
     for kernels in DEEP:
-        norm = arrays[f"signal/{kernels}/delta_norm"]
-        plots.seed_band(middle, arrays["layers"], norm, colors[kernels], NAMES[kernels])
-    for axis in "xy":
-        plots.log_axis(middle, axis)
-    middle.legend(loc="lower right")
-    plots.describe(middle, "The gradient on its way down", "layer", "norm of the gradient, top = 1")
+        norm = np.exp2(np.float64(arrays[f"signal/{kernels}/delta_octaves"]))
+        plots.seed_band(gradient, arrays["layers"], norm, colors[kernels], NAMES[kernels])
+    plots.log_axis(gradient, "y")
+    gradient.legend(loc="lower right")
+    y = "norm of the gradient, top = 1"
+    plots.describe(gradient, "The gradient on its way down", "layer", y)
+    _draw_spectra(spectrum, arrays, config, colors)
+    title, y = f"Why: what {spectrum_depth} layers keep", "singular value of the Jacobian"
+    plots.describe(spectrum, title, "directions of the input, %", y)
     for kernels, color in colors.items():
-        _draw_spectrum(right, arrays, kernels, color)
-    right.axhspan(0.5, 2, color=plots.THEORY_COLOR, alpha=0.12, zorder=0)
-    plots.log_axis(right, "y")
-    right.set_ylim(1e-3, 100)
-    right.legend(loc="upper right")
-    right.text(14, 0.07, "the rest is lost")
-    title = f"Why: what {spectrum_depth} layers keep"
-    plots.describe(right, title, "directions of the input, %", "singular value of the Jacobian")
-    title = (
-        f"A plain {depth:,}-layer conv net carries its signal if its kernels are delta-orthogonal"
-    )
+        share = 100 * arrays[f"spectrum/{kernels}/share"]
+        plots.seed_band(near, arrays["depths"], share, color, NAMES[kernels])
+    near.set_xscale("log")
+    near.set_xticks(arrays["depths"], arrays["depths"])
+    near.minorticks_off()
+    near.set_ylim(0, 104)
+    plots.describe(near, "... and at every depth", "layers", "singular values near 1, %")
+    title = f"A plain {depth}-layer conv net carries its signal if its kernels are delta-orthogonal"
     return plots.finish(figure, record, title)
 
 
-def _draw_spectrum(ax: Axes, arrays: dict, kernels: str, color: str) -> None:
+def _draw_spectra(ax: Axes, arrays: dict, config: dict, colors: dict) -> None:
     """Draw singular values over the share of directions above them, where Lanczos resolves them."""
-    values, mass = (arrays[f"spectrum/{kernels}/{part}"].ravel() for part in ("values", "mass"))
-    order = np.argsort(values)[::-1]
-    share = 100 * np.cumsum(mass[order]) / mass.sum()
-    resolved = mass[order] < 0.2
-    ax.plot(share[resolved], values[order][resolved], color=color, label=NAMES[kernels])
+    ends = []
+    for kernels, color in colors.items():
+        values, mass = (arrays[f"spectrum/{kernels}/{part}"].ravel() for part in ("values", "mass"))
+        order = np.argsort(values)[::-1]
+        share = 100 * np.cumsum(mass[order]) / mass.sum()
+        resolved = mass[order] < 0.2
+        ax.plot(share[resolved], values[order][resolved], color=color, label=NAMES[kernels])
+        ends.append((share[resolved][-1], values[order][resolved][-1]))
+    ax.axhspan(0.5, 2, color=plots.THEORY_COLOR, alpha=0.12, zorder=0)
+    ax.text(30, 0.68, "near 1: within a factor 2", va="center")
+    arrow, (share, value) = {"arrowstyle": "->"}, max(ends[1:])
+    lost = f"Gaussian, orthogonal: {100 - share:.0f} % of the\ndirections are smaller still: lost"
+    ax.annotate(lost, (share, value), (share + 5, value / 9), arrowprops=arrow)
+    start, weakest = 100 * (1 - 1 / config["channels"]), np.exp(-2 * config["bend"])
+    plots.theory_line(ax, [start, 100], [weakest, weakest], "_")
+    norm = f"1 direction in {config['channels']}, each pixel's own\nnorm, shrinks by exp(-2 bend)"
+    ax.annotate(norm, (start, weakest), (48, 5), arrowprops=arrow)
+    plots.log_axis(ax, "y")
+    ax.set_ylim(1e-3, 100)
+    ax.legend(loc="lower right")
 
 
 def _draw_pictures(ax: Axes, arrays: dict, colors: dict) -> None:
     """Draw the first image as some layers hold it: the RMS over channels, pixel by pixel."""
-    rows = []
-    for kernels in DEEP:
-        pictures = arrays[f"signal/{kernels}/pixel_rms"][0]
-        pictures = pictures / pictures.max((1, 2), keepdims=True)
-        rows.append(np.hstack([np.pad(p, 1, constant_values=np.nan) for p in pictures]))
-    image = np.vstack(rows)
-    ax.imshow(image, cmap="gray", vmin=0, vmax=1)
-    places = image.shape[0] / len(DEEP) * (np.arange(PICTURES) + 0.5) - 0.5
-    ax.set_xticks(places, [f"{layer:,}" for layer in arrays["pictured"]])
-    ax.set_yticks(places[: len(DEEP)], ["delta-\northogonal", "Gaussian"])
+    gap = 1.1
+    for row, kernels in enumerate(DEEP):
+        for column, picture in enumerate(arrays[f"signal/{kernels}/pixel_rms"][0]):
+            x, y = gap * column, gap * row
+            frame = (x, x + 1, y + 1, y)
+            ax.imshow(picture, cmap="gray", vmin=0, vmax=picture.max(), extent=frame)
+            ax.add_patch(Rectangle((x, y), 1, 1, fill=False, color=colors[kernels]))
+            if picture.std() < 0.05 * picture.mean():
+                ax.text(x + 0.5, y + 0.5, "uniform:\nthe digit\nis gone", ha="center", va="center")
+    ax.set_xlim(-0.02, gap * PICTURES)
+    ax.set_ylim(gap * len(DEEP), -0.02)
+    layers = [f"{layer:,}" for layer in arrays["pictured"]]
+    ax.set_xticks(gap * np.arange(PICTURES) + 0.5, layers)
+    ax.set_yticks(gap * np.arange(len(DEEP)) + 0.5, ["delta-\northogonal", "Gaussian"])
     for label, kernels in zip(ax.get_yticklabels(), DEEP, strict=True):
-        label.set(color=colors[kernels], fontweight="bold", rotation=90, va="center", ha="center")
-    ax.tick_params(axis="both", length=0)
-    ax.tick_params(axis="y", pad=14)
+        label.set(color=colors[kernels], fontweight="bold")
+    ax.tick_params(length=0)
+    ax.set_anchor("NW")  # its title level with its neighbor's
     ax.grid(False)
     ax.spines[:].set_visible(False)
 

@@ -233,21 +233,23 @@ def claims(config: Config) -> list[Claim]:
 
 def plot(record: Record) -> Figure:
     """Draw the spectrum of a deep net, and what depth and training do to it."""
-    arrays, depth = record.arrays, record.config["depth"]
+    arrays, config = record.arrays, record.config
     depths = 2 ** np.arange(arrays["random/orthogonal/tanh/share"].shape[1])
-    ticks = ("start", *record.config["checkpoints"])
-    figure, axes = plots.new_figure(2, 2, (13.0, 9.6))
+    ticks = ("start", *config["checkpoints"])
+    figure, axes = plots.new_figure(2, 2, (15.0, 9.6))
     (spectrum, kept), (learning, along) = axes
     for arm, color in plots.arm_colors(list(TRAINED)).items():
         values = arrays[f"random/{arm}/values"]
         directions = 100 * (np.arange(values.shape[1]) + 0.5) / values.shape[1]
-        plots.seed_band(spectrum, directions, values, color, TRAINED[arm])
-        plots.seed_band(kept, depths, 100 * arrays[f"random/{arm}/share"], color, f"_{arm}")
-        loss = arrays[f"trained/{arm}/test_loss"]
-        plots.seed_band(learning, arrays["test_steps"], loss, color, f"_{arm}")
-        share = 100 * arrays[f"trained/{arm}/share"]
-        plots.seed_band(along, range(len(ticks)), share, color, f"_{arm}")
+        for ax, x, measured in (
+            (spectrum, directions, values),
+            (kept, depths, 100 * arrays[f"random/{arm}/share"]),
+            (learning, arrays["test_steps"], arrays[f"trained/{arm}/test_loss"]),
+            (along, range(len(ticks)), 100 * arrays[f"trained/{arm}/share"]),
+        ):
+            plots.seed_band(ax, x, measured, color, TRAINED[arm])
     spectrum.axhspan(0.5, 2, color=plots.THEORY_COLOR, alpha=0.12, zorder=0)
+    spectrum.text(30, 3, "gray: near 1, within a factor 2")
     plots.log_axis(spectrum, "y")
     spectrum.set_ylim(1e-4, 100)
     spectrum.legend(loc="center right")
@@ -258,11 +260,13 @@ def plot(record: Record) -> Figure:
     for ax in (kept, along):
         ax.set_ylim(0, 104)
     near = "singular values near 1, %"
-    title = f"What {depth} layers do to each direction"
+    random, trained = (f"(n = {config[name]})" for name in ("seeds", "train_seeds"))
+    title = f"What {config['depth']} layers do to each direction {random}"
     plots.describe(spectrum, title, "directions of the input, %", "singular value of the Jacobian")
-    plots.describe(kept, "The deeper, the fewer survive", "layers", near)
-    plots.describe(learning, "Those that keep all learn first", "step", "test loss, nats")
-    plots.describe(along, "... and training gives isometry up", "step", near)
+    plots.describe(kept, f"The deeper, the fewer survive {random}", "layers", near)
+    title = f"Those that keep all learn first {trained}"
+    plots.describe(learning, title, "step", "test loss, nats")
+    plots.describe(along, f"... and training gives isometry up {trained}", "step", near)
     title = (
         "Orthogonal tanh nets keep every direction of their input; Gaussian and ReLU nets cannot"
     )

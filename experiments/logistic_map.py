@@ -217,16 +217,20 @@ def _draw_systems(ax: Axes, record: Record) -> None:
     """Draw the exponents of the map (line) and of the nets (dots), theory through them."""
     arrays, config = record.arrays, cli.make_config_from(sys.modules[__name__], record)
     map_color, *colors = plots.arm_colors(["map", *NETS]).values()
-    ax.plot(arrays["map_rates"], arrays["map"], color=map_color, linewidth=1.2, label="_map")
-    closed_form = chaos.logistic_cycle_exponent(arrays["map_rates"])
-    plots.theory_line(ax, arrays["map_rates"], closed_form, "_theory")
+    rates = arrays["map_rates"]
+    ax.plot(rates, arrays["map"], color=map_color, linewidth=1.2, label="_map")
+    closed_form = chaos.logistic_cycle_exponent(rates)
+    # Where the map has a closed form its line is wide, to be seen under dashes, dots and bands.
+    ax.plot(rates, np.where(np.isnan(closed_form), np.nan, arrays["map"]), color=map_color,
+            linewidth=5, alpha=0.55, label="_map")  # fmt: skip
+    plots.theory_line(ax, rates, closed_form, "_theory")
     gains = arrays["gains"]
     fine = np.linspace(gains[0], gains[-1], 200)
     for net, color in zip(NETS, colors, strict=True):
         plots.seed_band(ax, gains, arrays[net], color, f"_{net}")
         ax.get_lines()[-1].set(marker="o", linestyle="none", markersize=7)
         plots.theory_line(ax, fine, theory_of(net, fine, config), "_theory")
-        above = 0.07 if net == "relu" else -0.11 if net == "batch_norm_relu" else 0.03
+        above = -0.03 if net == "relu" else -0.11 if net == "batch_norm_relu" else 0.03
         last = arrays[net].mean(0)[-1]
         ax.text(gains[-1] + 0.04, last + above, NETS[net], color=color, fontweight="bold")
     ax.text(2.22, -0.85, "logistic map", color=map_color, fontweight="bold", ha="right")
@@ -234,15 +238,16 @@ def _draw_systems(ax: Axes, record: Record) -> None:
     ax.annotate("ln 2", (4, math.log(2)), (-8, 4), textcoords="offset points", ha="right")
     for place, name in (*EDGES.values(), (3.0, "3"), (DOUBLINGS["doubling-4"], "1 + √6")):
         ax.axvline(place, color=plots.THEORY_COLOR, linestyle=":", linewidth=1.4, zorder=1)
-        ax.text(place, FATES[0] + 0.05, f" {name}")
+        ax.text(place, FATES[1] - 0.05, f" {name}", va="top")
     ax.axhspan(0, FATES[1], color=plots.COLORS[1], alpha=0.08, zorder=0)
     ax.axhspan(FATES[0], 0, color=plots.COLORS[0], alpha=0.08, zorder=0)
     ax.axhline(0, color="black", linewidth=1.2)
     ax.text(0.01, 0.95, "explodes", transform=ax.transAxes, va="top", fontsize=15)
     ax.text(0.01, 0.04, "vanishes", transform=ax.transAxes, fontsize=15)
-    ax.set(xlim=RANGE, ylim=FATES)
-    plots.describe(ax, "Growth of a small change per iteration or layer (dots and line: measured, "
-                   "dashes: theory)", "r of the map, gain σ_w of the nets", "exponent")  # fmt: skip
+    ax.text(0.49, -0.05, "map =\ntanh", color=map_color, fontweight="bold", va="top")
+    ax.set(xlim=(RANGE[0] - 0.05, RANGE[1]), ylim=FATES)
+    title = "Growth of a small change per step or layer (dots, lines: measured; dashes: theory)"
+    plots.describe(ax, title, r"$r$ of the map, gain $\sigma_w$ of the nets", "exponent")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ Command: make exp-trainability (under 5 minutes on two cores; embedded 8x8 digit
 
 As in the paper: sigma_b^2 = .05, sigma_w^2 from below to beyond the critical 1.76, plain SGD;
 narrower nets and a larger rate than the paper's (width 300, 1e-3), on other images. A net "trains"
-when the error of its last 20 batches averages below one half (chance: 90 %); the edge of a
-seed at one sigma_w is the depth between the last depth up to which all nets train and the next. An
-edge beyond the grid is a bound. Rates, steps and grids were chosen on seeds below 100.
+when the error of its last 20 batches averages below one half (chance: 90 %); the edge lies between
+the last depth up to which all do and the next. Rates, steps and grids: chosen on seeds below 100.
 """
 
 import dataclasses
@@ -32,13 +31,14 @@ from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import mean_field, theory
-from jaxvision.report import plots, stats
+from jaxvision.report import phase_map, plots, stats
 from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater
 from jaxvision.report.record import Record
 from jaxvision.training.phase import Cells, DepthSweep
 from jaxvision.types import Array
 
 SIGMA_B = 0.05**0.5
+CRITICAL = 1.76  # sigma_w^2 of a critical tanh net with these biases
 SCALES = 6  # trainable depth in units of xi_c (Schoenholz et al. 2017)
 BATCH_NORM_SCALES = 16  # ... of 1 / log(lambda_G) (Yang et al. 2019)
 TRAINS = 0.5  # error below which a net counts as trained ...
@@ -146,11 +146,16 @@ def measure(config: Config, progress) -> tuple[dict, dict]:
 
 def edges_of(record: Record, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return log2 of the edge [S, G], and whether it lies above and below the grid (a bound)."""
-    trains = record.arrays[f"{name}/error"] < TRAINS
-    depths = np.log2(record.arrays["depths"])
-    middle = np.concatenate([depths[:1], (depths[1:] + depths[:-1]) / 2, depths[-1:]])
-    count = np.cumprod(trains, axis=-1).sum(-1)  # depths up to the first that fails
-    return middle[count], count == len(depths), count == 0
+    return phase_map.edges(record.arrays[f"{name}/error"] < TRAINS, record.arrays["depths"])
+
+
+def line_of(record: Record, config: Config) -> np.ndarray:
+    """Return intercept and slope [S, 2] of tanh's log2 edge on that of theory, both over 32."""
+    limit = limit_of("tanh", config, record.arrays["sigma_w"])
+    within = limit < config.deepest
+    rows = zip(*(values[:, within] for values in edges_of(record, "tanh")), strict=True)
+    x = np.log2(limit[within]) - 5
+    return np.array([stats.censored_line(x, edge - 5, *bounds) for edge, *bounds in rows])
 
 
 def claims(config: Config) -> list[Claim]:
@@ -170,23 +175,18 @@ def claims(config: Config) -> list[Claim]:
 
         return lambda r: np.array([correlation(edge) for edge in edges_of(r, name)[0]])
 
-    def line(r: Record) -> np.ndarray:
-        # [S, 2]: where theory says 32 layers, the edge in octaves over it; and the slope.
-        within = log_limits["tanh"] < depths[-1]
-        rows = zip(*(values[:, within] for values in edges_of(r, "tanh")), strict=True)
-        x = log_limits["tanh"][within] - 5
-        return np.array([stats.censored_line(x, edge - 5, *bounds) for edge, *bounds in rows])
-
     def edge_off(r: Record) -> np.ndarray:  # of the net with batch norm, octaves over theory
         return (edges_of(r, "batch_norm")[0] - log_limits["batch_norm"]).mean(1)
 
-    def far(r: Record) -> np.ndarray:  # does any net train at four times theory's depth?
+    beyond = depths[None] > log_limits["tanh"][:, None] + 2  # four times theory's depth
+    tested = [phase for phase, part in phases.items() if beyond[part].any()]
+
+    def far(r: Record) -> np.ndarray:  # does none of the nets beyond train?
         trains = r.arrays["tanh/error"] < TRAINS
-        beyond = depths[None] > log_limits["tanh"][:, None] + 2
-        return ~(trains & beyond).any((1, 2))
+        return ~(trains & beyond).any((1, 2)) if beyond.any() else np.array([])
 
     def peak(r: Record) -> np.ndarray:  # the edge at criticality over that at both ends, octaves
-        edge, *_ = edges_of(r, "tanh")
+        edge = edges_of(r, "tanh")[0]
         return edge[:, critical] - edge[:, [0, -1]].max(1)
 
     def lost(r: Record) -> np.ndarray:  # to dropout at criticality, octaves
@@ -197,21 +197,23 @@ def claims(config: Config) -> list[Claim]:
     rows = [  # id, source, sentence, statistic, rule
         ("rank", figure, "the deepest net that trains goes with 6 xi_c over sigma_w (rank "
          "correlation)", rank("tanh"), Greater(0.7)),
-        *[(f"rank-{phase}", figure, f"... in the {phase} phase alone (rank correlation)",
-           rank("tanh", part), Greater(0.7)) for phase, part in phases.items()],
+        *[(f"rank-{phase}", figure, f"... in the {phase} phase alone, {len(sigmas[part])} values "
+           "of sigma_w (rank correlation)", rank("tanh", part), Greater(0.7))
+          for phase, part in phases.items()],
         ("slope", figure, "... in proportion to it (slope of log edge on log xi_c, censored "
-         "regression)", lambda r: line(r)[:, 1], Equivalent(0.3, 1.0)),
+         "regression)", lambda r: line_of(r, config)[:, 1], Equivalent(0.3, 1.0)),
         ("six", figure, "... and the factor is about 6 (edge over 6 xi_c, octaves, where theory "
-         "says 32 layers)", lambda r: line(r)[:, 0], Equivalent(1.0)),
-        ("peak", f"{paper}, abstract", "nets train deepest near criticality (edge there over the "
-         "larger one at the ends, octaves)", peak, Greater(0.0)),
+         "says 32 layers)", lambda r: line_of(r, config)[:, 0], Equivalent(1.0)),
+        ("peak", f"{paper}, abstract", "nets train deeper near criticality than at both ends of "
+         "sigma_w (edge there over the larger one at the ends, octaves)", peak, Greater(0.0)),
         ("critical", f"{paper}, abstract", f"near criticality {config.deepest} layers train",
          lambda r: r.arrays["tanh/error"][:, critical, -1] < TRAINS, EverySeed()),
-        ("far", figure, "nothing trains at four times that depth", far, EverySeed()),
-        ("dropout-finite", drop, "with dropout the edge lies inside the map at every sigma_w, the "
-         "critical one included", lambda r: ~edges_of(r, "dropout")[1].any(1), EverySeed()),
-        *[(f"dropout-{by}", source, f"at criticality dropout takes depth away{more} (octaves of "
-           "the edge, a lower bound)", lost, Greater(bound)) for by, source, more, bound in
+        ("far", figure, f"in the {' and in the '.join(tested or phases)} phase nothing trains "
+         f"beyond four times 6 xi_c ({beyond.sum()} cells of the map)", far, EverySeed()),
+        ("dropout-finite", drop, "with dropout the edge lies inside the map at every sigma_w, "
+         "near criticality too", lambda r: ~edges_of(r, "dropout")[1].any(1), EverySeed()),
+        *[(f"dropout-{by}", source, f"near criticality dropout takes depth away{more} (octaves of "
+           "the edge)", lost, Greater(bound)) for by, source, more, bound in
           (("shallower", drop, "", 0.0), ("octave", "question", ", over an octave", 1.0))],
         ("dropout-rank", drop, "the edge goes with 6 xi_c of the theory with dropout (rank "
          "correlation)", rank("dropout"), Greater(0.5)),
@@ -226,7 +228,7 @@ def claims(config: Config) -> list[Claim]:
 
 
 def plot(record: Record) -> Figure:
-    """Draw the three maps with the edge measured and the edge of the theory, and edge on edge."""
+    """Draw the three maps with the edge measured and the depths of the theory; edge on edge."""
     config = cli.make_config_from(sys.modules[__name__], record)
     figure, axes = plots.new_figure(2, 2, (13.4, 10.4))
     highest = 2 ** np.median(edges_of(record, "tanh")[0], 0).max()
@@ -245,55 +247,51 @@ def plot(record: Record) -> Figure:
     return plots.finish(figure, record, title)
 
 
+@plots.style()
 def _draw_map(ax: Axes, record: Record, config: Config, name: str) -> QuadMesh:
     variances, depths = record.arrays["sigma_w"] ** 2, record.arrays["depths"]
-    between = np.sqrt(depths[1:] * depths[:-1])  # the cells' edges on the log axis
-    rows = np.concatenate([[depths[0] ** 2 / between[0]], between, [depths[-1] ** 2 / between[-1]]])
-    half = np.diff(variances)[0] / 2
-    columns = np.append(variances - half, variances[-1] + half)
     loss = np.median(record.arrays[f"{name}/loss"], 0).T
-    fine = np.linspace(max(columns[0], 0.1), columns[-1], 400)
+    image = phase_map.draw(ax, variances, depths, loss, top=2.4)
+    fine = np.linspace(max(ax.get_xlim()[0], 0.1), ax.get_xlim()[1], 400)
     limit = limit_of(name, config, np.sqrt(fine))
-    label = r"theory: 16 / ln $\lambda_G$" if name == "batch_norm" else r"theory: $6\,\xi_c$"
-    edge, *_ = edges_of(record, name)
-    with plots.style():
-        image = ax.pcolormesh(columns, rows, loss, cmap="viridis_r", vmin=0, vmax=2.4)
-        ax.grid(False)
-        ax.plot(fine, limit, color="white", linewidth=4.5, label="_halo")
-        ax.plot(fine, limit, color="black", linestyle="--", label=label)
-        ax.plot(variances, 2 ** np.median(edge, 0), "o", color=plots.COLORS[1], markersize=8,
-                markeredgecolor="white", label="measured edge")  # fmt: skip
-        ax.legend(loc="lower right", frameon=True, framealpha=0.9, fontsize=11)
-    plots.log_axis(ax, "y")
-    ax.set_ylim(rows[0], rows[-1])
+    lines = {r"$6\,\xi_c$": (limit, "--"), r"$\xi_c$": (limit / SCALES, ":")}
+    if name == "batch_norm":
+        lines = {r"16 / ln $\lambda_G$": (limit, "--")}
+    for label, (line, dashes) in lines.items():
+        phase_map.curve(ax, fine, line, label, dashes)
+    if name == "tanh":
+        ax.axvline(CRITICAL, color="black", linewidth=1.2, **phase_map.HALO)
+        ax.annotate(f"critical: {CRITICAL}", (CRITICAL, 0), (5, 5), ("data", "axes fraction"),
+                    "offset points")  # fmt: skip
+    edge = 2 ** np.median(edges_of(record, name)[0], 0)
+    look = {"color": plots.COLORS[1], "markersize": 8, "markeredgecolor": "white"}
+    dots = ax.plot(variances, edge, "o", label="measured edge", **look)
+    ax.legend(handles=dots, loc="upper right", frameon=True, framealpha=0.9, fontsize=11)
     return image
 
 
+@plots.style()
 def _draw_edges(ax: Axes, record: Record, config: Config) -> None:
-    depths = record.arrays["depths"]
-    limits = {name: limit_of(name, config, record.arrays["sigma_w"]) for name in MAPS}
-    critical = int(np.argmax(limits["tanh"]))
-    sides = {
-        "ordered phase": ("tanh", slice(None, critical)),
-        "chaotic phase": ("tanh", slice(critical, None)),
-        "with dropout": ("dropout", slice(None)),
-    }
-    with plots.style():
-        for (label, (name, part)), color in zip(sides.items(), plots.COLORS, strict=False):
-            edge = 2 ** edges_of(record, name)[0][:, part]
-            middle = np.median(edge, 0)
-            spread = [middle - edge.min(0), edge.max(0) - middle]
-            ax.errorbar(limits[name][part], middle, spread, fmt="o", capsize=3, color=color,
-                        label=label)  # fmt: skip
-        ends = [depths[0], depths[-1]]
-        ax.plot(ends, ends, color=plots.THEORY_COLOR, linestyle="--", label="equal")
-        ax.legend(loc="lower right", fontsize=11)
+    limit = limit_of("tanh", config, record.arrays["sigma_w"])
+    edge = edges_of(record, "tanh")[0]
+    apart = np.linspace(-0.09, 0.09, len(edge))[:, None]  # seeds agree: side by side, not on top
+    after = 1 + int(np.argmax(limit))  # the sigma_w nearest to criticality
+    phases = ("ordered phase", slice(None, after)), ("chaotic phase", slice(after, None))
+    for (phase, part), color in zip(phases, plots.COLORS, strict=False):
+        x, y = limit[part], edge[:, part]
+        ax.plot(x * 2 ** (apart / 3), 2 ** (y + apart), "o", color=color, markersize=4, alpha=0.4)
+        ax.plot(x, 2 ** np.median(y, 0), "o", color=color, markersize=10, label=phase)
+    ends = np.array([config.shallowest, config.deepest])
+    ax.plot(ends, ends, color=plots.THEORY_COLOR, linestyle="--", label="equal")
+    intercept, slope = line_of(record, config).mean(0)
+    ax.plot(ends, 32 * 2**intercept * (ends / 32) ** slope, color=plots.THEORY_COLOR,
+            linewidth=1.2, label=f"fit: slope {slope:.2f}")  # fmt: skip
+    ax.legend(loc="lower right", fontsize=11)
     for which in "xy":
         plots.log_axis(ax, which)
-    ax.set_ylim(depths[0] * 0.9, depths[-1] * 1.1)
-    ax.set_xlim(depths[0] * 0.7, depths[-1] * 3)
-    plots.describe(ax, r"Edge against theory (bars: all seeds)", r"theory: $6\,\xi_c$, layers",
-                   "measured edge, layers")  # fmt: skip
+    ax.set_ylim(ends[0] * 0.9, ends[1] * 1.1)
+    plots.describe(ax, "tanh: edge against theory (small dots: seeds)",
+                   r"theory: $6\,\xi_c$, layers", "measured edge, layers")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ from absl import flags
 from jaxvision import runtime
 from jaxvision.fields import define
 from jaxvision.report import claims as claims_lib
+from jaxvision.report import provenance
 from jaxvision.report import record as records
 from jaxvision.report.progress import progress, silent
 from jaxvision.training import distributed, mesh
-from jaxvision.training.stop import Stopped
+from jaxvision.training.stop import Stopped, on_sigterm
 from jaxvision.training.workdir import Workdir, config_hash
 from jaxvision.types import UserError
 
@@ -68,7 +69,8 @@ def main(experiment: ModuleType, argv: Sequence[str] | None = None) -> None:
     """
     argv = sys.argv if argv is None else argv
     try:
-        with distributed.watched():
+        sigterm = on_sigterm("before its first net" if _is_long(experiment) else None)
+        with sigterm, distributed.watched():
             code = _run(experiment, argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -155,7 +157,7 @@ def run(
         numbers=numbers,
         arrays=arrays,
         claims=[],
-        provenance=records.provenance(started, seconds),
+        provenance=provenance.describe(started, seconds) | _earlier(workdir),
     )
 
 
@@ -199,6 +201,11 @@ def _is_long(experiment: ModuleType) -> bool:
     return callable(measure) and "workdir" in inspect.signature(measure).parameters
 
 
+def _earlier(workdir: Workdir | None) -> dict[str, Any]:
+    """Return what the provenance says of nets that other code, or another machine, began."""
+    return {"earlier": workdir.earlier} if workdir and workdir.earlier else {}
+
+
 def _workdir(
     experiment: ModuleType, values: flags.FlagValues, config: Any
 ) -> contextlib.AbstractContextManager:
@@ -209,6 +216,7 @@ def _workdir(
         raise UserError("--workdir must not be empty: name the directory of unfinished runs")
     name, fields = Path(experiment.__file__).stem, dataclasses.asdict(config)
     options = {"resume": values.resume, "tensorboard": values.tensorboard}
+    options |= {"source": experiment.__file__}
     return Workdir(values.workdir, name, values.preset, fields, **options)
 
 

@@ -99,7 +99,7 @@ def orthogonal(gain: float) -> Initializer:
 
 
 def delta_orthogonal(gain: float) -> Initializer:
-    """Return Xiao et al. 2018's: an orthogonal matrix on the central tap, zero on the others.
+    """Return Xiao et al. 2018's algorithm 2: orthogonal on the central tap, zero on the others.
 
     A conv of stride 1 then keeps the norm of its input (times ``gain``), which needs O >= I. A
     dense kernel is its own central tap.

@@ -17,32 +17,23 @@ import time
 from collections.abc import Sequence
 
 LOST_PEER, STOPPED = os.EX_UNAVAILABLE, os.EX_TEMPFAIL  # as in training/distributed.py
+UNREAD = 128 + signal.SIGPIPE  # as a shell has it where the next program reads no further
 GRACE_SECONDS = 60  # for the others to end by themselves after one has failed
+
+_unread = threading.Event()
 
 
 def launch(command: Sequence[str], count: int) -> int:
     """Run ``count`` processes of ``command`` and return the exit code of the first that failed.
 
     Each gets ``--coordinator``, ``--num_processes`` and ``--process_id`` appended. SIGTERM and
-    SIGINT are handed on. Once one has failed, those still running after a minute are killed.
+    SIGINT are handed on. Once one has failed, those still running after a minute are killed. Where
+    nobody reads the output any more they get SIGTERM, and the exit code is that of SIGPIPE.
+
+    Raises:
+      OSError: the program cannot be started.
     """
-    place = f"127.0.0.1:{_free_port()}"
-    groups = _core_groups(count)
-    processes = []
-    for i in range(count):
-        joined = [f"--coordinator={place}", f"--num_processes={count}", f"--process_id={i}"]
-        processes.append(
-            subprocess.Popen(
-                [*command, *joined],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,  # Ctrl-C reaches each process once, through us
-                preexec_fn=lambda i=i: _use_cores(groups[i]),
-            )
-        )
+    processes = _start(command, count)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: [p.send_signal(number) for p in processes])
     printers = [threading.Thread(target=_print_lines, args=(i, p)) for i, p in enumerate(processes)]
@@ -51,21 +42,46 @@ def launch(command: Sequence[str], count: int) -> int:
     codes = _wait(processes)
     for printer in printers:
         printer.join()
-    return first_failure(codes)
+    return UNREAD if _unread.is_set() else first_failure(codes)
 
 
 def first_failure(codes: Sequence[int]) -> int:
     """Return the exit code of several processes, given theirs in the order in which they ended.
 
-    A real failure comes before an orderly stop (75), and that before success.
+    A real failure comes before a lost peer (69), which follows from another's failure; that before
+    an orderly stop (75), and that before success.
     """
     failures = [code for code in codes if code not in (0, STOPPED)]
-    return failures[0] if failures else max(codes)
+    return min(failures, key=lambda code: code == LOST_PEER) if failures else max(codes)
+
+
+def _start(command: Sequence[str], count: int) -> list[subprocess.Popen]:
+    place, groups, processes = f"127.0.0.1:{_free_port()}", _core_groups(count), []
+    try:
+        for i in range(count):
+            joined = [f"--coordinator={place}", f"--num_processes={count}", f"--process_id={i}"]
+            processes.append(
+                subprocess.Popen(
+                    [*command, *joined],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,  # Ctrl-C reaches each process once, through us
+                    preexec_fn=lambda i=i: _use_cores(groups[i]),
+                )
+            )
+    except OSError:
+        for process in processes:
+            process.kill()
+        raise
+    return processes
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
     """Return exit codes as a shell would give them, in the order in which processes ended."""
-    codes, running, deadline = [], dict(enumerate(processes)), None
+    codes, running, deadline, killed = [], dict(enumerate(processes)), None, False
     while running:
         for i, process in list(running.items()):
             if process.poll() is None:
@@ -75,10 +91,15 @@ def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
             if code == 128 + signal.SIGABRT:  # JAX ends a process so, with a C++ stack
                 _say(i, "error: ended by JAX: another process is gone or silent")
                 code = LOST_PEER
-            codes.append(code)
+            codes.append(LOST_PEER if killed else code)  # killed because another had failed
             if code not in (0, STOPPED) and deadline is None:
                 deadline = time.monotonic() + GRACE_SECONDS
+        if _unread.is_set() and deadline is None:
+            deadline = time.monotonic() + GRACE_SECONDS
+            for process in running.values():
+                process.terminate()
         if deadline is not None and time.monotonic() > deadline:
+            killed = True
             for process in running.values():
                 process.kill()
         time.sleep(0.05)
@@ -91,9 +112,16 @@ def _print_lines(i: int, process: subprocess.Popen) -> None:
 
 
 def _say(i: int, line: str) -> None:
-    # In one piece: ``print`` writes the end apart, and another thread may come between.
-    sys.stdout.write(f"[{i}] {line}\n")
-    sys.stdout.flush()
+    try:
+        # In one piece: ``print`` writes the end apart, and another thread may come between.
+        sys.stdout.write(f"[{i}] {line}\n")
+        sys.stdout.flush()
+    except OSError:
+        # The processes would wait for a reader when their pipes are full: go on reading for them.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        _unread.set()
 
 
 def _free_port() -> int:
@@ -126,7 +154,11 @@ def main() -> None:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if options.n < 1 or not command:
         parser.error("say -n N, at least 1, and after -- what to run")
-    sys.exit(launch(command, options.n))
+    try:
+        code = launch(command, options.n)
+    except OSError as error:
+        parser.exit(2, f"error: cannot start {command[0]}: {error.strerror}\n")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

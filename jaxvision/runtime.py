@@ -11,10 +11,11 @@ comma-separated environment variable ``JAXVISION_DISABLE``:
   conv       the convolution of ``convolution.py``; ``lax``'s own is used instead
 """
 
+import contextlib
 import ctypes
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -82,9 +83,34 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def physical_memory() -> int:
-    """Return the bytes of this machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def usable_memory(root: Path = Path("/")) -> int:
+    """Return the bytes of memory this process may use: less in a container or under SLURM.
+
+    ``root`` is where ``/proc`` and ``/sys`` are.
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *_group_limits(root)])
+
+
+def _group_limits(root: Path) -> Iterator[int]:
+    """Yield the memory limits of this process's control group and of those that it lies in."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:  # number:controllers:group
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            base, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):  # version 1
+            base, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        inner = base / group.lstrip("/")
+        # In a container the group may have its outer name, but lies at the root.
+        for directory in (inner, *(d for d in inner.parents if d.is_relative_to(base))):
+            with contextlib.suppress(OSError, ValueError):  # none there, or 'max'
+                yield int((directory / name).read_text(encoding="utf-8"))
 
 
 def jit(fn: Callable, **jit_kwargs) -> Callable:

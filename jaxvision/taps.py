@@ -34,3 +34,24 @@ def _backward(_: None, cotangent: Array) -> tuple[Array, Array]:
 
 
 gradient_tap.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def normalizing_tap(x: Array, tap: Array) -> Array:
+    """Return ``x``. As ``gradient_tap``, but x's cotangent goes on with norm 1 (zero stays zero).
+
+    In a chain of taps each reads the squared factor between the tap above and itself. Their product
+    from the top down to a tap is what ``gradient_tap`` reads there, and their logarithms add up
+    where its number is too small or too large for float32. Gradients below a tap are directions.
+    """
+    del tap
+    return x
+
+
+def _backward_normalized(_: None, cotangent: Array) -> tuple[Array, Array]:
+    _, squared = _backward(None, cotangent)
+    norm = jnp.sqrt(squared)
+    return (cotangent / jnp.where(norm == 0, 1, norm)).astype(cotangent.dtype), squared
+
+
+normalizing_tap.defvjp(_forward, _backward_normalized)

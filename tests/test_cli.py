@@ -361,7 +361,7 @@ def long_toy(toy, tmp_path):
 
     def long_measure(config, progress, workdir):
         workdir.part("net").earlier_seconds = 1000.0
-        (workdir.directory / "begun").touch()
+        (workdir.directory / "net" / "checkpoints" / "4").mkdir(parents=True, exist_ok=True)
         return measure(config, progress)
 
     toy.measure = long_measure
@@ -387,7 +387,7 @@ def test_a_long_run_keeps_its_directory_and_counts_earlier_seconds(long_toy, tmp
     assert 1000 <= record.provenance["wall_time_s"] < 1060
     (kept,) = (tmp_path / "work").iterdir()
     assert kept.name.startswith("toy-tiny-")
-    assert sorted(path.name for path in kept.iterdir()) == ["begun", "config.json", "lock"]
+    assert sorted(path.name for path in kept.iterdir()) == ["config.json", "lock", "net"]
     assert call(toy, *flags, "--seeds=7") == 0
     assert len(list((tmp_path / "work").iterdir())) == 2
     capsys.readouterr()
@@ -395,6 +395,27 @@ def test_a_long_run_keeps_its_directory_and_counts_earlier_seconds(long_toy, tmp
     assert capsys.readouterr().err.count("starting afresh") == 0
     assert call(toy, *flags, "--preset=tiny", "--noresume") == 0
     assert f"starting afresh: emptying {kept}" in capsys.readouterr().err
+
+
+def test_a_record_of_nets_that_other_code_trained_says_so(long_toy, tmp_path, monkeypatch, capsys):
+    """They are not trained again; the commit of today is not theirs."""
+    toy, flags = long_toy
+    toy.__file__ = str(tmp_path / "toy.py")
+    provenances = []
+    for text in ("decay = 1", "decay = 2", "decay = 2"):
+        Path(toy.__file__).write_text(text)
+        assert call(toy, *flags, "--preset=tiny") == 0
+        provenances.append(records.load(tmp_path / "results" / "toy-tiny"))
+    assert "the code has changed" in capsys.readouterr().err
+    first, second, third = provenances
+    assert "earlier" not in first.provenance
+    assert "begun" not in first.origin()
+    for later in (second, third):
+        (maker,) = later.provenance["earlier"]
+        assert maker["commit"] == first.provenance["commit"]
+        assert f"; begun with other code: 2 x {maker['device']}" in later.origin()
+    assert call(toy, *flags, "--preset=tiny", "--noresume") == 0
+    assert "earlier" not in records.load(tmp_path / "results" / "toy-tiny").provenance
 
 
 def test_plot_only_of_a_long_run_needs_no_workdir(long_toy, tmp_path):
@@ -422,6 +443,40 @@ def test_a_long_run_that_is_stopped_says_how_to_go_on(
     command = f"python -m experiments.toy {' '.join(flags)} --seeds=7"
     assert err.endswith(f"{words}\nto go on: {command}\n")
     assert not (tmp_path / "results").exists()
+
+
+def test_sigterm_before_the_first_net_is_a_stop_too(long_toy, tmp_path, capsys, monkeypatch):
+    toy, flags = long_toy
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def configure(cpu_devices):
+        seen.append(signal.getsignal(signal.SIGTERM))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(cli.runtime, "configure", configure)
+    assert call(toy, *flags) == 75
+    how = f"to go on: python -m experiments.toy {' '.join(flags)}\n"
+    assert capsys.readouterr().err == f"stopped by SIGTERM before its first net\n{how}"
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    toy.measure = measure  # no long run: it is ended, and at once
+    assert call(toy, flags[0]) == 0
+    assert seen[1] == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_sigterm_while_python_imports_is_a_stop_too(tmp_path):
+    command = [sys.executable, "-X", "importtime", "-m", "experiments.plain_vs_residual"]
+    places = [f"--results={tmp_path / 'r'}", f"--workdir={tmp_path / 'w'}", "--preset=tiny"]
+    child = subprocess.Popen([*command, *places], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    for line in child.stderr:  # a line for every import that is done
+        if line.split()[-1] == "experiments":
+            break
+    child.terminate()
+    last = child.communicate(timeout=60)[1].splitlines()[-1]
+    assert child.returncode == 75
+    assert last == "stopped by SIGTERM: start it again"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_workdir_that_cannot_be_used_is_one_clear_line(long_toy, tmp_path, capsys):

@@ -81,6 +81,17 @@ def test_an_adam_that_stays_contradicts_h1():
     assert found["adam_bias"] == "reproduced"
 
 
+def test_an_adam_that_stays_or_diverges_has_no_lead():
+    record = made_up()
+    for seed, step in ((0, CONFIG.steps), (1, 3)):  # to the end; to where it diverged
+        record.arrays["adam_bias/escaped"][seed, -1] = False
+        record.arrays["adam_bias/step"][seed, -1] = step
+    record.arrays["sgd_bias/step"][:2, -1] = CONFIG.steps / 2
+    lead = {claim.id: claim for claim in escape_time.claims(CONFIG)}["lead_bias"]
+    np.testing.assert_allclose(lead.statistic(record)[:2], -1)
+    assert (lead.statistic(record)[2:] > 3).all()
+
+
 def test_an_sgd_that_escapes_contradicts_its_half_of_h1():
     assert verdicts(made_up(sgd=np.full(len(DEPTHS), 8.0)))["sgd"] == "contradicted"
 

@@ -80,6 +80,40 @@ def test_too_late_for_devices_is_one_clear_line(monkeypatch):
         runtime.configure(cpu_devices=count)
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "limits", "wanted"),
+    [
+        ("0::/", {}, None),
+        ("0::/", {"memory.max": "1048576"}, 1 << 20),  # a container
+        ("0::/docker/ab12", {"memory.max": "1048576"}, 1 << 20),  # one that sees its outer name
+        ("0::/a/job_1/task_0", {"a/memory.max": "max", "a/job_1/memory.max": "4096"}, 4096),
+        ("0::/a/b", {"a/memory.max": "4096", "a/b/memory.max": "8192"}, 4096),
+        ("0::/a", {"b/memory.max": "4096", "a/memory.max": "max"}, None),
+        (
+            "12:cpu,cpuacct:/x\n4:memory:/slurm/uid_0/job_1/step_0\n0::/y",
+            {
+                "memory/slurm/uid_0/job_1/memory.limit_in_bytes": "8192",
+                "memory/slurm/memory.limit_in_bytes": "9223372036854771712",
+                "cpu/x/memory.limit_in_bytes": "1",
+            },
+            8192,
+        ),
+        ("0::/", {"memory.max": str(1 << 62)}, None),  # more than there is
+    ],
+)
+def test_memory_is_what_the_control_group_leaves(tmp_path, cgroup, limits, wanted):
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text(f"{cgroup}\n")
+    for name, text in limits.items():
+        path = tmp_path / "sys" / "fs" / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    machine = runtime.usable_memory(tmp_path / "nothing")
+    assert machine > 1 << 28
+    assert runtime.usable_memory(tmp_path) == (wanted or machine)
+    assert runtime.usable_memory() <= machine
+
+
 def test_cache_gives_way_to_the_users_own_and_to_a_home_that_cannot_be_written(
     tmp_path, monkeypatch
 ):

@@ -1,11 +1,13 @@
 """A gradient tap is invisible in values and gradients, and reads the gradient at its place."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.taps import gradient_tap
+from jaxvision.taps import gradient_tap, normalizing_tap
 
 X = jnp.linspace(-1.0, 2.0, 12).reshape(3, 4)
 
@@ -72,6 +74,36 @@ def test_in_a_scan_each_step_has_its_own_reading():
     expected, deltas = jax.grad(unrolled, argnums=(0, 1))(X, [jnp.zeros_like(X)] * 4)
     np.testing.assert_allclose(gradient, expected, rtol=1e-6)
     np.testing.assert_allclose(read, [np.sum(np.square(delta)) for delta in deltas], rtol=1e-5)
+
+
+def test_normalizing_taps_read_the_factors_of_what_plain_taps_read():
+    weights, scales = (0.5, -2.0, 1.5), (1e-12, 1e-12, 1e-12)  # 1e-24 squared leaves float32
+
+    def loss(tap_of, factors, x, taps):
+        for weight, factor, tap in zip(weights, factors, taps, strict=True):
+            x = tap_of(factor * weight * jnp.sin(x), tap)
+        return jnp.sum(x)
+
+    def read(tap_of, factors):
+        return jax.grad(partial(loss, tap_of, factors), argnums=(0, 1))(X, (jnp.float32(0),) * 3)
+
+    plain_gradient, plain = read(gradient_tap, (1, 1, 1))
+    gradient, factors = read(normalizing_tap, (1, 1, 1))
+    np.testing.assert_allclose(np.cumprod(factors[::-1])[::-1], plain, rtol=1e-5)
+    unit = plain_gradient / jnp.sqrt(plain[0])
+    np.testing.assert_allclose(gradient, unit, rtol=1e-5, atol=1e-7)
+    assert loss(normalizing_tap, scales, X, plain) == loss(gradient_tap, scales, X, plain)
+    assert read(gradient_tap, scales)[1][0] == 0
+    assert all(factor > 0 for factor in read(normalizing_tap, scales)[1])
+
+
+def test_a_gradient_of_zero_stays_zero_and_finite():
+    def loss(x, tap):
+        return jnp.sum(0 * normalizing_tap(x, tap))
+
+    gradient, read = jax.grad(loss, argnums=(0, 1))(X, jnp.float32(0))
+    np.testing.assert_array_equal(gradient, np.zeros(X.shape))
+    assert read == 0
 
 
 def test_a_narrow_gradient_is_squared_in_float32():

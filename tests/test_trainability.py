@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import trainability
+from jaxvision.dynamics import mean_field
 from jaxvision.report.claims import judge
 from jaxvision.report.progress import progress
 from jaxvision.report.record import Record
@@ -38,6 +39,25 @@ def fallen(record, config=CONFIG):
 
 def limits(name):
     return trainability.limit_of(name, CONFIG, trainability.sigmas_of(CONFIG))
+
+
+def test_the_critical_line_of_the_figure_is_that_of_the_theory():
+    variances = trainability.CRITICAL + np.array([-0.01, 0, 0.01])
+    scale = mean_field.correlation_depth_scale(np.sqrt(variances), trainability.SIGMA_B, "tanh")
+    assert scale.argmax() == 1
+
+
+def test_the_claim_far_beyond_says_where_it_was_tested():
+    far = {c.id: c for c in trainability.claims(CONFIG)}["far"]
+    assert "in the ordered phase nothing" in far.sentence
+    assert "(9 cells" in far.sentence
+    record = made_up()
+    record.arrays["tanh/error"][3, 0, -1] = 0.1  # one net far below criticality
+    assert fallen(record) == {"far"}
+    # A map that ends before four times the depth has nothing to say.
+    shallow = dataclasses.replace(CONFIG, deepest=24)
+    (judged,) = (j for j in judge(trainability.claims(shallow), made_up(shallow)) if j.id == "far")
+    assert judged.verdict == "inconclusive"
 
 
 def test_nets_that_train_to_the_depth_of_the_theory_uphold_everything():

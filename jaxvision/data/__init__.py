@@ -2,6 +2,7 @@
 
 from jaxvision.data.dataset import Dataset, Splits
 from jaxvision.data.embedded import EMBEDDED
+from jaxvision.types import UserError
 
 __all__ = ["EMBEDDED", "Dataset", "Splits", "load"]
 
@@ -18,9 +19,12 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
         takes them as they are.
 
     Raises:
-      UserError: the name is unknown, the set is not prepared, or its files are damaged.
+      UserError: the name is unknown, the set is not prepared, its files are damaged, or an embedded
+        one is wanted in another size.
     """
     if name in EMBEDDED:
+        if image_size is not None:
+            raise UserError(f"the data set '{name}' comes in one size: --image_size is for others")
         return EMBEDDED[name]()
     from jaxvision.data import tfds  # late: its libraries take half a second to import
 

@@ -77,18 +77,17 @@ def read_ahead(array: np.ndarray, rows: np.ndarray) -> None:
 
 def write(path: Path, data: Dataset) -> None:
     """Store a split. A cache that cannot be written (a full disk) costs time, not the run."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+
+    def fill(partial: Path, offset: int) -> np.ndarray:
+        with open(partial, "r+b") as file:
+            file.seek(offset)
+            file.write(data.images.data)
+        return data.labels
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w+b") as file:
-            np.save(file, data.images, allow_pickle=False)
-            _finish(file, data.labels)
-        os.replace(partial, path)
+        build(path, data.images.shape, fill)
     except OSError as error:
         notice(f"cannot write the cache ({error}); the set will be decoded again next time")
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def build(path: Path, shape: tuple[int, ...], fill: Callable[[Path, int], np.ndarray]) -> Dataset:
@@ -137,7 +136,7 @@ def _alone(partial: Path) -> Iterator[BinaryIO]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                notice(f"another process is decoding {partial.stem}: waiting for it")
+                notice(f"another process is writing {partial.stem}: waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
             # It may have been finished and renamed, or given up and removed, before it was ours.
             if partial.exists() and os.path.samestat(os.fstat(file.fileno()), partial.stat()):

@@ -30,7 +30,7 @@ try:
     tfds.builder(name, data_dir=data_dir, file_format="array_record").download_and_prepare()
 except Exception as error:
     lines = str(error).strip().splitlines() or [""]
-    with open(reason, "w") as file:
+    with open(reason, "w", encoding="utf-8") as file:
         file.write(f"{type(error).__name__}: {lines[0]}")
     sys.exit(1)
 """
@@ -81,7 +81,7 @@ def prepare(name: str, data_dir: Path) -> None:
         print(f"preparing {name} in {data_dir}", flush=True)
         code, _ = _run(build_command(python, name, data_dir, reason), scratch, show=True)
         if code:
-            why = reason.read_text() if reason.exists() else "the process died"
+            why = reason.read_text("utf-8") if reason.exists() else "the process died"
             raise PrepareError(f"cannot prepare '{name}': {why}")
     print(f"{name} is ready in {data_dir} (its downloads stay in {data_dir / 'downloads'})")
 
@@ -135,7 +135,7 @@ def _is_prepared(name: str, data_dir: Path) -> bool:
     """Say whether a version is there as array_record; refuse to mix it with another format."""
     base = data_dir / name.replace(":", "/")
     formats = [
-        json.loads(path.read_text()).get("fileFormat", "tfrecord")
+        json.loads(path.read_text("utf-8")).get("fileFormat", "tfrecord")
         for path in [base / "dataset_info.json", *base.glob("*/dataset_info.json")]
         if path.is_file()
     ]

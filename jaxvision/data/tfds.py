@@ -43,7 +43,10 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
       UserError: the set is unknown, not prepared, no image-classification set, of images of several
         sizes, damaged, or too large for the disk of the cache.
     """
-    directory = _find(name, data_root(data_dir))
+    try:
+        directory = _find(name, data_root(data_dir))
+    except OSError as error:  # too long a name, a directory that must not be read
+        raise UserError(f"the data set '{name}' cannot be looked for: {error.strerror}") from error
     tfds = _tfds()
     try:
         builder = tfds.builder_from_directory(directory)
@@ -62,7 +65,7 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
             test = _split(dataclasses.replace(source, split=split))
             if test is not None:
                 return Splits(name, train, test, class_names)
-    if train.images.nbytes > runtime.physical_memory() / 2:
+    if train.images.nbytes > runtime.usable_memory() / 2:
         raise UserError(
             f"{name} has no labelled test split, and with {train.images.nbytes:,} bytes it is too"
             " large for one to be held out in memory: choose a smaller --image_size, or prepare it"
@@ -94,7 +97,7 @@ def _find(name: str, root: Path) -> Path:
     """Return the directory that holds the files of one version of the set."""
     if not name:
         raise _missing(name, root)
-    base = Path(name).expanduser() if name.startswith((".", "~")) else root / name
+    base = Path(os.path.expanduser(name)) if name.startswith((".", "~")) else root / name
     if _is_version(base):
         return base
     # An interrupted build leaves 1.0.0.incompleteABC.
@@ -185,5 +188,7 @@ def _fingerprint(builder: Any, split: str) -> str:
     parts: list[Any] = [_FORMAT, split]
     parts += [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in shards]
     metadata = Path(builder.data_path)
-    parts += [(metadata / name).read_text() for name in ("dataset_info.json", "features.json")]
+    parts += [
+        (metadata / name).read_text("utf-8") for name in ("dataset_info.json", "features.json")
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

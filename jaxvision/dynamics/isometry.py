@@ -1,10 +1,10 @@
 """Deep random nets of constant width: the spectrum of their Jacobian and the signal they carry.
 
 ``x_l = phi(h_l), h_l = W_l x_{l-1} + b_l``, as Pennington et al. 2017 (arXiv 1711.04735) write it:
-the Jacobian of x_L by x_0 is the product of D_l W_l, D_l = diag(phi'(h_l)). Dynamical isometry:
-all its singular values are close to 1. Dense layers, or convolutions on a torus, where no pixel
-loses fan-in at an edge. Pure functions; layers are stacked and scanned, so that compile time does
-not grow with depth.
+the Jacobian of x_L by x_0 is the product of D_l W_l, D_l = diag(phi'(h_l)) (their equation 2).
+Dynamical isometry: all its singular values are close to 1. Dense layers, or convolutions on a
+torus, where no pixel loses fan-in at an edge. Pure functions; layers are stacked and scanned, so
+that compile time does not grow with depth.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxvision.dynamics import mean_field, spectra
 from jaxvision.models.layers import Apply, Conv, Initializer
-from jaxvision.taps import gradient_tap
+from jaxvision.taps import normalizing_tap
 from jaxvision.types import Array, PyTree
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "linear": lambda x: x}
@@ -33,7 +33,10 @@ class Critical(NamedTuple):
 
 
 def critical(activation: str, q: float) -> Critical:
-    """Return the critical net whose pre-activations have variance ``q``."""
+    """Return the critical net whose pre-activations have variance ``q``.
+
+    Pennington et al. 2017: q is the fixed point of equation 4, and equation 5, chi, is 1.
+    """
     sigma_w, sigma_b = mean_field.edge_of_chaos(q, activation)
     input_std = np.sqrt(mean_field.second_moment(activation, q))
     return Critical(float(sigma_w), float(sigma_b), float(input_std))
@@ -145,7 +148,7 @@ class Signal(NamedTuple):
 
     std: Array  # [L], of the pre-activations over inputs and units
     likeness: Array  # [L], how well it keeps which inputs are alike; see ``carry``
-    delta_norm: Array  # [L], of the gradient at the pre-activations; 1 at the output
+    delta_octaves: Array  # [L], log2 of the gradient's norm at the pre-activations; 0 at the output
     pixel_rms: Array  # [L, B, H, W], of the pre-activations over channels; dense nets: [L, B]
 
 
@@ -158,21 +161,23 @@ def carry(layers: Layers, activation: str, x: Array, key: Array) -> Signal:
     """
 
     def through(taps: Array) -> tuple[Array, tuple[Array, ...]]:
-        def step(x: Array, layer: tuple[Layers, Array]) -> tuple[Array, tuple[Array, ...]]:
-            h = gradient_tap(_pre_activation(layer[0], x), layer[1])
+        def step(state: tuple[Array, Array], layer: tuple[Layers, Array]) -> tuple:
+            h = normalizing_tap(_pre_activation(layer[0], state[0]), layer[1])
             rms = jnp.sqrt(jnp.mean(jnp.square(h), axis=-1))
-            return ACTIVATIONS[activation](h), (h, (jnp.std(h), _pair_cosines(h), rms))
+            return (ACTIVATIONS[activation](h), h), (jnp.std(h), _pair_cosines(h), rms)
 
-        _, (h, seen) = jax.lax.scan(step, x, (layers, taps))
-        direction = jax.random.normal(key, h.shape[1:])
-        return jnp.vdot(h[-1], direction / jnp.linalg.norm(direction)), seen
+        (_, last), seen = jax.lax.scan(step, (x, x), (layers, taps))
+        direction = jax.random.normal(key, last.shape)
+        return jnp.vdot(last, direction / jnp.linalg.norm(direction)), seen
 
-    gradient, (std, cosines, rms) = jax.grad(through, has_aux=True)(
+    # Logarithms: over thousands of layers a gradient leaves what float32 can hold.
+    squared_factors, (std, cosines, rms) = jax.grad(through, has_aux=True)(
         jnp.zeros(layers.biases.shape[0])
     )
+    octaves = jax.lax.cumsum(jnp.log2(squared_factors) / 2, reverse=True)
     centered = cosines - jnp.mean(cosines, axis=1, keepdims=True)
     unit = centered / jnp.linalg.norm(centered, axis=1, keepdims=True)
-    return Signal(std, unit @ unit[0], jnp.sqrt(gradient), rms)
+    return Signal(std, unit @ unit[0], octaves, rms)
 
 
 def _pair_cosines(h: Array) -> Array:

@@ -41,7 +41,7 @@ _STYLE = {
     "figure.titleweight": "bold",
 }
 _MOST_DIRECT_LABELS = 6
-_BAND = "seed band"
+_BANDS = {"range": "minimum to maximum", "quartiles": "the middle half of the seeds"}
 
 
 class Drawn(Protocol):
@@ -123,11 +123,23 @@ def seed_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str)
     band = ax.fill_between(
         x[some], np.nanmin(kept, 0), np.nanmax(kept, 0), color=color, alpha=0.2, linewidth=0
     )
-    band.set_gid(_BAND)
+    band.set_gid("range")
     ax.plot(x[some], np.nanmedian(kept, 0), color=color, label=label)
     for seed in np.flatnonzero(finite.any(axis=1) & ~finite[:, -1]):
         last = np.flatnonzero(finite[seed])[-1]
         ax.plot(x[last], values[seed, last], "x", color=color, markersize=9, markeredgewidth=2)
+
+
+@style()
+def quartile_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> None:
+    """Draw the median over many seeds, finite ``values`` [S, T], and their middle half as a band.
+
+    One seed of a kind of its own, which would spread ``seed_band``, is left out of sight here.
+    """
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+    band = ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    band.set_gid("quartiles")
+    ax.plot(x, middle, color=color, label=label)
 
 
 @style()
@@ -168,8 +180,9 @@ def finish(figure: Figure, record: Drawn, title: str) -> Figure:
         _label_lines(ax)
     width = figure.get_figwidth()
     figure.suptitle(textwrap.fill(title, int(width * 7.2)), x=0.01, ha="left")
-    banded = any(band.get_gid() == _BAND for ax in figure.axes for band in ax.collections)
-    parts = ["Line: median over seeds. Band: minimum to maximum."] if banded else []
+    drawn = {band.get_gid() for ax in figure.axes for band in ax.collections}
+    bands = [words for gid, words in _BANDS.items() if gid in drawn]
+    parts = [f"Line: median over seeds. Band: {', or '.join(bands)}."] if bands else []
     parts += [record.origin(), record.command]
     footer = "\n".join(textwrap.fill(part, int(width * 11.5)) for part in parts)
     # As a super label it is part of the layout: no panel can run into it.

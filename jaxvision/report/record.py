@@ -5,29 +5,24 @@ and ``figure.png``. Measuring writes it, drawing only reads it.
 """
 
 import dataclasses
-import datetime
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
 import pathlib
-import platform
 import re
 import shutil
-import subprocess
 import zipfile
 import zlib
 from typing import Any, get_origin
 
 import numpy as np
 
-from jaxvision import runtime
+from jaxvision.report import provenance
 from jaxvision.types import UserError
 
 FORMAT = "jaxvision record 1"
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +38,7 @@ class Record:
       numbers: nested dict of JSON values; numpy values and tuples become numbers and lists.
       arrays: name -> array of numbers or booleans.
       claims: judged claims, ``Judgement.to_dict()`` each.
-      provenance: see ``provenance``.
+      provenance: see ``provenance.describe``, and ``earlier``: what else made a part of it.
     """
 
     experiment: str
@@ -57,20 +52,23 @@ class Record:
     provenance: dict[str, Any]
 
     def origin(self) -> str:
-        """Return seeds, preset, device, commit, date and duration in one line."""
+        """Return seeds (also of parts), preset, device, commit, date and duration in one line."""
         known, seeds = self.provenance, self.config.get("seeds")
-        seconds, count = known.get("wall_time_s"), known.get("device_count", 1)
-        device = known.get("device", "unknown device")
-        commit = str(known.get("commit", "unknown"))[:10]
+        apart = [(name, n) for name, n in self.config.items() if name.endswith("_seeds")]
+        seconds, earlier = known.get("wall_time_s"), known.get("earlier", [])
         parts = [
             f"n = {seeds} seeds" if seeds is not None else "",
+            *(f"{n} {name.replace('_', ' ')}" for name, n in apart),
             f"preset {self.preset}",
-            f"{device}" if count == 1 else f"{count} x {device}",
-            f"commit {commit}" + (" with changes" if known.get("dirty") else ""),
-            str(known.get("started", ""))[:10],
+            provenance.line(known),
             f"{seconds:.0f} s" if isinstance(seconds, int | float) else "",
         ]
-        return ", ".join(filter(None, parts))
+        origin = ", ".join(filter(None, parts))
+        if earlier:
+            first = f"{', '.join(earlier[0]['differs'])}: {provenance.line(earlier[0])}"
+            origin += f"; begun with other {first}"
+            origin += f" (and {len(earlier) - 1} more)" if len(earlier) > 1 else ""
+        return origin
 
 
 # The fields of record.json and their kinds; the arrays lie beside it.
@@ -168,33 +166,6 @@ def resolve(directory: str | os.PathLike) -> pathlib.Path:
     return directory
 
 
-def provenance(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
-    """Return where and on what the run was made.
-
-    ``started`` is an aware time, stored as UTC; ``wall_time_s`` is in seconds.
-    """
-    import jax  # only to name the device; the rest of the report works without JAX
-
-    device = jax.devices()[0]
-    name = device.device_kind
-    if device.platform == "cpu":  # JAX calls every processor 'cpu'
-        file = pathlib.Path("/proc/cpuinfo")
-        model = re.search("model name.*: (.+)", file.read_text()) if file.exists() else None
-        name = model[1] if model else platform.machine()
-    commit, dirty = _checkout()
-    return {
-        "commit": commit,
-        "dirty": dirty,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
-        "device": f"{device.platform}: {name}",
-        "device_count": jax.device_count(),
-        "host_cores": runtime.usable_cores(),
-        "started": started.astimezone(datetime.UTC).isoformat(timespec="seconds"),
-        "wall_time_s": float(wall_time_s),
-    }
-
-
 def _replace(directory: pathlib.Path, files: dict[str, bytes]) -> None:
     """Make ``directory`` hold exactly ``files``, durably, with no half state in sight."""
     parent, parked = directory.parent, _parked(directory)
@@ -276,23 +247,3 @@ def _decode(value: Any) -> Any:
             return float(value["float"])
         return {key: _decode(item) for key, item in value.items()}
     return [_decode(item) for item in value] if isinstance(value, list) else value
-
-
-def _checkout() -> tuple[str, bool | None]:
-    """Return the commit of this code and whether it is changed; ("unknown", None) if unknowable."""
-    here = pathlib.Path(__file__).resolve()
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
-        return done.stdout.strip()
-
-    try:
-        # Installed into some other project's checkout, its commit says nothing about this code.
-        git("ls-files", "--error-unmatch", here.name)
-        # Results are written by runs: they must not make the next run's code look changed.
-        outputs = ("results", "README.md", "index.html")
-        but = [f":(top,exclude)experiments/{name}" for name in outputs]
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", ":/", *but))
-    except (OSError, subprocess.SubprocessError):
-        return "unknown", None

@@ -60,7 +60,7 @@ def start_from_flags(values: flags.FlagValues) -> None:
     given = {name: getattr(values, name) for name in FLAGS[:3]}
     missing = [f"--{name}" for name, value in given.items() if value is None]
     if given["coordinator"] == "auto" or (len(missing) == 3 and _cluster()):
-        _join(initialization_timeout=values.wait_seconds)
+        _join_cluster(values.wait_seconds)
     elif len(missing) < 3:
         if missing:
             raise UserError(f"several processes need {' and '.join(missing)} too")
@@ -209,6 +209,17 @@ def _join(**options) -> None:
     # JAX's own handler would swallow SIGTERM; should_stop does what it is for.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS, **options)
+
+
+def _join_cluster(wait_seconds: int) -> None:
+    try:
+        _join(initialization_timeout=wait_seconds)
+    except Exception as error:  # each kind of cluster has its own, such as KeyError
+        why = " ".join(str(error).split())
+        raise UserError(
+            f"JAX does not find by itself where this run's processes are ({why}): give each of them"
+            " --coordinator=HOST:PORT, --num_processes and --process_id"
+        ) from error
 
 
 def _cluster() -> bool:

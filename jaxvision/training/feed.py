@@ -40,7 +40,7 @@ def room_for_data() -> int:
     """
     device = jax.local_devices()[0]
     limit = None if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit")
-    return (limit or runtime.physical_memory() // jax.local_device_count()) // 2
+    return (limit or runtime.usable_memory() // jax.local_device_count()) // 2
 
 
 def fits(*sets: Dataset) -> bool:

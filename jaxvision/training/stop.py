@@ -5,10 +5,12 @@ of a minute runs. The interpreter's wakeup descriptor is written at once; a thre
 what will happen, and ends the process at a second Ctrl-C.
 """
 
+import contextlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from jaxvision.training import distributed
@@ -31,6 +33,21 @@ class Stopped(BaseException):
     def __init__(self, signum: int, where: str) -> None:
         super().__init__(f"stopped by {_NAMES[signum]} {where}")
         self.exit_code = EXIT_INTERRUPTED if signum == signal.SIGINT else EXIT_TERMINATED
+
+
+@contextlib.contextmanager
+def on_sigterm(where: str | None) -> Iterator[None]:
+    """While entered, SIGTERM raises ``Stopped`` with these words; None: it ends the process."""
+
+    def stop(signum: int, frame: Any) -> None:
+        del frame
+        raise Stopped(signum, where)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL if where is None else stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class StopRequest:

@@ -19,10 +19,11 @@ from typing import Any
 
 import jax
 
+from jaxvision.report import provenance
 from jaxvision.report import record as records
 from jaxvision.training import distributed
 from jaxvision.training.mesh import data_devices, make_mesh
-from jaxvision.training.stop import Stopped
+from jaxvision.training.stop import Stopped, on_sigterm
 from jaxvision.types import UserError
 
 
@@ -64,6 +65,7 @@ class Workdir:
       config: the config's fields, JSON values.
       resume: go on with what the directory holds; False empties it first.
       tensorboard: whether the parts write TensorBoard events.
+      source: the experiment's file; a change of it, or of the package, is said and recorded.
     """
 
     def __init__(
@@ -75,12 +77,16 @@ class Workdir:
         *,
         resume: bool = True,
         tensorboard: bool = False,
+        source: str | os.PathLike | None = None,
     ) -> None:
         name = f"{experiment}-{preset}-{config_hash(config)}"
         self.directory = records.run_directory(Path(root).expanduser(), name)
         self._run = {"experiment": experiment, "preset": preset, "config": config}
         self._resume, self._tensorboard = resume, tensorboard
+        self._sources = () if source is None else (source,)
         self._parts: dict[str, Part] = {}
+        # Once entered: others that made what lies here, each with the names of what 'differs'.
+        self.earlier: list[dict[str, Any]] = []
 
     def part(self, name: str) -> Part:
         """Return the part ``name``; the same object each time."""
@@ -111,7 +117,7 @@ class Workdir:
             except OSError as error:
                 what = f"cannot use {self.directory}: {error.strerror or error}"
                 raise UserError(f"{what}; choose another place with --workdir") from error
-            undo.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _terminate))
+            undo.enter_context(on_sigterm("between two parts"))
             self._undo = undo.pop_all()
         return self
 
@@ -128,29 +134,58 @@ class Workdir:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def _check_config(self) -> None:
-        """Write what is run and with what, or hold it against what was written before."""
-        now = records.provenance(datetime.datetime.now(datetime.UTC), 0.0)
-        now = {name: now[name] for name in ("commit", "versions", "device", "device_count")}
-        now |= {"processes": jax.process_count(), "data_devices": data_devices(make_mesh())}
-        path = self.directory / "config.json"
+        """Write what is run and by what, or hold it against what was written before."""
+        path, now = self.directory / "config.json", self._maker()
+        wanted = json.loads(json.dumps(self._run))
         try:
-            before = json.loads(path.read_text())
-            begun, run = before.pop("begun"), before
+            run = json.loads(path.read_text(encoding="utf-8"))
+            makers = [dict(maker) for maker in run.pop("makers")]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or damaged
-            text = json.dumps(self._run | {"begun": now}, indent=1)
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(text + "\n")
-            os.replace(temporary, path)
-            return
-        if run != json.loads(json.dumps(self._run)):
+            run, makers = wanted, [{}]
+        if run != wanted:
             raise UserError(f"{path} is of another run: choose another place with --workdir")
-        for name, value in now.items():
-            if begun.get(name, value) != value:
-                print(
-                    f"{self.directory.name} was begun with {name} {begun.get(name)}, goes on with "
-                    f"{value}: its numbers may differ from an uninterrupted run's",
-                    file=sys.stderr,
+        if not any(self.directory.glob("*/checkpoints/*")):
+            makers = []  # whoever it was has left nothing
+        told = [maker | {"differs": _differences(maker, now)} for maker in makers]
+        self.earlier = [maker for maker in told if maker["differs"]]
+        if len(self.earlier) == len(makers):  # this one is new here
+            temporary = path.with_suffix(".tmp")
+            text = json.dumps(wanted | {"makers": [*makers, now]}, indent=1)
+            temporary.write_text(text + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+        self._say_what_differs(now)
+
+    def _maker(self) -> dict[str, Any]:
+        """Return what trains now: code, versions, devices."""
+        known = provenance.describe(datetime.datetime.now(datetime.UTC), 0.0)
+        names = ("started", "commit", "dirty", "versions", "device", "device_count")
+        return {name: known[name] for name in names} | {
+            "code": provenance.code_hash(*self._sources),
+            "processes": jax.process_count(),
+            "data_devices": data_devices(make_mesh()),
+        }
+
+    def _say_what_differs(self, now: dict[str, Any]) -> None:
+        first = {name: maker for maker in reversed(self.earlier) for name in maker["differs"]}
+        for name, maker in first.items():
+            line = (
+                f"begun with {name} {maker.get(name)}, goes on with {now[name]}: its numbers may "
+                "differ from an uninterrupted run's"
+            )
+            if name == "code":
+                line = (
+                    "the code has changed since nets here were trained "
+                    f"({provenance.line(maker)}). What they have learned is kept, and the record "
+                    "will say so; --noresume trains them anew"
                 )
+            print(f"{self.directory.name}: {line}", file=sys.stderr)
+
+
+def _differences(maker: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the names of what differs and may change a net's numbers; unknown code differs."""
+    names = ("versions", "device", "device_count", "processes", "data_devices")
+    differ = [name for name in names if maker.get(name, now[name]) != now[name]]
+    return differ if maker.get("code") == now["code"] else ["code", *differ]
 
 
 _LOCK = "lock"
@@ -171,8 +206,3 @@ def _lock(directory: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
-
-
-def _terminate(signum: int, frame: Any) -> None:
-    del frame
-    raise Stopped(signum, "between two parts")

@@ -99,7 +99,7 @@ def test_a_directory_that_cannot_be_is_one_line(mixed, everything_is_large, tmp_
 
 def test_holding_out_more_than_memory_is_refused(tmp_path, make_set, make_split, monkeypatch):
     make_set(tmp_path / "single" / "1.0.0", {"train": make_split(0, 20)})
-    monkeypatch.setattr(runtime, "physical_memory", lambda: 20 * 8 * 6 * 3)
+    monkeypatch.setattr(runtime, "usable_memory", lambda: 20 * 8 * 6 * 3)
     with pytest.raises(UserError, match=r"no labelled test split, and with 2,880 bytes"):
         load("single", str(tmp_path))
 

@@ -80,6 +80,12 @@ def test_shapes_by_name_have_the_default_size():
     assert (len(splits.train.labels), len(splits.test.labels)) == (4000, 1000)
 
 
+def test_a_size_that_would_be_ignored_is_refused():
+    for name in ("digits", "shapes"):
+        with pytest.raises(UserError, match=f"^the data set '{name}' comes in one size: --image_s"):
+            load(name, image_size=16)
+
+
 def test_shapes_are_a_function_of_the_seed(drawn):
     again, other = shapes(1500, 500), shapes(20, 20, seed=1)
     np.testing.assert_array_equal(again.train.images, drawn.train.images)

@@ -173,6 +173,8 @@ def test_failures_are_clear_and_never_touch_the_network(tmp_path, toy, monkeypat
     assert "did you mean" not in message("qqqqqq", tmp_path)
     assert "unknown data set" in message("", tmp_path / "nowhere")
     assert "unknown data set" in message("", toy)
+    assert "unknown data set" in message("~no_such_user/digits", toy)
+    assert message("x" * 300, toy).endswith("cannot be looked for: File name too long")
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9, 0.999])

@@ -142,7 +142,13 @@ def test_carry_measures_signal_and_gradient():
         gradient = torus_convolution(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
         gradient = gradient * SLOPES["tanh"](h)
         norms.append(np.linalg.norm(gradient))
-    np.testing.assert_allclose(found.delta_norm, norms[::-1], rtol=1e-4)
+    np.testing.assert_allclose(found.delta_octaves, np.log2(norms[::-1]), atol=2e-4)
+
+
+def test_carry_measures_gradients_that_float32_cannot_hold():
+    layers = draw(DELTA, (3, 3, 2, 2), 400, 0.5)  # linear: each layer halves the gradient
+    found = jax.jit(lambda x: isometry.carry(layers, "linear", x, KEY))(normal(2, 2, 2, 2))
+    np.testing.assert_allclose(found.delta_octaves, np.arange(-399, 1), atol=1e-2)
 
 
 def test_nets_are_mapped_in_their_order():

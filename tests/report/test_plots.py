@@ -65,6 +65,17 @@ def test_band_is_median_and_range():
     assert band.get_datalim(ax.transData).intervaly == pytest.approx([1, 9])
 
 
+def test_a_quartile_band_leaves_one_strange_seed_out():
+    figure, axes = plots.new_figure()
+    values = np.append(np.arange(8.0), 1e6)[:, None] * [1, 1]
+    plots.quartile_band(axes[0, 0], [1, 2], values, "C0", "many seeds")
+    np.testing.assert_array_equal(axes[0, 0].get_lines()[0].get_ydata(), 4)
+    (band,) = axes[0, 0].collections
+    assert set(band.get_paths()[0].vertices[:, 1]) == {2, 6}
+    plots.finish(figure, make(), "x")
+    assert "Band: the middle half of the seeds." in figure.get_supxlabel()
+
+
 def test_a_seed_that_diverges_is_marked_where_it_leaves():
     values = np.ones((3, 5))
     values[1, 2:] = np.nan

@@ -1,11 +1,9 @@
 """Records: they round-trip, are never half written, and damage is named."""
 
 import dataclasses
-import datetime
 import errno
 import json
 import os
-import subprocess
 
 import numpy as np
 import pytest
@@ -303,45 +301,6 @@ def test_a_file_is_no_run_directory(tmp_path):
         record.run_directory(tmp_path, "run")
 
 
-def test_provenance_names_everything():
-    started = datetime.datetime(
-        2026, 1, 2, 1, 30, tzinfo=datetime.timezone(datetime.timedelta(hours=2))
-    )
-    known = record.provenance(started, 12)
-    assert known["started"] == "2026-01-01T23:30:00+00:00"
-    assert known["wall_time_s"] == 12
-    assert known["device"]
-    assert known["device_count"] >= 1
-    assert known["host_cores"] >= 1
-    assert set(known["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy"}
-    json.dumps(known, allow_nan=False)
-
-
-def test_commit_is_of_this_code_only(tmp_path, monkeypatch):
-    def git(*arguments):
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
-
-    module = tmp_path / "jaxvision" / "report" / "record.py"
-    module.parent.mkdir(parents=True)
-    monkeypatch.setattr(record, "__file__", str(module))
-    module.touch()
-    assert record._checkout() == ("unknown", None)  # no repository
-    git("init", "-q")
-    assert record._checkout() == ("unknown", None)  # another project's repository
-    git("add", ".")
-    git("commit", "-q", "-m", "first")
-    commit, dirty = record._checkout()
-    assert len(commit) == 40
-    assert not dirty
-    results = tmp_path / "experiments" / "results" / "run"
-    results.mkdir(parents=True)
-    (results / "record.json").touch()
-    assert record._checkout() == (commit, False)  # a run's output is no change of the code
-    (tmp_path / "experiments" / "he_init.py").touch()
-    assert record._checkout() == (commit, True)
-
-
 def test_origin_says_what_is_known():
     known = {"commit": "0123456789abcdef", "dirty": True, "device": "NVIDIA H200"}
     known |= {"device_count": 2, "started": "2026-01-02T03:04:05+00:00", "wall_time_s": 61.4}
@@ -350,4 +309,14 @@ def test_origin_says_what_is_known():
         "n = 5 seeds, preset tiny, 2 x NVIDIA H200, commit 0123456789 with changes, "
         "2026-01-02, 61 s"
     )
+    device = {"commit": "abc", "device": "cpu: EPYC", "started": "2026-01-01T03:04:05"}
+    earlier = [device | {"differs": ["code", "device"]}, {"differs": ["code"]}]
+    for count, more in ((1, ""), (2, " (and 1 more)")):
+        told = known | {"earlier": earlier[:count]}
+        assert dataclasses.replace(make(), provenance=told).origin() == (
+            f"{origin}; begun with other code, device: cpu: EPYC, commit abc, 2026-01-01{more}"
+        )
     assert dataclasses.replace(make(), config={}, provenance={}).origin()
+    config = {"seeds": 10, "train_depth": 32, "train_seeds": 5}
+    origin = dataclasses.replace(make(), config=config).origin()
+    assert origin.startswith("n = 10 seeds, 5 train seeds, preset tiny")

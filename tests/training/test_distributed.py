@@ -200,11 +200,27 @@ def test_what_process_0_has_reaches_the_other_bit_by_bit():
     assert first["text"] == "zero: é"
 
 
+def listening(port):
+    """Return the addresses at which this host listens at the port, in hexadecimal."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, its_port = local.split(":")
+            if state == "0A" and int(its_port, 16) == port:
+                found.append(address)
+    return found
+
+
 def test_all_stop_at_one_step_when_one_is_asked_to():
+    """And meanwhile process 0 listens at the address it was given, and at no other."""
     processes = joined(["wait"] * 2)
     for process in processes:
         while "waiting" not in process.stdout.readline():
             pass
+    if Path("/proc/net/tcp6").exists():
+        (address,) = listening(int(processes[0].args[2].rpartition(":")[2]))
+        assert address in ("0100007F", "0000000000000000FFFF00000100007F")  # 127.0.0.1
     processes[1].terminate()
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [75, 75], outputs
@@ -360,6 +376,25 @@ def test_clusters_are_joined_by_jax_and_one_process_is_left_alone(name, monkeypa
     assert calls == ([{"initialization_timeout": 60}] if joins else [])
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("coordinator_address should be defined."), "coordinator_address should"),
+        (KeyError("SLURM_NODELIST"), "'SLURM_NODELIST'"),
+        (RuntimeError("no\n  cluster"), "(no cluster)"),
+    ],
+)
+def test_a_cluster_that_jax_does_not_find_is_one_line(error, words, monkeypatch):
+    def initialize(**_):
+        raise error
+
+    monkeypatch.setattr(distributed.jax.distributed, "initialize", initialize)
+    with pytest.raises(UserError, match="by itself") as caught:
+        distributed.start_from_flags(parsed("--coordinator=auto"))
+    assert words in str(caught.value)
+    assert str(caught.value).endswith("--coordinator=HOST:PORT, --num_processes and --process_id")
+
+
 def test_one_process_decides_and_ends_alone():
     assert distributed.is_main()
     assert not distributed.several()
@@ -374,11 +409,11 @@ def test_one_process_decides_and_ends_alone():
 # The launcher.
 
 
-def launched(count, program, **options):
+def launched(count, program, errors=subprocess.STDOUT):
     command = [sys.executable, "-m", "jaxvision.launch", "-n", str(count), "--"]
     return subprocess.Popen(
         [*command, sys.executable, "-u", "-c", program],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, **options,
+        stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT,
     )  # fmt: skip
 
 
@@ -411,6 +446,34 @@ def test_the_launcher_hands_signals_on():
     assert process.returncode == 128 + signal.SIGTERM
 
 
+def test_where_nobody_reads_on_the_launcher_ends_its_processes():
+    """As in ``| head -1``. They say more than a pipe holds, and would then wait for a reader."""
+    program = NUMBER + "print(os.getpid()); print('x' * 300_000); time.sleep(600)"
+    process = launched(2, program, errors=subprocess.PIPE)
+    pid = int(process.stdout.readline().split()[1])
+    process.stdout.close()
+    assert process.wait(timeout=30) == launch.UNREAD == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_program_that_cannot_be_started_is_one_line():
+    command = [sys.executable, "-m", "jaxvision.launch", "--", "no-such-program", "--flag"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: cannot start no-such-program: No such file or directory\n"
+
+
+def test_what_the_launcher_killed_itself_is_no_failure_of_its_own(monkeypatch):
+    """Process 0 sees a lost peer; process 1 is frozen, and ends only when it is killed."""
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.2)
+    programs = ["exit 69", "sleep 60"]
+    processes = [subprocess.Popen(["sh", "-c", program]) for program in programs]
+    assert launch._wait(processes) == [69, 69]
+
+
 def test_lines_of_two_processes_do_not_mix(monkeypatch):
     """A write is all that is sure not to be interrupted by the other process's line."""
     written = []
@@ -427,7 +490,16 @@ def test_lines_of_two_processes_do_not_mix(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("codes", "code"), [([0, 0], 0), ([75, 75], 75), ([0, 75], 75), ([137, 69], 137), ([75, 2], 2)]
+    ("codes", "code"),
+    [
+        ([0, 0], 0),
+        ([75, 75], 75),
+        ([0, 75], 75),
+        ([137, 69], 137),
+        ([69, 137], 137),  # both ended between two looks
+        ([0, 69, 75], 69),
+        ([75, 2, 1], 2),
+    ],
 )
 def test_a_failure_comes_before_a_stop_and_that_before_success(codes, code):
     assert launch.first_failure(codes) == code

@@ -227,4 +227,4 @@ def test_the_room_is_half_of_the_device_s_memory(monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
     assert feed.room_for_data() == 500
     monkeypatch.setattr(Device, "memory_stats", lambda self: None)
-    assert feed.room_for_data() == feed.runtime.physical_memory() // 2 // 2
+    assert feed.room_for_data() == feed.runtime.usable_memory() // 2 // 2

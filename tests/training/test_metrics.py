@@ -5,6 +5,8 @@ import math
 import os
 import struct
 import sys
+import threading
+from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
@@ -116,6 +118,40 @@ def test_tensorboard_shows_the_same_and_nothing_twice(tmp_path):
     assert first["rate/run1", 4] == np.float32(0.2)
     write(tmp_path, LINES[:2], LINES[2:], tensorboard=True)  # resumed at step 4
     assert str(events(tmp_path)) == str(first)
+
+
+@pytest.mark.parametrize("rows_before", [0, 2])
+def test_a_disk_that_refuses_the_events_costs_only_them(tmp_path, monkeypatch, capsys, rows_before):
+    record_writer = pytest.importorskip("tensorboardX.record_writer")
+    threads = threading.active_count()
+    full = Path("/dev/full")
+    if not rows_before:
+        monkeypatch.setattr(record_writer, "open_file", lambda path: full.open("wb"))
+    metrics = Metrics(tmp_path, [], tensorboard=True)
+    for line in LINES[:rows_before]:
+        metrics.append(line)
+    if rows_before:
+        metrics._events._file.close()
+        metrics._events._file._writer = full.open("wb")
+    for line in LINES[rows_before:]:
+        metrics.append(line)
+    metrics.close()
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == LINES
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"cannot write {tmp_path}/tensorboard: No space left on device; going on without "
+        "TensorBoard events"
+    )
+    assert threading.active_count() == threads  # none that would hold up the end of the program
+
+
+def test_a_file_in_the_place_of_the_events_costs_only_them(tmp_path, capsys):
+    pytest.importorskip("tensorboardX")
+    (tmp_path / "tensorboard").write_text("mine")
+    write(tmp_path, [], LINES, tensorboard=True)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "tensorboard: File exists; going on without TensorBoard events" in line
+    assert (tmp_path / "tensorboard").read_text() == "mine"
 
 
 def test_without_tensorboardx_the_flag_is_one_line(tmp_path, monkeypatch):

@@ -72,6 +72,7 @@ def test_one_part_is_the_function_itself():
         (Split(2), 15, "cannot be cut into 2 parts"),
         (Split(1, 8), 12, "cannot be cut into 8 parts"),
         (Split(1, 3), 12, "a power of two"),
+        (Split(4, 2), 16, r"--bn_parts.* on 4 devices \(--data_devices\).* that 4 divides"),
         (Split(4, 2), 12, "that 4 divides"),
         (Split(3, 8), 24, "that 3 divides"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxvision.report import provenance
 from jaxvision.report import record as records
 from jaxvision.training import distributed
 from jaxvision.training.stop import Stopped
@@ -40,7 +41,9 @@ def test_entered_it_says_what_it_is_and_parts_lie_inside(opened, capsys):
         assert (part.name, part.directory) == ("plain56", workdir.directory / "plain56")
         told = json.loads((workdir.directory / "config.json").read_text())
     assert (told["experiment"], told["config"]) == ("toy", {"steps": 8, "rates": [0.1, 0.2]})
-    assert told["begun"]["versions"]["jax"]
+    (maker,) = told["makers"]
+    assert maker["versions"]["jax"]
+    assert maker["code"] == provenance.code_hash()
     assert capsys.readouterr() == ("", "")
 
 
@@ -130,18 +133,67 @@ def test_the_directory_of_another_config_is_refused(opened):
         assert json.loads(path.read_text()) == told
 
 
-def test_going_on_with_other_versions_is_said(opened, capsys, monkeypatch):
-    with opened() as workdir:
+@pytest.fixture
+def enter(opened, tmp_path, capsys):
+    """Return ``enter(text)``: train a net with an experiment of that source; lines, earlier."""
+    source = tmp_path / "toy.py"
+
+    def enter(text, **options):
+        source.write_text(text)
+        with opened(source=source, **options) as workdir:
+            (workdir.part("net").directory / "checkpoints" / "4").mkdir(parents=True, exist_ok=True)
+        return capsys.readouterr().err.splitlines(), workdir.earlier
+
+    return enter
+
+
+def test_nets_of_other_code_are_named_as_long_as_they_are_there(enter):
+    """The commit does not tell: an edit is not committed, a commit may change no code."""
+    assert enter("first") == ([], [])
+    for text in ("second", "second"):  # each time, for what was trained first is used each time
+        (line,), (maker,) = enter(text)
+        assert "the code has changed since nets here were trained (" in line
+        assert line.endswith("; --noresume trains them anew")
+        assert maker["started"]
+    (line,), (maker,) = enter("first")  # an edit taken back: the net may have learned with it
+    assert "the code has changed" in line
+    _, makers = enter("third")
+    assert len({maker["code"] for maker in makers}) == len(makers) == 2
+    (line,), earlier = enter("third", resume=False)
+    assert "starting afresh" in line
+    assert earlier == []
+    assert enter("third") == ([], [])
+
+
+def test_where_nothing_was_trained_other_code_is_no_news(opened, capsys):
+    with opened(source="/first"):
         pass
-    now = records.provenance
-    monkeypatch.setattr(records, "provenance", lambda *a: now(*a) | {"commit": "another"})
+    with opened(source="/second") as workdir:
+        assert workdir.earlier == []
+    told = json.loads((workdir.directory / "config.json").read_text())
+    assert len(told["makers"]) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_who_cannot_be_told_counts_as_another(enter, opened):
+    enter("first")
+    path = opened().directory / "config.json"
+    path.write_text("{")
+    (line,), (maker,) = enter("first")
+    assert "(unknown device, commit unknown)" in line
+    assert maker == {"differs": ["code"]}
+
+
+def test_going_on_with_another_device_is_said(enter, monkeypatch, capsys):
+    now = provenance.describe
+    enter("first")
+    monkeypatch.setattr(provenance, "describe", lambda *a: now(*a) | {"device": "another"})
     for _ in range(2):  # as long as it is so
-        with opened():
-            pass
-        line = capsys.readouterr().err
-        assert line.count("\n") == 1
-        assert f"{workdir.directory.name} was begun with commit " in line
-        assert "goes on with another" in line
+        (line,), (maker,) = enter("first")
+        assert "begun with device cpu: " in line
+        assert "goes on with another: its numbers may differ" in line
+        assert maker["device"].startswith("cpu: ")
+        assert maker["differs"] == ["device"]
 
 
 def test_a_place_that_cannot_be_used_is_one_line(tmp_path):

@@ -1,0 +1,88 @@
+"""Where numbers come from: code, versions, device, time."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import subprocess
+from typing import Any
+
+from jaxvision import runtime
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
+    """Return where and on what a run is made.
+
+    ``started`` is an aware time, stored as UTC; ``wall_time_s`` is in seconds.
+    """
+    import jax  # only to name the device; the rest of the report works without JAX
+
+    device = jax.devices()[0]
+    name = device.device_kind
+    if device.platform == "cpu":  # JAX calls every processor 'cpu'
+        file = pathlib.Path("/proc/cpuinfo")
+        model = re.search("model name.*: (.+)", file.read_text()) if file.exists() else None
+        name = model[1] if model else platform.machine()
+    commit, dirty = _checkout()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
+        "device": f"{device.platform}: {name}",
+        "device_count": jax.device_count(),
+        "host_cores": runtime.usable_cores(),
+        "started": started.astimezone(datetime.UTC).isoformat(timespec="seconds"),
+        "wall_time_s": float(wall_time_s),
+    }
+
+
+def line(known: dict[str, Any]) -> str:
+    """Return device, commit and date, of what ``describe`` said, in one line."""
+    device, count = known.get("device", "unknown device"), known.get("device_count", 1)
+    parts = [
+        f"{device}" if count == 1 else f"{count} x {device}",
+        f"commit {str(known.get('commit', 'unknown'))[:10]}"
+        + (" with changes" if known.get("dirty") else ""),
+        str(known.get("started", ""))[:10],
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def code_hash(*files: str | os.PathLike) -> str:
+    """Return 16 hexadecimal digits that stand for the source of this package and of ``files``.
+
+    Unlike a commit it sees changes that are not committed, and stays where only other files change.
+    """
+    package = pathlib.Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in [*sorted(package.rglob("*.py")), *map(pathlib.Path, files)]:
+        name = path.relative_to(package) if path.is_relative_to(package) else path.name
+        source = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()[:16]
+
+
+def _checkout() -> tuple[str, bool | None]:
+    """Return the commit of this code and whether it is changed; ("unknown", None) if unknowable."""
+    here = pathlib.Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        return done.stdout.strip()
+
+    try:
+        # Installed into some other project's checkout, its commit says nothing about this code.
+        git("ls-files", "--error-unmatch", here.name)
+        # Results are written by runs: they must not make the next run's code look changed.
+        outputs = ("results", "README.md", "index.html")
+        but = [f":(top,exclude)experiments/{name}" for name in outputs]
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", ":/", *but))
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", None
