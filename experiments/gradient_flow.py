@@ -208,8 +208,7 @@ def claims(config: Config) -> list[Claim]:
          "gradient, on its way down", residual_factor("delta_norm", False), doubles),
         ("residual-bn-variance", f"{de}, abstract", "residual + batch norm: it grows by 1 each "
          "block, so that batch norm scales the input of block l down by sqrt(l)",
-         lambda r: probes.variance_per_block(values(r, *stream)),
-         Within(1.0, 0.1)),
+         lambda r: probes.variance_per_block(values(r, *stream)), Within(1.0, 0.1)),
     ]  # fmt: skip
     direction_tier = [
         ("delta-decays", "textbook reading, backward signal", "below critical gain delta decays on "
