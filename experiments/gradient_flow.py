@@ -260,8 +260,8 @@ def _plot_batch_norm(depth_ax: Axes, step_ax: Axes, record: Record, config: Conf
     for net, (label, _) in VARIANTS.items():
         dw = (record.arrays[f"{net}{depth}/critical/dw_norm"][:, 0] for depth in depths)
         lines[label] = np.transpose([y[:, 1] / y[:, -2] for y in dw])
-    plots.log_panel(depth_ax, depths, lines, "Weight gradient of the first layer over the last:\n"
-                    "batch norm in a plain net skews it with depth", "weight layers",
+    plots.log_panel(depth_ax, depths, lines, "Weight gradient, first layer over last:\n"
+                    "batch norm in a plain net skews it", "weight layers",
                     "ratio of dW (step 0)")  # fmt: skip
     plots.theory_line(depth_ax, depths, law ** (depths - 3.0))
     dw = {f"step {t}": values(record, "batch_norm", "critical", "dw_norm", t)[:, ::-1]
