@@ -47,8 +47,9 @@ def train(name, config=CONFIG):
 
 def test_the_figure_holds(verdicts):
     found = verdicts()
-    wanted = ("delta-sigmoid", "delta-relu", "delta-linear", "delta-decays", "dw-flat")
-    assert not fallen(found, (*wanted, "batch-norm-gain", "residual-gradient"))
+    of_images = [f"{q}-{a}" for q in ("delta", "signal") for a in gradient_flow.ACTIVATIONS]
+    assert "contradicted" not in {found[claim] for claim in of_images}
+    assert not fallen(found, ("delta-decays", "dw-flat", "batch-norm-gain", "residual-gradient"))
     assert found["batch-norm-factor"] != "contradicted"
 
 
@@ -60,13 +61,30 @@ def test_one_program_trains_every_gain_and_seed(record):
 
 
 def test_wrong_gains_contradict_the_theory_of_every_activation(monkeypatch, verdicts):
-    critical = mean_field.critical_gain
-    monkeypatch.setattr(mean_field, "critical_gain", lambda activation: 1.2 * critical(activation))
-    _, arrays = train("relu")
+    critical, arrays = mean_field.critical_gain, {}
+    monkeypatch.setattr(mean_field, "critical_gain", lambda activation: 1.1 * critical(activation))
+    for activation in gradient_flow.ACTIVATIONS:
+        arrays |= gradient_flow.follow_images(CONFIG, load("digits"), activation)
     monkeypatch.undo()
     found = verdicts(arrays)
-    assert found["delta-relu"] == "contradicted"
-    assert found["delta-sigmoid"] == found["delta-linear"] == "reproduced"
+    for activation in gradient_flow.ACTIVATIONS:
+        assert found[f"delta-{activation}"] == found[f"signal-{activation}"] == "contradicted"
+
+
+def test_what_is_not_finite_contradicts_nothing(record, verdicts):
+    floats = {name: a for name, a in record.arrays.items() if a.dtype.kind == "f"}
+    found = verdicts({name: np.full_like(a, np.nan) for name, a in floats.items()})
+    assert set(found.values()) == {"inconclusive"}
+
+
+@pytest.mark.parametrize("preset", ["gpu", "paper"])
+def test_float32_holds_what_the_deepest_nets_reach(preset):
+    config = gradient_flow.PRESETS[preset]
+    largest = np.log(np.finfo(np.float32).max)
+    squared = {"batch_norm": np.log(1.55), "residual": np.log(2.0)}  # growth a layer
+    squared["relu"] = 2 * max(np.log(config.above), -np.log(config.below))
+    for net, growth in squared.items():
+        assert max(gradient_flow.depths_of(config, net)) * growth < 0.9 * largest
 
 
 def test_a_plain_net_labeled_batch_norm(monkeypatch, verdicts):
@@ -85,7 +103,7 @@ def test_without_learning_batch_norm_does_not_relax(verdicts):
 
 def test_shuffled_layers_have_no_slope(record, verdicts):
     shuffled = np.random.default_rng(0).permutation(max(CONFIG.depths))
-    names = [name for name in record.arrays if name.endswith("_std") or "delta" in name]
+    names = [n for n in record.arrays if n.endswith(("_std", "/signal")) or "delta" in n]
     found = verdicts({name: record.arrays[name][..., shuffled] for name in names})
     changed = {"delta-relu", "delta-linear", "delta-decays", "residual-variance"}
     assert fallen(found, changed) == changed

@@ -62,7 +62,8 @@ def initial_signal(apply: Callable, variables: PyTree, images: Array) -> np.ndar
 def log2_slope(values: np.ndarray) -> np.ndarray:
     """Return the least-squares slope of log2 values [S, L] over layers: octaves per layer [S]."""
     layers = np.arange(values.shape[-1])
-    return np.polyfit(layers, np.log2(values).T, 1)[0]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a signal of 0 has no slope: NaN
+        return np.polyfit(layers, np.log2(values).T, 1)[0]
 
 
 def growth(layers: np.ndarray, upward: bool, settled: int = 3, fitted: int = 60) -> np.ndarray:
@@ -73,6 +74,14 @@ def growth(layers: np.ndarray, upward: bool, settled: int = 3, fitted: int = 60)
     """
     hidden = layers[:, 1:-1] if upward else layers[:, -2:0:-1]
     return np.log(2) * log2_slope(hidden[:, settled : settled + fitted])
+
+
+def variance_per_block(std: np.ndarray) -> np.ndarray:
+    """Return what a block adds to the stream's variance on average, [S], from its std [S, L].
+
+    The last layer is the output, no block.
+    """
+    return (std[:, -2] ** 2 - std[:, 0] ** 2) / (std.shape[1] - 2)
 
 
 def _stacked(kernel: Array) -> bool:

@@ -18,6 +18,7 @@ from jaxvision.dynamics.mean_field import (
     slope_kurtosis,
     slope_moment,
     variance_fixed_point,
+    variance_map,
 )
 
 # VGG-B, output channels of conv2..conv10. At std .01 the paper's 1 / (5.9 * 4.2^2 * 2.9^2 * 2.1^4).
@@ -169,3 +170,27 @@ def log_norm_slope(activation: str, sigma_w: float, width: int, layers: int) -> 
     walk = 6 * (m**2 + 1) / (5 * m * (m**2 - 1))
     mean = exponent(chi(sigma_w, q, activation)) - variance / 4
     return float(mean), float(np.sqrt(variance / 4 * walk))
+
+
+def log_norms(
+    activation: str, sigma_w: float, width: int, depth: int, input_square: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean log of one input's signal rms and gradient norm at layers 1..depth, [depth].
+
+    A net without biases. The variance follows ``variance_map`` layer by layer from inputs of mean
+    square ``input_square``, so that it need not stand at its fixed point; the gradient is 1 (log 0)
+    at the last layer. Finite width to first order, as in ``log_norm_slope``; of the signal only for
+    'relu' and 'linear', whose squared norms multiply as the gradient's do. In 'tanh' and 'sigmoid'
+    nets the signal is drawn back to its fixed point, and fluctuations do not add up.
+    """
+    q, variances, steps = sigma_w**2 * input_square, [], []
+    for _ in range(depth):
+        variances.append(float(q))
+        loss = float(3 * slope_kurtosis(activation, q) - 1) / width / 4
+        steps.append(float(exponent(chi(sigma_w, q, activation))) - loss)
+        q = variance_map(q, sigma_w, 0.0, activation)
+    signal = 0.5 * np.log(variances)
+    if activation in ("relu", "linear"):
+        signal = signal - loss * np.arange(depth)
+    gradient = np.append(np.cumsum(steps[-2::-1])[::-1], 0.0)
+    return signal, gradient

@@ -7,7 +7,7 @@ Matplotlib's object interface only, so nothing needs a display or leaves state b
 import contextlib
 import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import matplotlib
@@ -146,6 +146,15 @@ def quartile_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: 
 def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, label: str = "theory") -> None:
     """Draw a closed form, dashed and dark, over the measurements."""
     ax.plot(x, y, color=THEORY_COLOR, linestyle=(0, (4, 3)), linewidth=1.6, label=label, zorder=3)
+
+
+@style()
+def log_panel(ax: Axes, x: ArrayLike, lines: Mapping[str, ArrayLike], *words: str) -> None:
+    """Draw a ``seed_band`` for every label over a logarithmic y axis; ``describe`` with words."""
+    for (label, values), color in zip(lines.items(), COLORS, strict=False):
+        seed_band(ax, x, values, color, label)
+    log_axis(ax, "y")
+    describe(ax, *words)
 
 
 @style()

@@ -195,3 +195,21 @@ def test_dropout_destroys_criticality():
     assert without.max() > 40
     assert dropped.max() < 8
     assert (mean_field.correlation_fixed_point(sigma_w, 0.2, "tanh", keep=0.95) < 1).all()
+
+
+@pytest.mark.parametrize("activation", mean_field.ACTIVATIONS)
+@pytest.mark.parametrize("q", [0.2, 3.0])
+def test_slope_kurtosis_is_the_quotient_of_the_integrals(activation, q):
+    slope = FUNCTIONS[activation][1]
+    wanted = integral(lambda u: slope(u) ** 4, q) / integral(lambda u: slope(u) ** 2, q) ** 2
+    np.testing.assert_allclose(mean_field.slope_kurtosis(activation, q), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation", mean_field.ACTIVATIONS)
+def test_at_the_critical_gain_a_gradient_keeps_its_norm(activation):
+    phi, slope = FUNCTIONS[activation]
+    gain, q = mean_field.critical_gain(activation), 1e-6 if activation == "tanh" else 1.0
+    if activation == "sigmoid":
+        for _ in range(60):  # the variance that this gain settles at
+            q = gain**2 * integral(lambda u: phi(u) ** 2, q)
+    assert gain**2 * integral(lambda u: slope(u) ** 2, q) == pytest.approx(1, abs=1e-4)

@@ -195,3 +195,12 @@ def test_log2_slope_is_least_squares():
     expected = np.cov(layers, noise, ddof=0)[0, 1] / np.var(layers) + 2
     found = probes.log2_slope(2.0 ** (2 * layers + noise)[None])
     np.testing.assert_allclose(found, [expected], rtol=1e-12)
+
+
+@pytest.mark.parametrize("upward", [True, False])
+def test_growth_is_the_slope_in_the_direction_of_travel(upward):
+    logs = np.random.default_rng(0).normal(size=(2, 20)).cumsum(1)
+    hidden = logs[:, 1:-1] if upward else logs[:, 1:-1][:, ::-1]
+    wanted = [np.polyfit(range(5), row[2:7], 1)[0] for row in hidden]
+    found = probes.growth(np.exp(logs), upward, settled=2, fitted=5)
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
