@@ -148,7 +148,7 @@ def run(
     arguments += (workdir,) if _is_long(experiment) else ()
     numbers, arrays = experiment.measure(*arguments)
     seconds = time.perf_counter() - clock + (workdir.earlier_seconds if workdir else 0.0)
-    return records.Record(
+    record = records.Record(
         experiment=Path(experiment.__file__).stem,
         preset=preset,
         run_name=run_name,
@@ -159,6 +159,7 @@ def run(
         claims=[],
         provenance=provenance.describe(started, seconds) | _earlier(workdir),
     )
+    return records.as_stored(record)  # float32 numbers would be judged otherwise once they are read
 
 
 def make_config(experiment: ModuleType, preset: str, overrides: dict[str, Any]) -> Any:

@@ -30,6 +30,7 @@ class Config:
     depths: tuple[int, ...] = flagged((3, 5), "Weight layers.", low=2, high=99)
     rates: tuple[float, ...] = flagged((0.1, 0.2), "Learning rates.", low=0)
     weight_decay: float = flagged(5e-4, "Weight decay.", low=0)
+    batch: int = flagged(16, "Images in a step.", low=1)
     augment: bool = flagged(False, "Shift and mirror.")
 
 
@@ -100,6 +101,7 @@ BAD = [
     (["--rates="], "'' is not a number"),
     (["--seeds=0"], "'0' must be from 1 to 1000"),
     (["--seeds=1001"], "'1001' must be from 1 to 1000"),
+    (["--batch=3000000000"], "'3000000000' is too large: at most 1000000000"),
     (["--seeds=1.5"], "'1.5' is not a whole number"),
     (["--seeds=five"], "'five' is not a whole number"),
     (["--seeds"], "seeds"),
@@ -183,6 +185,18 @@ def test_help_shows_the_docstring_and_every_flag(toy, results, capsys):
     assert not results.exists()
 
 
+def test_help_shows_what_is_legal(toy, capsys):
+    assert call(toy, "--help") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for line in (
+        "Paired seeds. (from 1 to 1000) [cpu default: 5]",
+        "Learning rates. (at least 0) [cpu default: 0.1,0.2]",
+        "Optimizer. (one of sgd, adam) [cpu default: sgd]",
+        "Data set. [cpu default: digits]",
+    ):
+        assert line in out
+
+
 def test_a_run_leaves_a_whole_record(toy, results, capsys):
     flags = ["--seeds=6", "--depths=7,9", "--rates=0.5", "--augment", "--optimizer=adam"]
     assert call(toy, "--preset=tiny", f"--results={results}", "--run_name=mine", *flags) == 0
@@ -230,6 +244,21 @@ def test_plot_only_redraws_without_measuring(toy, results, capsys):
     assert call(toy, f"--results={results}", "--plot_only") == 0
     (judged,) = records.load(results / "toy").claims
     assert judged["verdict"] == "contradicted"
+
+
+def test_the_first_verdict_sees_what_later_ones_read(toy, results):
+    """A seventh of a float32 number is not that of the same number from JSON."""
+    toy.measure = lambda config, progress: ({"gain": np.array([0.1, 0.7, 0.3], np.float32)}, {})
+    seventh = lambda record: np.array(record.numbers["gain"]) / 7  # noqa: E731
+    toy.claims = lambda config: [dataclasses.replace(claims(config)[0], statistic=seventh)]
+    toy.plot = lambda record: plots.new_figure(1, 1)[0]
+    assert call(toy, f"--results={results}") == 0
+    before = files(results)
+    (judged,) = records.load(results / "toy").claims
+    read = np.array([0.1, 0.7, 0.3], np.float32).astype(float)
+    assert judged["estimate"] == pytest.approx((read / 7).mean(), rel=1e-12)
+    assert call(toy, f"--results={results}", "--plot_only") == 0
+    assert files(results) == before
 
 
 def test_plot_only_takes_the_record_s_config_not_the_preset_s(toy, results):

@@ -94,6 +94,19 @@ def run_directory(root: str | os.PathLike, run_name: str) -> pathlib.Path:
     return directory
 
 
+def as_stored(record: Record) -> Record:
+    """Return the record as ``load`` will read it: JSON numbers and lists, numpy arrays.
+
+    A verdict on it is the verdict that any later reader comes to.
+
+    Raises:
+      TypeError, ValueError: as ``save``.
+    """
+    config, numbers = _decode(json.loads(json.dumps(_encode([record.config, record.numbers]))))
+    arrays = {name: np.asarray(array) for name, array in record.arrays.items()}
+    return dataclasses.replace(record, config=config, numbers=numbers, arrays=arrays)
+
+
 def save(record: Record, figure: Any | None, directory: str | os.PathLike) -> None:
     """Write the record, replacing the one at ``directory`` in one step.
 
