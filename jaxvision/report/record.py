@@ -5,6 +5,7 @@ and ``figure.png``. Measuring writes it, drawing only reads it.
 """
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -175,7 +176,7 @@ def resolve(directory: str | os.PathLike) -> pathlib.Path:
         try:
             os.rename(parked, directory)
         except OSError:  # read-only, or another process was faster
-            return parked if parked.is_dir() else directory
+            return directory if directory.exists() else parked
     return directory
 
 
@@ -193,19 +194,28 @@ def _replace(directory: pathlib.Path, files: dict[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         _sync(fresh)
-        if directory.exists():
-            shutil.rmtree(parked, ignore_errors=True)  # older than the record that is in place
-            os.rename(directory, parked)
-        try:
-            os.rename(fresh, directory)
-        except OSError:
-            if parked.exists():
-                os.rename(parked, directory)
-            raise
+        while not _exchange(fresh, directory, parked):
+            pass  # a reader took us for dead
         _sync(parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(parked, ignore_errors=True)
+
+
+def _exchange(fresh: pathlib.Path, directory: pathlib.Path, parked: pathlib.Path) -> bool:
+    """Park the old record and put the new one in its place; False: a reader put the old one back."""
+    if directory.exists():
+        shutil.rmtree(parked, ignore_errors=True)  # older than the record that is in place
+        os.rename(directory, parked)
+    try:
+        os.rename(fresh, directory)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and directory.is_dir():
+            return False
+        if parked.exists():
+            os.rename(parked, directory)
+        raise
+    return True
 
 
 def _parked(directory: pathlib.Path) -> pathlib.Path:
