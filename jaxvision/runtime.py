@@ -78,6 +78,24 @@ def configure(cpu_devices: int | None = None) -> None:
         _split_cpu(cpu_devices)
 
 
+def start() -> None:
+    """Start JAX on its devices, after ``configure``.
+
+    Raises:
+      UserError: it cannot: ``JAX_PLATFORMS`` names a platform that is not here.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        # An assertion: the platform's plugin is there, its devices are not.
+        asked = os.environ.get("JAX_PLATFORMS")
+        why = (str(error).strip().splitlines() or ["no such device"])[0]
+        mend = f"JAX_PLATFORMS is '{asked}': unset it or name one that is here" if asked else why
+        raise UserError(f"JAX finds no device to run on; {mend}") from error
+
+
 def usable_cores() -> int:
     """Return how many cores this process may use: fewer in a container or under ``taskset``."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

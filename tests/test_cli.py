@@ -1,6 +1,7 @@
 """The command line: every mistake is one clear line and exit code 2, and nothing is written."""
 
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -117,6 +118,7 @@ BAD = [
     (["--zzz"], "zzz"),
     (["surplus"], "stray argument 'surplus'"),
     (["--seeds=3", "4"], "stray argument '4'"),
+    (["--results="], "--results must not be empty"),
     (["--run_name=../x"], "run name '../x'"),
     (["--run_name=a/b"], "run name 'a/b'"),
     (["--run_name=/tmp/x"], "run name '/tmp/x'"),
@@ -163,7 +165,11 @@ def test_results_below_a_file_fail_before_the_run(toy, tmp_path, capsys, below):
 
 def test_results_without_permission_fail_before_the_run(toy, results, capsys, monkeypatch):
     toy.measure = None
-    monkeypatch.setattr(cli.os, "access", lambda path, mode: False)  # root may write anywhere
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(cli.tempfile, "TemporaryDirectory", refuse)  # root may write anywhere
     assert call(toy, f"--results={results}") == 2
     assert "choose another directory with --results" in capsys.readouterr().err
     assert not results.exists()
@@ -494,17 +500,24 @@ def test_sigterm_before_the_first_net_is_a_stop_too(long_toy, tmp_path, capsys, 
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_sigterm_while_python_imports_is_a_stop_too(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code", "line"),
+    [
+        (signal.SIGTERM, 75, "stopped by SIGTERM: start it again"),
+        (signal.SIGINT, 130, "stopped; nothing was written"),
+    ],
+)
+def test_a_stop_while_python_imports_is_one_line_too(tmp_path, sent, code, line):
     command = [sys.executable, "-X", "importtime", "-m", "experiments.plain_vs_residual"]
     places = [f"--results={tmp_path / 'r'}", f"--workdir={tmp_path / 'w'}", "--preset=tiny"]
     child = subprocess.Popen([*command, *places], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    for line in child.stderr:  # a line for every import that is done
-        if line.split()[-1] == "experiments":
+    for done in child.stderr:  # a line for every import that is done
+        if done.split()[-1] == "experiments":
             break
-    child.terminate()
+    child.send_signal(sent)
     last = child.communicate(timeout=60)[1].splitlines()[-1]
-    assert child.returncode == 75
-    assert last == "stopped by SIGTERM: start it again"
+    assert child.returncode == code
+    assert last == line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -520,13 +533,15 @@ def test_a_workdir_that_cannot_be_used_is_one_clear_line(long_toy, tmp_path, cap
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize(("flags", "line"), [
-    (["--lr=nan"], "lr"),
-    (["--mlp_width=0"], "'0' must be from 1"),
+@pytest.mark.parametrize(("flags", "platform", "line"), [
+    (["--lr=nan"], "cpu", "lr"),
+    (["--mlp_width=0"], "cpu", "'0' must be from 1"),
+    (["--preset=tiny"], "nosuch", "JAX_PLATFORMS is 'nosuch': unset it"),
 ])  # fmt: skip
-def test_as_the_user_types_it(tmp_path, flags, line):
+def test_as_the_user_types_it(tmp_path, flags, platform, line):
     command = [sys.executable, "-m", "experiments.he_init", f"--results={tmp_path}/r", *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    env = {**os.environ, "JAX_PLATFORMS": platform}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")

@@ -203,7 +203,7 @@ def _replace(directory: pathlib.Path, files: dict[str, bytes]) -> None:
 
 
 def _exchange(fresh: pathlib.Path, directory: pathlib.Path, parked: pathlib.Path) -> bool:
-    """Park the old record and put the new one in its place; False: a reader put the old one back."""
+    """Park the old record, put the new one in its place; False: a reader put the old one back."""
     if directory.exists():
         shutil.rmtree(parked, ignore_errors=True)  # older than the record that is in place
         os.rename(directory, parked)
