@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from jaxvision.types import UserError
 
@@ -131,7 +132,7 @@ def _group_limits(root: Path) -> Iterator[int]:
                 yield int((directory / name).read_text(encoding="utf-8"))
 
 
-def jit(fn: Callable, **jit_kwargs) -> Callable:
+def jit(fn: Callable, **jit_kwargs: Any) -> Callable:
     """Return ``jax.jit(fn, **jit_kwargs)`` with the compiler options that pay on this backend.
 
     For outermost functions only (JAX takes compiler options nowhere else). Starts JAX: do not call
@@ -142,7 +143,7 @@ def jit(fn: Callable, **jit_kwargs) -> Callable:
     return jax.jit(fn, compiler_options=compiler_options(), **jit_kwargs)
 
 
-def jit_once(fn: Callable, **jit_kwargs) -> Callable:
+def jit_once(fn: Callable, **jit_kwargs: Any) -> Callable:
     """Return ``jax.jit(fn, **jit_kwargs)`` for a program that runs a few times: quick to compile.
 
     On CPU without optimization: drawing a net's weights then compiles five times faster.
