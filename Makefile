@@ -41,9 +41,9 @@ list: ## the experiments, their claims and their minutes
 
 # The experiments' own rules stand below; these two answer for every other name.
 exp-%: ## run an experiment, as in make exp-he-init
-	@echo "There is no experiment '$*'; 'make list' shows them all." >&2; exit 2
+	$(error There is no experiment '$*'; 'make list' shows them all)
 plot-%: ## draw its figure again from its record, without training
-	@echo "There is no experiment '$*'; 'make list' shows them all." >&2; exit 2
+	$(error There is no experiment '$*'; 'make list' shows them all)
 
 $(addprefix exp-,$(NAMES)): exp-%: $(READY)
 	@$(RUN) -m experiments.$(subst -,_,$*) --preset=cpu $(ARGS)

@@ -1,7 +1,8 @@
 """One module an experiment: ``python -m experiments.he_init``.
 
 Their imports take seconds. A SIGTERM that comes meanwhile ends the program as one that comes later,
-with exit code 75, start it again; ``jaxvision.cli.main`` then decides for itself.
+with exit code 75, start it again, and Ctrl-C with 130; ``jaxvision.cli.main`` then decides for
+itself.
 """
 
 import os
@@ -11,10 +12,15 @@ from typing import Any
 
 
 def _stop(signum: int, frame: Any) -> None:
-    del signum, frame
+    del frame
+    if signum == signal.SIGINT:
+        os.write(2, b"stopped; nothing was written\n")
+        os._exit(130)
     os.write(2, b"stopped by SIGTERM: start it again\n")
     os._exit(os.EX_TEMPFAIL)
 
 
 if sys.argv[:1] == ["-m"]:  # Python is looking for the module that it was told to run
     signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
+        signal.signal(signal.SIGINT, _stop)

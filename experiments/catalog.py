@@ -30,7 +30,7 @@ CATALOG = (
         name="he_init",
         title="He against Xavier",
         sentence="Xavier stalls at 30 layers, He converges.",
-        minutes=4,
+        minutes=3,
     ),
     Entry(
         name="gradient_flow",

@@ -13,7 +13,9 @@ import datetime
 import inspect
 import os
 import shlex
+import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +70,8 @@ def main(experiment: ModuleType, argv: Sequence[str] | None = None) -> None:
     run finished; what a long run did stays in its workdir.
     """
     argv = sys.argv if argv is None else argv
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sigterm = on_sigterm("before its first net" if _is_long(experiment) else None)
         with sigterm, distributed.watched():
@@ -100,9 +104,12 @@ def _run(experiment: ModuleType, argv: Sequence[str]) -> int:
     run_name = values.run_name
     if run_name is None:
         run_name = default_run_name(experiment, values.preset, config)
+    if not values.results:
+        raise UserError("--results must not be empty: name the directory that holds the records")
     directory = records.run_directory(values.results, run_name)
     runtime.configure(cpu_devices=runtime.usable_cores())
     distributed.start_from_flags(values)
+    runtime.start()
     mesh.configure(values.data_devices)
     with _workdir(experiment, values, config) as workdir:
         if values.plot_only:
@@ -148,7 +155,7 @@ def run(
     arguments += (workdir,) if _is_long(experiment) else ()
     numbers, arrays = experiment.measure(*arguments)
     seconds = time.perf_counter() - clock + (workdir.earlier_seconds if workdir else 0.0)
-    return records.Record(
+    record = records.Record(
         experiment=Path(experiment.__file__).stem,
         preset=preset,
         run_name=run_name,
@@ -159,6 +166,7 @@ def run(
         claims=[],
         provenance=provenance.describe(started, seconds) | _earlier(workdir),
     )
+    return records.as_stored(record)  # float32 numbers would be judged otherwise once they are read
 
 
 def make_config(experiment: ModuleType, preset: str, overrides: dict[str, Any]) -> Any:
@@ -274,8 +282,12 @@ def _check_writable(directory: Path) -> None:
     parent = directory.parent
     while not parent.exists():
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UserError(f"cannot write to {parent}: choose another directory with --results")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".jaxvision-", dir=parent):
+            pass
+    except OSError as error:
+        what = f"cannot write to {parent} ({error.strerror})"
+        raise UserError(f"{what}: choose another directory with --results") from error
 
 
 def _relative(path: Path) -> Path:

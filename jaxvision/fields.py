@@ -7,11 +7,15 @@ from typing import Any, get_args, get_origin
 
 from absl import flags
 
+# The sum of two, such as a first seed and a number of seeds, is an int32 too.
+_LARGEST = 10**9
+
 
 def define(field: dataclasses.Field, values: flags.FlagValues) -> None:
     """Define the flag of a field made by ``cli.flagged``; its default is None: the preset's."""
     default, meta = field.default, field.metadata
-    text = f"{meta['help']} [cpu default: {_shown(default)}]"
+    bounds = f" ({_bounds(meta)})" if _bounds(meta) else ""
+    text = f"{meta['help']}{bounds} [cpu default: {_shown(default)}]"
     common = {"default": None, "help": text, "flag_values": values}
     if get_origin(field.type) is tuple:
         kind, parser = get_args(field.type)[0], flags.CsvListSerializer(",")
@@ -26,6 +30,16 @@ def _shown(default: Any) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
+def _bounds(meta: dict[str, Any]) -> str:
+    """Return the legal values in words, for the help and for refusals; "" where all are."""
+    low, high, choices = meta["low"], meta["high"], meta["choices"]
+    if choices is not None:
+        return f"one of {', '.join(choices)}"
+    if low is None:
+        return "" if high is None else f"at most {high}"
+    return f"at least {low}" if high is None else f"from {low} to {high}"
+
+
 def _checked(kind: type, meta: dict[str, Any]) -> Callable[[str], Any]:
     """Return a parser of one value that raises ValueError with a reason."""
     low, high, choices = meta["low"], meta["high"], meta["choices"]
@@ -38,8 +52,9 @@ def _checked(kind: type, meta: dict[str, Any]) -> Callable[[str], Any]:
         if kind is float and not math.isfinite(value):
             raise ValueError(f"{text!r} is not a finite number")
         if (low is not None and value < low) or (high is not None and value > high):
-            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise ValueError(f"{text!r} must be {bounds}")
+            raise ValueError(f"{text!r} must be {_bounds(meta)}")
+        if kind is int and abs(value) > _LARGEST:
+            raise ValueError(f"{text!r} is too large: at most {_LARGEST}")
         if choices is not None and value not in choices:
             raise ValueError(f"{text!r} is none of {', '.join(choices)}")
         if kind is str and not value:

@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from jaxvision.types import UserError
 
@@ -78,6 +79,24 @@ def configure(cpu_devices: int | None = None) -> None:
         _split_cpu(cpu_devices)
 
 
+def start() -> None:
+    """Start JAX on its devices, after ``configure``.
+
+    Raises:
+      UserError: it cannot: ``JAX_PLATFORMS`` names a platform that is not here.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        # An assertion: the platform's plugin is there, its devices are not.
+        asked = os.environ.get("JAX_PLATFORMS")
+        why = (str(error).strip().splitlines() or ["no such device"])[0]
+        mend = f"JAX_PLATFORMS is '{asked}': unset it or name one that is here" if asked else why
+        raise UserError(f"JAX finds no device to run on; {mend}") from error
+
+
 def usable_cores() -> int:
     """Return how many cores this process may use: fewer in a container or under ``taskset``."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -113,7 +132,7 @@ def _group_limits(root: Path) -> Iterator[int]:
                 yield int((directory / name).read_text(encoding="utf-8"))
 
 
-def jit(fn: Callable, **jit_kwargs) -> Callable:
+def jit(fn: Callable, **jit_kwargs: Any) -> Callable:
     """Return ``jax.jit(fn, **jit_kwargs)`` with the compiler options that pay on this backend.
 
     For outermost functions only (JAX takes compiler options nowhere else). Starts JAX: do not call
@@ -124,7 +143,7 @@ def jit(fn: Callable, **jit_kwargs) -> Callable:
     return jax.jit(fn, compiler_options=compiler_options(), **jit_kwargs)
 
 
-def jit_once(fn: Callable, **jit_kwargs) -> Callable:
+def jit_once(fn: Callable, **jit_kwargs: Any) -> Callable:
     """Return ``jax.jit(fn, **jit_kwargs)`` for a program that runs a few times: quick to compile.
 
     On CPU without optimization: drawing a net's weights then compiles five times faster.

@@ -1,6 +1,7 @@
 """The command line: every mistake is one clear line and exit code 2, and nothing is written."""
 
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ class Config:
     depths: tuple[int, ...] = flagged((3, 5), "Weight layers.", low=2, high=99)
     rates: tuple[float, ...] = flagged((0.1, 0.2), "Learning rates.", low=0)
     weight_decay: float = flagged(5e-4, "Weight decay.", low=0)
+    batch: int = flagged(16, "Images in a step.", low=1)
     augment: bool = flagged(False, "Shift and mirror.")
 
 
@@ -100,6 +102,7 @@ BAD = [
     (["--rates="], "'' is not a number"),
     (["--seeds=0"], "'0' must be from 1 to 1000"),
     (["--seeds=1001"], "'1001' must be from 1 to 1000"),
+    (["--batch=3000000000"], "'3000000000' is too large: at most 1000000000"),
     (["--seeds=1.5"], "'1.5' is not a whole number"),
     (["--seeds=five"], "'five' is not a whole number"),
     (["--seeds"], "seeds"),
@@ -115,6 +118,7 @@ BAD = [
     (["--zzz"], "zzz"),
     (["surplus"], "stray argument 'surplus'"),
     (["--seeds=3", "4"], "stray argument '4'"),
+    (["--results="], "--results must not be empty"),
     (["--run_name=../x"], "run name '../x'"),
     (["--run_name=a/b"], "run name 'a/b'"),
     (["--run_name=/tmp/x"], "run name '/tmp/x'"),
@@ -161,7 +165,11 @@ def test_results_below_a_file_fail_before_the_run(toy, tmp_path, capsys, below):
 
 def test_results_without_permission_fail_before_the_run(toy, results, capsys, monkeypatch):
     toy.measure = None
-    monkeypatch.setattr(cli.os, "access", lambda path, mode: False)  # root may write anywhere
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(cli.tempfile, "TemporaryDirectory", refuse)  # root may write anywhere
     assert call(toy, f"--results={results}") == 2
     assert "choose another directory with --results" in capsys.readouterr().err
     assert not results.exists()
@@ -181,6 +189,18 @@ def test_help_shows_the_docstring_and_every_flag(toy, results, capsys):
             for name in common:
                 assert f"--{name}" in out or f"--[no]{name}" in out
     assert not results.exists()
+
+
+def test_help_shows_what_is_legal(toy, capsys):
+    assert call(toy, "--help") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for line in (
+        "Paired seeds. (from 1 to 1000) [cpu default: 5]",
+        "Learning rates. (at least 0) [cpu default: 0.1,0.2]",
+        "Optimizer. (one of sgd, adam) [cpu default: sgd]",
+        "Data set. [cpu default: digits]",
+    ):
+        assert line in out
 
 
 def test_a_run_leaves_a_whole_record(toy, results, capsys):
@@ -230,6 +250,21 @@ def test_plot_only_redraws_without_measuring(toy, results, capsys):
     assert call(toy, f"--results={results}", "--plot_only") == 0
     (judged,) = records.load(results / "toy").claims
     assert judged["verdict"] == "contradicted"
+
+
+def test_the_first_verdict_sees_what_later_ones_read(toy, results):
+    """A seventh of a float32 number is not that of the same number from JSON."""
+    toy.measure = lambda config, progress: ({"gain": np.array([0.1, 0.7, 0.3], np.float32)}, {})
+    seventh = lambda record: np.array(record.numbers["gain"]) / 7  # noqa: E731
+    toy.claims = lambda config: [dataclasses.replace(claims(config)[0], statistic=seventh)]
+    toy.plot = lambda record: plots.new_figure(1, 1)[0]
+    assert call(toy, f"--results={results}") == 0
+    before = files(results)
+    (judged,) = records.load(results / "toy").claims
+    read = np.array([0.1, 0.7, 0.3], np.float32).astype(float)
+    assert judged["estimate"] == pytest.approx((read / 7).mean(), rel=1e-12)
+    assert call(toy, f"--results={results}", "--plot_only") == 0
+    assert files(results) == before
 
 
 def test_plot_only_takes_the_record_s_config_not_the_preset_s(toy, results):
@@ -465,17 +500,24 @@ def test_sigterm_before_the_first_net_is_a_stop_too(long_toy, tmp_path, capsys, 
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_sigterm_while_python_imports_is_a_stop_too(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code", "line"),
+    [
+        (signal.SIGTERM, 75, "stopped by SIGTERM: start it again"),
+        (signal.SIGINT, 130, "stopped; nothing was written"),
+    ],
+)
+def test_a_stop_while_python_imports_is_one_line_too(tmp_path, sent, code, line):
     command = [sys.executable, "-X", "importtime", "-m", "experiments.plain_vs_residual"]
     places = [f"--results={tmp_path / 'r'}", f"--workdir={tmp_path / 'w'}", "--preset=tiny"]
     child = subprocess.Popen([*command, *places], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    for line in child.stderr:  # a line for every import that is done
-        if line.split()[-1] == "experiments":
+    for done in child.stderr:  # a line for every import that is done
+        if done.split()[-1] == "experiments":
             break
-    child.terminate()
+    child.send_signal(sent)
     last = child.communicate(timeout=60)[1].splitlines()[-1]
-    assert child.returncode == 75
-    assert last == "stopped by SIGTERM: start it again"
+    assert child.returncode == code
+    assert last == line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -491,13 +533,15 @@ def test_a_workdir_that_cannot_be_used_is_one_clear_line(long_toy, tmp_path, cap
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize(("flags", "line"), [
-    (["--lr=nan"], "lr"),
-    (["--mlp_width=0"], "'0' must be from 1"),
+@pytest.mark.parametrize(("flags", "platform", "line"), [
+    (["--lr=nan"], "cpu", "lr"),
+    (["--mlp_width=0"], "cpu", "'0' must be from 1"),
+    (["--preset=tiny"], "nosuch", "JAX_PLATFORMS is 'nosuch': unset it"),
 ])  # fmt: skip
-def test_as_the_user_types_it(tmp_path, flags, line):
+def test_as_the_user_types_it(tmp_path, flags, platform, line):
     command = [sys.executable, "-m", "experiments.he_init", f"--results={tmp_path}/r", *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    env = {**os.environ, "JAX_PLATFORMS": platform}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")

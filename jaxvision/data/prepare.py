@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         prepare(chosen.name, Path(chosen.data_dir).expanduser())
     except PrepareError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     except KeyboardInterrupt:
         print("error: interrupted; the temporary environment is removed", file=sys.stderr)
         return 130

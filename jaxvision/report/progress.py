@@ -4,7 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import tqdm
 
@@ -38,6 +38,14 @@ class Progress:
         line = f"{100 * self._done / max(self._total, 1):.0f} %, {_duration(left)} left"
         line = ", ".join(filter(None, [line, _line(self.shown)]))
         print(f"{self._description}: {line}", file=sys.stderr, flush=True)
+
+
+class ShowProgress(Protocol):
+    """What an experiment's ``measure`` is given: ``progress`` itself or ``silent``."""
+
+    def __call__(
+        self, total: int, description: str, done: int = 0
+    ) -> contextlib.AbstractContextManager[Progress]: ...
 
 
 @contextlib.contextmanager

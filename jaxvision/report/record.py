@@ -5,6 +5,7 @@ and ``figure.png``. Measuring writes it, drawing only reads it.
 """
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -94,6 +95,19 @@ def run_directory(root: str | os.PathLike, run_name: str) -> pathlib.Path:
     return directory
 
 
+def as_stored(record: Record) -> Record:
+    """Return the record as ``load`` will read it: JSON numbers and lists, numpy arrays.
+
+    A verdict on it is the verdict that any later reader comes to.
+
+    Raises:
+      TypeError, ValueError: as ``save``.
+    """
+    config, numbers = _decode(json.loads(json.dumps(_encode([record.config, record.numbers]))))
+    arrays = {name: np.asarray(array) for name, array in record.arrays.items()}
+    return dataclasses.replace(record, config=config, numbers=numbers, arrays=arrays)
+
+
 def save(record: Record, figure: Any | None, directory: str | os.PathLike) -> None:
     """Write the record, replacing the one at ``directory`` in one step.
 
@@ -162,7 +176,7 @@ def resolve(directory: str | os.PathLike) -> pathlib.Path:
         try:
             os.rename(parked, directory)
         except OSError:  # read-only, or another process was faster
-            return parked if parked.is_dir() else directory
+            return directory if directory.exists() else parked
     return directory
 
 
@@ -180,19 +194,28 @@ def _replace(directory: pathlib.Path, files: dict[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         _sync(fresh)
-        if directory.exists():
-            shutil.rmtree(parked, ignore_errors=True)  # older than the record that is in place
-            os.rename(directory, parked)
-        try:
-            os.rename(fresh, directory)
-        except OSError:
-            if parked.exists():
-                os.rename(parked, directory)
-            raise
+        while not _exchange(fresh, directory, parked):
+            pass  # a reader took us for dead
         _sync(parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(parked, ignore_errors=True)
+
+
+def _exchange(fresh: pathlib.Path, directory: pathlib.Path, parked: pathlib.Path) -> bool:
+    """Park the old record, put the new one in its place; False: a reader put the old one back."""
+    if directory.exists():
+        shutil.rmtree(parked, ignore_errors=True)  # older than the record that is in place
+        os.rename(directory, parked)
+    try:
+        os.rename(fresh, directory)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and directory.is_dir():
+            return False
+        if parked.exists():
+            os.rename(parked, directory)
+        raise
+    return True
 
 
 def _parked(directory: pathlib.Path) -> pathlib.Path:

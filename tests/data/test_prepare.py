@@ -88,7 +88,7 @@ def test_each_failure_is_one_line_and_leaves_nothing(
     scratch, commands, tmp_path, capsys, word, output, wanted
 ):
     commands[1][word] = (1, output)
-    assert prepare.main(["cifar10", f"--data_dir={tmp_path}"]) == 1
+    assert prepare.main(["cifar10", f"--data_dir={tmp_path}"]) == 2
     error = capsys.readouterr().err
     assert wanted in error and error.count("\n") == 1
     assert list(scratch.iterdir()) == []
@@ -117,7 +117,7 @@ def test_sigterm_removes_the_environment(scratch, tmp_path):
 
 
 def test_an_unknown_name_installs_nothing(scratch, commands, tmp_path, capsys):
-    assert prepare.main(["cifar1o", f"--data_dir={tmp_path}"]) == 1
+    assert prepare.main(["cifar1o", f"--data_dir={tmp_path}"]) == 2
     assert "did you mean 'cifar10'?" in capsys.readouterr().err
     assert commands[0] == []
 
@@ -131,7 +131,7 @@ def test_what_is_prepared_stays(scratch, commands, tmp_path, capsys):
         assert prepare.main([name, f"--data_dir={tmp_path}"]) == 0
         assert "already prepared" in capsys.readouterr().out
     info.write_text(json.dumps({"name": "mnist"}))  # TFDS's default format goes unnamed
-    assert prepare.main(["mnist", f"--data_dir={tmp_path}"]) == 1
+    assert prepare.main(["mnist", f"--data_dir={tmp_path}"]) == 2
     assert "holds the set as tfrecord" in capsys.readouterr().err
     assert commands[0] == []
 

@@ -129,6 +129,24 @@ def test_dying_at_a_rename_loses_nothing(tmp_path, monkeypatch, fatal, before):
     assert os.listdir(tmp_path) == ["run"]
 
 
+def test_a_reader_between_the_renames_costs_no_record(tmp_path, monkeypatch):
+    """It takes the writer for dead and puts the old record back; the writer parks it again."""
+    directory, rename, read = tmp_path / "run", os.rename, []
+    record.save(make(1.0), None, directory)
+
+    def with_a_reader(source, target):
+        if str(target) == str(directory) and ".new-" in str(source) and not read:
+            monkeypatch.setattr(os, "rename", rename)
+            read.append(record.load(directory).numbers["escape"]["he"])
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", with_a_reader)
+    record.save(make(2.0), None, directory)
+    assert read == [1.0]
+    assert record.load(directory).numbers["escape"]["he"] == 2.0
+    assert contents(tmp_path) == {"run/record.json", "run/arrays.npz"}
+
+
 @pytest.mark.parametrize("fatal", [1, 2])
 def test_a_refused_rename_leaves_the_old_record_in_place(tmp_path, monkeypatch, fatal):
     record.save(make(1.0), None, tmp_path / "run")
