@@ -83,7 +83,7 @@ PRESETS = {
 }  # fmt: skip
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Return loss [G, S, T] and sharpness [G, S, M] by threshold, and the drifts [widths, S]."""
     train = load(config.dataset).train
     rows = np.random.default_rng(0).permutation(len(train.labels))[: config.images]

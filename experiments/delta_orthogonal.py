@@ -72,7 +72,7 @@ PRESETS = {
 }
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Measure random nets; arrays are named 'part/kernels/quantity'."""
     images = load(config.dataset).test.images[:IMAGES]
     gray = jnp.mean(jnp.float32(images), axis=-1, keepdims=True)

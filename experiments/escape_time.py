@@ -81,7 +81,7 @@ PRESETS = {
 }
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Train every arm; arrays 'arm/step', 'arm/escaped' and 'arm/diverged' [S, depths]."""
     data = load(config.dataset)
     mean = per_pixel_mean(data.train.images)

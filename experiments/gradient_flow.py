@@ -79,7 +79,7 @@ PRESETS = {
 }
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Train every net at every depth and gain; arrays are named 'net+depth/gain/quantity'.
 
     Nets of the other activations only at the largest depth, whose layers hold the smaller ones.

@@ -84,7 +84,7 @@ PRESETS = {
 }  # fmt: skip
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Train every arm of every net; returns numbers and arrays named 'net/arm/quantity'."""
     for depth in config.depths:
         he2015_net(depth, config.width, 2, INITS["he"], 8)  # refuses a depth that has none

@@ -93,7 +93,7 @@ def depths_of(config: Config) -> np.ndarray:
     return 2 ** np.arange(config.depth.bit_length())
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Measure random nets, then train some; arrays are named 'part/net/quantity'."""
     with progress(1, "random nets") as bar:
         nets = over_seeds(partial(_spectra, config), config.seeds, first=config.first_seed)

@@ -89,7 +89,7 @@ def theory_of(net: str, gains: np.ndarray, config: Config) -> np.ndarray:
     return np.full(gains.shape, theory.exponent(factor))
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Iterate the map and random nets; returns numbers and arrays."""
     with progress(1 + len(NETS), "exponents") as bar:
         numbers, arrays = _measure_map(config)

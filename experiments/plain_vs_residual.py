@@ -87,7 +87,7 @@ PRESETS = {
 }  # fmt: skip
 
 
-def measure(config: Config, progress, workdir) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress, workdir) -> tuple[dict, dict]:
     """Train every depth of both kinds; returns numbers and arrays named 'net/quantity'."""
     make = nets_of_depths(config.depths, config.imagenet)
     warm_up = f"resnet{max(config.depths)}" in WARMED_UP

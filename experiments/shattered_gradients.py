@@ -59,7 +59,7 @@ PRESETS = {
 }
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Return each net's correlation by depth [S, L] and, of one seed, its gradient [L, inputs]."""
     positions, lag = line(config)
     inputs = np.float32(positions)

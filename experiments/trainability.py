@@ -110,7 +110,7 @@ def nonlinearity_of(name: str, config: Config) -> Callable:
     return {"tanh": lambda h, key: jnp.tanh(h), "dropout": dropout, "batch_norm": batch_norm}[name]
 
 
-def measure(config: Config, progress) -> tuple[dict, dict]:
+def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     """Train every cell of every map; arrays 'map/loss' and 'map/error' [S, G, depths]."""
     data = load(config.dataset)
     mean = per_pixel_mean(data.train.images)

@@ -29,7 +29,7 @@ from jaxvision.fields import define
 from jaxvision.report import claims as claims_lib
 from jaxvision.report import provenance
 from jaxvision.report import record as records
-from jaxvision.report.progress import progress, silent
+from jaxvision.report.progress import ShowProgress, progress, silent
 from jaxvision.training import distributed, mesh
 from jaxvision.training.stop import Stopped, on_sigterm
 from jaxvision.training.workdir import Workdir, config_hash
@@ -151,7 +151,8 @@ def run(
     ``workdir`` goes to an experiment with long runs; None keeps them in memory.
     """
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    arguments = config, progress if distributed.is_main() else silent
+    show: ShowProgress = progress if distributed.is_main() else silent
+    arguments = config, show
     arguments += (workdir,) if _is_long(experiment) else ()
     numbers, arrays = experiment.measure(*arguments)
     seconds = time.perf_counter() - clock + (workdir.earlier_seconds if workdir else 0.0)

@@ -45,7 +45,8 @@ class ShowProgress(Protocol):
 
     def __call__(
         self, total: int, description: str, done: int = 0
-    ) -> contextlib.AbstractContextManager[Progress]: ...
+    ) -> contextlib.AbstractContextManager[Progress]:
+        """See ``progress``."""
 
 
 @contextlib.contextmanager
