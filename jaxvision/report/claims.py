@@ -28,13 +28,14 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 class Within:
     """The value must lie within ``tolerance`` of ``target`` (``relative``: times ``abs(target)``).
 
-    Per-seed values: the interval of their mean inside the band is reproduced, wholly outside is
-    contradicted. One number [] is exact and its own interval. The band includes its ends.
+    Per-seed values, ``min_seeds`` at least: the interval of their mean inside the band (its ends
+    included) is reproduced, wholly outside is contradicted. One number [] is its own interval.
     """
 
     target: float
     tolerance: float
     relative: bool = False
+    min_seeds: int = 5
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0 or (self.relative and self.target == 0):
@@ -53,13 +54,14 @@ class Within:
         low, high = self.target - width, self.target + width
         exact = values.ndim == 0
         interval = stats.Interval(*[float(values)] * 3) if exact else stats.t_interval(values)
+        note = "" if exact else stats.too_few(values.size, self.min_seeds)
         verdict: Verdict = "inconclusive"
-        if low <= interval.low and interval.high <= high:
+        if not note and low <= interval.low and interval.high <= high:
             verdict = "reproduced"
-        elif interval.high < low or high < interval.low:
+        elif not note and (interval.high < low or high < interval.low):
             verdict = "contradicted"
-        smallest = None if exact else stats.smallest_effect(values)
-        return Evidence(verdict, interval, values.size, smallest_effect=smallest)
+        effect = None if exact else stats.smallest_effect(values)
+        return Evidence(verdict, interval, values.size, smallest_effect=effect, note=note)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,9 +277,8 @@ def _weigh(claim: Claim, record: Record) -> Evidence:
     if values.size and not bad:
         return claim.rule.weigh(values)
     note = f"{bad} of {values.size} values are not finite" if bad else "there is no value to judge"
-    nan = float("nan")
-    p = None if isinstance(claim.rule, Within | EverySeed) else nan
-    return Evidence("inconclusive", stats.Interval(nan, nan, nan), values.size, p, p, note=note)
+    p = None if isinstance(claim.rule, Within | EverySeed) else float("nan")
+    return Evidence("inconclusive", stats.Interval(*[np.nan] * 3), values.size, p, p, note=note)
 
 
 def _judgement(claim: Claim, found: Evidence | None, adjusted: list[float] | None) -> Judgement:
@@ -295,6 +296,5 @@ def _judgement(claim: Claim, found: Evidence | None, adjusted: list[float] | Non
     if verdict == "inconclusive" and found.smallest_effect is not None:
         effect = f"{found.smallest_effect:.2g}" if found.n > 1 else "unknown (one seed)"
         notes.append(f"smallest effect this run could have seen: {effect} (80 % power)")
-    note = "; ".join(filter(None, notes))
     values = (*found.interval, found.n, p, p_adjusted, found.smallest_effect)
-    return Judgement(*stated, verdict, *values, note)
+    return Judgement(*stated, verdict, *values, "; ".join(filter(None, notes)))

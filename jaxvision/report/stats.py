@@ -56,15 +56,18 @@ class Evidence:
 
 def weigh(values: np.ndarray, p_for: float, p_against: float, min_seeds: int) -> Evidence:
     """Turn a rule's two p-values into evidence; too few seeds decide nothing either way."""
-    n, verdict, note = values.size, "inconclusive", ""
-    if n < min_seeds:
-        note = f"{n} of the {min_seeds} seeds that the rule needs"
-    elif p_for <= ALPHA:
+    n, verdict, note = values.size, "inconclusive", too_few(values.size, min_seeds)
+    if p_for <= ALPHA and not note:
         verdict = "reproduced"
-    elif p_against <= ALPHA:
+    elif p_against <= ALPHA and not note:
         verdict = "contradicted"
     smallest = smallest_effect(values)
     return Evidence(verdict, t_interval(values), n, p_for, p_against, smallest, note)
+
+
+def too_few(n: int, min_seeds: int) -> str:
+    """Return the note of a rule that has too few seeds to decide; "" where there are enough."""
+    return f"{n} of the {min_seeds} seeds that the rule needs" if n < min_seeds else ""
 
 
 def t_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:

@@ -29,11 +29,13 @@ def verdict(values, rule):
         (Within(2.0, 0.1), 2.05, "reproduced"),
         (Within(2.0, 0.125), 2.125, "reproduced"),  # the band includes its ends
         (Within(2.0, 0.1), 2.2, "contradicted"),
-        (Within(2.0, 0.1), [1.99, 2.0, 2.01], "reproduced"),
-        (Within(2.0, 0.1), [2.5, 2.51, 2.52], "contradicted"),
-        (Within(2.0, 0.1), [1.8, 2.0, 2.2], "inconclusive"),
+        (Within(2.0, 0.1), [1.99, 2.0, 2.01, 2.0, 2.0], "reproduced"),
+        (Within(2.0, 0.1), [1.99, 2.0, 2.01, 2.0], "inconclusive"),  # too few
+        (Within(2.0, 0.1), [2.5, 2.51, 2.52, 2.5, 2.5], "contradicted"),
+        (Within(2.0, 0.1), [2.5, 2.51, 2.52, 2.5], "inconclusive"),
+        (Within(2.0, 0.1), [1.8, 2.0, 2.2, 1.8, 2.2], "inconclusive"),
         (Within(2.0, 0.1), [2.0], "inconclusive"),  # one seed has no interval
-        (Within(2.0, 0.1), [2.0, 2.0], "reproduced"),  # no spread: exact
+        (Within(2.0, 0.1), [2.0] * 5, "reproduced"),  # no spread: exact
         (Within(-200.0, 0.01, relative=True), -201.5, "reproduced"),
         (Within(-200.0, 0.01, relative=True), -203.0, "contradicted"),
         (Within(2.0, 0.1), NAN, "inconclusive"),
@@ -85,7 +87,8 @@ def test_values_that_are_not_finite_are_told(rule):
 
 
 def test_too_few_seeds_are_told():
-    assert "3 of the 5 seeds" in verdict([1, 2, 3], Greater()).note
+    for rule in (Greater(), Within(2, 9)):
+        assert "3 of the 5 seeds" in verdict([1, 2, 3], rule).note
     assert "needs 5" in verdict([True] * 3, EverySeed()).note
 
 
