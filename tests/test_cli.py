@@ -510,7 +510,10 @@ def test_sigterm_before_the_first_net_is_a_stop_too(long_toy, tmp_path, capsys, 
 def test_a_stop_while_python_imports_is_one_line_too(tmp_path, sent, code, line):
     command = [sys.executable, "-X", "importtime", "-m", "experiments.plain_vs_residual"]
     places = [f"--results={tmp_path / 'r'}", f"--workdir={tmp_path / 'w'}", "--preset=tiny"]
+    # Tests that run in the background ignore Ctrl-C, and so would the child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen([*command, *places], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     for done in child.stderr:  # a line for every import that is done
         if done.split()[-1] == "experiments":
             break

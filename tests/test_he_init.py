@@ -28,7 +28,7 @@ CONFIG = dataclasses.replace(
     period=220,
     rates_xavier=(0.003,),
     rates_he=(0.001,),
-    theory_nets=2,
+    theory_nets=5,
 )
 
 
