@@ -16,8 +16,9 @@ RUN := .venv/bin/python
 PINS := $(shell cat requirements.txt constraints.txt | cksum | cut -d' ' -f1)
 READY := .venv/ready-$(PINS)-$(ACCELERATOR)-$(subst /,_,$(PYTHON_NAMED))
 
-# A file in experiments/ is an experiment; its targets take dashes or underscores.
-EXPERIMENTS := $(filter-out __init__ catalog,$(basename $(notdir $(wildcard experiments/*.py))))
+# A file in a theme's folder is an experiment; its targets take dashes or underscores. Files that
+# begin with an underscore help the experiments beside them.
+EXPERIMENTS := $(filter-out _%,$(basename $(notdir $(wildcard experiments/*/*.py))))
 NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 
 .DEFAULT_GOAL := help
@@ -46,15 +47,15 @@ plot-%: ## draw its figure again from its record, without training
 	$(error There is no experiment '$*'; 'make list' shows them all)
 
 $(addprefix exp-,$(NAMES)): exp-%: $(READY)
-	@$(RUN) -m experiments.$(subst -,_,$*) --preset=cpu $(ARGS)
+	@$(RUN) -m experiments $(subst -,_,$*) --preset=cpu $(ARGS)
 
 $(addprefix plot-,$(NAMES)): plot-%: $(READY)
-	@$(RUN) -m experiments.$(subst -,_,$*) --plot_only $(ARGS)
+	@$(RUN) -m experiments $(subst -,_,$*) --plot_only $(ARGS)
 
 exps: $(READY) ## run them all, in the order of the list
 	@# 130 is Ctrl-C and 75 SIGTERM: they end the whole series.
 	@failed=; for name in $$($(RUN) -m experiments.catalog names); do \
-	  $(RUN) -m "experiments.$$name" --preset=cpu $(ARGS) || \
+	  $(RUN) -m experiments "$$name" --preset=cpu $(ARGS) || \
 	    case $$? in 130) exit 130;; 75) exit 75;; *) failed="$$failed $$name";; esac; \
 	done; \
 	test -z "$$failed" || { echo "These did not end well:$$failed" >&2; exit 1; }

@@ -21,8 +21,8 @@ from benchmarks.worker import serve
 from jaxvision import runtime
 from jaxvision.models.layers import Conv, stack
 from jaxvision.models.resnet import cifar_resnet
-from jaxvision.training.mesh import make_mesh, on_mesh
-from jaxvision.training.sweep import map_runs
+from jaxvision.parallel.mesh import make_mesh, on_mesh
+from jaxvision.training.mapping import map_runs
 
 SEEDS = 8
 SCAN = 6

@@ -12,12 +12,12 @@ import optax
 
 from benchmarks import phase
 from benchmarks.worker import Case, serve
-from experiments.trainability import PRESETS, SIGMA_B, sigmas_of
+from experiments.gradients.trainability import PRESETS, SIGMA_B, sigmas_of
 from jaxvision import runtime
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
+from jaxvision.training.depth_sweep import Cells, DepthSweep
 from jaxvision.training.fit import batch_rows
-from jaxvision.training.phase import Cells, DepthSweep
 
 CONFIG = PRESETS["cpu"]
 

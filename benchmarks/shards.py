@@ -22,8 +22,8 @@ def trainers() -> dict:
     from jaxvision.data.augment import normalize, pad_crop_flip
     from jaxvision.models.layers import apply_function
     from jaxvision.models.resnet import cifar_resnet
+    from jaxvision.parallel.mesh import make_mesh
     from jaxvision.training.fit import Trainer
-    from jaxvision.training.mesh import make_mesh
     from jaxvision.training.optimizers import sgd
     from jaxvision.training.step import Task
 

@@ -3,7 +3,7 @@
 An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fields, ``PRESETS``,
 ``measure(config, progress)``, ``claims(config)`` and ``plot(record)``; it ends by calling ``main``.
 One with long runs has ``measure(config, progress, workdir)`` and gets the flags of ``Workdir``.
-Where several processes run it together (``training/distributed.py``), all measure; process 0 alone
+Where several processes run it together (``parallel/distributed.py``), all measure; process 0 alone
 writes and speaks.
 """
 
@@ -26,13 +26,13 @@ from absl import flags
 
 from jaxvision import runtime
 from jaxvision.fields import define
+from jaxvision.longrun.stop import Stopped, on_sigterm
+from jaxvision.longrun.workdir import Workdir, config_hash
+from jaxvision.parallel import distributed, mesh
+from jaxvision.progress import ShowProgress, progress, silent
 from jaxvision.report import claims as claims_lib
 from jaxvision.report import provenance
 from jaxvision.report import record as records
-from jaxvision.report.progress import ShowProgress, progress, silent
-from jaxvision.training import distributed, mesh
-from jaxvision.training.stop import Stopped, on_sigterm
-from jaxvision.training.workdir import Workdir, config_hash
 from jaxvision.types import UserError
 
 RESULTS = Path(__file__).resolve().parent.parent / "experiments" / "results"
@@ -115,8 +115,9 @@ def _run(experiment: ModuleType, argv: Sequence[str]) -> int:
         if values.plot_only:
             record = records.load(directory)
             if record.experiment != name:
-                made_by = f"experiments.{record.experiment}"
-                raise UserError(f"{directory} is a record of {made_by}: redraw it with that")
+                raise UserError(
+                    f"{directory} is a record of {record.experiment}: redraw it with that"
+                )
         else:
             if distributed.is_main():
                 _check_writable(directory)
@@ -241,7 +242,7 @@ def _command(experiment: ModuleType, argv: Sequence[str], again: bool = False) -
             equals or next(rest, None)  # the value comes after it
         elif not (again and name == "noresume"):
             given.append(flag)
-    return shlex.join(["python", "-m", f"experiments.{Path(experiment.__file__).stem}", *given])
+    return shlex.join(["python", "-m", "experiments", Path(experiment.__file__).stem, *given])
 
 
 def _parse(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues:

@@ -1,6 +1,6 @@
 """Start one program as several processes on this machine, joined over loopback.
 
-    python -m jaxvision.launch -n 2 -- python -m experiments.he_init --preset=tiny
+    python -m jaxvision.launch -n 2 -- python -m experiments he_init --preset=tiny
 
 For CPUs and for trying out what runs on many hosts: on a machine with accelerators one process
 already uses all of them. The processes share the cores out; each one's lines begin with its number.
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-LOST_PEER, STOPPED = os.EX_UNAVAILABLE, os.EX_TEMPFAIL  # as in training/distributed.py
+LOST_PEER, STOPPED = os.EX_UNAVAILABLE, os.EX_TEMPFAIL  # as in parallel/distributed.py
 UNREAD = 128 + signal.SIGPIPE  # as a shell has it where the next program reads no further
 GRACE_SECONDS = 60  # for the others to end by themselves after one has failed
 

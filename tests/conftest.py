@@ -26,6 +26,7 @@ import jax  # noqa: E402
 
 from jaxvision import cli, runtime  # noqa: E402
 from jaxvision.report.record import Record  # noqa: E402
+from tests.lab import lab  # noqa: E402, F401 (a fixture of every folder)
 
 # Two devices, so that mapping runs over devices is really exercised, on any machine.
 runtime.configure(cpu_devices=2)
@@ -60,7 +61,7 @@ def tiny_record():
     @functools.cache
     def measured(module: ModuleType) -> Record:
         name = module.__name__.rpartition(".")[2]
-        command = f"python -m experiments.{name} --preset=tiny"
+        command = f"python -m experiments {name} --preset=tiny"
         return cli.run(module, module.PRESETS["tiny"], "tiny", f"{name}-tiny", command)
 
     return measured

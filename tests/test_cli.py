@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import he_init
+from experiments.initialization import he_init
 from jaxvision import cli, data
 from jaxvision.cli import flagged
 from jaxvision.report import plots
@@ -216,7 +216,7 @@ def test_a_run_leaves_a_whole_record(toy, results, capsys):
     assert [path.name for path in results.iterdir()] == ["mine"]
     record = records.load(directory)
     assert (record.experiment, record.preset, record.run_name) == ("toy", "tiny", "mine")
-    assert record.command.startswith("python -m experiments.toy --preset=tiny --results=")
+    assert record.command.startswith("python -m experiments toy --preset=tiny --results=")
     assert record.command.endswith(" ".join(["--run_name=mine", *flags]))
     wanted = Config(seeds=6, depths=(7, 9), rates=(0.5,), augment=True, optimizer="adam")
     assert cli.make_config_from(toy, record) == wanted
@@ -230,7 +230,7 @@ def test_the_command_of_a_record_joins_no_processes(toy, results):
     joined = ["--coordinator=127.0.0.1:1", "--num_processes", "1", "--process_id=0"]
     assert call(toy, "--seeds=6", *joined, f"--results={results}", "--run_name=it") == 0
     command = records.load(results / "it").command
-    assert command == f"python -m experiments.toy --seeds=6 --results={results} --run_name=it"
+    assert command == f"python -m experiments toy --seeds=6 --results={results} --run_name=it"
 
 
 def test_the_command_can_be_pasted_into_a_shell(toy, tmp_path):
@@ -299,7 +299,7 @@ def test_plot_only_of_another_experiment_s_record_is_one_clear_line(toy, results
     capsys.readouterr()
     assert call(toy, f"--results={results}", "--run_name=shared", "--plot_only") == 2
     err = capsys.readouterr().err
-    assert "is a record of experiments.toy" in err
+    assert "is a record of toy" in err
     assert err.count("\n") == 1
     assert files(results) == before
 
@@ -475,7 +475,7 @@ def test_a_long_run_that_is_stopped_says_how_to_go_on(
     assert call(toy, *flags, "--seeds=7", "--noresume") == code
     out, err = capsys.readouterr()
     assert out == ""
-    command = f"python -m experiments.toy {' '.join(flags)} --seeds=7"
+    command = f"python -m experiments toy {' '.join(flags)} --seeds=7"
     assert err.endswith(f"{words}\nto go on: {command}\n")
     assert not (tmp_path / "results").exists()
 
@@ -490,7 +490,7 @@ def test_sigterm_before_the_first_net_is_a_stop_too(long_toy, tmp_path, capsys, 
 
     monkeypatch.setattr(cli.runtime, "configure", configure)
     assert call(toy, *flags) == 75
-    how = f"to go on: python -m experiments.toy {' '.join(flags)}\n"
+    how = f"to go on: python -m experiments toy {' '.join(flags)}\n"
     assert capsys.readouterr().err == f"stopped by SIGTERM before its first net\n{how}"
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(os, "kill", lambda *_: None)
@@ -508,7 +508,7 @@ def test_sigterm_before_the_first_net_is_a_stop_too(long_toy, tmp_path, capsys, 
     ],
 )
 def test_a_stop_while_python_imports_is_one_line_too(tmp_path, sent, code, line):
-    command = [sys.executable, "-X", "importtime", "-m", "experiments.plain_vs_residual"]
+    command = [sys.executable, "-X", "importtime", "-m", "experiments", "plain_vs_residual"]
     places = [f"--results={tmp_path / 'r'}", f"--workdir={tmp_path / 'w'}", "--preset=tiny"]
     # Tests that run in the background ignore Ctrl-C, and so would the child.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -542,7 +542,7 @@ def test_a_workdir_that_cannot_be_used_is_one_clear_line(long_toy, tmp_path, cap
     (["--preset=tiny"], "nosuch", "JAX_PLATFORMS is 'nosuch': unset it"),
 ])  # fmt: skip
 def test_as_the_user_types_it(tmp_path, flags, platform, line):
-    command = [sys.executable, "-m", "experiments.he_init", f"--results={tmp_path}/r", *flags]
+    command = [sys.executable, "-m", "experiments", "he_init", f"--results={tmp_path}/r", *flags]
     env = {**os.environ, "JAX_PLATFORMS": platform}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2

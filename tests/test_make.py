@@ -33,7 +33,7 @@ def test_list_names_every_experiment():
 def test_a_target_runs_its_module(name):
     for target, flags in ((f"exp-{name}", "--preset=cpu"), (f"plot-{name}", "--plot_only")):
         done = make("-n", target, "ARGS=--seeds=3")
-        command = f".venv/bin/python -m experiments.he_init {flags} --seeds=3"
+        command = f".venv/bin/python -m experiments he_init {flags} --seeds=3"
         assert done.stdout.splitlines()[-1] == command
 
 

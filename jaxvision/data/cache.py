@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jaxvision.data.dataset import Dataset
-from jaxvision.report.progress import progress
+from jaxvision.progress import progress
 
 LARGE = 1 << 30  # bytes of a set that is worth a progress line, worker processes, a file first
 _DIGEST_BYTES = hashlib.sha256().digest_size

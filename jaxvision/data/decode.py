@@ -22,7 +22,7 @@ import numpy as np
 from jaxvision import runtime
 from jaxvision.data import cache
 from jaxvision.data.dataset import Dataset
-from jaxvision.report.progress import progress
+from jaxvision.progress import progress
 from jaxvision.types import UserError
 
 _BLOCK = 128  # images between two updates of the progress line; Ctrl-C waits for as many

@@ -15,11 +15,12 @@ from jax.sharding import PartitionSpec as P
 
 from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
+from jaxvision.parallel.feed import Held, Streamed, fits
+from jaxvision.parallel.mesh import data_devices, fetch, make_mesh, on_mesh
+from jaxvision.parallel.shards import Split
 from jaxvision.random import stream
-from jaxvision.report.escape import escape_step
-from jaxvision.training.feed import Held, Streamed, fits
-from jaxvision.training.mesh import data_devices, fetch, make_mesh, on_mesh
-from jaxvision.training.shards import Split
+from jaxvision.training.escape import escape_step
+from jaxvision.training.mapping import Mapping, choose_mapping, map_runs
 from jaxvision.training.step import (
     Hyper,
     Task,
@@ -31,7 +32,6 @@ from jaxvision.training.step import (
     take_steps,
     train_step,
 )
-from jaxvision.training.sweep import Mapping, choose_mapping, map_runs
 from jaxvision.types import Array, PyTree, UserError
 
 

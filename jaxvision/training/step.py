@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxvision.parallel.shards import AXIS, Split, over_parts, whole_batch
 from jaxvision.random import stream
-from jaxvision.training.shards import AXIS, Split, over_parts, whole_batch
 from jaxvision.trees import named_leaves
 from jaxvision.types import Array, PyTree
 

@@ -172,7 +172,7 @@ def test_not_run_is_listed_and_never_computed():
     def explode(record):
         raise AssertionError
 
-    command = "python -m experiments.he_init --preset=paper"
+    command = "python -m experiments he_init --preset=paper"
     unrun = dataclasses.replace(
         claim(0, Within(38.56, 0.5), tier="paper", not_run=command), statistic=explode
     )

@@ -11,7 +11,7 @@ from jaxvision.report import plots
 from jaxvision.report.record import Record
 
 
-def make(command="python -m experiments.he_init --name='$x_$'"):
+def make(command="python -m experiments he_init --name='$x_$'"):
     provenance = {"commit": "0123456789abcdef", "dirty": False, "device": "cpu: Xeon"}
     return Record("he_init", "tiny", "he_init", command, {"seeds": 3}, {}, {}, [], provenance)
 

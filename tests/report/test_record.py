@@ -20,7 +20,7 @@ def make(number=1.0):
         experiment="he_init",
         preset="tiny",
         run_name="he_init",
-        command="python -m experiments.he_init --preset=tiny",
+        command="python -m experiments he_init --preset=tiny",
         config={"seeds": 5, "lr": 0.1, "name": "ä\udc80", "none": None, "flag": True},
         numbers={"escape": {"he": number, "xavier": NAN}, "ends": [INF, -INF, 1e-300]},
         arrays={

@@ -1,0 +1,1 @@
+"""What depth costs and what skips give back."""

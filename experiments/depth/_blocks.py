@@ -1,0 +1,194 @@
+"""What the blocks of trained plain and residual nets do: branches, responses, lesions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision.data.dataset import Dataset
+from jaxvision.dynamics.probes import per_layer
+from jaxvision.longrun.lanes import Lanes
+from jaxvision.models.layers import Apply
+from jaxvision.models.resnet import ResNet, stem_pool, subsample_and_pad
+from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.mapping import over_seeds
+from jaxvision.training.step import Task, TrainState, evaluate
+from jaxvision.types import Array, PyTree
+
+
+def residual_branches(
+    model: ResNet, activations: Mapping[str, Array]
+) -> dict[str, tuple[Array, Array]]:
+    """Return what a residual net's blocks add, and to what, by the name of their last layer.
+
+    Args:
+      model: the net that made them, residual and not of the preactivation form.
+      activations: of ``model``, none of its blocks left out.
+
+    Returns:
+      ``{'stage1_rest/conv2': (branch, shortcut), ...}``, shapes as in ``activations``. A branch is
+      a difference of two activations, so it carries their rounding.
+    """
+    if model.shortcut == "none" or model.preactivation:
+        raise ValueError("branches are read from a residual net whose blocks end in an addition")
+    found = {}
+    before = activations["stem"]
+    if model.large_images:
+        before = stem_pool(before)
+    for name, y in activations.items():
+        block, _, layer = name.partition("/")
+        if layer != _last_layer(model):
+            continue
+        stacked = y.ndim == 5
+        carried = jax.nn.relu(jnp.concatenate([before[None], y[:-1]]) if stacked else before)
+        shortcut = activations.get(f"{block}/shortcut")
+        if shortcut is None:
+            stride = -(-carried.shape[-3] // y.shape[-3])
+            shortcut = subsample_and_pad(carried, stride, y.shape[-1])
+        found[name] = (y - shortcut, shortcut)
+        before = y[-1] if stacked else y
+    return found
+
+
+def depth_order(activations: Mapping[str, Array]) -> list[int]:
+    """Return where the convolutions of the main path lie, in depth order, among all layers.
+
+    ``dynamics.probes`` strings layers together name by name, stacked ones whole, so that the first
+    convolutions of a stage's blocks come before all second ones. Indexing that axis [L] with the
+    list gives the net's own order, stem first; shortcuts and logits are left out.
+
+    Args:
+      activations: of a ``ResNet``, or their shapes.
+    """
+    stages = list(dict.fromkeys(name.partition("/")[0] for name in activations))
+    places, at = [], 0
+    for name, x in activations.items():
+        stage, _, layer = name.partition("/")
+        length = x.shape[0] if x.ndim == 5 else 1
+        if layer.startswith("conv") or stage == "stem":
+            places += [(stages.index(stage), i, layer, at + i) for i in range(length)]
+        at += length
+    return [place[-1] for place in sorted(places)]
+
+
+def layer_responses(
+    model: ResNet, apply: Apply, variables: PyTree, images: Array
+) -> dict[str, np.ndarray]:
+    """Measure trained nets on images [B, H, W, C], preprocessed.
+
+    Source: He et al. 2016, figure 7 and its text: a response is a layer's output "after BN and
+    before other nonlinearity (ReLU/addition)", in a residual net that of the branch alone.
+
+    Args:
+      model: plain or residual, not of the preactivation form.
+      apply: of ``model``.
+      variables: leaves [R, ...].
+      images: the same for all nets.
+
+    Returns:
+      ``response_std`` [R, L] by layer in depth order, over batch and units; ``sum_std`` [R, L] the
+      same after the additions; ``branch_ratio`` [R, blocks]: std of what a block adds over that of
+      what it adds to (residual nets only).
+    """
+
+    def measure(run: Array, shared: PyTree) -> dict[str, Array]:
+        variables, images = shared
+        _, sums, _ = apply(*_net(variables, run), images, train=False)
+        order = jnp.array(depth_order(sums))
+        found = {"sum_std": _stds(sums)[order]}
+        if model.shortcut == "none":
+            return found | {"response_std": found["sum_std"]}
+        parts = residual_branches(model, sums)
+        branches = dict(sums) | {name: branch for name, (branch, _) in parts.items()}
+        ratios = [_stds({n: b}) / _stds({n: s}) for n, (b, s) in parts.items()]
+        return found | {
+            "response_std": _stds(branches)[order],
+            "branch_ratio": jnp.concatenate(ratios),
+        }
+
+    count = len(jax.tree.leaves(variables)[0])
+    return over_seeds(measure, count, (variables, images))
+
+
+def gradient_norms(trainer: Trainer, runs: Runs, steps: Sequence[int]) -> np.ndarray:
+    """Return the norm of delta (dloss/dpre-activation) at some steps, [R, steps, L] in depth order.
+
+    Trains the runs anew, with ``probes.per_layer`` inside and their own hyper-parameters, as far as
+    the last of the steps: a schedule must not have changed them before it.
+
+    Args:
+      trainer: of a ``ResNet`` and the data; its task's probe and its period are not used.
+      runs: R runs.
+      steps: counted from 0, the first; the gradient is the one that step's update is made of.
+    """
+    task = replace(trainer.task, probe=per_layer)
+    lanes = Lanes(replace(trainer, task=task, period=max(steps) + 1), runs)
+    _, metrics = lanes.advance(lanes.start(runs.hyper), runs.hyper)
+    one = jax.tree.map(lambda leaf: leaf[0], runs.variables)
+    images = jax.eval_shape(lambda x: task.preprocess(x, None), trainer.train.images[:1])
+    _, activations, _ = jax.eval_shape(
+        partial(task.apply, train=False), one["params"], one["batch_stats"], images
+    )
+    return metrics["delta_norm"][:, list(steps)][..., depth_order(activations)]
+
+
+def lesion_errors(
+    model: ResNet, task: Task, variables: PyTree, data: Dataset, batch_size: int = 250
+) -> np.ndarray:
+    """Return the error [R, 1 + blocks]: of the whole net, then with each block left out in turn.
+
+    One program for all blocks. NaN where a block cannot be left out: in a plain net a block that
+    changes the shape. Source: Veit, Wilber & Belongie 2016 (arXiv 1605.06431), section 4.1.
+
+    Args:
+      model: plain or residual.
+      task: its ``apply`` is ``model``'s.
+      variables: trained, leaves [R, ...].
+      data: what to judge by.
+      batch_size: images evaluated at a time.
+    """
+    blocks = len(model.keeps_shape)
+    keeps = np.vstack([np.ones(blocks, bool), ~np.eye(blocks, dtype=bool)])
+
+    def measure(run: Array, shared: PyTree) -> Array:
+        variables, images, labels = shared
+        state = TrainState(*_net(variables, run), opt_state=(), step=jnp.int32(0))
+
+        def error(keep: Array) -> Array:
+            lesioned = replace(task, apply=partial(task.apply, keep=keep))
+            return evaluate(lesioned, state, images, labels, batch_size)["error"]
+
+        return jax.lax.map(error, jnp.asarray(keeps))
+
+    count = len(jax.tree.leaves(variables)[0])
+    errors = over_seeds(measure, count, (variables, data.images, data.labels))
+    if model.shortcut == "none":
+        errors = np.where([True, *model.keeps_shape], errors, np.nan)
+    return errors
+
+
+def lesion_damage(errors: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the share [R] of what a net has learned that leaving a block out costs, on average.
+
+    What it has learned is how far its error lies below chance. ``errors``: see ``lesion_errors``.
+    """
+    learned = 1 - 1 / num_classes - errors[:, 0]
+    return np.nanmean(errors[:, 1:] - errors[:, :1], 1) / learned
+
+
+def _last_layer(model: ResNet) -> str:
+    return "conv3" if model.bottleneck else "conv2"
+
+
+def _net(variables: PyTree, run: Array) -> tuple[PyTree, PyTree]:
+    one = jax.tree.map(lambda leaf: leaf[run], variables)
+    return one["params"], one["batch_stats"]
+
+
+def _stds(activations: Mapping[str, Array]) -> Array:
+    """Return each layer's std over batch and units [L], stacked layers one after the other."""
+    rows = [x.reshape((x.shape[0] if x.ndim == 5 else 1, -1)) for x in activations.values()]
+    return jnp.concatenate([row.std(1) for row in rows])

@@ -1,0 +1,1 @@
+"""What gradients do on their way down."""

@@ -1,0 +1,256 @@
+"""Checkpoints that can be trusted: written whole, read back at once, hashed leaf by leaf.
+
+Orbax writes them; this module closes what orbax leaves open. It restores a flipped bit in a large
+array without a word, casts to another dtype, skips a save by returning False, loses a save that
+nobody waits for, and stops at a damaged newest step instead of taking the one before. Here every
+step carries a seal, the SHA-256 of each leaf, and a step whose seal does not fit is never used.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxvision.longrun.hush import hush_orphans, quiet
+from jaxvision.trees import named_leaves
+from jaxvision.types import PyTree, UserError
+
+KEEP = 3  # steps: a damaged one still leaves two to fall back on
+_UNFINISHED = "*.orbax-checkpoint-tmp*"
+
+
+class Restored(NamedTuple):
+    """A verified checkpoint."""
+
+    step: int
+    state: PyTree  # numpy leaves
+    note: Any  # the JSON value saved beside it
+
+
+class _Damaged(Exception):
+    """Why a step cannot be used."""
+
+
+class Checkpoints:
+    """The newest steps of one run in a directory; a context manager.
+
+    One process at a time: whoever opens it holds a lock on the run (see ``Workdir``).
+
+    Args:
+      directory: made if missing. What a killed save left in it is removed.
+
+    Raises:
+      UserError: the directory cannot be made or read.
+    """
+
+    def __init__(self, directory: str | os.PathLike) -> None:
+        self.directory = Path(directory).absolute()
+        # Synchronous: a save that has returned is on disk, whatever happens next. And by process 0
+        # alone: orbax would wait for the others at every turn.
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=KEEP,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=0, active_processes={0}, barrier_sync_key_prefix="jaxvision"
+            ),
+        )
+        hush_orphans()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._remove_unfinished()
+            with quiet():
+                self._manager = ocp.CheckpointManager(self.directory, options=options)
+        except OSError as error:
+            raise UserError(f"cannot use {self.directory}: {error.strerror or error}") from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
+
+    def save(self, step: int, state: PyTree, note: Any, *, may_diverge: bool = False) -> None:
+        """Write ``state`` as ``step`` and read it back; older steps than the last 3 go.
+
+        Args:
+          step: must be newer than every step on disk.
+          state: tree of arrays, whole on this host.
+          note: JSON value kept, and hashed, beside the state.
+          may_diverge: store numbers that are not finite too.
+
+        Raises:
+          UserError: the state is not finite, the step is not new, or the disk refuses. The older
+            steps stay as they were.
+        """
+        state = jax.tree.map(np.asarray, state)
+        if not may_diverge:
+            _check_finite(step, state)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(_seal(step, state, note))
+        )
+        try:
+            with quiet():
+                written = self._manager.save(step, args=items)
+                self._manager.wait_until_finished()
+            if not written:
+                newest = self._manager.latest_step()
+                raise UserError(f"step {step} is not newer than step {newest} in {self.directory}")
+            self._read(step, state)
+        # The kinds of error with which orbax and tensorstore report what the disk did.
+        except (OSError, ValueError, _Damaged) as error:
+            with contextlib.suppress(OSError):
+                self._remove_unfinished()
+            shutil.rmtree(self.directory / str(step), ignore_errors=True)
+            raise UserError(
+                f"cannot save step {step} in {self.directory}: {_reason(error)}; "
+                "older checkpoints stay good: mend this and run again"
+            ) from error
+
+    def restore(self, template: PyTree) -> Restored | None:
+        """Return the newest step that verifies, None where there is no step at all.
+
+        Steps that do not verify are named on stderr with the reason, and put aside as
+        ``<step>.damaged`` once an older one has been read.
+
+        Args:
+          template: tree of arrays with the structure, shapes and dtypes that are wanted.
+
+        Raises:
+          UserError: steps exist but none verifies, or one was made of other leaves, shapes or
+            dtypes. Nothing is changed.
+        """
+        with quiet():
+            steps = sorted(self._manager.all_steps(), reverse=True)
+        damaged = []
+        for step in steps:
+            try:
+                found = self._read(step, template)
+            except _Damaged as reason:
+                print(f"checkpoint {self.directory}/{step} skipped: {reason}", file=sys.stderr)
+                damaged.append(step)
+                continue
+            for bad in damaged:
+                self._put_aside(bad)
+            return found
+        if steps:
+            raise UserError(
+                f"none of the {len(steps)} checkpoints in {self.directory} can be trusted: "
+                "put back a copy, or start afresh with --noresume"
+            )
+        return None
+
+    def _read(self, step: int, template: PyTree) -> Restored:
+        """Return one step; ``_Damaged`` unless everything in it is as it was written."""
+        with _whatever_it_raises():
+            seal = self._manager.restore(step, args=ocp.args.Composite(seal=ocp.args.JsonRestore()))
+            seal = dict(seal.seal)
+        if seal.pop("sha256", None) != _sha256(_text(seal).encode()):
+            raise _Damaged("its seal has changed on disk")
+        if seal["step"] != step:
+            raise _Damaged(f"it was written as step {seal['step']}")
+        wanted = {name: _kind(leaf) for name, leaf in named_leaves(template).items()}
+        _check_kinds(self.directory / str(step), seal["kinds"], wanted)
+        with _whatever_it_raises():
+            restore = ocp.args.StandardRestore(jax.tree.map(_empty, template))
+            state = self._manager.restore(step, args=ocp.args.Composite(state=restore)).state
+        found = _hashes(state)
+        changed = [name for name, digest in seal["sha256s"].items() if found.get(name) != digest]
+        if changed:
+            raise _Damaged(f"{changed[0]} has changed on disk ({len(changed)} leaves in all)")
+        return Restored(step, state, seal["note"])
+
+    def _put_aside(self, step: int) -> None:
+        # Renamed rather than removed: the reason may be a disk that is ill for a moment.
+        aside = self.directory / f"{step}.damaged"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(self.directory / str(step), aside)
+        with quiet():
+            self._manager.reload()
+
+    def _remove_unfinished(self) -> None:
+        for path in self.directory.glob(_UNFINISHED):
+            shutil.rmtree(path)
+
+
+def _seal(step: int, state: PyTree, note: Any) -> dict[str, Any]:
+    """Return what a step must hold to be trusted, with a hash of its own."""
+    kinds = {name: _kind(leaf) for name, leaf in named_leaves(state).items()}
+    seal = {"step": step, "note": note, "kinds": kinds, "sha256s": _hashes(state)}
+    return seal | {"sha256": _sha256(_text(seal).encode())}
+
+
+def _text(seal: dict[str, Any]) -> str:
+    return json.dumps(seal, sort_keys=True, allow_nan=False)
+
+
+def _hashes(state: PyTree) -> dict[str, str]:
+    # As bytes: bfloat16 has no buffer that hashlib reads.
+    return {
+        name: _sha256(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
+        for name, leaf in named_leaves(state).items()
+    }
+
+
+def _sha256(data: Any) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _kind(leaf: Any) -> str:
+    """Return dtype and shape, as in ``float32[3, 64]``."""
+    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+
+
+def _empty(leaf: Any) -> np.ndarray:
+    """Return a numpy target of the leaf's shape and dtype that takes no memory."""
+    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
+
+
+def _check_kinds(path: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
+    for name in [*found, *wanted]:
+        there, here = found.get(name, "nothing"), wanted.get(name, "nothing")
+        if there != here:
+            raise UserError(
+                f"checkpoint {path} is of another run: {name} is {there} there and {here} here"
+            )
+
+
+def _check_finite(step: int, state: PyTree) -> None:
+    for name, leaf in named_leaves(state).items():
+        if not np.isfinite(np.asarray(leaf, np.float32)).all():
+            raise UserError(
+                f"{name} is not finite at step {step}: lower the learning rate "
+                "(nothing was saved; older checkpoints stay good)"
+            )
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong in a few words; the system's own where it refused something."""
+    text = " ".join(str(error).split())
+    code = re.search(r"os_error_code='(\d+)'", text)  # as tensorstore tells it
+    number = int(code[1]) if code else getattr(error, "errno", None)
+    return os.strerror(number) if number else text[:160] or type(error).__name__
+
+
+@contextlib.contextmanager
+def _whatever_it_raises() -> Iterator[None]:
+    """Turn every error of a read into ``_Damaged``: a broken file may raise anything."""
+    try:
+        with quiet():
+            yield
+    except Exception as error:
+        raise _Damaged(f"it cannot be read ({_reason(error)})") from error

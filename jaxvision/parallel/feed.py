@@ -1,0 +1,212 @@
+"""How images come to the devices: held there whole, or streamed while the devices work.
+
+A set that does not fit stays on the host, usually as a map of its decoded file. The rows of a step
+are the same function of (seed, step); threads gather the images of the next steps, a chunk at a
+time, and the compiled program runs through a chunk. The numbers are those of a set that is held.
+"""
+
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxvision import runtime
+from jaxvision.data.cache import read_ahead
+from jaxvision.data.dataset import Dataset
+from jaxvision.parallel import distributed
+from jaxvision.parallel.mesh import data_devices, fetch, on_mesh
+from jaxvision.types import PyTree
+
+# Bytes of a chunk, over all devices of a process. Up to _THREADS + 3 chunks exist at a time: being
+# gathered or waiting, being trained on, and one that the program has not let go of.
+CHUNK_BYTES = 256 << 20
+_THREADS = min(4, runtime.usable_cores())
+
+Programs = Callable[[str], Callable]  # a trainer's compiled functions by name
+_T, _U = TypeVar("_T"), TypeVar("_U")
+
+
+def room_for_data() -> int:
+    """Return how many bytes of images every device may hold: half of its memory.
+
+    A CPU's devices share the machine's.
+    """
+    device = jax.local_devices()[0]
+    limit = None if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit")
+    return (limit or runtime.usable_memory() // jax.local_device_count()) // 2
+
+
+def fits(*sets: Dataset) -> bool:
+    """Whether every device can hold these sets whole; where processes differ, process 0 says."""
+    fit = sum(data.images.nbytes for data in sets) <= room_for_data()
+    return bool(distributed.from_main(np.array(fit)))
+
+
+class Held:
+    """Training and test set whole on every device.
+
+    ``Held`` and ``Streamed`` take a trainer's programs, so that those are compiled once.
+    """
+
+    def __init__(self, train: Dataset, test: Dataset, mesh: Mesh) -> None:
+        self._train, self._test = (
+            Dataset(*on_mesh((data.images, data.labels), mesh, P())) for data in (train, test)
+        )
+
+    def compile(self, programs: Programs, state: PyTree, seeds: PyTree, hyper: PyTree) -> None:
+        """Compile what ``advance`` and ``evaluate`` call, side by side."""
+        runtime.compile_together(
+            (programs("advance"), (state, seeds, hyper, self._train)),
+            (programs("evaluate"), (state, self._test)),
+        )
+
+    def advance(
+        self, programs: Programs, state: PyTree, seeds: PyTree, hyper: PyTree
+    ) -> tuple[PyTree, dict]:
+        """Train R runs for a period; returns their state and the metrics [R, period, ...]."""
+        return programs("advance")(state, seeds, hyper, self._train)
+
+    def evaluate(self, programs: Programs, state: PyTree) -> dict:
+        """Return the test metrics [R]."""
+        return programs("evaluate")(state, self._test)
+
+
+class Streamed:
+    """Training and test set on the host; the same calls as ``Held``, the same numbers.
+
+    Where several processes train together, each gathers what its own devices need.
+    """
+
+    def __init__(
+        self, train: Dataset, test: Dataset, mesh: Mesh, batch_size: int, eval_batch_size: int
+    ) -> None:
+        self._train, self._test, self._mesh = train, test, mesh
+        self._batch_size, self._eval_batch_size = batch_size, eval_batch_size
+
+    def compile(self, programs: Programs, state: PyTree, seeds: PyTree, hyper: PyTree) -> None:
+        """Compile what ``advance`` and ``evaluate`` call, side by side."""
+        period = programs("rows").eval_shape(state.step, seeds, None).shape[1]
+        rows = (len(seeds), self._chunk_steps(len(seeds), period), self._batch_size)
+        count = self._placed(np.int32(0))
+        batches = self._shapes(self._train, rows, P("run"))
+        images = self._shapes(self._test, (self._chunk_images(),), P())
+        runtime.compile_together(
+            (programs("advance_on"), (state, seeds, hyper, batches, count)),
+            (programs("sums"), (state, (*images, count))),
+        )
+
+    def advance(
+        self, programs: Programs, state: PyTree, seeds: PyTree, hyper: PyTree
+    ) -> tuple[PyTree, dict]:
+        """Train R runs for a period; returns their state and the metrics [R, period, ...]."""
+        rows = fetch(programs("rows")(state.step, seeds, None))  # [R, period, B]
+        period, found = rows.shape[1], []
+        length = self._chunk_steps(len(rows), period)
+
+        def chunk(first: int) -> tuple[PyTree, jax.Array]:
+            steps = np.minimum(np.arange(first, first + length), period - 1)
+            count = np.int32(min(length, period - first))
+            return self._taken(self._train, rows[:, steps], P("run")), self._placed(count)
+
+        with contextlib.closing(_ahead(chunk, range(0, period, length))) as chunks:
+            for batches, count in chunks:
+                state, metrics = programs("advance_on")(state, seeds, hyper, batches, count)
+                found.append(metrics)
+                _await_all_but_last(found)
+        return state, _joined(found, period)
+
+    def evaluate(self, programs: Programs, state: PyTree) -> dict:
+        """Return the test metrics [R]."""
+        total, length, found = len(self._test.labels), self._chunk_images(), []
+
+        def chunk(first: int) -> tuple[jax.Array, ...]:
+            rows = np.minimum(np.arange(first, first + length), total - 1)
+            count = np.int32(min(length, total - first))
+            return *self._taken(self._test, rows, P()), self._placed(count)
+
+        with contextlib.closing(_ahead(chunk, range(0, total, length))) as chunks:
+            for images in chunks:
+                found.append(programs("sums")(state, images))
+                _await_all_but_last(found)
+        sums = _joined(found, -(-total // self._eval_batch_size))
+        return programs("total")(on_mesh(sums, self._mesh, P("run")), None)
+
+    def _chunk_steps(self, runs: int, period: int) -> int:
+        """Return how many steps of R runs a chunk has: as equal shares of the period."""
+        copies = runs * data_devices(self._mesh)
+        most = self._room() // (copies * self._batch_size * self._train.images[0].nbytes)
+        return -(-period // -(-period // max(most, 1)))
+
+    def _chunk_images(self) -> int:
+        """Return how many test images a chunk has: whole batches for every device that shares."""
+        devices, size = data_devices(self._mesh), self._eval_batch_size
+        most = self._room() // (self._mesh.size * size * self._test.images[0].nbytes)
+        # Two batches a device at least: a loop of one would be taken apart and round otherwise.
+        rounds = min(max(most // devices, 2), -(-len(self._test.labels) // (size * devices)))
+        return rounds * devices * size
+
+    def _room(self) -> int:
+        return CHUNK_BYTES * len({device.process_index for device in self._mesh.devices.flat})
+
+    def _taken(self, data: Dataset, rows: np.ndarray, spec: P) -> tuple[jax.Array, jax.Array]:
+        """Return images and labels of these rows [..., H, W, C] and [...], placed on the mesh."""
+
+        def placed(array: np.ndarray) -> jax.Array:
+            @functools.cache  # devices that share a batch ask for the same
+            def part(*bounds: int | None) -> np.ndarray:
+                wanted = rows[slice(*bounds)]
+                read_ahead(array, wanted)
+                # New memory for every chunk: a CPU device works in it, not in a copy.
+                out = np.empty(wanted.shape + array.shape[1:], array.dtype)
+                return np.take(array, wanted, 0, out, mode="clip")  # other modes take a copy more
+
+            shape, sharding = rows.shape + array.shape[1:], NamedSharding(self._mesh, spec)
+            return jax.make_array_from_callback(
+                shape, sharding, lambda index: part(index[0].start, index[0].stop)
+            )
+
+        return placed(data.images), placed(data.labels)
+
+    def _shapes(self, data: Dataset, rows: tuple[int, ...], spec: P) -> tuple[Any, Any]:
+        sharding = NamedSharding(self._mesh, spec)
+        return tuple(
+            jax.ShapeDtypeStruct(rows + array.shape[1:], array.dtype, sharding=sharding)
+            for array in (data.images, data.labels)
+        )
+
+    def _placed(self, value: np.int32) -> jax.Array:
+        return on_mesh(value, self._mesh, P())
+
+
+def _ahead(make: Callable[[_T], _U], jobs: Iterable[_T]) -> Iterator[_U]:
+    """Yield ``make(job)`` of each job in order; threads make the next ones meanwhile.
+
+    What ``make`` raises is raised here. Closing it ends the threads.
+    """
+    pool, pending = ThreadPoolExecutor(_THREADS), deque[Future]()
+    try:
+        for job in jobs:
+            pending.append(pool.submit(make, job))
+            if len(pending) > _THREADS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _await_all_but_last(found: list[PyTree]) -> None:
+    """Bound how many chunks wait on the devices, which go on with the last one meanwhile."""
+    jax.block_until_ready(found[-2:-1])
+
+
+def _joined(parts: list[PyTree], length: int) -> PyTree:
+    """Return the chunks' results one after the other, [R, length, ...], on the host."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[:, :length], *fetch(parts))

@@ -1,0 +1,85 @@
+"""Gradients on a line against backpropagation through an unrolled net, and their closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.gradients import _shattering as shattering
+
+POSITIONS = np.linspace(-2, 2, 12)
+
+
+def draw(key, width, depth):
+    """The draws of ``gradients_on_a_line``."""
+    line_key, direction_key, kernel_key = jax.random.split(key, 3)
+    slope, offset = jax.random.normal(line_key, (2, width))
+    kernels = [
+        jax.random.normal(jax.random.fold_in(kernel_key, i), (width, width)) for i in range(depth)
+    ]
+    return slope, offset, jax.random.normal(direction_key, (width,)), kernels
+
+
+@pytest.mark.parametrize(("residual", "normalized"), [(False, True), (True, False)])
+def test_gradients_are_those_of_one_input_by_the_first_pre_activations(residual, normalized):
+    width, depth, key = 16, 3, jax.random.key(0)
+    slope, offset, direction, kernels = draw(key, width, depth)
+    points = jnp.asarray(POSITIONS, jnp.float32)
+
+    def layer(x, kernel, mean, std):
+        y = jax.nn.relu((x - mean) / std) @ kernel * (2 / width) ** 0.5
+        return x + y if residual else y
+
+    h = points[:, None] * slope[None] + offset[None]
+    statistics = []  # of the whole line, held constant below
+    for kernel in kernels:
+        mean, std = (h.mean(0), h.std(0)) if normalized else (jnp.zeros(width), jnp.ones(width))
+        statistics.append((mean[None], std[None]))
+        h = layer(h, kernel, *statistics[-1])
+
+    def output(first):
+        x = first[None]
+        for kernel, (mean, std) in zip(kernels, statistics, strict=True):
+            x = layer(x, kernel, mean, std)
+        return x[0]
+
+    starts = points[:, None] * slope[None] + offset[None]
+    expected = jax.jit(jax.vmap(lambda first: jax.jacrev(output)(first) @ direction))(starts)
+    expected /= jnp.linalg.norm(expected, axis=1, keepdims=True)
+    found = shattering.gradients_on_a_line(
+        key, points, width, depth, residual=residual, normalized=normalized
+    )
+    assert found.shape == (depth, len(points), width)
+    np.testing.assert_allclose(found[-1], expected, atol=2e-5)
+
+
+def test_autocorrelation_is_the_mean_over_pairs():
+    gradients = jax.random.normal(jax.random.key(0), (2, 6, 5))
+    slow = [np.mean([g[i] @ g[i + 2] for i in range(4)]) for g in np.asarray(gradients)]
+    np.testing.assert_allclose(shattering.autocorrelation(gradients, 2), slow, rtol=1e-5)
+
+
+def test_wide_plain_nets_follow_the_closed_form():
+    points = jnp.asarray(POSITIONS, jnp.float32)
+
+    def correlation(key):
+        kind = {"residual": False, "normalized": False}
+        gradients = shattering.gradients_on_a_line(key, points, 600, 6, **kind)
+        return shattering.autocorrelation(gradients, 2)
+
+    keys = jax.random.split(jax.random.key(0), 6)
+    found = jax.jit(lambda keys: jax.lax.map(correlation, keys))(keys).mean(0)
+    expected = shattering.plain_autocorrelation(POSITIONS, 2, 6)
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    # A product of layers' factors: shorter nets are its beginning.
+    shorter = shattering.plain_autocorrelation(POSITIONS, 2, 3)
+    np.testing.assert_allclose(shorter, expected[:3], rtol=1e-12)
+
+
+def test_rates_and_powers_of_known_decays():
+    depths = np.arange(1, 65.0)
+    exponential, power = np.exp(-0.1 * depths)[None], depths[None] ** -0.5
+    for depth in (4, 64):
+        assert shattering.decay_rate(exponential, depth) == pytest.approx(0.1)
+    assert shattering.decay_power(power, 16, 64) == pytest.approx(0.5)
+    assert np.isfinite(shattering.decay_rate(-exponential, 4)).all()  # noise below zero

@@ -1,0 +1,108 @@
+"""The contract of every experiment in the catalog, each at its tiny preset, from data to figure."""
+
+import dataclasses
+import importlib
+import re
+
+import numpy as np
+import pytest
+
+from experiments.catalog import CATALOG, module_name
+from jaxvision import cli
+from jaxvision.report import claims as claims_lib
+from jaxvision.report import record as records
+
+NAMES = [entry.name for entry in CATALOG]
+
+
+@pytest.fixture(params=NAMES)
+def experiment(request):
+    """Each experiment's module."""
+    return importlib.import_module(module_name(request.param))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def tiny(request, tiny_record):
+    """Each experiment's module with the record of its tiny preset, measured once."""
+    module = importlib.import_module(module_name(request.param))
+    return module, tiny_record(module)
+
+
+def test_docstring_names_source_and_command(experiment):
+    name = experiment.__name__.rpartition(".")[2]
+    lines = experiment.__doc__.strip().splitlines()
+    assert lines[0].endswith(".")
+    assert re.search(r"^Sources?: ", experiment.__doc__, re.MULTILINE)
+    command = rf"make exp-{name.replace('_', '-')}|python -m experiments {name}"
+    assert re.search(command, experiment.__doc__)
+
+
+def test_presets_are_configs_of_the_four_scales(experiment):
+    assert sorted(experiment.PRESETS) == ["cpu", "gpu", "paper", "tiny"]
+    assert dataclasses.is_dataclass(experiment.Config)
+    assert experiment.Config.__dataclass_params__.frozen
+    for preset in experiment.PRESETS.values():
+        assert type(preset) is experiment.Config
+
+
+def test_a_preset_is_what_its_flags_make_of_it(experiment):
+    """Bounds and types of the flags hold for the presets' own values too."""
+    for preset in experiment.PRESETS.values():
+        for field in dataclasses.fields(preset):
+            value = getattr(preset, field.name)
+            if value == ():
+                continue  # says that a part is left out; no flag can say it
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            parsed = cli._parse(experiment, ["x", f"--{field.name}={text}"])
+            assert getattr(parsed, field.name) == value
+
+
+def test_claims_of_every_preset_are_well_formed(experiment):
+    for preset in experiment.PRESETS.values():
+        claims = experiment.claims(preset)
+        ids = [claim.id for claim in claims]
+        assert len(set(ids)) == len(ids) > 0
+        for claim in claims:
+            assert claim.sentence
+            assert claim.source
+    assert any(claim.tier != "paper" for claim in experiment.claims(experiment.PRESETS["cpu"]))
+
+
+def test_claims_do_not_depend_on_how_often_they_are_asked_for(experiment):
+    first, second = (experiment.claims(experiment.PRESETS["cpu"]) for _ in range(2))
+    shown = ("id", "source", "sentence", "tier", "rule", "not_run")
+    for a, b in zip(first, second, strict=True):
+        assert [getattr(a, name) for name in shown] == [getattr(b, name) for name in shown]
+
+
+def test_tiny_preset_from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys):
+    """What ``make plot-NAME`` does changes not a byte of a record that was just written."""
+    module, measured = tiny
+    cli._finish(module, measured, tmp_path / "run")
+    written = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert written.keys() == {"record.json", "arrays.npz", "figure.png"}
+    first = capsys.readouterr().out
+
+    loaded = records.load(tmp_path / "run")
+    assert {judged["verdict"] for judged in loaded.claims} <= set(claims_lib.VERDICTS)
+    assert cli.make_config_from(module, loaded) == module.PRESETS["tiny"]
+    assert loaded.arrays.keys() == measured.arrays.keys()
+    for name, array in measured.arrays.items():
+        np.testing.assert_array_equal(loaded.arrays[name], array)
+
+    monkeypatch.setattr(cli.runtime, "configure", lambda **_: None)  # JAX has started
+    with pytest.raises(SystemExit) as ended:
+        cli.main(module, ["x", "--plot_only", f"--results={tmp_path}", "--run_name=run"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == first
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == written
+
+
+@pytest.mark.slow
+def test_measuring_again_gives_the_same_arrays(tiny):
+    """A run is a function of its config."""
+    module, first = tiny
+    second = cli.run(module, module.PRESETS["tiny"], "tiny", "again", "")
+    assert first.arrays.keys() == second.arrays.keys()
+    for name, array in first.arrays.items():
+        np.testing.assert_array_equal(second.arrays[name], array, err_msg=name)
