@@ -257,7 +257,7 @@ def test_the_first_verdict_sees_what_later_ones_read(toy, results):
     toy.measure = lambda config, progress: ({"gain": np.array([0.1, 0.7, 0.3], np.float32)}, {})
     seventh = lambda record: np.array(record.numbers["gain"]) / 7  # noqa: E731
     toy.claims = lambda config: [dataclasses.replace(claims(config)[0], statistic=seventh)]
-    toy.plot = lambda record: plots.new_figure(1, 1)[0]
+    toy.plot = lambda record, config: plots.new_figure(1, 1)[0]
     assert call(toy, f"--results={results}") == 0
     before = files(results)
     (judged,) = records.load(results / "toy").claims
