@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
 
 from absl import flags
@@ -11,8 +11,30 @@ from absl import flags
 _LARGEST = 10**9
 
 
+def flagged(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """Return a dataclass field that becomes an absl flag.
+
+    Args:
+      default: a bool, int, float, str, or a tuple of ints, floats or strs.
+      help: one line for ``--help``, with the unit.
+      low: inclusive lower bound of a number, or of every number in a tuple.
+      high: inclusive upper bound, likewise.
+      choices: the legal values of a str, or of every str in a tuple.
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
+    )
+
+
 def define(field: dataclasses.Field, values: flags.FlagValues) -> None:
-    """Define the flag of a field made by ``cli.flagged``; its default is None: the preset's."""
+    """Define the flag of a field made by ``flagged``; its default is None: the preset's."""
     default, meta = field.default, field.metadata
     bounds = f" ({_bounds(meta)})" if _bounds(meta) else ""
     text = f"{meta['help']}{bounds} [cpu default: {_shown(default)}]"

@@ -14,7 +14,7 @@ import pytest
 
 from experiments.initialization import he_init
 from jaxvision import cli, data
-from jaxvision.cli import flagged
+from jaxvision.fields import flagged
 from jaxvision.report import plots
 from jaxvision.report import record as records
 from jaxvision.report.claims import Claim, EverySeed, Greater
@@ -46,13 +46,13 @@ def measure(config, progress):
 def claims(config):
     gain = lambda record: np.array(record.numbers["gain"])  # noqa: E731
     return [
-        Claim("gain", "Nobody 2000, figure 1", "it gains", "direction", gain, Greater()),
-        Claim("loss", "Nobody 2000, figure 2", "it loses", "direction",
+        Claim("gain", "Nobody 2000, figure 1", "it gains", gain, Greater()),
+        Claim("loss", "Nobody 2000, figure 2", "it loses",
               lambda record: gain(record) < 0, EverySeed()),
     ]  # fmt: skip
 
 
-def plot(record):
+def plot(record, config):
     figure, axes = plots.new_figure(1, 1)
     plots.seed_band(axes[0, 0], [0, 1, 2], record.arrays["curve"], "k", "gain")
     return plots.finish(figure, record, "It gains")
@@ -257,7 +257,7 @@ def test_the_first_verdict_sees_what_later_ones_read(toy, results):
     toy.measure = lambda config, progress: ({"gain": np.array([0.1, 0.7, 0.3], np.float32)}, {})
     seventh = lambda record: np.array(record.numbers["gain"]) / 7  # noqa: E731
     toy.claims = lambda config: [dataclasses.replace(claims(config)[0], statistic=seventh)]
-    toy.plot = lambda record: plots.new_figure(1, 1)[0]
+    toy.plot = lambda record, config: plots.new_figure(1, 1)[0]
     assert call(toy, f"--results={results}") == 0
     before = files(results)
     (judged,) = records.load(results / "toy").claims

@@ -28,10 +28,10 @@ from matplotlib.figure import Figure
 from experiments.gradients._descent import draw_wide_net, gradient_descent, squared_error, wide_net
 from jaxvision import cli
 from jaxvision import initializers as init
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import spectra
+from jaxvision.fields import flagged
 from jaxvision.models.layers import apply_function, initialize
 from jaxvision.models.residual_mlp import DeepMLP
 from jaxvision.random import stream
@@ -226,17 +226,16 @@ def claims(config: Config) -> list[Claim]:
          "sqrt(width) the kernel moves alike at every width (power of width)", slope(FEATURE),
          Equivalent(0.15)),
     ]  # fmt: skip
-    return [Claim(*row[:3], "direction", *row[3:]) for row in direction_tier]
+    return [Claim(*row) for row in direction_tier]
 
 
 def _second_half(values: np.ndarray) -> np.ndarray:
     return values[..., values.shape[-1] // 2 :].mean(-1)
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw sharpness and loss at the edge, both modes of batch norm, and how far kernels move."""
     figure, axes = plots.new_figure(2, 2, (13, 10.5))
-    config = cli.make_config_from(sys.modules[__name__], record)
     names = [f"2 / rate = {threshold:g}" for threshold in config.thresholds]
     names.append(f"2 / rate = {config.calm_threshold:g}:\nnot reached")
     steps = np.arange(0, config.steps, config.period)

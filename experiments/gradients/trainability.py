@@ -28,10 +28,10 @@ from matplotlib.figure import Figure
 
 from experiments.gradients import _phase_map as phase_map
 from jaxvision import cli
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import mean_field, theory
+from jaxvision.fields import flagged
 from jaxvision.report import plots, stats
 from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater
 from jaxvision.report.record import Record
@@ -225,12 +225,11 @@ def claims(config: Config) -> list[Claim]:
                              for row in zip(*edges_of(r, "batch_norm"), strict=True)]),
          Equivalent(0.5)),
     ]  # fmt: skip
-    return [Claim(*row[:3], "direction", *row[3:]) for row in rows]
+    return [Claim(*row) for row in rows]
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw the three maps with the edge measured and the depths of the theory; edge on edge."""
-    config = cli.make_config_from(sys.modules[__name__], record)
     figure, axes = plots.new_figure(2, 2, (13.4, 10.4))
     highest = 2 ** np.median(edges_of(record, "tanh")[0], 0).max()
     titles = {

@@ -26,9 +26,9 @@ from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
 from jaxvision import cli
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
+from jaxvision.fields import flagged
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Less
 from jaxvision.report.record import Record
@@ -197,12 +197,11 @@ def claims(config: Config) -> list[Claim]:
          "200 steps",
          lambda r: (r.arrays["he/escaped"] & (r.arrays["he/step"] < 200)).all(1), EverySeed()),
     ]  # fmt: skip
-    return [Claim(*row[:3], "direction", *row[3:]) for row in rows]
+    return [Claim(*row) for row in rows]
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw who is still on the plateau at the largest depth, and escape steps against depth."""
-    config = cli.make_config_from(sys.modules[__name__], record)
     figure, (row,) = plots.new_figure(1, 2, (13.5, 6.0))
     colors = plots.arm_colors(list(ARMS))
     deep = int(np.argmax(config.depths))

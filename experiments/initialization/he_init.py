@@ -24,10 +24,10 @@ from matplotlib.figure import Figure
 from experiments.initialization import _at_start as initial
 from jaxvision import cli
 from jaxvision import initializers as init
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import probes, theory
+from jaxvision.fields import flagged
 from jaxvision.models.layers import apply_function, compile_initializers, initialize_runs
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import he2015_net
@@ -213,7 +213,7 @@ def claims(config: Config) -> list[Claim]:
         ("finite-width-variance", hanin, f"... so does the variance (first order: {rough[1]:.3g})",
          lambda r: r.numbers["theory"]["log_norm_variance"], Within(law[1], 0.1, relative=True)),
     ]  # fmt: skip
-    found = [Claim(*row[:3], "theory", *row[3:]) for row in fixed]
+    found = [Claim(*row, "theory") for row in fixed]
     measured = [  # net, id, source, sentence, statistic, rule
         ("conv14", "equal", f"{PAPER}, section 4.2", "no clear superiority (test error, Xavier "
          "minus He)", error_gap("conv14", "xavier", "he"), Equivalent(0.03)),
@@ -250,19 +250,19 @@ def claims(config: Config) -> list[Claim]:
     deepest = {f"conv{max(config.depths, default=0)}", f"mlp{max(config.mlp_depths, default=0)}"}
 
     found += [
-        Claim(f"{net}-{id}", source, f"{words(net)}: {sentence}", "direction", statistic, rule,
+        Claim(f"{net}-{id}", source, f"{words(net)}: {sentence}", statistic, rule, "direction",
               "" if net in (deepest if id in EXTRA else nets) else missing.format(net))
         for net, id, source, sentence, statistic, rule in measured
     ]  # fmt: skip
     return [
         *found,
         Claim("imagenet", figure3, "ImageNet top-1 error: 38.56 % with 30 layers by He (Xavier "
-              "never converges), 33.82 % with 14", "paper", lambda r: np.nan, Within(38.56, 0.5),
+              "never converges), 33.82 % with 14", lambda r: np.nan, Within(38.56, 0.5), "paper",
               "python -m experiments he_init --preset=paper"),
     ]  # fmt: skip
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw convergence by depth, and signal and gradients by layer with the theory through them."""
     nets = record.numbers["nets"]
     deep = max(nets, key=lambda net: (net[:3] == "mlp", len(net), net))

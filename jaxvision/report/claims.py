@@ -162,19 +162,19 @@ class Claim:
       id: a short name, unique within the experiment.
       source: the paper first, then the place: "He et al. 2015, figure 3".
       sentence: what the source says, in words a stranger understands.
-      tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
       statistic: record -> [S] numbers (paired differences where two arms meet) or booleans, one per
         seed; or one number [].
       rule: what the statistic must satisfy.
+      tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
       not_run: when set, the claim is listed but not judged; says which command would run it.
     """
 
     id: str
     source: str
     sentence: str
-    tier: Tier
     statistic: Callable[[Record], ArrayLike]
     rule: Rule
+    tier: Tier = "direction"
     not_run: str = ""
 
     def __post_init__(self) -> None:

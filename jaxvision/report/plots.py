@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 # Okabe and Ito's palette, which color-blind readers can tell apart, less yellow (faint on white).
@@ -102,8 +103,8 @@ def describe(ax: Axes, title: str, x: str, y: str) -> None:
 
 
 @style()
-def seed_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> None:
-    """Draw the median over seeds as a line, minimum to maximum as a band.
+def seed_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> Line2D:
+    """Draw the median over seeds as a line, minimum to maximum as a band; return the line.
 
     Args:
       ax: the panel.
@@ -118,20 +119,20 @@ def seed_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str)
     some = finite.any(axis=0)
     kept = np.where(finite, values, np.nan)[:, some]
     if not kept.size:
-        ax.plot([], [], color=color, label=f"{label}: no finite value")
-        return
+        return ax.plot([], [], color=color, label=f"{label}: no finite value")[0]
     band = ax.fill_between(
         x[some], np.nanmin(kept, 0), np.nanmax(kept, 0), color=color, alpha=0.2, linewidth=0
     )
     band.set_gid("range")
-    ax.plot(x[some], np.nanmedian(kept, 0), color=color, label=label)
+    (line,) = ax.plot(x[some], np.nanmedian(kept, 0), color=color, label=label)
     for seed in np.flatnonzero(finite.any(axis=1) & ~finite[:, -1]):
         last = np.flatnonzero(finite[seed])[-1]
         ax.plot(x[last], values[seed, last], "x", color=color, markersize=9, markeredgewidth=2)
+    return line
 
 
 @style()
-def quartile_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> None:
+def quartile_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> Line2D:
     """Draw the median over many seeds, finite ``values`` [S, T], and their middle half as a band.
 
     One seed of a kind of its own, which would spread ``seed_band``, is left out of sight here.
@@ -139,13 +140,17 @@ def quartile_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: 
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
     band = ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     band.set_gid("quartiles")
-    ax.plot(x, middle, color=color, label=label)
+    return ax.plot(x, middle, color=color, label=label)[0]
 
 
 @style()
-def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, label: str = "theory") -> None:
-    """Draw a closed form, dashed and dark, over the measurements."""
-    ax.plot(x, y, color=THEORY_COLOR, linestyle=(0, (4, 3)), linewidth=1.6, label=label, zorder=3)
+def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, label: str = "theory") -> Line2D:
+    """Draw a closed form, dashed and dark, over the measurements; return the line."""
+    dashes = (0, (4, 3))
+    (line,) = ax.plot(
+        x, y, color=THEORY_COLOR, linestyle=dashes, linewidth=1.6, label=label, zorder=3
+    )
+    return line
 
 
 @style()
