@@ -19,8 +19,11 @@ def launched(count, program, errors=subprocess.STDOUT):
     command = [sys.executable, "-m", "jaxvision.launch", "-n", str(count), "--"]
     return subprocess.Popen(
         [*command, sys.executable, "-u", "-c", program],
-        stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        cwd=ROOT,
+    )
 
 
 NUMBER = "import os, sys, time; i = int(sys.argv[3].split('=')[1]); "
@@ -36,11 +39,30 @@ def test_the_launcher_numbers_lines_and_returns_the_first_failure():
     assert sorted(output.splitlines()) == lines
 
 
-def test_the_launcher_explains_an_abort():
-    process = launched(2, NUMBER + "os.abort() if i else sys.exit(0)")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == launch.LOST_PEER == distributed.LOST_PEER
-    assert "[1] error: ended by JAX: another process is gone or silent" in output
+def shells(*programs):
+    return [subprocess.Popen(["sh", "-c", program]) for program in programs]
+
+
+def test_an_abort_after_another_s_end_follows_from_it(capsys):
+    """JAX aborts whoever outlives another process: start again, as a scheduler may by itself."""
+    assert launch._wait(shells("exit 0", "sleep .3; kill -6 $$")) == [0, launch.LOST_PEER]
+    assert launch.LOST_PEER == distributed.LOST_PEER == 69
+    assert "[1] error: ended by JAX, as another process has ended" in capsys.readouterr().out
+
+
+def test_a_killed_process_explains_the_abort_seen_with_it():
+    processes = shells("kill -6 $$", "kill -9 $$")
+    for process in processes:
+        process.wait()  # both have ended before the first look
+    assert launch._wait(processes) == [137, launch.LOST_PEER]
+
+
+def test_an_abort_that_follows_from_nothing_is_no_lost_peer(capsys):
+    """A run that always aborts must not be started again for ever."""
+    codes = launch._wait(shells("kill -6 $$", "sleep .3; kill -6 $$"))
+    assert codes == [134, launch.LOST_PEER]
+    assert launch.first_failure(codes) == 134
+    assert "[0] error: aborted" in capsys.readouterr().out
 
 
 def test_the_launcher_hands_signals_on():
@@ -75,9 +97,7 @@ def test_a_program_that_cannot_be_started_is_one_line():
 def test_what_the_launcher_killed_itself_is_no_failure_of_its_own(monkeypatch):
     """Process 0 sees a lost peer; process 1 is frozen, and ends only when it is killed."""
     monkeypatch.setattr(launch, "GRACE_SECONDS", 0.2)
-    programs = ["exit 69", "sleep 60"]
-    processes = [subprocess.Popen(["sh", "-c", program]) for program in programs]
-    assert launch._wait(processes) == [69, 69]
+    assert launch._wait(shells("exit 69", "sleep 60")) == [69, 69]
 
 
 def test_lines_of_two_processes_do_not_mix(monkeypatch):
@@ -111,7 +131,15 @@ def test_a_failure_comes_before_a_stop_and_that_before_success(codes, code):
     assert launch.first_failure(codes) == code
 
 
-@pytest.mark.parametrize("arguments", [[], ["-n", "0", "--", "true"], ["-n", "2", "--"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-n", "0", "--", "true"],
+        ["-n", "1000000", "--", "true"],
+        ["-n", "2", "--"],
+    ],
+)
 def test_the_launcher_wants_a_number_and_a_program(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["launch", *arguments])
     with pytest.raises(SystemExit) as ended:

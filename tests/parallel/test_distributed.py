@@ -95,6 +95,14 @@ def test_all_stop_at_one_step_when_one_is_asked_to():
     assert not any("error:" in errors for _, errors in outputs)
 
 
+def test_what_differs_is_refused_by_all():
+    processes = joined(["agree=a agree=b", "agree=a agree=c"])
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    assert "error: process 1 differs from process 0, see there: " in outputs[0][1]
+    assert "error: this process differs from process 0 in word (b there, c here): " in outputs[1][1]
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "words"),
     [("user", 2, "error: this one is mistaken"), ("bug", 1, "ValueError: a bug")],
@@ -131,6 +139,54 @@ def parsed(*arguments):
 def test_incomplete_flags_are_one_line(arguments, words):
     with pytest.raises(UserError, match=words):
         distributed.start_from_flags(parsed(*arguments))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [f"{'a' * 64}.org:80", "a\udcff:80", "..:80", "a:" + "1" * 5000, "a:٣", "a:0", ":80", "80"],
+)
+def test_what_is_no_address_is_one_short_line(place):
+    with pytest.raises(UserError, match=r"is not HOST:PORT$") as caught:
+        distributed.start(place, 2, 0)
+    assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--num_processes=1000000000", "--num_processes=0x2", "--process_id=-1", "--wait_seconds=0"],
+)
+def test_numbers_have_bounds_and_one_spelling(argument):
+    with pytest.raises(flags.IllegalFlagValueError):
+        parsed(argument)
+
+
+@pytest.mark.parametrize(
+    ("equal", "mine", "words"),
+    [
+        ([True, True, True], "0.1", None),
+        ([True, True, False], "0.1", "process 2 differs from process 0, see there: start every"),
+        (
+            [True, False, True],
+            "0.2",
+            r"this process .* --rate \(0.1 there, 0.2 here\): start every",
+        ),
+    ],
+)
+def test_all_processes_refuse_what_differs_in_one(equal, mine, words, monkeypatch):
+    """Where JAX joined them by itself, and of what is known only later, such as the data."""
+    monkeypatch.setattr(distributed, "several", lambda: True)
+    monkeypatch.setattr(distributed, "text_from_main", lambda _: '{"--rate": "0.1"}')
+    gathered = np.logical_not(equal)
+    monkeypatch.setattr(distributed.multihost_utils, "process_allgather", lambda _: gathered)
+    if words is None:
+        distributed.agree({"--rate": mine})
+        return
+    with pytest.raises(UserError, match=words):
+        distributed.agree({"--rate": mine})
+
+
+def test_one_process_agrees_with_itself():
+    distributed.agree({"--rate": "0.1"})
 
 
 CLUSTERS = {

@@ -142,10 +142,19 @@ def test_a_stranger_does_not_make_the_wait_longer():
         done.set()
 
 
-@pytest.mark.parametrize("hello", [
-    b"jaxvision 1 2\n", b"jaxvision 1 x {}\n", b"jaxvision 1 2 []\n", b'jaxvision 1 2 {"a": 1}\n',
-    b"jaxvision 1 2 {\n", b"jaxvision 1 2 " + b"[" * 5000 + b"\n", b"\xff\xfe\n", b"",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "hello",
+    [
+        b"jaxvision 1 2\n",
+        b"jaxvision 1 x {}\n",
+        b"jaxvision 1 2 []\n",
+        b'jaxvision 1 2 {"a": 1}\n',
+        b"jaxvision 1 2 {\n",
+        b"jaxvision 1 2 " + b"[" * 5000 + b"\n",
+        b"\xff\xfe\n",
+        b"",
+    ],
+)
 def test_what_is_no_greeting_is_a_stranger_s(hello):
     ours, theirs = socket.socketpair()
     with ours, theirs:
