@@ -285,7 +285,7 @@ def test_exchanged_parts_are_refused(world, tmp_path):
         residual.rename(plain)
         (tmp_path / "aside").rename(residual)
         for part in parts:
-            with pytest.raises(UserError, match="is of another run: part is .* there and"):
+            with pytest.raises(UserError, match=r"is of another run: part is .* there and"):
                 fit_long(world.trainer, world.runs, STEPS, part)
 
 
