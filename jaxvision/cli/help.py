@@ -24,8 +24,8 @@ def help_text(experiment: ModuleType) -> str:
     changed = "--seeds=10 --run_name=ten_seeds" if "seeds" in own else "--run_name=mine"
     parts = [
         (experiment.__doc__ or "").strip(),  # none under python -OO
-        f"usage: {command} [--FLAG=VALUE ...]",
-        "examples:",
+        f"\nusage: {command} [--FLAG=VALUE ...]",
+        "\nexamples:",
         f"  {command} --preset=tiny",
         f"  {command} {changed}",
         _group("flags of all experiments:", common, values),
