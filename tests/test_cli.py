@@ -102,7 +102,7 @@ BAD = [
     (["--rates="], "'' is not a number"),
     (["--seeds=0"], "'0' must be from 1 to 1000"),
     (["--seeds=1001"], "'1001' must be from 1 to 1000"),
-    (["--batch=3000000000"], "'3000000000' is too large: at most 1000000000"),
+    (["--batch=3000000000"], "'3000000000' is too large: at most 1000000"),
     (["--seeds=1.5"], "'1.5' is not a whole number"),
     (["--seeds=five"], "'five' is not a whole number"),
     (["--seeds"], "seeds"),
