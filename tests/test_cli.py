@@ -14,10 +14,10 @@ import pytest
 
 from experiments.initialization import he_init
 from jaxvision import cli, data
-from jaxvision.cli import flagged
+from jaxvision.fields import flagged
 from jaxvision.report import plots
 from jaxvision.report import record as records
-from jaxvision.report.claims import Claim, EverySeed, Greater
+from jaxvision.report.claims import Claim, Greater, Share
 from jaxvision.types import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,13 +46,13 @@ def measure(config, progress):
 def claims(config):
     gain = lambda record: np.array(record.numbers["gain"])  # noqa: E731
     return [
-        Claim("gain", "Nobody 2000, figure 1", "it gains", "direction", gain, Greater()),
-        Claim("loss", "Nobody 2000, figure 2", "it loses", "direction",
-              lambda record: gain(record) < 0, EverySeed()),
+        Claim("gain", "Nobody 2000, figure 1", "it gains", gain, Greater()),
+        Claim("loss", "Nobody 2000, figure 2", "it loses",
+              lambda record: gain(record) < 0, Share()),
     ]  # fmt: skip
 
 
-def plot(record):
+def plot(record, config):
     figure, axes = plots.new_figure(1, 1)
     plots.seed_band(axes[0, 0], [0, 1, 2], record.arrays["curve"], "k", "gain")
     return plots.finish(figure, record, "It gains")
@@ -102,7 +102,7 @@ BAD = [
     (["--rates="], "'' is not a number"),
     (["--seeds=0"], "'0' must be from 1 to 1000"),
     (["--seeds=1001"], "'1001' must be from 1 to 1000"),
-    (["--batch=3000000000"], "'3000000000' is too large: at most 1000000000"),
+    (["--batch=3000000000"], "'3000000000' is too large: at most 1000000"),
     (["--seeds=1.5"], "'1.5' is not a whole number"),
     (["--seeds=five"], "'five' is not a whole number"),
     (["--seeds"], "seeds"),
@@ -257,7 +257,7 @@ def test_the_first_verdict_sees_what_later_ones_read(toy, results):
     toy.measure = lambda config, progress: ({"gain": np.array([0.1, 0.7, 0.3], np.float32)}, {})
     seventh = lambda record: np.array(record.numbers["gain"]) / 7  # noqa: E731
     toy.claims = lambda config: [dataclasses.replace(claims(config)[0], statistic=seventh)]
-    toy.plot = lambda record: plots.new_figure(1, 1)[0]
+    toy.plot = lambda record, config: plots.new_figure(1, 1)[0]
     assert call(toy, f"--results={results}") == 0
     before = files(results)
     (judged,) = records.load(results / "toy").claims

@@ -28,10 +28,10 @@ from matplotlib.figure import Figure
 from experiments.depth import _blocks as residual
 from experiments.depth._schedule import check_watched, he2016
 from jaxvision import cli
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, pad_crop_flip, per_pixel_mean, shrink
 from jaxvision.dynamics import theory
+from jaxvision.fields import flagged
 from jaxvision.longrun.long import fit_long
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.resnet import nets_of_depths
@@ -213,10 +213,10 @@ def claims(config: Config) -> list[Claim]:
              "instead, squared by pi/(pi - 1) a layer", lambda r, i=i: gradient_ratio(r, i)
              ** (2 / (high - 2)), Within(YANG, 0.1, relative=True)),
         ]  # fmt: skip
-    found = [Claim(*row[:3], "direction", *row[3:]) for row in rows]
+    found = [Claim(*row[:5], "direction", *row[5:]) for row in rows]
     found.append(Claim("same-parameters", f"{HE}, section 3.3", "option A adds no parameter to the "
-                       "plain net", "theory", lambda r: np.float64(r.numbers["parameters"][res]
-                       - r.numbers["parameters"][plain]), Within(0, 0.5)))  # fmt: skip
+                       "plain net", lambda r: np.float64(r.numbers["parameters"][res]
+                       - r.numbers["parameters"][plain]), Within(0, 0.5), "theory"))  # fmt: skip
     return found + _paper_claims(config)
 
 
@@ -232,14 +232,14 @@ def _paper_claims(config: Config) -> list[Claim]:
                  "trained one to 16 %)", "plain", 110, Greater(60.0, 3)))  # fmt: skip
     command = "python -m experiments plain_vs_residual --preset=paper --depths="
     return [
-        Claim(id, f"{HE}, {place}", sentence, "paper",
-              lambda r, n=f"{kind}{d}": 100 * final(r, n, "test"), rule,
+        Claim(id, f"{HE}, {place}", sentence,
+              lambda r, n=f"{kind}{d}": 100 * final(r, n, "test"), rule, "paper",
               "" if followed and d in config.depths else f"{command}{d}")
         for id, place, sentence, kind, d, rule in rows
     ]  # fmt: skip
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw error by step and by depth, lesions, and what is seen inside the nets."""
     depths, arrays = sorted(record.config["depths"]), record.arrays
     low, high, middle = _depths(depths)

@@ -28,15 +28,15 @@ from matplotlib.figure import Figure
 from experiments.gradients._descent import draw_wide_net, gradient_descent, squared_error, wide_net
 from jaxvision import cli
 from jaxvision import initializers as init
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import spectra
+from jaxvision.fields import flagged
 from jaxvision.models.layers import apply_function, initialize
 from jaxvision.models.residual_mlp import DeepMLP
 from jaxvision.random import stream
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 
@@ -205,13 +205,13 @@ def claims(config: Config) -> list[Claim]:
          hover, Equivalent(0.1, target=1.0)),
         ("just-above", cohen, "it hovers just above, not below", hover, Greater(1.0)),
         ("loss-rises", cohen, "at the edge some steps raise the loss, at every rate", rises,
-         EverySeed()),
+         Share()),
         ("loss-falls", cohen, "yet over long times the loss falls: each fifth of the run is below "
-         "the one before, at every rate", falls, EverySeed()),
+         "the one before, at every rate", falls, Share()),
         ("sharpening", "Cohen et al. 2021, section 3", "below the edge sharpness keeps rising (log "
          "of last over first at the smallest rate)", sharpening, Greater()),
         ("calm", "negative control, a rate too small", "below the edge the loss falls at every "
-         "step", calm, EverySeed()),
+         "step", calm, Share()),
         ("batch-norm-train", "Cohen et al. 2021, batch norm", "with batch norm the sharpness of "
          "train mode stays at 2 / rate", lambda r: batch_norm(r, "train"),
          Equivalent(0.1, target=1.0)),
@@ -226,17 +226,16 @@ def claims(config: Config) -> list[Claim]:
          "sqrt(width) the kernel moves alike at every width (power of width)", slope(FEATURE),
          Equivalent(0.15)),
     ]  # fmt: skip
-    return [Claim(*row[:3], "direction", *row[3:]) for row in direction_tier]
+    return [Claim(*row) for row in direction_tier]
 
 
 def _second_half(values: np.ndarray) -> np.ndarray:
     return values[..., values.shape[-1] // 2 :].mean(-1)
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw sharpness and loss at the edge, both modes of batch norm, and how far kernels move."""
     figure, axes = plots.new_figure(2, 2, (13, 10.5))
-    config = cli.make_config_from(sys.modules[__name__], record)
     names = [f"2 / rate = {threshold:g}" for threshold in config.thresholds]
     names.append(f"2 / rate = {config.calm_threshold:g}:\nnot reached")
     steps = np.arange(0, config.steps, config.period)

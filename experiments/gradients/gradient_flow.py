@@ -25,11 +25,11 @@ from experiments.gradients import _flow as flow
 from experiments.gradients._flow import ACTIVATIONS
 from jaxvision import cli
 from jaxvision import initializers as init
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.data.dataset import Splits
 from jaxvision.dynamics import probes, theory
+from jaxvision.fields import flagged
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.residual_mlp import DeepMLP
 from jaxvision.report import plots
@@ -226,12 +226,11 @@ def claims(config: Config) -> list[Claim]:
          lambda r: np.divide(*(dw_growth(*bn, t)(r) for t in (1, 0))), Less(0.5)),
     ]  # fmt: skip
     tiers = {"theory": theory_tier, "direction": direction_tier}
-    return [Claim(*row[:3], tier, *row[3:]) for tier, rows in tiers.items() for row in rows]
+    return [Claim(*row, tier) for tier, rows in tiers.items() for row in rows]
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw what gain, batch norm and skip connections do, each with the theory through it."""
-    config = cli.make_config_from(sys.modules[__name__], record)
     figure, axes = plots.new_figure(3, 2, (12.5, 14.2))
     _plot_gains(axes[0, 0], axes[1, 0], record, config)
     _plot_slopes(axes[0, 1], record, config)

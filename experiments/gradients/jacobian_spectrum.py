@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 
 from jaxvision import cli
 from jaxvision import initializers as init
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import isometry, mean_field
+from jaxvision.fields import flagged
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.mlp import MLP
 from jaxvision.random import stream
@@ -225,13 +225,13 @@ def claims(config: Config) -> list[Claim]:
     ]  # fmt: skip
     tiers = {"theory": theory, "direction": direction}
     return [
-        Claim(id, source, sentence, tier, statistic, rule)
+        Claim(id, source, sentence, statistic, rule, tier)
         for tier, stated in tiers.items()
         for id, source, sentence, statistic, rule in stated
     ]
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw the spectrum of a deep net, and what depth and training do to it."""
     arrays, config = record.arrays, record.config
     depths = 2 ** np.arange(arrays["random/orthogonal/tanh/share"].shape[1])

@@ -28,12 +28,12 @@ from matplotlib.figure import Figure
 
 from experiments.gradients import _phase_map as phase_map
 from jaxvision import cli
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import mean_field, theory
+from jaxvision.fields import flagged
 from jaxvision.report import plots, stats
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater
+from jaxvision.report.claims import Claim, Equivalent, Greater, Share
 from jaxvision.report.record import Record
 from jaxvision.training.depth_sweep import Cells, DepthSweep
 from jaxvision.types import Array
@@ -208,11 +208,11 @@ def claims(config: Config) -> list[Claim]:
         ("peak", f"{paper}, abstract", "nets train deeper near criticality than at both ends of "
          "sigma_w (edge there over the larger one at the ends, octaves)", peak, Greater(0.0)),
         ("critical", f"{paper}, abstract", f"near criticality {config.deepest} layers train",
-         lambda r: r.arrays["tanh/error"][:, critical, -1] < TRAINS, EverySeed()),
+         lambda r: r.arrays["tanh/error"][:, critical, -1] < TRAINS, Share()),
         ("far", figure, f"in the {' and in the '.join(tested or phases)} phase nothing trains "
-         f"beyond four times 6 xi_c ({beyond.sum()} cells of the map)", far, EverySeed()),
+         f"beyond four times 6 xi_c ({beyond.sum()} cells of the map)", far, Share()),
         ("dropout-finite", drop, "with dropout the edge lies inside the map at every sigma_w, "
-         "near criticality too", lambda r: ~edges_of(r, "dropout")[1].any(1), EverySeed()),
+         "near criticality too", lambda r: ~edges_of(r, "dropout")[1].any(1), Share()),
         *[(f"dropout-{by}", source, f"near criticality dropout takes depth away{more} (octaves of "
            "the edge)", lost, Greater(bound)) for by, source, more, bound in
           (("shallower", drop, "", 0.0), ("octave", "question", ", over an octave", 1.0))],
@@ -225,12 +225,11 @@ def claims(config: Config) -> list[Claim]:
                              for row in zip(*edges_of(r, "batch_norm"), strict=True)]),
          Equivalent(0.5)),
     ]  # fmt: skip
-    return [Claim(*row[:3], "direction", *row[3:]) for row in rows]
+    return [Claim(*row) for row in rows]
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw the three maps with the edge measured and the depths of the theory; edge on edge."""
-    config = cli.make_config_from(sys.modules[__name__], record)
     figure, axes = plots.new_figure(2, 2, (13.4, 10.4))
     highest = 2 ** np.median(edges_of(record, "tanh")[0], 0).max()
     titles = {

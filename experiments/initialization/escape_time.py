@@ -26,11 +26,11 @@ from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
 from jaxvision import cli
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
+from jaxvision.fields import flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
 from jaxvision.report.stats import censored_line
 from jaxvision.training.depth_sweep import Cells, DepthSweep
@@ -175,9 +175,9 @@ def claims(config: Config) -> list[Claim]:
     for kind, words in kinds.items():
         rows += [
             (f"adam{kind}", h1, f"{deepest}, {words}: Adam leaves Xavier's plateau",
-             escaped(f"adam{kind}"), EverySeed()),
+             escaped(f"adam{kind}"), Share()),
             (f"sgd{kind}", h1, f"{deepest}, {words}: SGD does not in {config.steps} steps",
-             lambda r, kind=kind: ~escaped(f"sgd{kind}")(r), EverySeed()),
+             lambda r, kind=kind: ~escaped(f"sgd{kind}")(r), Share()),
             (f"lead{kind}", h1, f"{deepest}, {words}: SGD stays at least 8 times as long as Adam "
              f"(octaves; a net that never leaves counts {config.steps} steps)", lead(kind),
              Greater(3.0)),
@@ -195,14 +195,13 @@ def claims(config: Config) -> list[Claim]:
          lambda r: slopes("sgd_bias")(r) - slopes("sgd")(r), Less(0.0)),
         ("control", he, "control: He, SGD: no plateau at any depth, every net escapes within "
          "200 steps",
-         lambda r: (r.arrays["he/escaped"] & (r.arrays["he/step"] < 200)).all(1), EverySeed()),
+         lambda r: (r.arrays["he/escaped"] & (r.arrays["he/step"] < 200)).all(1), Share()),
     ]  # fmt: skip
-    return [Claim(*row[:3], "direction", *row[3:]) for row in rows]
+    return [Claim(*row) for row in rows]
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw who is still on the plateau at the largest depth, and escape steps against depth."""
-    config = cli.make_config_from(sys.modules[__name__], record)
     figure, (row,) = plots.new_figure(1, 2, (13.5, 6.0))
     colors = plots.arm_colors(list(ARMS))
     deep = int(np.argmax(config.depths))

@@ -24,15 +24,15 @@ from matplotlib.figure import Figure
 from experiments.initialization import _at_start as initial
 from jaxvision import cli
 from jaxvision import initializers as init
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import probes, theory
+from jaxvision.fields import flagged
 from jaxvision.models.layers import apply_function, compile_initializers, initialize_runs
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import he2015_net
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Share, Within
 from jaxvision.report.record import Record
 from jaxvision.training.arms import Arm, fit_arms, probe_cost, record_arrays, summarize, tune
 from jaxvision.training.escape import error_gap, escaped, octaves, stalled
@@ -213,23 +213,23 @@ def claims(config: Config) -> list[Claim]:
         ("finite-width-variance", hanin, f"... so does the variance (first order: {rough[1]:.3g})",
          lambda r: r.numbers["theory"]["log_norm_variance"], Within(law[1], 0.1, relative=True)),
     ]  # fmt: skip
-    found = [Claim(*row[:3], "theory", *row[3:]) for row in fixed]
+    found = [Claim(*row, "theory") for row in fixed]
     measured = [  # net, id, source, sentence, statistic, rule
         ("conv14", "equal", f"{PAPER}, section 4.2", "no clear superiority (test error, Xavier "
          "minus He)", error_gap("conv14", "xavier", "he"), Equivalent(0.03)),
         ("mlp30", "adam", "question, optimizers", "Adam takes Xavier off the plateau",
-         escaped("mlp30", "adam"), EverySeed()),
+         escaped("mlp30", "adam"), Share()),
         ("mlp30", "no-bias", "question, biases", "without hidden biases Xavier stalls",
-         stalled("mlp30", "xavier_no_bias"), EverySeed()),
+         stalled("mlp30", "xavier_no_bias"), Share()),
     ]  # fmt: skip
     for kind in ("conv", "mlp"):
         deep, middle = f"{kind}30", f"{kind}22"
         cosine = f"{deep}/xavier/decay_cosine"
         measured += [
-            (deep, "he", figure3, "He leaves the plateau", escaped(deep, "he"), EverySeed()),
-            (deep, "xavier", figure3, "Xavier stalls", stalled(deep, "xavier"), EverySeed()),
+            (deep, "he", figure3, "He leaves the plateau", escaped(deep, "he"), Share()),
+            (deep, "xavier", figure3, "Xavier stalls", stalled(deep, "xavier"), Share()),
             (middle, "both", figure2, "Xavier converges too", escaped(middle, "xavier"),
-             EverySeed()),
+             Share()),
             (middle, "earlier", figure2, "He starts earlier (octaves of steps)",
              octaves(middle, "xavier", "he"), Greater()),
             (deep, "dw-flat", "textbook reading, weight gradients", "under Xavier dW is the same "
@@ -243,26 +243,26 @@ def claims(config: Config) -> list[Claim]:
             (deep, "control", "negative control, He against He", "He from other draws starts no "
              "earlier (octaves)", octaves(deep, "he_again", "he"), Equivalent(1.0)),
             (deep, "flax", "question, frameworks", "Flax's default initialiser stalls like Xavier",
-             stalled(deep, "flax"), EverySeed()),
+             stalled(deep, "flax"), Share()),
         ]  # fmt: skip
     nets = {f"conv{d}" for d in config.depths} | {f"mlp{d}" for d in config.mlp_depths}
     missing = "needs {}, for some claims as the deepest net"
     deepest = {f"conv{max(config.depths, default=0)}", f"mlp{max(config.mlp_depths, default=0)}"}
 
     found += [
-        Claim(f"{net}-{id}", source, f"{words(net)}: {sentence}", "direction", statistic, rule,
+        Claim(f"{net}-{id}", source, f"{words(net)}: {sentence}", statistic, rule, "direction",
               "" if net in (deepest if id in EXTRA else nets) else missing.format(net))
         for net, id, source, sentence, statistic, rule in measured
     ]  # fmt: skip
     return [
         *found,
         Claim("imagenet", figure3, "ImageNet top-1 error: 38.56 % with 30 layers by He (Xavier "
-              "never converges), 33.82 % with 14", "paper", lambda r: np.nan, Within(38.56, 0.5),
+              "never converges), 33.82 % with 14", lambda r: np.nan, Within(38.56, 0.5), "paper",
               "python -m experiments he_init --preset=paper"),
     ]  # fmt: skip
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw convergence by depth, and signal and gradients by layer with the theory through them."""
     nets = record.numbers["nets"]
     deep = max(nets, key=lambda net: (net[:3] == "mlp", len(net), net))

@@ -17,14 +17,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from jaxvision import cli
-from jaxvision.cli import flagged
 from jaxvision.data import Dataset, load
 from jaxvision.data.augment import normalize, pad_crop_flip
+from jaxvision.fields import flagged
 from jaxvision.longrun.long import fit_long
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.resnet import ResNet
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, EverySeed
+from jaxvision.report.claims import Claim, Share
 from jaxvision.training.arms import Arm, make_runs
 from jaxvision.training.fit import Trainer
 from jaxvision.training.optimizers import adam
@@ -92,10 +92,10 @@ def measure(config, progress, workdir):
 
 def claims(config):
     learned = lambda record: record.arrays["net0/train_loss"][:, -1] < 2.0  # noqa: E731
-    return [Claim("learns", "none", "it learns", "direction", learned, EverySeed())]
+    return [Claim("learns", "none", "it learns", learned, Share())]
 
 
-def plot(record):
+def plot(record, config):
     figure, axes = plots.new_figure(1, 1)
     losses = record.arrays["net0/test_loss"]
     plots.seed_band(axes[0, 0], range(losses.shape[1]), losses, "k", "test loss")
