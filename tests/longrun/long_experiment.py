@@ -99,7 +99,8 @@ def plot(record, config):
     figure, axes = plots.new_figure(1, 1)
     losses = record.arrays["net0/test_loss"]
     plots.seed_band(axes[0, 0], range(losses.shape[1]), losses, "k", "test loss")
-    return plots.finish(figure, record, "It learns")
+    origin = {"net": "a small residual net", "optimizer": "Adam", "paper": "none"}
+    return plots.finish(figure, record, "It learns", **origin)
 
 
 if __name__ == "__main__":
