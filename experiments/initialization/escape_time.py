@@ -25,6 +25,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
+from experiments.initialization._escape import Statistic
 from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
@@ -34,7 +35,7 @@ from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
 from jaxvision.report.stats import censored_line
 from jaxvision.training.depth_sweep import Cells, DepthSweep
-from jaxvision.training.escape import Statistic, escape_step
+from jaxvision.training.escape import escape_step
 from jaxvision.training.optimizers import adam, sgd
 
 ARMS = {  # name: optimizer, variance of the weights times fan-in, are biases trained
@@ -86,7 +87,7 @@ def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     data = load(config.dataset)
     mean = per_pixel_mean(data.train.images)
     scale = float(np.std(data.train.images[:5000] - mean))
-    threshold = 0.9 * np.log(data.num_classes)
+    threshold = 0.9 * data.train.label_entropy
     seed, depth = (
         axis.ravel()
         for axis in np.meshgrid(

@@ -61,7 +61,11 @@ def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
     name = device.device_kind
     if device.platform == "cpu":  # JAX calls every processor 'cpu'
         file = pathlib.Path("/proc/cpuinfo")
-        model = re.search("model name.*: (.+)", file.read_text(errors="replace")) if file.exists() else None
+        model = (
+            re.search("model name.*: (.+)", file.read_text(errors="replace"))
+            if file.exists()
+            else None
+        )
         name = model[1] if model else platform.machine()
     commit, dirty = _checkout()
     return {
