@@ -130,7 +130,7 @@ def make_arms(config: Config, data: Splits, name: str, depth: int) -> tuple[Trai
         apply_function(net),
         lambda hyper: optax.sgd(hyper["learning_rate"]),
         lambda images, key: normalize(images, mean, scale),
-        probes.per_layer,
+        probe=probes.per_layer,
     )
     gains = flow.sigma_ws(activation, factors(config))
     arms = {g: Arm(lambda keys, g=g: init.with_gain(draw(keys), gains[g]), hyper) for g in gains}
