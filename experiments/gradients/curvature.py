@@ -36,7 +36,7 @@ from jaxvision.models.layers import apply_function, initialize
 from jaxvision.models.residual_mlp import DeepMLP
 from jaxvision.random import stream
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 
@@ -205,13 +205,13 @@ def claims(config: Config) -> list[Claim]:
          hover, Equivalent(0.1, target=1.0)),
         ("just-above", cohen, "it hovers just above, not below", hover, Greater(1.0)),
         ("loss-rises", cohen, "at the edge some steps raise the loss, at every rate", rises,
-         EverySeed()),
+         Share()),
         ("loss-falls", cohen, "yet over long times the loss falls: each fifth of the run is below "
-         "the one before, at every rate", falls, EverySeed()),
+         "the one before, at every rate", falls, Share()),
         ("sharpening", "Cohen et al. 2021, section 3", "below the edge sharpness keeps rising (log "
          "of last over first at the smallest rate)", sharpening, Greater()),
         ("calm", "negative control, a rate too small", "below the edge the loss falls at every "
-         "step", calm, EverySeed()),
+         "step", calm, Share()),
         ("batch-norm-train", "Cohen et al. 2021, batch norm", "with batch norm the sharpness of "
          "train mode stays at 2 / rate", lambda r: batch_norm(r, "train"),
          Equivalent(0.1, target=1.0)),

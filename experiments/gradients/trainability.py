@@ -33,7 +33,7 @@ from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import mean_field, theory
 from jaxvision.fields import flagged
 from jaxvision.report import plots, stats
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater
+from jaxvision.report.claims import Claim, Equivalent, Greater, Share
 from jaxvision.report.record import Record
 from jaxvision.training.depth_sweep import Cells, DepthSweep
 from jaxvision.types import Array
@@ -208,11 +208,11 @@ def claims(config: Config) -> list[Claim]:
         ("peak", f"{paper}, abstract", "nets train deeper near criticality than at both ends of "
          "sigma_w (edge there over the larger one at the ends, octaves)", peak, Greater(0.0)),
         ("critical", f"{paper}, abstract", f"near criticality {config.deepest} layers train",
-         lambda r: r.arrays["tanh/error"][:, critical, -1] < TRAINS, EverySeed()),
+         lambda r: r.arrays["tanh/error"][:, critical, -1] < TRAINS, Share()),
         ("far", figure, f"in the {' and in the '.join(tested or phases)} phase nothing trains "
-         f"beyond four times 6 xi_c ({beyond.sum()} cells of the map)", far, EverySeed()),
+         f"beyond four times 6 xi_c ({beyond.sum()} cells of the map)", far, Share()),
         ("dropout-finite", drop, "with dropout the edge lies inside the map at every sigma_w, "
-         "near criticality too", lambda r: ~edges_of(r, "dropout")[1].any(1), EverySeed()),
+         "near criticality too", lambda r: ~edges_of(r, "dropout")[1].any(1), Share()),
         *[(f"dropout-{by}", source, f"near criticality dropout takes depth away{more} (octaves of "
            "the edge)", lost, Greater(bound)) for by, source, more, bound in
           (("shallower", drop, "", 0.0), ("octave", "question", ", over an octave", 1.0))],
