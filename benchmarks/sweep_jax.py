@@ -16,7 +16,7 @@ from jaxvision import initializers, runtime
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.data.dataset import Dataset
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.layers import apply_function, initialize_runs, is_stacked
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import he2015_net
 from jaxvision.random import stream
@@ -83,7 +83,8 @@ def by_depth(params: dict, order: tuple[str, ...]) -> list[np.ndarray]:
     for name in order:
         kernel = params[name]["kernel"]
         assert not params[name]["bias"].any(), "the others start from zero biases"
-        kernels += list(np.moveaxis(kernel, 1, 0)) if kernel.ndim % 2 == 0 else [kernel]
+        stacked = is_stacked(name, kernel[0])
+        kernels += list(np.moveaxis(kernel, 1, 0)) if stacked else [kernel]
     return kernels
 
 

@@ -17,7 +17,7 @@ from jaxvision import cli, data
 from jaxvision.fields import flagged
 from jaxvision.report import plots
 from jaxvision.report import record as records
-from jaxvision.report.claims import Claim, EverySeed, Greater
+from jaxvision.report.claims import Claim, Greater, Share
 from jaxvision.types import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ def claims(config):
     return [
         Claim("gain", "Nobody 2000, figure 1", "it gains", gain, Greater()),
         Claim("loss", "Nobody 2000, figure 2", "it loses",
-              lambda record: gain(record) < 0, EverySeed()),
+              lambda record: gain(record) < 0, Share()),
     ]  # fmt: skip
 
 
@@ -102,7 +102,7 @@ BAD = [
     (["--rates="], "'' is not a number"),
     (["--seeds=0"], "'0' must be from 1 to 1000"),
     (["--seeds=1001"], "'1001' must be from 1 to 1000"),
-    (["--batch=3000000000"], "'3000000000' is too large: at most 1000000000"),
+    (["--batch=3000000000"], "'3000000000' is too large: at most 1000000"),
     (["--seeds=1.5"], "'1.5' is not a whole number"),
     (["--seeds=five"], "'five' is not a whole number"),
     (["--seeds"], "seeds"),

@@ -11,7 +11,7 @@ import numpy as np
 from jaxvision.data.dataset import Dataset
 from jaxvision.dynamics.probes import per_layer
 from jaxvision.longrun.lanes import Lanes
-from jaxvision.models.layers import Apply
+from jaxvision.models.layers import Apply, by_layer, is_stacked
 from jaxvision.models.resnet import ResNet, stem_pool, subsample_and_pad
 from jaxvision.training.fit import Runs, Trainer
 from jaxvision.training.mapping import over_seeds
@@ -42,7 +42,7 @@ def residual_branches(
         block, _, layer = name.partition("/")
         if layer != _last_layer(model):
             continue
-        stacked = y.ndim == 5
+        stacked = is_stacked(name, y)
         carried = jax.nn.relu(jnp.concatenate([before[None], y[:-1]]) if stacked else before)
         shortcut = activations.get(f"{block}/shortcut")
         if shortcut is None:
@@ -67,7 +67,7 @@ def depth_order(activations: Mapping[str, Array]) -> list[int]:
     places, at = [], 0
     for name, x in activations.items():
         stage, _, layer = name.partition("/")
-        length = x.shape[0] if x.ndim == 5 else 1
+        length = x.shape[0] if is_stacked(name, x) else 1
         if layer.startswith("conv") or stage == "stem":
             places += [(stages.index(stage), i, layer, at + i) for i in range(length)]
         at += length
@@ -190,5 +190,4 @@ def _net(variables: PyTree, run: Array) -> tuple[PyTree, PyTree]:
 
 def _stds(activations: Mapping[str, Array]) -> Array:
     """Return each layer's std over batch and units [L], stacked layers one after the other."""
-    rows = [x.reshape((x.shape[0] if x.ndim == 5 else 1, -1)) for x in activations.values()]
-    return jnp.concatenate([row.std(1) for row in rows])
+    return jnp.concatenate([by_layer(name, x).std(1) for name, x in activations.items()])

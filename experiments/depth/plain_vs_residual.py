@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from experiments.depth import _blocks as residual
 from experiments.depth._schedule import check_watched, he2016
 from jaxvision import cli
-from jaxvision.data import Dataset, load
+from jaxvision.data import load
 from jaxvision.data.augment import normalize, pad_crop_flip, per_pixel_mean, shrink
 from jaxvision.dynamics import theory
 from jaxvision.fields import flagged
@@ -96,7 +96,7 @@ def measure(config: Config, progress: cli.ShowProgress, workdir) -> tuple[dict, 
     data = load(config.dataset, image_size=config.image_size or None)
     if config.shrink > (side := min(data.train.images.shape[1:3])):
         raise UserError(f"--shrink={config.shrink} leaves nothing of images of {side} pixels")
-    data = data._replace(train=Dataset(*(part[: config.images or None] for part in data.train[:2])))
+    data = data._replace(train=data.train.sample(config.images or len(data.train.labels)))
     mean = per_pixel_mean(data.train.images)
 
     def preprocess(images, key):
@@ -125,12 +125,12 @@ def _measure_net(config, name, model, task, data, progress, workdir) -> dict:
     trainer = Trainer(task, *data[1:3], config.batch_size, config.period, shards=shards)
     part = workdir and workdir.part(name)
     history = fit_long(trainer, runs, config.steps, part, schedule=schedule, progress=progress)
-    images = task.preprocess(data.train.images[:LOOKED_AT], None)
+    images = task.preprocess(data.train.sample(LOOKED_AT).images, None)
     found = residual.layer_responses(model, task.apply, history.variables, images)
     found["parameters"] = sum(leaf[0].size for leaf in jax.tree.leaves(runs.variables["params"]))
     found["train_error"], found["test_error"] = history.train["error"], history.test["error"]
     found["steps"] = history.steps
-    judges = Dataset(*(part[:LESIONED] for part in data[1 if config.images else 2][:2]))
+    judges = (data.train if config.images else data.test).sample(LESIONED)
     found["lesion"] = residual.lesion_errors(model, task, history.variables, judges)
     if name.endswith(f"{max(config.depths)}"):
         found["delta_norm"] = residual.gradient_norms(trainer, runs, config.watched)

@@ -27,7 +27,7 @@ from jaxvision.dynamics import chaos, mean_field, theory
 from jaxvision.fields import flagged
 from jaxvision.random import stream
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, EverySeed, Less, Within
+from jaxvision.report.claims import Claim, Less, Share, Within
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 
@@ -168,12 +168,12 @@ def claims(config: Config) -> list[Claim]:
               "at every gain (largest deviation)", farthest("tanh"),
               Within(0.0, 4 / config.width), "theory"),
         Claim("tanh-edge", "Schoenholz et al. 2017, section 3", "Without biases it changes sign at "
-              "gain 1: order below, chaos above", tanh_signs, EverySeed()),
+              "gain 1: order below, chaos above", tanh_signs, Share()),
         Claim("batch-norm", "Yang et al. 2019, theorem 1", "Batch norm's exponent is that of the "
               "theory at this batch size", lambda r: r.arrays["batch_norm_relu"].mean(1),
               Within(float(expected["batch_norm_relu"][0]), 0.01), "theory"),
         Claim("batch-norm-gain", "Yang et al. 2019, abstract", "... and explodes at every gain",
-              lambda r: (r.arrays["batch_norm_relu"] > 0).all(1), EverySeed()),
+              lambda r: (r.arrays["batch_norm_relu"] > 0).all(1), Share()),
     ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.fields import flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
 from jaxvision.report.stats import censored_line
 from jaxvision.training.depth_sweep import Cells, DepthSweep
@@ -175,9 +175,9 @@ def claims(config: Config) -> list[Claim]:
     for kind, words in kinds.items():
         rows += [
             (f"adam{kind}", h1, f"{deepest}, {words}: Adam leaves Xavier's plateau",
-             escaped(f"adam{kind}"), EverySeed()),
+             escaped(f"adam{kind}"), Share()),
             (f"sgd{kind}", h1, f"{deepest}, {words}: SGD does not in {config.steps} steps",
-             lambda r, kind=kind: ~escaped(f"sgd{kind}")(r), EverySeed()),
+             lambda r, kind=kind: ~escaped(f"sgd{kind}")(r), Share()),
             (f"lead{kind}", h1, f"{deepest}, {words}: SGD stays at least 8 times as long as Adam "
              f"(octaves; a net that never leaves counts {config.steps} steps)", lead(kind),
              Greater(3.0)),
@@ -195,7 +195,7 @@ def claims(config: Config) -> list[Claim]:
          lambda r: slopes("sgd_bias")(r) - slopes("sgd")(r), Less(0.0)),
         ("control", he, "control: He, SGD: no plateau at any depth, every net escapes within "
          "200 steps",
-         lambda r: (r.arrays["he/escaped"] & (r.arrays["he/step"] < 200)).all(1), EverySeed()),
+         lambda r: (r.arrays["he/escaped"] & (r.arrays["he/step"] < 200)).all(1), Share()),
     ]  # fmt: skip
     return [Claim(*row) for row in rows]
 

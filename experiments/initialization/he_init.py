@@ -32,7 +32,7 @@ from jaxvision.models.layers import apply_function, compile_initializers, initia
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import he2015_net
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Share, Within
 from jaxvision.report.record import Record
 from jaxvision.training.arms import Arm, fit_arms, probe_cost, record_arrays, summarize, tune
 from jaxvision.training.escape import error_gap, escaped, octaves, stalled
@@ -218,18 +218,18 @@ def claims(config: Config) -> list[Claim]:
         ("conv14", "equal", f"{PAPER}, section 4.2", "no clear superiority (test error, Xavier "
          "minus He)", error_gap("conv14", "xavier", "he"), Equivalent(0.03)),
         ("mlp30", "adam", "question, optimizers", "Adam takes Xavier off the plateau",
-         escaped("mlp30", "adam"), EverySeed()),
+         escaped("mlp30", "adam"), Share()),
         ("mlp30", "no-bias", "question, biases", "without hidden biases Xavier stalls",
-         stalled("mlp30", "xavier_no_bias"), EverySeed()),
+         stalled("mlp30", "xavier_no_bias"), Share()),
     ]  # fmt: skip
     for kind in ("conv", "mlp"):
         deep, middle = f"{kind}30", f"{kind}22"
         cosine = f"{deep}/xavier/decay_cosine"
         measured += [
-            (deep, "he", figure3, "He leaves the plateau", escaped(deep, "he"), EverySeed()),
-            (deep, "xavier", figure3, "Xavier stalls", stalled(deep, "xavier"), EverySeed()),
+            (deep, "he", figure3, "He leaves the plateau", escaped(deep, "he"), Share()),
+            (deep, "xavier", figure3, "Xavier stalls", stalled(deep, "xavier"), Share()),
             (middle, "both", figure2, "Xavier converges too", escaped(middle, "xavier"),
-             EverySeed()),
+             Share()),
             (middle, "earlier", figure2, "He starts earlier (octaves of steps)",
              octaves(middle, "xavier", "he"), Greater()),
             (deep, "dw-flat", "textbook reading, weight gradients", "under Xavier dW is the same "
@@ -243,7 +243,7 @@ def claims(config: Config) -> list[Claim]:
             (deep, "control", "negative control, He against He", "He from other draws starts no "
              "earlier (octaves)", octaves(deep, "he_again", "he"), Equivalent(1.0)),
             (deep, "flax", "question, frameworks", "Flax's default initialiser stalls like Xavier",
-             stalled(deep, "flax"), EverySeed()),
+             stalled(deep, "flax"), Share()),
         ]  # fmt: skip
     nets = {f"conv{d}" for d in config.depths} | {f"mlp{d}" for d in config.mlp_depths}
     missing = "needs {}, for some claims as the deepest net"

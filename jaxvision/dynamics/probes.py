@@ -1,11 +1,12 @@
 """Per-layer statistics watched inside the compiled training step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.models.layers import by_layer
 from jaxvision.training.step import Observed
 from jaxvision.trees import dot, named_leaves, squared_norm
 from jaxvision.types import Array, PyTree
@@ -29,23 +30,20 @@ def per_layer(observed: Observed) -> dict[str, Array]:
     for name in observed.activations:
         gradient = gradients[f"{name}/kernel"]
         delta.append(jnp.sqrt(observed.tap_gradients[name]).reshape(-1))
-        dw.append(jnp.sqrt(_reduce(jnp.sum, jnp.square(gradient), _stacked(gradient))))
+        dw.append(jnp.sqrt(by_layer(name, jnp.square(gradient)).sum(1)))
     updates, kernels = _kernels(observed.updates), _kernels(observed.params)
     norms = jnp.sqrt(squared_norm(updates) * squared_norm(kernels))
     return {
-        "signal_std": signal_std(observed.activations, observed.params),
+        "signal_std": signal_std(observed.activations),
         "delta_norm": jnp.concatenate(delta),
         "dw_norm": jnp.concatenate(dw),
         "decay_cosine": -dot(updates, kernels) / norms,
     }
 
 
-def signal_std(activations: dict[str, Array], params: PyTree) -> Array:
+def signal_std(activations: Mapping[str, Array]) -> Array:
     """Return the std of every layer's pre-activation over batch and units, [L] in depth order."""
-    kernels = named_leaves(params)
-    return jnp.concatenate(
-        [_reduce(jnp.std, x, _stacked(kernels[f"{n}/kernel"])) for n, x in activations.items()]
-    )
+    return jnp.concatenate([by_layer(name, x).std(1) for name, x in activations.items()])
 
 
 def initial_signal(apply: Callable, variables: PyTree, images: Array) -> np.ndarray:
@@ -54,7 +52,7 @@ def initial_signal(apply: Callable, variables: PyTree, images: Array) -> np.ndar
     def one(variables: PyTree) -> Array:
         params = variables["params"]
         _, activations, _ = apply(params, variables["batch_stats"], images, train=False)
-        return signal_std(activations, params)
+        return signal_std(activations)
 
     return np.asarray(jax.jit(lambda v: jax.lax.map(one, v))(variables))
 
@@ -82,15 +80,6 @@ def variance_per_block(std: np.ndarray) -> np.ndarray:
     The last layer is the output, no block.
     """
     return (std[:, -2] ** 2 - std[:, 0] ** 2) / (std.shape[1] - 2)
-
-
-def _stacked(kernel: Array) -> bool:
-    return kernel.ndim % 2 == 1  # [l, I, O] and [l, h, w, I, O]
-
-
-def _reduce(reduction: Callable, x: Array, stacked: bool) -> Array:
-    """Reduce x over all axes but a leading layer axis; returns [l], or [1] where there is none."""
-    return reduction(x.reshape((x.shape[0] if stacked else 1, -1)), axis=1)
 
 
 def _kernels(tree: PyTree) -> dict[str, Array]:

@@ -3,16 +3,21 @@
 Orbax writes them; this module closes what orbax leaves open. It restores a flipped bit in a large
 array without a word, casts to another dtype, skips a save by returning False, loses a save that
 nobody waits for, and stops at a damaged newest step instead of taking the one before. Here every
-step carries a seal, the SHA-256 of each leaf, and a step whose seal does not fit is never used.
+step carries a seal, the SHA-256 of each leaf and whose it is. A step whose seal does not fit is
+never used; one that is another run's is refused.
 """
 
+import asyncio
 import contextlib
+import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +26,13 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxvision.longrun.hush import hush_orphans, quiet
 from jaxvision.trees import named_leaves
 from jaxvision.types import PyTree, UserError
 
 KEEP = 3  # steps: a damaged one still leaves two to fall back on
+Owner = dict[str, Any]  # whose a checkpoint is, in JSON values
+
+_ORBAX = Path(ocp.__file__).parent
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
 
 
@@ -48,13 +55,15 @@ class Checkpoints:
 
     Args:
       directory: made if missing. What a killed save left in it is removed.
+      owner: whose they are, such as ``{"part": "resnet8", "run": ...}``; kept in every seal.
 
     Raises:
       UserError: the directory cannot be made or read.
     """
 
-    def __init__(self, directory: str | os.PathLike) -> None:
+    def __init__(self, directory: str | os.PathLike, owner: Owner | None = None) -> None:
         self.directory = Path(directory).absolute()
+        self._owner = owner or {}
         # Synchronous: a save that has returned is on disk, whatever happens next. And by process 0
         # alone: orbax would wait for the others at every turn.
         options = ocp.CheckpointManagerOptions(
@@ -66,12 +75,11 @@ class Checkpoints:
                 primary_host=0, active_processes={0}, barrier_sync_key_prefix="jaxvision"
             ),
         )
-        hush_orphans()
+        _hush()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._remove_unfinished()
-            with quiet():
-                self._manager = ocp.CheckpointManager(self.directory, options=options)
+            self._manager = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise UserError(f"cannot use {self.directory}: {error.strerror or error}") from error
 
@@ -100,13 +108,11 @@ class Checkpoints:
         state = jax.tree.map(np.asarray, state)
         if not may_diverge:
             _check_finite(step, state)
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(_seal(step, state, note))
-        )
+        seal = _seal(step, state, note, self._owner)
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(seal))
         try:
-            with quiet():
-                written = self._manager.save(step, args=items)
-                self._manager.wait_until_finished()
+            written = self._manager.save(step, args=items)
+            self._manager.wait_until_finished()
             if not written:
                 newest = self._manager.latest_step()
                 raise UserError(f"step {step} is not newer than step {newest} in {self.directory}")
@@ -131,11 +137,10 @@ class Checkpoints:
           template: tree of arrays with the structure, shapes and dtypes that are wanted.
 
         Raises:
-          UserError: steps exist but none verifies, or one was made of other leaves, shapes or
-            dtypes. Nothing is changed.
+          UserError: steps exist but none verifies, or one is another owner's, or was made of other
+            leaves, shapes or dtypes. Nothing is changed.
         """
-        with quiet():
-            steps = sorted(self._manager.all_steps(), reverse=True)
+        steps = sorted(self._manager.all_steps(), reverse=True)
         damaged = []
         for step in steps:
             try:
@@ -163,8 +168,10 @@ class Checkpoints:
             raise _Damaged("its seal has changed on disk")
         if seal["step"] != step:
             raise _Damaged(f"it was written as step {seal['step']}")
+        path = self.directory / str(step)
+        _check_same(path, seal.get("owner", {}), self._owner)
         wanted = {name: _kind(leaf) for name, leaf in named_leaves(template).items()}
-        _check_kinds(self.directory / str(step), seal["kinds"], wanted)
+        _check_same(path, seal["kinds"], wanted)
         with _whatever_it_raises():
             restore = ocp.args.StandardRestore(jax.tree.map(_empty, template))
             state = self._manager.restore(step, args=ocp.args.Composite(state=restore)).state
@@ -179,18 +186,22 @@ class Checkpoints:
         aside = self.directory / f"{step}.damaged"
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(self.directory / str(step), aside)
-        with quiet():
-            self._manager.reload()
+        self._manager.reload()
 
     def _remove_unfinished(self) -> None:
         for path in self.directory.glob(_UNFINISHED):
             shutil.rmtree(path)
 
 
-def _seal(step: int, state: PyTree, note: Any) -> dict[str, Any]:
+def _seal(step: int, state: PyTree, note: Any, owner: Owner) -> dict[str, Any]:
     """Return what a step must hold to be trusted, with a hash of its own."""
-    kinds = {name: _kind(leaf) for name, leaf in named_leaves(state).items()}
-    seal = {"step": step, "note": note, "kinds": kinds, "sha256s": _hashes(state)}
+    seal = {
+        "step": step,
+        "note": note,
+        "owner": owner,
+        "kinds": {name: _kind(leaf) for name, leaf in named_leaves(state).items()},
+        "sha256s": _hashes(state),
+    }
     return seal | {"sha256": _sha256(_text(seal).encode())}
 
 
@@ -220,12 +231,13 @@ def _empty(leaf: Any) -> np.ndarray:
     return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
 
 
-def _check_kinds(path: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
+def _check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name in [*found, *wanted]:
         there, here = found.get(name, "nothing"), wanted.get(name, "nothing")
         if there != here:
             raise UserError(
-                f"checkpoint {path} is of another run: {name} is {there} there and {here} here"
+                f"checkpoint {path} is of another run: {name} is {there} there and {here} here; "
+                "put its own back, or start afresh with --noresume"
             )
 
 
@@ -250,7 +262,40 @@ def _reason(error: Exception) -> str:
 def _whatever_it_raises() -> Iterator[None]:
     """Turn every error of a read into ``_Damaged``: a broken file may raise anything."""
     try:
-        with quiet():
-            yield
+        yield
     except Exception as error:
         raise _Damaged(f"it cannot be read ({_reason(error)})") from error
+
+
+# What orbax says of its own accord is held back: what went wrong is told once, in one line, by us.
+# For good and not only during a call, for its threads outlive the call that failed.
+
+
+@functools.cache
+def _hush() -> None:
+    """Keep from stderr what orbax logs, and what it leaves behind when a read or write fails.
+
+    The first failure ends its event loop. The other reads and writes are then reported by whoever
+    finds them, later and with tracebacks.
+    """
+    logging.getLogger("absl").addFilter(_is_not_orbax)
+    logging.getLogger("asyncio").addFilter(_is_not_orphan)
+    left = r"coroutine '(create_all|run_sync\.<locals>\..*)' was never awaited"
+    warnings.filterwarnings("ignore", left, RuntimeWarning)
+    hook = sys.unraisablehook
+
+    def without_orphans(unraisable: Any) -> None:
+        closed = str(unraisable.exc_value) == "Event loop is closed"
+        half_made = unraisable.object is asyncio.BaseEventLoop.__del__
+        if not closed and not half_made:
+            hook(unraisable)
+
+    sys.unraisablehook = without_orphans
+
+
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+    return not Path(record.pathname).is_relative_to(_ORBAX)
+
+
+def _is_not_orphan(record: logging.LogRecord) -> bool:
+    return "exception was never retrieved" not in record.getMessage()

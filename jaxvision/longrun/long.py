@@ -190,7 +190,8 @@ class _Files:
         with contextlib.ExitStack() as opened:
             if distributed.is_main():
                 directory = self.part.directory / "checkpoints"
-                self.checkpoints = opened.enter_context(Checkpoints(directory))
+                checkpoints = Checkpoints(directory, self.part.owner)
+                self.checkpoints = opened.enter_context(checkpoints)
             opened.enter_context(self.stop)
             self._opened = opened.pop_all()
         return self

@@ -4,10 +4,12 @@ Contract of every model: ``model(images [B, H, W, C], train=..., taps=...)`` ret
 activations)``. ``activations`` maps layer names to PRE-activations in depth order; a name is the
 layer's path in ``params``, so ``named_leaves(params)[name + '/kernel']`` is its kernel. Same-shaped
 layers are stacked on a leading axis [l, ...] and run in ``nn.scan``: compile time does not grow
-with depth.
+with depth. The name of a stack is ``hidden``, ``rest`` or ends in ``_rest``; ``scan_layers``
+refuses others, and ``is_stacked`` reads it.
 """
 
 import functools
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -66,6 +68,62 @@ def tapped(x: Array, taps: Taps, name: str) -> Array:
     return x if taps is None else gradient_tap(x, taps[name])
 
 
+def is_stacked(name: str, leaf: Array) -> bool:
+    """Return whether ``leaf`` holds several layers of one shape, stacked on leading axes.
+
+    By the name, not by the number of axes: a stack of dense kernels [l, I, O] has as many as the
+    kernel of a 1-D convolution [w, I, O].
+
+    Args:
+      name: of a layer, or the path of one of its leaves.
+      leaf: the layer's kernel or its activation (or their shapes), which have at least two axes of
+        their own: a single dense layer that a user has named ``hidden`` is no stack.
+    """
+    return stacked_axes(name, leaf) > 0
+
+
+def stacked_axes(name: str, leaf: Array) -> int:
+    """Return how many leading axes of ``leaf`` count layers: 0, 1, or 2 for a stack of stacks.
+
+    Arguments as in ``is_stacked``.
+    """
+    scopes = sum(_names_a_stack(scope) for scope in name.split("/"))
+    return min(scopes, max(leaf.ndim - 2, 0))
+
+
+def by_layer(name: str, leaf: Array) -> Array:
+    """Return ``leaf`` [..., n] with one row for each layer that it holds, [l, n]; l may be 1."""
+    layers = math.prod(leaf.shape[: stacked_axes(name, leaf)])
+    return leaf.reshape((layers, -1))
+
+
+def _names_a_stack(scope: str) -> bool:
+    return scope in ("hidden", "rest") or scope.endswith("_rest")
+
+
+def scan_layers(body: Callable, name: str, length: int, unroll: int = 1) -> Callable:
+    """Return ``nn.scan`` of ``body(layer, carry, *inputs)`` over ``length`` layers, stacked.
+
+    Args:
+      body: returns the next carry and what to stack.
+      name: of the layer, by the contract above.
+      length: number of layers.
+      unroll: layers in one round of the loop.
+
+    Raises:
+      ValueError: by its name the layer is no stack.
+    """
+    if not _names_a_stack(name):
+        raise ValueError(f"a stack of layers is named 'hidden', 'rest' or '..._rest', not {name!r}")
+    return nn.scan(
+        body,
+        variable_axes={"params": 0, "batch_stats": 0},
+        split_rngs={"params": True},
+        length=length,
+        unroll=unroll,
+    )
+
+
 def stack(
     layer: nn.Module, x: Array, nonlinearity: Callable, length: int, taps: Taps
 ) -> tuple[Array, Array]:
@@ -87,7 +145,7 @@ def stack(
         x = x if tap is None else gradient_tap(x, tap)
         return x, x
 
-    scanned = nn.scan(body, variable_axes={"params": 0}, split_rngs={"params": True}, length=length)
+    scanned = scan_layers(body, layer.name, length)
     return scanned(layer, x, None if taps is None else taps[layer.name])
 
 

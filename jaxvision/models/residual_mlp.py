@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from jaxvision.models.layers import Initializer, Taps, tapped
+from jaxvision.models.layers import Initializer, Taps, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
+from jaxvision.taps import gradient_tap
 from jaxvision.types import Array
 
 
@@ -63,18 +64,15 @@ class DeepMLP(nn.Module):
 
         def body(branch: Branch, x: Array, tap: Array | None) -> tuple[Array, Array]:
             y = branch(x, train=train)
-            y = tapped(x + y if self.residual else y, taps and {"": tap}, "")
+            y = x + y if self.residual else y
+            y = y if tap is None else gradient_tap(y, tap)
             return y, y
 
-        scan = nn.scan(
-            body,
-            variable_axes={"params": 0, "batch_stats": 0},
-            split_rngs={"params": True},
-            length=self.depth - 2,
-        )
+        scan = scan_layers(body, "hidden", self.depth - 2)
         kind = (self.normalized, self.kernel_init, self.nonlinearity)
         hidden = Branch(self.width, *kind, name="hidden")
-        x, activations["hidden/dense"] = scan(hidden, x, taps and taps["hidden/dense"])
+        hidden_taps = None if taps is None else taps["hidden/dense"]
+        x, activations["hidden/dense"] = scan(hidden, x, hidden_taps)
         logits = Branch(self.num_classes, *kind, name="output")(x, train=train)
         activations["output/dense"] = logits = tapped(logits, taps, "output/dense")
         return logits, activations

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvision.models.layers import Conv, Initializer, Taps, tapped
+from jaxvision.models.layers import Conv, Initializer, Taps, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.types import Array, UserError
 
@@ -194,13 +194,12 @@ def stem_pool(x: Array) -> Array:
 
 
 def _scan(block: Block, length: int, train: bool):
-    return nn.scan(
-        lambda block, x, taps, keep: block(x, taps, keep, train),
-        variable_axes={"params": 0, "batch_stats": 0},
-        split_rngs={"params": True},
-        length=length,
-        unroll=length if length <= 3 else 1,  # a loop costs 6 % of a short net's step
-    )
+    unroll = length if length <= 3 else 1  # a loop costs 6 % of a short net's step
+
+    def body(block: Block, x: Array, taps: Taps, keep: Array | None) -> tuple[Array, dict]:
+        return block(x, taps, keep, train)
+
+    return scan_layers(body, block.name, length, unroll)
 
 
 def _within(taps: Taps, prefix: str) -> Taps:

@@ -126,9 +126,10 @@ def save(record: Record, figure: Any | None, directory: str | os.PathLike) -> No
     text = json.dumps(_encode(fields), indent=1, allow_nan=False)
     files = {"record.json": (text + "\n").encode(), "arrays.npz": arrays}
     if figure is not None:
-        from jaxvision.report.plots import to_png  # matplotlib takes half a second to import
+        from jaxvision.report import plots  # matplotlib takes half a second to import
 
-        files["figure.png"] = to_png(figure)
+        files["figure.png"] = plots.to_png(figure)
+        files["figure.svg"] = plots.to_svg(figure)
     try:
         _replace(directory, files)
     except OSError as error:

@@ -7,7 +7,11 @@ have one meaning everywhere:
 - one value, or one number []: its spread is unknown: the interval is (-inf, inf), p is 1, the
   smallest effect inf;
 - all values equal: the limit of small spread. The interval is that point, p is 0 when the point
-  lies strictly on the claimed side and 1 otherwise.
+  lies strictly on the claimed side and 1 otherwise; there is no smallest effect (NaN).
+
+Numbers read off a grid are known to half a step of it (``resolution``): the interval reaches so far
+beyond the seeds' own, tests hold the mean against a bound moved so far, and p is never below 2^-n,
+what n seeds that agree on the side could say (the sign test).
 
 Intervals are 90 % by default: a one-sided test at 5 % succeeds exactly when the 90 % interval lies
 on the claimed side, and an equivalence test at 5 % exactly when it lies inside the margin
@@ -54,15 +58,22 @@ class Evidence:
     note: str = ""
 
 
-def weigh(values: np.ndarray, p_for: float, p_against: float, min_seeds: int) -> Evidence:
+def weigh(
+    values: np.ndarray, p_for: float, p_against: float, min_seeds: int, resolution: float = 0.0
+) -> Evidence:
     """Turn a rule's two p-values into evidence; too few seeds decide nothing either way."""
-    n, verdict, note = values.size, "inconclusive", too_few(values.size, min_seeds)
+    n = values.size
+    note = too_few(n, min_seeds)
+    verdict: Verdict = "inconclusive"
+    if resolution > 0:
+        p_for, p_against = (float(np.maximum(p, 0.5**n)) for p in (p_for, p_against))
     if p_for <= ALPHA and not note:
         verdict = "reproduced"
     elif p_against <= ALPHA and not note:
         verdict = "contradicted"
-    smallest = smallest_effect(values)
-    return Evidence(verdict, t_interval(values), n, p_for, p_against, smallest, note)
+    estimate, low, high = t_interval(values)
+    interval = Interval(estimate, low - resolution / 2, high + resolution / 2)
+    return Evidence(verdict, interval, n, p_for, p_against, smallest_effect(values), note)
 
 
 def too_few(n: int, min_seeds: int) -> str:
@@ -128,10 +139,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def smallest_effect(values: ArrayLike, power: float = 0.8) -> float:
     """Return the shift of the mean that a one-sided 5 % t-test finds with probability ``power``.
 
-    In the units of ``values``, from their observed spread and number (noncentral t; Cohen 1988).
+    In the units of ``values``, from their observed spread and number (noncentral t; Cohen 1988). At
+    five seeds that spread is itself uncertain by a third, and with it the shift. NaN where all
+    values are equal: no spread was seen.
     """
     mean, error, n = _mean_and_error(values)
-    if np.isnan(mean) or error in (0.0, np.inf):
+    if error == 0.0:
+        return float("nan")
+    if np.isnan(mean) or error == np.inf:
         return error
     critical = float(scipy_stats.t.isf(ALPHA, n - 1))
 

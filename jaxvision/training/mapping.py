@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxvision import runtime
+from jaxvision.models.layers import stacked_axes
 from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
 from jaxvision.trees import named_leaves
 from jaxvision.types import PyTree
@@ -18,14 +19,16 @@ Mapping = Literal["vmap", "map"]
 
 
 def choose_mapping(params: PyTree) -> Mapping:
-    """Return how to map runs of a net on this backend.
+    """Return how to map runs of a net on this backend; the leaves of ``params`` are [R, ...].
 
     Dense nets ``vmap``: batched matrix products. Conv nets ``map``: ``vmap`` over kernels turns
     every convolution into a grouped one, 4 to 8 times slower on CPU.
     """
-    kernels = [leaf for name, leaf in named_leaves(params).items() if name.endswith("kernel")]
-    # A run axis is leading, so dense kernels have 3 axes or 4 (stacked), convolutions 5 or 6.
-    return "map" if any(kernel.ndim >= 5 for kernel in kernels) else "vmap"
+    kernels = {n: leaf for n, leaf in named_leaves(params).items() if n.endswith("kernel")}
+    one = jax.eval_shape(lambda runs: jax.tree.map(lambda leaf: leaf[0], runs), kernels)
+    # One layer's kernel: [I, O] of a dense layer, a convolution's has axes of space before them.
+    convolutions = [n for n, leaf in one.items() if leaf.ndim - stacked_axes(n, leaf) > 2]
+    return "map" if convolutions else "vmap"
 
 
 def map_runs(function: Callable, mapping: Mapping, mesh: Mesh) -> Callable:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxvision.models.layers import stacked_axes
 from jaxvision.parallel.shards import AXIS, Split, over_parts, whole_batch
 from jaxvision.random import stream
 from jaxvision.trees import named_leaves
@@ -69,10 +70,10 @@ def initial_state(task: Task, variables: PyTree, hyper: Hyper) -> TrainState:
 
 def zero_taps(params: PyTree) -> dict[str, Array]:
     """Return one zero scalar per layer that has a kernel ([l] where layers are stacked)."""
-    kernels = {n: k for n, k in named_leaves(params).items() if n.endswith("kernel")}
-    return {  # stacked kernels have an odd number of axes: [l, I, O] and [l, h, w, I, O]
-        name.removesuffix("/kernel"): jnp.zeros(kernel.shape[: kernel.ndim % 2])
-        for name, kernel in kernels.items()
+    return {
+        name.removesuffix("/kernel"): jnp.zeros(leaf.shape[: stacked_axes(name, leaf)])
+        for name, leaf in named_leaves(params).items()
+        if name.endswith("kernel")
     }
 
 

@@ -24,7 +24,7 @@ from jaxvision.longrun.long import fit_long
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.resnet import ResNet
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, EverySeed
+from jaxvision.report.claims import Claim, Share
 from jaxvision.training.arms import Arm, make_runs
 from jaxvision.training.fit import Trainer
 from jaxvision.training.optimizers import adam
@@ -92,7 +92,7 @@ def measure(config, progress, workdir):
 
 def claims(config):
     learned = lambda record: record.arrays["net0/train_loss"][:, -1] < 2.0  # noqa: E731
-    return [Claim("learns", "none", "it learns", learned, EverySeed())]
+    return [Claim("learns", "none", "it learns", learned, Share())]
 
 
 def plot(record, config):

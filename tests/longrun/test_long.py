@@ -13,7 +13,7 @@ from jaxvision.longrun.lanes import Lanes
 from jaxvision.longrun.long import fit_long
 from jaxvision.longrun.metrics import Metrics, from_line
 from jaxvision.longrun.stop import Stopped
-from jaxvision.longrun.workdir import Part
+from jaxvision.longrun.workdir import Part, Workdir
 from jaxvision.progress import progress
 from jaxvision.types import UserError
 
@@ -272,6 +272,21 @@ def test_what_was_trained_otherwise_is_refused(world, lab, tmp_path):
     with pytest.raises(UserError, match="not a whole number of periods"):
         world.fit(tmp_path, 25)
     ends_alike(world, tmp_path)
+
+
+def test_exchanged_parts_are_refused(world, tmp_path):
+    """Equal shapes, equal steps: only the seal tells whose net it is."""
+    with Workdir(tmp_path, "toy", "tiny", {}) as workdir:
+        parts = [workdir.part(name) for name in ("plain", "residual")]
+        for part in parts:
+            fit_long(world.trainer, world.runs, STEPS, part)
+        plain, residual = (part.directory for part in parts)
+        plain.rename(tmp_path / "aside")
+        residual.rename(plain)
+        (tmp_path / "aside").rename(residual)
+        for part in parts:
+            with pytest.raises(UserError, match=r"is of another run: part is .* there and"):
+                fit_long(world.trainer, world.runs, STEPS, part)
 
 
 def explodes(rows):

@@ -12,15 +12,25 @@ from jaxvision.initializers import he_forward, orthogonal
 from jaxvision.models.layers import (
     Conv,
     apply_function,
+    by_layer,
     compile_initializers,
     initialize,
     initialize_runs,
+    is_stacked,
     max_pool,
+    scan_layers,
     spatial_pyramid,
     stack,
+    stacked_axes,
+    tapped,
 )
 from jaxvision.models.mlp import MLP
+from jaxvision.models.plain import PlainConvNet, Stage
+from jaxvision.models.residual_mlp import DeepMLP
+from jaxvision.models.resnet import ResNet, cifar_resnet
 from jaxvision.random import stream
+from jaxvision.training.mapping import choose_mapping
+from jaxvision.training.step import zero_taps
 from jaxvision.trees import named_leaves
 
 IMAGES = jax.random.normal(stream(0, "probe"), (2, 5, 6, 3))
@@ -173,6 +183,94 @@ def test_taps_of_a_stack_are_one_a_layer_and_change_no_value():
     last = tower.apply(variables, x)[0]
     assert read["rest"].shape == (4,)
     np.testing.assert_allclose(read["rest"][-1], jnp.sum((2 * last) ** 2), rtol=1e-5)
+
+
+STACKS = [  # name, shape of a kernel, axes that count layers
+    ("hidden/kernel", (9, 4, 4), 1),  # dense layers
+    ("output/kernel", (4, 4), 0),
+    ("conv1/kernel", (5, 4, 4), 0),  # 1-D convolutions
+    ("stage1_rest/kernel", (9, 5, 4, 4), 1),
+    ("stem/kernel", (3, 3, 1, 4), 0),  # 2-D
+    ("stage1_rest/conv/kernel", (9, 3, 3, 4, 4), 1),
+    ("conv1/kernel", (2, 3, 3, 1, 4), 0),  # 3-D
+    ("rest", (9, 2, 3, 3, 4, 4), 1),
+    ("stages_rest/blocks_rest/conv1/kernel", (3, 9, 3, 3, 4, 4), 2),  # a stack of stacks
+    ("hidden/kernel", (4, 4), 0),  # one dense layer of that name
+    ("forest/kernel", (3, 4, 4), 0),
+    ("hidden2/kernel", (3, 4, 4), 0),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "axes"), STACKS)
+def test_a_stack_is_known_by_its_name_whatever_its_layers_are(name, shape, axes):
+    leaf = jax.ShapeDtypeStruct(shape, jnp.float32)
+    assert stacked_axes(name, leaf) == axes
+    assert is_stacked(name, leaf) == (axes > 0)
+
+
+def test_a_stack_has_one_row_for_each_layer():
+    x = jnp.arange(24.0).reshape(2, 3, 2, 2)
+    np.testing.assert_array_equal(by_layer("conv1", x), x.reshape(1, 24))
+    np.testing.assert_array_equal(by_layer("rest", x), x.reshape(2, 12))
+    np.testing.assert_array_equal(by_layer("rest/a_rest", x), x.reshape(6, 4))
+
+
+class Volumes(nn.Module):
+    """Two 3-D convolutions, a stack of 1-D ones by hand: what parity of axes took for others."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False, taps=None):
+        found = {}
+        for name in ("conv1", "conv2"):
+            x = nn.Conv(3, (2, 2, 2), name=name)(nn.relu(x))
+            found[name] = x = tapped(x, taps, name)
+        x = nn.Conv(3, (2,), name="line")(x.reshape(x.shape[0], -1, 3))
+        found["line"] = x = tapped(x, taps, "line")
+        return x.mean(1), found
+
+
+def test_taps_of_convolutions_in_one_and_three_dimensions_are_single_numbers():
+    net, x = Volumes(), jax.random.normal(stream(0, "probe"), (2, 3, 4, 4, 1))
+    params = net.init(stream(0, "init"), x)["params"]
+    taps = zero_taps(params)
+    assert {name: tap.shape for name, tap in taps.items()} == dict.fromkeys(taps, ())
+    read = jax.grad(lambda taps: jnp.sum(net.apply({"params": params}, x, taps=taps)[0]))(taps)
+    assert all(float(squared) > 0 for squared in read.values())
+    assert choose_mapping(jax.tree.map(lambda leaf: leaf[None], params)) == "map"
+
+
+@pytest.mark.parametrize(
+    "shallow, deep",
+    [
+        (MLP(5, 8, 3, orthogonal(1.0)), MLP(6, 8, 3, orthogonal(1.0))),
+        (DeepMLP(5, 8, 3, orthogonal(1.0)), DeepMLP(6, 8, 3, orthogonal(1.0))),
+        (
+            PlainConvNet(2, (Stage(3, 2, 3), Stage(3, 4, 3)), 8, 3, orthogonal(1.0)),
+            PlainConvNet(2, (Stage(4, 2, 3), Stage(4, 4, 3)), 8, 3, orthogonal(1.0)),
+        ),
+        (cifar_resnet(20, features=2), cifar_resnet(26, features=2)),
+        (
+            ResNet((3, 3), 2, 3, "B", bottleneck=True),
+            ResNet((4, 4), 2, 3, "B", bottleneck=True),
+        ),
+    ],
+)
+def test_the_contract_of_names_holds_in_every_model(shallow, deep):
+    def kernels(net):
+        variables = jax.eval_shape(lambda key: initialize(net, key, (8, 8, 1)), stream(0, "init"))
+        leaves = named_leaves(variables["params"])
+        return {name: leaf for name, leaf in leaves.items() if name.endswith("kernel")}
+
+    few, many = kernels(shallow), kernels(deep)
+    assert few.keys() == many.keys()
+    grown = {name for name in few if few[name].shape != many[name].shape}
+    assert grown == {name for name, leaf in few.items() if is_stacked(name, leaf)}
+    assert grown
+
+
+def test_a_stack_of_another_name_is_refused():
+    with pytest.raises(ValueError, match=r"'rest' or '\.\.\._rest', not 'layers'"):
+        scan_layers(lambda layer, x: (layer(x), x), "layers", 3)
 
 
 @pytest.fixture(scope="module")

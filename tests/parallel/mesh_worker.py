@@ -5,6 +5,7 @@ Tests run it. Every job prints a JSON line; a layout is written RUNxDATA:
   train=1x2   train all steps; digests of every bit of the history and of the variables, the losses
   move=1x2    train one period more from the state in --state, which it makes or replaces
   share       show what process 0 has
+  agree=a     compare a word with process 0's
   wait        hold a meeting every 50 ms until told to stop
 """
 
@@ -175,6 +176,9 @@ def work(values, jobs):
     for job, _, layout in (text.partition("=") for text in jobs):
         if job in ("share", "wait"):
             {"share": share, "wait": wait}[job]()
+            continue
+        if job == "agree":
+            distributed.agree({"word": layout})
             continue
         if job == "fail":
             raise UserError("this one is mistaken") if layout == "user" else ValueError("a bug")
