@@ -248,7 +248,7 @@ def plot(record: Record, config: Config) -> Figure:
         title,
         net=f"ReLU MLP {config.width} wide, drawn by Xavier (blue: by He)",
         optimizer=f"SGD with momentum .9 or Adam, {rates}, batch {config.batch_size}",
-        paper="after He et al. 2015",
+        paper="He et al. 2015, questions beside it",
     )
 
 
@@ -268,7 +268,7 @@ def _draw_survival(ax: Axes, record: Record, config: Config) -> None:
     plots.log_axis(ax, "x")
     ids = ("adam", "adam_bias", "sgd", "sgd_bias", "lead", "lead_bias")
     plots.mark_contradicted(ax, record, *ids)
-    title = f"{config.depths[deep]} layers: who is still on the plateau"
+    title = f"Nets of {config.depths[deep]} layers\nstill on the plateau"
     plots.describe(ax, title, "training step", "share of the seeds, %")
 
 
@@ -284,8 +284,6 @@ def _draw_growth(ax: Axes, record: Record, config: Config) -> None:
         aside = 0.5 if arm.biases else -0.5  # two arms may end at one place
         ax.plot(depths[beyond] + aside, median[beyond], "^", color=color, mfc="white", ms=9, mew=2)
     ax.axhline(config.steps, color=plots.THEORY_COLOR, linestyle=":", linewidth=1.4)
-    words = "△ median beyond the runs' end"
-    ax.annotate(words, (depths[0], config.steps), (0, -14), textcoords="offset points")
     first = np.median(np.maximum(record.arrays["sgd/step"][:, 0], 1))
     law = first * 2 ** ((depths - depths[0]) / 2)
     seen = law <= config.steps
@@ -293,7 +291,8 @@ def _draw_growth(ax: Axes, record: Record, config: Config) -> None:
     plots.log_axis(ax, "y")
     ids = ("half", "less-than-half", "straight", "bends", "biases-help", "control")
     plots.mark_contradicted(ax, record, *ids)
-    plots.describe(ax, "When they leave it", "weight layers", "step of the escape")
+    title = "When they leave it\n(△: half of the seeds do not)"
+    plots.describe(ax, title, "weight layers", "step of the escape")
 
 
 if __name__ == "__main__":

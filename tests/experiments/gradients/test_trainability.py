@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from experiments.gradients import trainability
-from jaxvision.data import embedded, load
 from jaxvision.dynamics import mean_field
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
@@ -119,21 +118,6 @@ def test_a_gain_off_by_a_factor_breaks_the_rank():
         return Cells(sigma_w=2 * sigma_w, **fields)
 
     assert {"rank", "rank-ordered"} <= fallen(trained(cells=doubled), SMALL)
-
-
-@pytest.fixture
-def relabelled(monkeypatch):
-    """Register a set: digits under labels drawn anew."""
-
-    def register(name, draw):
-        def splits():
-            digits = load("digits")
-            labels = draw(np.random.default_rng(0), digits.train.labels).astype(np.int32)
-            return digits._replace(train=digits.train._replace(labels=labels))
-
-        monkeypatch.setitem(embedded.EMBEDDED, name, splits)
-
-    return register
 
 
 def test_shuffled_labels_train_nothing(relabelled):
