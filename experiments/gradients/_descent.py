@@ -4,9 +4,9 @@ Cohen et al. 2021 (arXiv 2103.00065): sharpness, the largest eigenvalue of the l
 to 2 / (learning rate), where descent on a quadratic turns unstable, and stays there. Lee et al.
 2019 (arXiv 1902.06720): the wider a net, the less its tangent kernel moves.
 
-The loop stands beside ``Trainer``'s because nothing of that one is in it: there are no batches, no
-order and no optimizer, the rates of one net share each Hessian, and what is measured at every
-period, a Lanczos iteration, is part of the compiled loop.
+This is a loop of its own beside ``Trainer``'s: every step takes all images in one order, the loss
+is handed in as a function of the weights alone, so that what looks at its Hessian differentiates
+the very function that descends, and seeds and rates are mapped around the whole descent.
 """
 
 from collections.abc import Callable

@@ -102,9 +102,7 @@ class _Events:
             from tensorboardX import record_writer, summary  # optional
             from tensorboardX.proto.event_pb2 import Event
         except ImportError as error:
-            raise UserError(
-                "--tensorboard needs tensorboardX: pip install 'jaxvision[tensorboard]'"
-            ) from error
+            raise UserError("--tensorboard needs tensorboardX: pip install tensorboardX") from error
         self._open, self._event, self._scalar = record_writer.RecordWriter, Event, summary.scalar
         self._directory, self._file = directory, None
 

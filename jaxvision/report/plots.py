@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from jaxvision.report import provenance
 from jaxvision.report.colors import CONTRADICTED_COLOR, THEORY_COLOR, color_of, shades
 from jaxvision.report.labels import LogLabels, LogTicks, label_lines
 
@@ -251,7 +252,8 @@ def finish(
         if any(text.get_gid() == _MARK for text in ax.texts):
             ax.set_title(ax.get_title(loc="left"), pad=20)  # above the mark
     figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left")
-    setup = [data or _data_of(record), net, optimizer, f"Source: {paper}"]
+    set_up = data or provenance.data_line(record.provenance)
+    setup = [set_up, net, optimizer, f"Source: {paper}"]
     footer = [f"{'. '.join(filter(None, setup))}.", *_bands_of(figure), record.origin()]
     footer.append(record.command)
     lines = [textwrap.fill(_printable(part), 118) for part in footer]
@@ -260,15 +262,6 @@ def finish(
     # parse_math: a command may hold a dollar sign.
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", parse_math=False, **look)
     return figure
-
-
-def _data_of(record: Drawn) -> str:
-    """Return the names and sizes of the data sets that a record says it was made from."""
-    sets = []
-    for known in record.provenance.get("data", []):
-        name = " ".join(filter(None, [known["name"], known["version"]]))
-        sets.append(f"{name} ({known['train']:,} training and {known['test']:,} test images)")
-    return ", ".join(sets)
 
 
 def _bands_of(figure: Figure) -> list[str]:

@@ -99,7 +99,7 @@ def plot(record, config):
     figure, axes = plots.new_figure(1, 1)
     losses = record.arrays["net0/test_loss"]
     plots.seed_band(axes[0, 0], range(losses.shape[1]), losses, "k", "test loss")
-    return plots.finish(figure, record, "It learns")
+    return plots.finish(figure, record, "It learns", net="MLP", optimizer="SGD", paper="none")
 
 
 if __name__ == "__main__":
