@@ -87,8 +87,9 @@ def wide_net(kernels: list[Array], x: Array, gamma: Array | float) -> Array:
 
     In the neural tangent parametrization (Jacot et al. 2018), each layer's sum over the square root
     of its terms, the output over ``gamma``. At rates in proportion to gamma^2 the net learns
-    equally fast whatever gamma: at gamma = 1 lazily (its kernel moves by 1 / sqrt(width)), at gamma
-    in proportion to sqrt(width) by features (by the same amount at every width; Yang & Hu 2021).
+    equally fast whatever gamma: at gamma = 1 lazily (its kernel moves less the wider it is), at
+    gamma in proportion to sqrt(width) by features (by the same amount at every width; Yang & Hu
+    2021).
     """
     first, second, last = kernels
     width = last.size

@@ -21,9 +21,12 @@ def escaped(net: str, arm: str) -> Statistic:
 
 def stalled(net: str, arm: str) -> Statistic:
     """Whether each seed stayed on the plateau to the end; one that diverged did not."""
-    return lambda record: (
-        ~escaped(net, arm)(record) & (_numbers(record, net, "diverged_step", arm) < 0)
-    )
+
+    def stayed(record: Record) -> np.ndarray:
+        diverged = _numbers(record, net, "diverged_step", arm) >= 0
+        return ~escaped(net, arm)(record) & ~diverged
+
+    return stayed
 
 
 def octaves(net: str, late: str, early: str) -> Statistic:
@@ -48,9 +51,20 @@ def error_gap(net: str, one: str, other: str) -> Statistic:
     return gap
 
 
+def error_of_chance(net: str, arm: str) -> Statistic:
+    """Final test error over that of always answering the largest class; 1 where it diverged."""
+
+    def share(record: Record) -> np.ndarray:
+        error = _numbers(record, net, "test_error", arm)
+        return np.nan_to_num(error / record.numbers["chance_error"], nan=1.0)
+
+    return share
+
+
 def _steps(record: Record, net: str, arm: str) -> np.ndarray:
     return _numbers(record, net, "escape_step", arm)
 
 
 def _numbers(record: Record, net: str, quantity: str, arm: str) -> np.ndarray:
-    return np.array(record.numbers["nets"][net][quantity][arm])
+    # JSON holds a NaN as null: np.array would make objects of it.
+    return np.array(record.numbers["nets"][net][quantity][arm], float)
