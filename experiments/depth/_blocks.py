@@ -164,13 +164,15 @@ def lesion_errors(
     return errors
 
 
-def lesion_damage(errors: np.ndarray, num_classes: int) -> np.ndarray:
+def lesion_damage(errors: np.ndarray, chance: float) -> np.ndarray:
     """Return the share [R] of what a net has learned that leaving a block out costs, on average.
 
-    What it has learned is how far its error lies below chance. ``errors``: see ``lesion_errors``.
+    What it has learned is how far its error lies below ``chance``, that of always answering the
+    largest class; NaN for a net that does not. ``errors``: see ``lesion_errors``.
     """
-    learned = 1 - 1 / num_classes - errors[:, 0]
-    return np.nanmean(errors[:, 1:] - errors[:, :1], 1) / learned
+    learned = chance - errors[:, 0]
+    cost = np.nanmean(errors[:, 1:] - errors[:, :1], 1)
+    return np.divide(cost, learned, out=np.full_like(cost, np.nan), where=learned > 0)
 
 
 def _last_layer(model: ResNet) -> str:

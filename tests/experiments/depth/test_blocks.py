@@ -153,4 +153,4 @@ def test_gradient_norms_are_those_of_the_steps(nets):
 def test_damage_is_a_share_of_what_was_learned():
     """Ten classes: a net of 10 % error has learned 80 points; a block may have no lesion (NaN)."""
     errors = np.array([[0.1, 0.5, 0.9, np.nan], [0.1, 0.1, 0.1, np.nan]])
-    np.testing.assert_allclose(residual.lesion_damage(errors, 10), [0.75, 0.0])
+    np.testing.assert_allclose(residual.lesion_damage(errors, 0.9), [0.75, 0.0])
