@@ -9,6 +9,7 @@ PYTHON_NAMED := $(PYTHON)
 PYTHON ?= python3
 ACCELERATOR ?= cpu
 ARGS ?=
+THEME =
 # Tests compile most of the time, each program on one core: a process a core halves the wait.
 WORKERS ?= -n logical --maxprocesses=4 --dist=worksteal
 
@@ -30,6 +31,7 @@ NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo '  make exps THEME=depth            runs the experiments of one theme'
 	@echo '  make exp-NAME ARGS="--seeds=10"  hands flags on; "--help" lists them'
 	@echo '  make ... ACCELERATOR=cuda13      for the GPU (cuda12, cuda13) or TPU (tpu)'
 	@echo '  make ... PYTHON=python3.12       for another Python, 3.11 to 3.13'
@@ -52,9 +54,10 @@ $(addprefix exp-,$(NAMES)): exp-%: $(READY)
 $(addprefix plot-,$(NAMES)): plot-%: $(READY)
 	@$(RUN) -m experiments $(subst -,_,$*) --plot_only $(ARGS)
 
-exps: $(READY) ## run them all, in the order of the list
+exps: $(READY) ## run them all, in the order of the list, or those of one THEME
 	@# 130 is Ctrl-C and 75 SIGTERM: they end the whole series.
-	@failed=; for name in $$($(RUN) -m experiments.catalog names); do \
+	@names=$$($(RUN) -m experiments.catalog names $(if $(THEME),'$(THEME)')) || exit; \
+	failed=; for name in $$names; do \
 	  $(RUN) -m experiments "$$name" --preset=cpu $(ARGS) || \
 	    case $$? in 130) exit 130;; 75) exit 75;; *) failed="$$failed $$name";; esac; \
 	done; \
@@ -98,6 +101,9 @@ $(READY):
 	$(RUN) -m pip install -qq --disable-pip-version-check \
 	  -r requirements.txt $(if $(filter-out cpu,$(ACCELERATOR)),'jax[$(ACCELERATOR)]') || { \
 	  echo 'The installation failed, see above. Mend it and run make again.' >&2; exit 1; }
+	@# Experiments' files can then be run as they are, and from any directory.
+	@printf '%s\n' "$$PWD" >"$$($(RUN) -c \
+	  'import sysconfig; print(sysconfig.get_path("purelib"))')/jaxvision.pth"
 	@{ echo 'ACCELERATOR ?= $(ACCELERATOR)'; \
 	  $(if $(PYTHON_NAMED),echo 'PYTHON ?= $(PYTHON)';) } >.venv/choices.mk
 	@touch $@
@@ -106,7 +112,7 @@ $(READY):
 .venv/torch/ready: $(READY) benchmarks/requirements-torch.txt
 	@echo 'Installing what the benchmarks compare with.' >&2
 	@$(RUN) -m venv --clear .venv/torch
-	@.venv/torch/bin/pip install -qq --disable-pip-version-check \
+	@.venv/torch/bin/python -m pip install -qq --disable-pip-version-check \
 	  -r benchmarks/requirements-torch.txt
 	@touch $@
 

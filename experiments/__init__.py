@@ -5,15 +5,34 @@ with exit code 75, start it again, and Ctrl-C with 130; ``jaxvision.cli.main`` t
 itself.
 """
 
+import importlib
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from jaxvision import terminal
+
 # A name has no theme in it, so it stays what it is when a file moves: old records print
 # ``python -m experiments.he_init``, which finds experiments/initialization/he_init.py.
 __path__ += [str(path.parent) for path in sorted(Path(__file__).parent.glob("*/__init__.py"))]
+
+# A figure is the same whatever the user has set, and a setting that is wrong ends no run.
+os.environ |= {"MATPLOTLIBRC": os.devnull, "MPLBACKEND": "agg"}
+
+
+def why_none_can_run() -> str:
+    """Return why no experiment can run on this Python, in one line; "" where it can."""
+    for library in ("jax", "matplotlib.figure"):
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            mend = "run `make venv` in the repository, then use .venv/bin/python"
+            return terminal.one_line(f"{sys.executable} cannot import {library} ({error}): {mend}")
+        except Exception as error:  # an environment variable or a settings file that it refuses
+            return terminal.one_line(f"{library} does not start: {error}")
+    return ""
 
 
 def _stop(signum: int, frame: Any) -> None:
@@ -25,7 +44,16 @@ def _stop(signum: int, frame: Any) -> None:
     os._exit(os.EX_TEMPFAIL)
 
 
-if sys.argv[:1] == ["-m"]:  # Python is looking for the module that it was told to run
+def _while_python_imports() -> None:
+    """Prepare for what may come before the experiment's own first line."""
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
         signal.signal(signal.SIGINT, _stop)
+    wanted = next((word for word in sys.orig_argv if word.startswith("experiments.")), "")
+    if wanted not in ("", "experiments.catalog") and (why := why_none_can_run()):
+        print(f"error: {why}", file=sys.stderr)
+        sys.exit(2)
+
+
+if sys.argv[:1] == ["-m"]:  # Python is looking for the module that it was told to run
+    _while_python_imports()

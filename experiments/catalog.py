@@ -7,6 +7,8 @@ its contract test.
 import sys
 from dataclasses import dataclass
 
+from jaxvision import terminal
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -99,6 +101,9 @@ CATALOG = (
         minutes=8,
     ),
 )
+THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
+
+_USAGE = "python -m experiments.catalog list|names [THEME]|gallery"
 
 
 def module_name(name: str) -> str:
@@ -108,7 +113,7 @@ def module_name(name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Answer ``python -m experiments.catalog list|names|gallery``; return the exit code."""
+    """Answer the command of ``_USAGE``; return the exit code."""
     match arguments:
         case ["list"]:
             for entry in CATALOG:
@@ -116,16 +121,22 @@ def main(arguments: list[str]) -> int:
                 print(f"{target:29} {entry.sentence} (about {entry.minutes} min)")
         case ["names"]:
             print("\n".join(entry.name for entry in CATALOG))
+        case ["names", theme] if theme in THEMES:
+            print("\n".join(entry.name for entry in CATALOG if entry.theme == theme))
+        case ["names", theme]:
+            print(f"There is no theme '{theme}': {', '.join(THEMES)}", file=sys.stderr)
+            return 2
         case ["gallery", *flags]:
             # Imported here because `list` must answer before anything is installed.
             from jaxvision.report import gallery
 
             return gallery.main(flags, {entry.name: entry.title for entry in CATALOG})
         case _:
-            print("usage: python -m experiments.catalog list|names|gallery", file=sys.stderr)
+            print(f"usage: {_USAGE}", file=sys.stderr)
             return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with terminal.until_unread():
+        sys.exit(main(sys.argv[1:]))

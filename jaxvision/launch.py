@@ -16,8 +16,11 @@ import threading
 import time
 from collections.abc import Sequence
 
+from jaxvision.terminal import UNREAD, forget_output
+
 LOST_PEER, STOPPED = os.EX_UNAVAILABLE, os.EX_TEMPFAIL  # as in parallel/distributed.py
-UNREAD = 128 + signal.SIGPIPE  # as a shell has it where the next program reads no further
+ABORTED = 128 + signal.SIGABRT
+MOST_PROCESSES = 256  # on one machine; each of them is a Python with JAX
 GRACE_SECONDS = 60  # for the others to end by themselves after one has failed
 
 _unread = threading.Event()
@@ -83,14 +86,18 @@ def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
     """Return exit codes as a shell would give them, in the order in which processes ended."""
     codes, running, deadline, killed = [], dict(enumerate(processes)), None, False
     while running:
-        for i, process in list(running.items()):
-            if process.poll() is None:
-                continue
+        ended = {i: _shell_code(p) for i, p in running.items() if p.poll() is not None}
+        # Of those that ended between two looks, one that was aborted may follow from another.
+        for i, code in sorted(ended.items(), key=lambda item: item[1] == ABORTED):
             del running[i]
-            code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-            if code == 128 + signal.SIGABRT:  # JAX ends a process so, with a C++ stack
-                _say(i, "error: ended by JAX: another process is gone or silent")
+            if code == ABORTED and codes:
+                # JAX ends a process so, with a C++ stack, where another one is gone.
+                _say(i, "error: ended by JAX, as another process has ended")
                 code = LOST_PEER
+            elif code == ABORTED:
+                _say(
+                    i, "error: aborted; where another process hangs JAX does so after half a minute"
+                )
             codes.append(LOST_PEER if killed else code)  # killed because another had failed
             if code not in (0, STOPPED) and deadline is None:
                 deadline = time.monotonic() + GRACE_SECONDS
@@ -106,6 +113,11 @@ def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
     return codes
 
 
+def _shell_code(process: subprocess.Popen) -> int:
+    code = process.returncode
+    return code if code >= 0 else 128 - code
+
+
 def _print_lines(i: int, process: subprocess.Popen) -> None:
     for line in process.stdout:
         _say(i, line.rstrip())
@@ -118,9 +130,7 @@ def _say(i: int, line: str) -> None:
         sys.stdout.flush()
     except OSError:
         # The processes would wait for a reader when their pipes are full: go on reading for them.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        forget_output()
         _unread.set()
 
 
@@ -152,8 +162,8 @@ def main() -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- program and its flags")
     options = parser.parse_args()
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
-    if options.n < 1 or not command:
-        parser.error("say -n N, at least 1, and after -- what to run")
+    if not 1 <= options.n <= MOST_PROCESSES or not command:
+        parser.error(f"say -n N, from 1 to {MOST_PROCESSES}, and after -- what to run")
     try:
         code = launch(command, options.n)
     except OSError as error:

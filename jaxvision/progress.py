@@ -10,6 +10,13 @@ import tqdm
 
 _BAR = "{desc} {percentage:3.0f}% |{bar:24}| {elapsed} elapsed, {remaining} left{postfix}"
 SECONDS_BETWEEN_LINES = 30.0
+_quiet = False
+
+
+def configure(quiet: bool) -> None:
+    """Set whether ``progress`` of this process shows nothing."""
+    global _quiet
+    _quiet = quiet
 
 
 class Progress:
@@ -54,13 +61,18 @@ def progress(total: int, description: str, done: int = 0) -> Iterator[Progress]:
     """Show on stderr how far ``total`` steps have come.
 
     On a terminal: a live line with elapsed and remaining time. Elsewhere (a log file, CI): one
-    plain line at the start, one every half minute, and one at the end with the seconds.
+    plain line at the start, one every half minute, and one at the end with the seconds. Nothing
+    after ``configure(quiet=True)``.
 
     Args:
       total: steps in all.
       description: what is done.
       done: steps that were done before, by a run that this one resumes.
     """
+    if _quiet:
+        with silent(total, description, done) as watched:
+            yield watched
+        return
     live = sys.stderr.isatty()
     started = time.perf_counter()
     if not live:

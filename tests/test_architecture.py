@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A name covers the module or package and all below it. Imports point down or stay on the floor, and
 # never run in a circle.
 FLOORS = {
-    7: ("experiments",),
+    7: ("experiments", "jaxvision.__main__"),
     6: ("jaxvision.cli", "jaxvision.nets"),
     5: (
         "jaxvision.dynamics",
@@ -33,6 +33,7 @@ FLOORS = {
         "jaxvision.random",
         "jaxvision.runtime",
         "jaxvision.taps",
+        "jaxvision.terminal",
         "jaxvision.trees",
         "jaxvision.types",
     ),

@@ -54,3 +54,10 @@ def test_plot_goes_through_to_the_experiment(tmp_path):
     assert done.returncode == 2
     assert done.stderr.splitlines()[0].startswith("error: no whole record in")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_theme_s_experiments():
+    done = make("-n", "exps", "THEME=depth")
+    assert "experiments.catalog names 'depth'" in done.stdout
+    done = make("-n", "exps")
+    assert "experiments.catalog names ) ||" in done.stdout

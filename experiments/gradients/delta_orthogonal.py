@@ -28,9 +28,9 @@ from matplotlib.patches import Rectangle
 
 from jaxvision import cli
 from jaxvision import initializers as init
-from jaxvision.cli import flagged
 from jaxvision.data import load
 from jaxvision.dynamics import isometry, spectra
+from jaxvision.fields import flagged
 from jaxvision.random import stream
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Within
@@ -206,14 +206,14 @@ def claims(config: Config) -> list[Claim]:
     ]  # fmt: skip
     enough = config.depth >= 10_000
     return [
-        *(Claim(id, source, *rest[:1], "direction", *rest[1:]) for id, source, *rest in stated),
+        *(Claim(*row) for row in stated),
         Claim("ten-thousand", xiao, "10,000 layers, the paper's depth: which images are alike is "
-              "kept (before training)", "paper", last("delta/likeness"), Greater(0.9),
+              "kept (before training)", last("delta/likeness"), Greater(0.9), "paper",
               "" if enough else "python -m experiments delta_orthogonal --preset=cpu"),
     ]  # fmt: skip
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw an image on its way up, a gradient on its way down, and the spectra behind both."""
     arrays, config = record.arrays, record.config
     depth, spectrum_depth = f"{config['depth']:,}", config["spectrum_depth"]

@@ -23,11 +23,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxvision import cli
-from jaxvision.cli import flagged
 from jaxvision.dynamics import chaos, mean_field, theory
+from jaxvision.fields import flagged
 from jaxvision.random import stream
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, EverySeed, Less, Within
+from jaxvision.report.claims import Claim, Less, Share, Within
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 
@@ -149,35 +149,35 @@ def claims(config: Config) -> list[Claim]:
 
     return [
         Claim("ln-2", "Lyapunov exponents, logistic map", "At r = 4 the map's exponent is ln 2",
-              "theory", lambda r: np.array(r.numbers["exponent_at_4"]), Within(math.log(2), 1e-3)),
+              lambda r: np.array(r.numbers["exponent_at_4"]), Within(math.log(2), 1e-3), "theory"),
         Claim("doubling-2", "May 1976, period doubling", "The cycle of period 2 is born at r = 3",
-              "theory", lambda r: r.numbers["doubling-2"], Within(DOUBLINGS["doubling-2"], 1e-3)),
+              lambda r: r.numbers["doubling-2"], Within(DOUBLINGS["doubling-2"], 1e-3), "theory"),
         Claim("doubling-4", "May 1976, period doubling", "The cycle of period 4 is born at "
-              "r = 1 + sqrt 6", "theory", lambda r: r.numbers["doubling-4"],
-              Within(DOUBLINGS["doubling-4"], 1e-3)),
+              "r = 1 + sqrt 6", lambda r: r.numbers["doubling-4"],
+              Within(DOUBLINGS["doubling-4"], 1e-3), "theory"),
         Claim("feigenbaum", "Feigenbaum 1978, abstract", "Doublings follow each other 4.6692 times "
-              "closer", "theory", feigenbaum, Within(4.669202, 1e-3)),
+              "closer", feigenbaum, Within(4.669202, 1e-3), "theory"),
         Claim("relu", "He et al. 2015, equation 10", "A ReLU net's exponent is ln(sigma_w^2 / 2) "
-              "/ 2 at every gain (largest deviation)", "theory", farthest("relu"),
-              Within(0.0, 0.01)),
+              "/ 2 at every gain (largest deviation)", farthest("relu"),
+              Within(0.0, 0.01), "theory"),
         Claim("relu-width", "Hanin & Nica 2018, theorem 1", "Finite width n adds -5 / (4 n) to it",
-              "theory", excess, Within(-1.25 / config.width, 0.5 / config.width)),
+              excess, Within(-1.25 / config.width, 0.5 / config.width), "theory"),
         Claim("relu-shrinks", "Hanin & Nica 2018, theorem 1", "So at He's gain, exact for infinite "
-              "width, gradients still vanish", "direction", excess, Less(0.0)),
+              "width, gradients still vanish", excess, Less(0.0)),
         Claim("tanh", "Schoenholz et al. 2017, section 3", "A tanh net's exponent is ln(chi_1) / 2 "
-              "at every gain (largest deviation)", "theory", farthest("tanh"),
-              Within(0.0, 4 / config.width)),
+              "at every gain (largest deviation)", farthest("tanh"),
+              Within(0.0, 4 / config.width), "theory"),
         Claim("tanh-edge", "Schoenholz et al. 2017, section 3", "Without biases it changes sign at "
-              "gain 1: order below, chaos above", "direction", tanh_signs, EverySeed()),
+              "gain 1: order below, chaos above", tanh_signs, Share()),
         Claim("batch-norm", "Yang et al. 2019, theorem 1", "Batch norm's exponent is that of the "
-              "theory at this batch size", "theory", lambda r: r.arrays["batch_norm_relu"].mean(1),
-              Within(float(expected["batch_norm_relu"][0]), 0.01)),
+              "theory at this batch size", lambda r: r.arrays["batch_norm_relu"].mean(1),
+              Within(float(expected["batch_norm_relu"][0]), 0.01), "theory"),
         Claim("batch-norm-gain", "Yang et al. 2019, abstract", "... and explodes at every gain",
-              "direction", lambda r: (r.arrays["batch_norm_relu"] > 0).all(1), EverySeed()),
+              lambda r: (r.arrays["batch_norm_relu"] > 0).all(1), Share()),
     ]  # fmt: skip
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw the map above, and below it all four systems on one axis, theory through each."""
     figure, axes = plots.new_figure(2, 2, (13.0, 11.0))
     _draw_diagram(axes[0, 0], record)
@@ -186,7 +186,7 @@ def plot(record: Record) -> Figure:
     for ax in axes[1]:
         ax.remove()
     with plots.style():
-        _draw_systems(figure.add_subplot(row), record)
+        _draw_systems(figure.add_subplot(row), record, config)
     title = "One number, four systems: below zero a small change dies out, above zero it explodes"
     return plots.finish(figure, record, title)
 
@@ -213,9 +213,9 @@ def _draw_iterates(ax: Axes, iterates: np.ndarray) -> None:
     plots.describe(ax, f"r = {CYCLE_RATE}: it settles on 4 values", "iteration t", "x")
 
 
-def _draw_systems(ax: Axes, record: Record) -> None:
+def _draw_systems(ax: Axes, record: Record, config: Config) -> None:
     """Draw the exponents of the map (line) and of the nets (dots), theory through them."""
-    arrays, config = record.arrays, cli.make_config_from(sys.modules[__name__], record)
+    arrays = record.arrays
     map_color, *colors = plots.arm_colors(["map", *NETS]).values()
     rates = arrays["map_rates"]
     ax.plot(rates, arrays["map"], color=map_color, linewidth=1.2, label="_map")
@@ -227,8 +227,8 @@ def _draw_systems(ax: Axes, record: Record) -> None:
     gains = arrays["gains"]
     fine = np.linspace(gains[0], gains[-1], 200)
     for net, color in zip(NETS, colors, strict=True):
-        plots.seed_band(ax, gains, arrays[net], color, f"_{net}")
-        ax.get_lines()[-1].set(marker="o", linestyle="none", markersize=7)
+        dots = plots.seed_band(ax, gains, arrays[net], color, f"_{net}")
+        dots.set(marker="o", linestyle="none", markersize=7)
         plots.theory_line(ax, fine, theory_of(net, fine, config), "_theory")
         above = -0.03 if net == "relu" else -0.11 if net == "batch_norm_relu" else 0.03
         last = arrays[net].mean(0)[-1]

@@ -25,8 +25,8 @@ from matplotlib.figure import Figure
 
 from experiments.gradients import _shattering as shattering
 from jaxvision import cli
-from jaxvision.cli import flagged
 from jaxvision.dynamics import theory
+from jaxvision.fields import flagged
 from jaxvision.random import stream
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Within
@@ -110,34 +110,34 @@ def claims(config: Config) -> list[Claim]:
     abstract = "Balduzzi et al. 2017, abstract"
     return [
         Claim("closed-form", "arc-cosine kernel, Cho & Saul 2009", "plain: after 16 layers the "
-              "gradients of two near inputs correlate as the closed form says", "theory",
-              lambda r: correlation("plain")(r)[:, 15], Within(closed_form, 0.05)),
+              "gradients of two near inputs correlate as the closed form says",
+              lambda r: correlation("plain")(r)[:, 15], Within(closed_form, 0.05), "theory"),
         Claim("exponential-bn", abstract, "plain + batch norm: the correlation decays exponential"
-              "ly or faster (rate to layer 8 over rate to layer 4)", "direction",
+              "ly or faster (rate to layer 8 over rate to layer 4)",
               steadiness("batch_norm", 4, 8), Greater(0.9)),
         Claim("exponential", abstract, "plain without batch norm: so it does (rate to layer 64 "
-              "over rate to layer 16)", "direction", steadiness("plain", 16, 64), Greater(0.9)),
+              "over rate to layer 16)", steadiness("plain", 16, 64), Greater(0.9)),
         Claim("square-root", "Balduzzi et al. 2017, law of residual nets", "residual + batch norm: "
               "from layer 16 to 64 it falls by the law of independent units, about 1 / sqrt(depth) "
-              "(power of depth)", "direction", power("residual_batch_norm"),
+              "(power of depth)", power("residual_batch_norm"),
               Equivalent(0.1, target=law_power)),
         Claim("faster", "question, what batch norm takes off", "... or faster, since batch norm "
-              "takes off the branch's mean too (the same power)", "direction",
+              "takes off the branch's mean too (the same power)",
               power("residual_batch_norm"), Greater(law_power)),
         Claim("resists-bn", abstract, "with batch norm, 50 residual layers shatter less than 24 "
-              "plain ones (correlation)", "direction",
+              "plain ones (correlation)",
               lead("residual_batch_norm", 50, "batch_norm", 24), Greater()),
         Claim("resists", abstract, "without batch norm, 24 residual layers shatter less than 24 "
-              "plain ones (correlation)", "direction",
+              "plain ones (correlation)",
               lead("residual", 24, "plain", 24), Greater()),
     ]  # fmt: skip
 
 
-def plot(record: Record) -> Figure:
+def plot(record: Record, config: Config) -> Figure:
     """Draw three gradients along the line, and how the correlation falls with depth."""
     figure, axes = plots.new_figure(1, 2, (13.5, 6.2))
     (left, right), colors = axes[0], plots.arm_colors(list(NETS))
-    positions, lag = line(cli.make_config_from(sys.modules[__name__], record))
+    positions, lag = line(config)
     shown = [(name, label, depth) for name, (label, _, depth) in NETS.items() if depth]
     with plots.style():
         for row, (name, label, depth) in enumerate(shown):

@@ -1,8 +1,10 @@
 """Decoded images on disk, so that a set is decoded once: one file a split, checked by SHA-256.
 
-A file is ``npy(images) npy(labels) sha256-of-all-before``. It is written beside its name and moved
-into place, so a reader sees a whole file or none, whoever else is writing. It is read as a memory
-map: a set may be larger than memory, and processes of one host share its pages.
+A file is a header of 128 bytes with the shape, the images' bytes, the labels as little-endian
+int32, and the SHA-256 of all before, which serves as the digest of the split's content. It is
+written beside its name and moved into place, so a reader sees a whole file or none, whoever else is
+writing. It is read as a memory map: a set may be larger than memory, and processes of one host
+share its pages.
 """
 
 import contextlib
@@ -14,16 +16,37 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from jaxvision.data.dataset import Dataset
+from jaxvision.data.names import printable
 from jaxvision.progress import progress
 
 LARGE = 1 << 30  # bytes of a set that is worth a progress line, worker processes, a file first
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_HEADER_BYTES = 128
+_KIND = "jaxvision images 3"
+_LABEL = np.dtype("<i4")
 _MIB = 1 << 20
+
+
+class Stored(NamedTuple):
+    """A split and the digest of its content, 64 hex digits: the same in memory and on disk."""
+
+    data: Dataset
+    digest: str
+
+
+def in_memory(data: Dataset) -> Stored:
+    """Return a split with the digest that its cached file would have, and of its masks."""
+    digest = hashlib.sha256(_header(data.images.shape))
+    digest.update(np.ascontiguousarray(data.images))
+    digest.update(np.ascontiguousarray(data.labels, _LABEL))
+    if data.masks is not None:
+        digest.update(np.packbits(data.masks))
+    return Stored(data, digest.hexdigest())
 
 
 def directory() -> Path:
@@ -34,10 +57,10 @@ def directory() -> Path:
 
 def notice(line: str) -> None:
     """Tell the user something that needs no action, on stderr."""
-    print(f"jaxvision: {line}", file=sys.stderr)
+    print(f"jaxvision: {printable(line)}", file=sys.stderr)
 
 
-def read(path: Path) -> Dataset | None:
+def read(path: Path) -> Stored | None:
     """Return the cached split, or None where there is none or it is damaged (with a notice).
 
     The images are a read-only map of the file, not in memory. All of it is read and hashed first,
@@ -45,8 +68,9 @@ def read(path: Path) -> Dataset | None:
     """
     try:
         with open(path, "rb") as file:
-            if _intact(file):
-                return _mapped(file)
+            digest = _intact(file)
+            if digest:
+                return _mapped(file, digest)
         notice(f"the cached file {path} is damaged; decoding its source again")
         with contextlib.suppress(OSError):
             path.unlink()  # make room for its successor
@@ -90,7 +114,7 @@ def write(path: Path, data: Dataset) -> None:
         notice(f"cannot write the cache ({error}); the set will be decoded again next time")
 
 
-def build(path: Path, shape: tuple[int, ...], fill: Callable[[Path, int], np.ndarray]) -> Dataset:
+def build(path: Path, shape: tuple[int, ...], fill: Callable[[Path, int], np.ndarray]) -> Stored:
     """Store a split that need not fit in memory; returns it mapped.
 
     One process makes it while others wait; what a killed one has left is written over.
@@ -112,17 +136,15 @@ def build(path: Path, shape: tuple[int, ...], fill: Callable[[Path, int], np.nda
             if path.exists() and (made := read(path)) is not None:  # by the one we waited for
                 return made
             file.truncate(0)
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            offset = file.tell()
+            file.write(_header(shape))
             file.flush()
             if hasattr(os, "posix_fallocate"):  # not on macOS, where a full disk is met later
-                os.posix_fallocate(file.fileno(), 0, offset + math.prod(shape))
-            labels = fill(partial, offset)
-            file.seek(offset + math.prod(shape))
-            _finish(file, labels)
+                os.posix_fallocate(file.fileno(), 0, _HEADER_BYTES + math.prod(shape))
+            labels = fill(partial, _HEADER_BYTES)
+            file.seek(_HEADER_BYTES + math.prod(shape))
+            digest = _finish(file, labels)
             os.replace(partial, path)
-            return _mapped(file)
+            return _mapped(file, digest)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -144,37 +166,43 @@ def _alone(partial: Path) -> Iterator[BinaryIO]:
                 return
 
 
-def _finish(file: BinaryIO, labels: np.ndarray) -> None:
-    """Append what follows the images."""
-    np.save(file, labels, allow_pickle=False)
+def _finish(file: BinaryIO, labels: np.ndarray) -> str:
+    """Append what follows the images; returns the digest."""
+    file.write(np.ascontiguousarray(labels, _LABEL))
     end = file.tell()
     file.seek(0)
     with _shown(end, "hashing the decoded images") as advance:
         digest = _digest(file, end, advance)
     file.write(digest)
     file.flush()
+    return digest.hex()
 
 
-def _mapped(file: BinaryIO) -> Dataset:
+def _header(shape: tuple[int, ...]) -> bytes:
+    """Return what a file begins with: no format of a library, whose next release may differ."""
+    return f"{_KIND} {' '.join(map(str, shape))}\n".ljust(_HEADER_BYTES).encode()
+
+
+def _mapped(file: BinaryIO, digest: str) -> Stored:
+    """Return the split that an intact file holds."""
     file.seek(0)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise OSError(f"{file.name} is of an unknown version of npy")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    if fortran_order or dtype != np.uint8:
-        raise OSError(f"{file.name} does not hold rows of bytes")
-    start = file.tell()
-    images = np.memmap(file, np.uint8, "r", start, shape)
-    file.seek(start + images.size)
-    return Dataset(np.asarray(images), np.load(file, allow_pickle=False))
+    header = file.read(_HEADER_BYTES).decode()
+    if not header.startswith(_KIND):
+        raise OSError(f"{file.name} is a file of another kind")
+    shape = tuple(map(int, header.removeprefix(_KIND).split()))
+    images = np.memmap(file, np.uint8, "r", _HEADER_BYTES, shape)
+    file.seek(_HEADER_BYTES + images.size)
+    labels = np.frombuffer(file.read(shape[0] * _LABEL.itemsize), _LABEL)
+    return Stored(Dataset(np.asarray(images), labels.astype(np.int32)), digest)
 
 
-def _intact(file: BinaryIO) -> bool:
-    """Say whether an open file ends in the digest of everything before it."""
+def _intact(file: BinaryIO) -> str:
+    """Return the digest of an open file that ends in that of everything before it, else ""."""
     size = os.fstat(file.fileno()).st_size
     left = max(size - _DIGEST_BYTES, 0)
     with _shown(size, f"checking {Path(file.name).stem}") as advance:
         digest = _digest(file, left, advance)
-    return file.read() == digest
+    return digest.hex() if file.read() == digest else ""
 
 
 def _digest(file: BinaryIO, left: int, advance: Callable[[int], None]) -> bytes:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvision.data.identity import Identity
+
 
 class Dataset(NamedTuple):
     """One split.
@@ -22,21 +24,66 @@ class Dataset(NamedTuple):
     labels: np.ndarray
     masks: np.ndarray | None = None
 
+    def first(self, n: int) -> "Dataset":
+        """Return the first ``n`` examples as stored; all where there are fewer.
+
+        They are no sample: a set may be stored class by class. See ``sample``.
+        """
+        return self._rows(slice(n))
+
+    def sample(self, n: int, seed: int = 0) -> "Dataset":
+        """Return ``n`` examples drawn without replacement, every class in its share.
+
+        A class of c among N examples is drawn floor(n c / N) or ceil(n c / N) times, so classes
+        keep their shares to within one example, however the set is stored. The examples come in
+        random order. The same seed draws the same rows of the same labels, everywhere.
+
+        Args:
+          n: how many; where there are no more, the set is returned as it is.
+          seed: not negative.
+        """
+        if n < 0:
+            raise ValueError(f"a sample has at least 0 examples, got {n}")
+        if n >= len(self.labels):
+            return self
+        return self._rows(_stratified(np.asarray(self.labels), n, seed))
+
+    @property
+    def label_entropy(self) -> float:
+        """The entropy of the labels in nats: the loss of a net that knows their shares alone.
+
+        ln K where K classes are equally frequent, less where they are not.
+        """
+        counts = np.bincount(self.labels)
+        shares = counts[counts > 0] / len(self.labels)
+        return float(-(shares * np.log(shares)).sum())
+
+    @property
+    def chance_error(self) -> float:
+        """The error of always answering the most frequent class: 1 - 1/K where all are equal."""
+        return float(1 - np.bincount(self.labels).max() / len(self.labels))
+
+    def _rows(self, rows: slice | np.ndarray) -> "Dataset":
+        masks = None if self.masks is None else self.masks[rows]
+        return Dataset(self.images[rows], self.labels[rows], masks)
+
 
 class Splits(NamedTuple):
     """A data set with the split to learn from and the split to judge by.
 
     Attributes:
-      name: the name it was loaded by.
+      name: the name it was loaded by, in its one spelling.
       train: the training split.
       test: the test split, or the validation split where the source publishes no test labels.
       class_names: K names; ``class_names[label]`` is what the label means.
+      identity: of the set as it was loaded; a smaller or changed split put in place keeps it.
     """
 
     name: str
     train: Dataset
     test: Dataset
     class_names: tuple[str, ...]
+    identity: Identity
 
     @property
     def num_classes(self) -> int:
@@ -47,11 +94,42 @@ class Splits(NamedTuple):
 def hold_out(data: Dataset, every: int = 5) -> tuple[Dataset, Dataset]:
     """Split off a test set without randomness: ordered by class, every ``every``-th example.
 
-    Both parts hold each class in the same proportion to within one example.
+    Both parts hold each class in the same proportion to within one example. A class of at least two
+    examples is in both; a class of one is learned from, never only judged by.
     """
     is_test = np.zeros(len(data.labels), bool)
     is_test[np.argsort(data.labels, kind="stable")[::every]] = True
-    return (
-        Dataset(data.images[~is_test], data.labels[~is_test]),
-        Dataset(data.images[is_test], data.labels[is_test]),
-    )
+    for label in np.flatnonzero(np.bincount(data.labels)):
+        rows = np.flatnonzero(data.labels == label)
+        if len(rows) == 1:
+            is_test[rows] = False
+        elif not is_test[rows].any():
+            is_test[rows[-1]] = True
+    return data._rows(~is_test), data._rows(is_test)
+
+
+def _stratified(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Return ``n`` rows, every class in its share, in random order.
+
+    The random bits are those of PCG64 itself, a stream that numpy promises to keep; it makes no
+    such promise for shuffles.
+    """
+    members = np.bincount(labels)
+    bits = np.random.PCG64(seed)
+    order = np.argsort(bits.random_raw(len(labels)), kind="stable")
+    wanted, left = np.divmod(n * members.astype(np.int64), len(labels))
+    # The rest goes to the classes that lost most by rounding down; ties are settled by lot.
+    by_loss = np.lexsort((bits.random_raw(len(members)), -left))
+    wanted[by_loss[: n - wanted.sum()]] += 1
+    drawn = order[_rank_in_class(labels[order]) < wanted[labels[order]]]
+    # A class that is filled early is rare among the last: what is drawn needs an order of its own.
+    return drawn[np.argsort(bits.random_raw(n), kind="stable")]
+
+
+def _rank_in_class(labels: np.ndarray) -> np.ndarray:
+    """Return how many equal labels come before each one."""
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.cumsum(np.bincount(labels)) - np.bincount(labels)
+    ranks = np.empty(len(labels), np.int64)
+    ranks[by_class] = np.arange(len(labels)) - starts[labels[by_class]]
+    return ranks

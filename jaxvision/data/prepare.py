@@ -4,10 +4,12 @@
 
 Building a set needs TensorFlow, reading it does not. So TensorFlow goes into an environment of its
 own in a temporary directory, which is removed at the end, whatever the end. Only the standard
-library is used: the file also runs by itself, ``python jaxvision/data/prepare.py cifar10``.
+library is used: the file also runs by itself, ``python jaxvision/data/prepare.py cifar10``. Names
+are read as everywhere, see ``names.py``: ``cifar10:3.0.2`` prepares that version.
 """
 
 import argparse
+import dataclasses
 import difflib
 import json
 import os
@@ -17,6 +19,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+if __package__:
+    from jaxvision.data.names import SetName, parse
+else:  # run as a file: its own directory is where Python looks
+    from names import SetName, parse
 
 # Runs inside the throw-away environment; leaves the first line of an error in a file.
 _BUILD = """
@@ -60,14 +67,16 @@ def build_command(python: Path, name: str, data_dir: Path, reason: Path) -> list
     return [str(python), "-c", _BUILD, name, str(data_dir), str(reason)]
 
 
-def prepare(name: str, data_dir: Path) -> None:
-    """Download and prepare ``name`` (``mnist``, ``imagenet_resized/32x32``) as array_record.
+def prepare(text: str, data_dir: Path) -> None:
+    """Download and prepare a set (``mnist``, ``imagenet_resized/32x32``) as array_record.
 
     Raises:
       PrepareError: the name is unknown, the network is missing, or the build failed.
     """
-    _check_name(name)
-    if _is_prepared(name, data_dir):
+    wanted = _parsed(text)
+    name = str(wanted)
+    _check_name(wanted.base)
+    if _is_prepared(wanted, data_dir):
         print(f"{name} is already prepared in {data_dir}")
         return
     with tempfile.TemporaryDirectory(prefix="jaxvision-prepare-") as scratch:
@@ -82,7 +91,7 @@ def prepare(name: str, data_dir: Path) -> None:
         code, _ = _run(build_command(python, name, data_dir, reason), scratch, show=True)
         if code:
             why = reason.read_text("utf-8") if reason.exists() else "the process died"
-            raise PrepareError(f"cannot prepare '{name}': {why}")
+            raise PrepareError(f"cannot prepare {name!r}: {why}")
     print(f"{name} is ready in {data_dir} (its downloads stay in {data_dir / 'downloads'})")
 
 
@@ -117,27 +126,38 @@ def _must(result: tuple[int, str], failure: str) -> None:
         raise PrepareError(f"{failure}: {lines[-1]}")
 
 
-def _check_name(name: str) -> None:
+def _parsed(text: str) -> SetName:
+    """Return what is to be prepared: a name with its version. All labels come with a set."""
+    try:
+        name = parse(text)
+    except ValueError as error:
+        raise PrepareError(str(error)) from None
+    if name.is_path:
+        raise PrepareError(f"{text!r} is a path, and a set is prepared by its name: see --data_dir")
+    return dataclasses.replace(name, label="")
+
+
+def _check_name(base: str) -> None:
     """Refuse an unknown name before half a gigabyte is installed, where TFDS is there to ask."""
     try:
         import tensorflow_datasets as tfds
     except ImportError:
         return
     known = tfds.list_builders(with_community_datasets=False)
-    base = name.replace(":", "/").split("/")[0]
-    if base not in known:
-        near = difflib.get_close_matches(base, known, n=1)
+    first = base.split("/")[0]
+    if first not in known:
+        near = difflib.get_close_matches(first, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise PrepareError(f"TensorFlow Datasets has no set '{base}'{hint}")
+        raise PrepareError(f"TensorFlow Datasets has no set {first!r}{hint}")
 
 
-def _is_prepared(name: str, data_dir: Path) -> bool:
+def _is_prepared(name: SetName, data_dir: Path) -> bool:
     """Say whether a version is there as array_record; refuse to mix it with another format."""
-    base = data_dir / name.replace(":", "/")
+    base = name.directory(data_dir)
     formats = [
         json.loads(path.read_text("utf-8")).get("fileFormat", "tfrecord")
-        for path in [base / "dataset_info.json", *base.glob("*/dataset_info.json")]
-        if path.is_file()
+        for path in base.glob("*/dataset_info.json")
+        if path.is_file() and name.fits(path.parent.name)
     ]
     if formats and "array_record" not in formats:
         raise PrepareError(

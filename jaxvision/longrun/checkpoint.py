@@ -3,16 +3,19 @@
 Orbax writes them; this module closes what orbax leaves open. It restores a flipped bit in a large
 array without a word, casts to another dtype, skips a save by returning False, loses a save that
 nobody waits for, and stops at a damaged newest step instead of taking the one before. Here every
-step carries a seal, the SHA-256 of each leaf, and a step whose seal does not fit is never used.
+step carries a seal, the SHA-256 of each leaf and whose it is. A step whose seal does not fit is
+never used; one that is another run's is refused.
 """
 
+import asyncio
 import contextlib
-import hashlib
-import json
+import functools
+import logging
 import os
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +24,15 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxvision.longrun.hush import hush_orphans, quiet
+from jaxvision.longrun import sealed
+from jaxvision.longrun.sealed import Damaged
 from jaxvision.trees import named_leaves
 from jaxvision.types import PyTree, UserError
 
 KEEP = 3  # steps: a damaged one still leaves two to fall back on
+Owner = dict[str, Any]  # whose a checkpoint is, in JSON values
+
+_ORBAX = Path(ocp.__file__).parent
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
 
 
@@ -37,10 +44,6 @@ class Restored(NamedTuple):
     note: Any  # the JSON value saved beside it
 
 
-class _Damaged(Exception):
-    """Why a step cannot be used."""
-
-
 class Checkpoints:
     """The newest steps of one run in a directory; a context manager.
 
@@ -48,13 +51,15 @@ class Checkpoints:
 
     Args:
       directory: made if missing. What a killed save left in it is removed.
+      owner: whose they are, such as ``{"part": "resnet8", "run": ...}``; kept in every seal.
 
     Raises:
       UserError: the directory cannot be made or read.
     """
 
-    def __init__(self, directory: str | os.PathLike) -> None:
+    def __init__(self, directory: str | os.PathLike, owner: Owner | None = None) -> None:
         self.directory = Path(directory).absolute()
+        self._owner = owner or {}
         # Synchronous: a save that has returned is on disk, whatever happens next. And by process 0
         # alone: orbax would wait for the others at every turn.
         options = ocp.CheckpointManagerOptions(
@@ -66,12 +71,11 @@ class Checkpoints:
                 primary_host=0, active_processes={0}, barrier_sync_key_prefix="jaxvision"
             ),
         )
-        hush_orphans()
+        _hush()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._remove_unfinished()
-            with quiet():
-                self._manager = ocp.CheckpointManager(self.directory, options=options)
+            self._manager = ocp.CheckpointManager(self.directory, options=options)
         except OSError as error:
             raise UserError(f"cannot use {self.directory}: {error.strerror or error}") from error
 
@@ -99,20 +103,18 @@ class Checkpoints:
         """
         state = jax.tree.map(np.asarray, state)
         if not may_diverge:
-            _check_finite(step, state)
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(_seal(step, state, note))
-        )
+            refuse_not_finite(step, state)
+        seal = sealed.seal(state, step=step, note=note, owner=self._owner)
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(seal))
         try:
-            with quiet():
-                written = self._manager.save(step, args=items)
-                self._manager.wait_until_finished()
+            written = self._manager.save(step, args=items)
+            self._manager.wait_until_finished()
             if not written:
                 newest = self._manager.latest_step()
                 raise UserError(f"step {step} is not newer than step {newest} in {self.directory}")
             self._read(step, state)
         # The kinds of error with which orbax and tensorstore report what the disk did.
-        except (OSError, ValueError, _Damaged) as error:
+        except (OSError, ValueError, Damaged) as error:
             with contextlib.suppress(OSError):
                 self._remove_unfinished()
             shutil.rmtree(self.directory / str(step), ignore_errors=True)
@@ -131,16 +133,15 @@ class Checkpoints:
           template: tree of arrays with the structure, shapes and dtypes that are wanted.
 
         Raises:
-          UserError: steps exist but none verifies, or one was made of other leaves, shapes or
-            dtypes. Nothing is changed.
+          UserError: steps exist but none verifies, or one is another owner's, or was made of other
+            leaves, shapes or dtypes. Nothing is changed.
         """
-        with quiet():
-            steps = sorted(self._manager.all_steps(), reverse=True)
+        steps = sorted(self._manager.all_steps(), reverse=True)
         damaged = []
         for step in steps:
             try:
                 found = self._read(step, template)
-            except _Damaged as reason:
+            except Damaged as reason:
                 print(f"checkpoint {self.directory}/{step} skipped: {reason}", file=sys.stderr)
                 damaged.append(step)
                 continue
@@ -155,23 +156,22 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, template: PyTree) -> Restored:
-        """Return one step; ``_Damaged`` unless everything in it is as it was written."""
+        """Return one step; ``Damaged`` unless everything in it is as it was written."""
         with _whatever_it_raises():
             seal = self._manager.restore(step, args=ocp.args.Composite(seal=ocp.args.JsonRestore()))
             seal = dict(seal.seal)
-        if seal.pop("sha256", None) != _sha256(_text(seal).encode()):
-            raise _Damaged("its seal has changed on disk")
+        if not sealed.is_whole(seal):
+            raise Damaged("its seal has changed on disk")
         if seal["step"] != step:
-            raise _Damaged(f"it was written as step {seal['step']}")
-        wanted = {name: _kind(leaf) for name, leaf in named_leaves(template).items()}
-        _check_kinds(self.directory / str(step), seal["kinds"], wanted)
+            raise Damaged(f"it was written as step {seal['step']}")
+        path = self.directory / str(step)
+        _check_same(path, seal.get("owner", {}), self._owner)
+        _check_same(path, seal["kinds"], sealed.kinds(template))
         with _whatever_it_raises():
             restore = ocp.args.StandardRestore(jax.tree.map(_empty, template))
             state = self._manager.restore(step, args=ocp.args.Composite(state=restore)).state
-        found = _hashes(state)
-        changed = [name for name, digest in seal["sha256s"].items() if found.get(name) != digest]
-        if changed:
-            raise _Damaged(f"{changed[0]} has changed on disk ({len(changed)} leaves in all)")
+        if changed := sealed.changed_leaves(seal, state):
+            raise Damaged(f"{changed[0]} has changed on disk ({len(changed)} leaves in all)")
         return Restored(step, state, seal["note"])
 
     def _put_aside(self, step: int) -> None:
@@ -179,40 +179,11 @@ class Checkpoints:
         aside = self.directory / f"{step}.damaged"
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(self.directory / str(step), aside)
-        with quiet():
-            self._manager.reload()
+        self._manager.reload()
 
     def _remove_unfinished(self) -> None:
         for path in self.directory.glob(_UNFINISHED):
             shutil.rmtree(path)
-
-
-def _seal(step: int, state: PyTree, note: Any) -> dict[str, Any]:
-    """Return what a step must hold to be trusted, with a hash of its own."""
-    kinds = {name: _kind(leaf) for name, leaf in named_leaves(state).items()}
-    seal = {"step": step, "note": note, "kinds": kinds, "sha256s": _hashes(state)}
-    return seal | {"sha256": _sha256(_text(seal).encode())}
-
-
-def _text(seal: dict[str, Any]) -> str:
-    return json.dumps(seal, sort_keys=True, allow_nan=False)
-
-
-def _hashes(state: PyTree) -> dict[str, str]:
-    # As bytes: bfloat16 has no buffer that hashlib reads.
-    return {
-        name: _sha256(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
-        for name, leaf in named_leaves(state).items()
-    }
-
-
-def _sha256(data: Any) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _kind(leaf: Any) -> str:
-    """Return dtype and shape, as in ``float32[3, 64]``."""
-    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
 
 
 def _empty(leaf: Any) -> np.ndarray:
@@ -220,16 +191,18 @@ def _empty(leaf: Any) -> np.ndarray:
     return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
 
 
-def _check_kinds(path: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
+def _check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name in [*found, *wanted]:
         there, here = found.get(name, "nothing"), wanted.get(name, "nothing")
         if there != here:
             raise UserError(
-                f"checkpoint {path} is of another run: {name} is {there} there and {here} here"
+                f"checkpoint {path} is of another run: {name} is {there} there and {here} here; "
+                "put its own back, or start afresh with --noresume"
             )
 
 
-def _check_finite(step: int, state: PyTree) -> None:
+def refuse_not_finite(step: int, state: PyTree) -> None:
+    """Raise UserError where a number of the state is not finite."""
     for name, leaf in named_leaves(state).items():
         if not np.isfinite(np.asarray(leaf, np.float32)).all():
             raise UserError(
@@ -248,9 +221,42 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _whatever_it_raises() -> Iterator[None]:
-    """Turn every error of a read into ``_Damaged``: a broken file may raise anything."""
+    """Turn every error of a read into ``Damaged``: a broken file may raise anything."""
     try:
-        with quiet():
-            yield
+        yield
     except Exception as error:
-        raise _Damaged(f"it cannot be read ({_reason(error)})") from error
+        raise Damaged(f"it cannot be read ({_reason(error)})") from error
+
+
+# What orbax says of its own accord is held back: what went wrong is told once, in one line, by us.
+# For good and not only during a call, for its threads outlive the call that failed.
+
+
+@functools.cache
+def _hush() -> None:
+    """Keep from stderr what orbax logs, and what it leaves behind when a read or write fails.
+
+    The first failure ends its event loop. The other reads and writes are then reported by whoever
+    finds them, later and with tracebacks.
+    """
+    logging.getLogger("absl").addFilter(_is_not_orbax)
+    logging.getLogger("asyncio").addFilter(_is_not_orphan)
+    left = r"coroutine '(create_all|run_sync\.<locals>\..*)' was never awaited"
+    warnings.filterwarnings("ignore", left, RuntimeWarning)
+    hook = sys.unraisablehook
+
+    def without_orphans(unraisable: Any) -> None:
+        closed = str(unraisable.exc_value) == "Event loop is closed"
+        half_made = unraisable.object is asyncio.BaseEventLoop.__del__
+        if not closed and not half_made:
+            hook(unraisable)
+
+    sys.unraisablehook = without_orphans
+
+
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+    return not Path(record.pathname).is_relative_to(_ORBAX)
+
+
+def _is_not_orphan(record: logging.LogRecord) -> bool:
+    return "exception was never retrieved" not in record.getMessage()

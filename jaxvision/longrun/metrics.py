@@ -102,9 +102,7 @@ class _Events:
             from tensorboardX import record_writer, summary  # optional
             from tensorboardX.proto.event_pb2 import Event
         except ImportError as error:
-            raise UserError(
-                "--tensorboard needs tensorboardX: pip install 'jaxvision[tensorboard]'"
-            ) from error
+            raise UserError("--tensorboard needs tensorboardX: pip install tensorboardX") from error
         self._open, self._event, self._scalar = record_writer.RecordWriter, Event, summary.scalar
         self._directory, self._file = directory, None
 
@@ -124,7 +122,7 @@ class _Events:
         with self._given_up_if_refused():
             for row in map(from_line, lines):
                 step = row.pop("step")
-                for name, values in (row | row.pop("hyper", {})).items():
+                for name, values in row.items():
                     for run, value in enumerate(values):
                         if np.ndim(value) == 0:  # per-layer values have no curve there
                             summary = self._scalar(f"{name}/run{run}", value)

@@ -2,10 +2,11 @@
 
 ``<root>/<experiment>-<preset>-<hash of the config>/`` holds ``config.json``, the lock, and one
 directory for each part (a net trained on its own) with its metrics and checkpoints. Running the
-same command again finds the same directory and goes on where it was.
+same command again finds the same directory and goes on where it was, unless the data have changed.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import hashlib
@@ -14,11 +15,14 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from jaxvision import data
+from jaxvision.longrun.checkpoint import Owner
 from jaxvision.longrun.stop import Stopped, on_sigterm
 from jaxvision.parallel import distributed
 from jaxvision.parallel.mesh import data_devices, make_mesh
@@ -39,12 +43,19 @@ class Part:
     Attributes:
       directory: holds ``metrics.jsonl``, ``checkpoints/`` and perhaps ``tensorboard/``.
       tensorboard: whether to write TensorBoard events.
+      owner: whose the checkpoints are; those of another are refused (see ``Checkpoints``).
       earlier_seconds: training time that earlier processes put in; ``fit_long`` sets it.
     """
 
-    def __init__(self, directory: str | os.PathLike, tensorboard: bool = False) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        tensorboard: bool = False,
+        owner: Owner | None = None,
+    ) -> None:
         self.directory = Path(directory).absolute()
         self.tensorboard = tensorboard
+        self.owner = owner or {}
         self.earlier_seconds = 0.0
 
     @property
@@ -54,10 +65,12 @@ class Part:
 
 
 class Workdir:
-    """The directory of one run, locked while it is entered.
+    """The directory of one run, locked from its first part on until the run is left.
 
-    While entered, SIGTERM and Ctrl-C raise ``Stopped``; inside ``fit_long`` they are polled. Of
-    several processes that train together only process 0 locks, reads and writes it.
+    Nothing is made, and nothing emptied, before the first part is asked for: ask when all else has
+    been checked and the data are loaded, for a run's identity includes them. While entered, SIGTERM
+    and Ctrl-C raise ``Stopped``; inside ``fit_long`` they are polled. Of several processes that
+    train together only process 0 locks, reads and writes it.
 
     Args:
       root: directory of all runs; made if missing.
@@ -66,6 +79,14 @@ class Workdir:
       resume: go on with what the directory holds; False empties it first.
       tensorboard: whether the parts write TensorBoard events.
       source: the experiment's file; a change of it, or of the package, is said and recorded.
+
+    Attributes:
+      directory: of the run.
+      earlier: from the first part on, others that made what lies here, each with the names of what
+        'differs'.
+
+    Raises:
+      UserError: there can be no directory of this name.
     """
 
     def __init__(
@@ -80,19 +101,52 @@ class Workdir:
         source: str | os.PathLike | None = None,
     ) -> None:
         name = f"{experiment}-{preset}-{config_hash(config)}"
-        self.directory = records.run_directory(Path(root).expanduser(), name)
+        try:
+            self.directory = records.run_directory(Path(root).expanduser(), name)
+        except (OSError, RuntimeError) as error:  # a link loop, nobody's home
+            raise UserError(_refused(root, error)) from error
+        self.earlier: list[dict[str, Any]] = []
         self._run = {"experiment": experiment, "preset": preset, "config": config}
         self._resume, self._tensorboard = resume, tensorboard
         self._sources = () if source is None else (source,)
         self._parts: dict[str, Part] = {}
-        # Once entered: others that made what lies here, each with the names of what 'differs'.
-        self.earlier: list[dict[str, Any]] = []
+        self._held: contextlib.ExitStack | None = None  # while entered
+        self._is_open = False
+
+    def __enter__(self) -> "Workdir":
+        """Listen for signals, and look whether the directory could be made.
+
+        Raises:
+          UserError: it could not.
+        """
+        if distributed.is_main():
+            _check_usable(self.directory)
+        with contextlib.ExitStack() as held:
+            held.enter_context(on_sigterm("between two parts"))
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self._is_open = False
+        self._held.close()
+        if kind is KeyboardInterrupt:
+            raise Stopped(signal.SIGINT, "between two parts") from None
 
     def part(self, name: str) -> Part:
-        """Return the part ``name``; the same object each time."""
+        """Return the part ``name``; the same object each time.
+
+        The first one makes the directory, or empties it where the run is not to be resumed.
+
+        Raises:
+          UserError: the name is no name of a directory, another process holds the run, what lies
+            there is another run's or was trained on other data, or the disk refuses.
+        """
+        directory = records.run_directory(self.directory, name)
+        if not self._is_open:
+            self._open()
         if name not in self._parts:
-            directory = records.run_directory(self.directory, name)
-            self._parts[name] = Part(directory, self._tensorboard)
+            owner = {"part": name, "run": self.directory.name, "data": _told(_data())}
+            self._parts[name] = Part(directory, self._tensorboard, owner)
         return self._parts[name]
 
     @property
@@ -100,31 +154,22 @@ class Workdir:
         """Training time of the parts so far that earlier processes put in."""
         return sum(part.earlier_seconds for part in self._parts.values())
 
-    def __enter__(self) -> "Workdir":
-        """Lock the directory and check that it is this run's.
-
-        Raises:
-          UserError: another process holds it, it is another run's, or the disk refuses.
-        """
-        with contextlib.ExitStack() as undo:
+    def _open(self) -> None:
+        """Make and lock the directory, and check that it is this run's."""
+        if self._held is None:
+            raise RuntimeError("enter the Workdir before asking for its parts")
+        if distributed.is_main():
             try:
-                if distributed.is_main():
-                    self.directory.mkdir(parents=True, exist_ok=True)
-                    undo.callback(os.close, _lock(self.directory))
-                    if not self._resume:
-                        self._empty()
-                    self._check_config()
+                self.directory.mkdir(parents=True, exist_ok=True)
+                self._held.callback(os.close, _lock(self.directory))
+                if not self._resume:
+                    self._empty()
+                for left in self.directory.glob(f"*{_TEMPORARY}"):  # by a process that was killed
+                    left.unlink()
+                self._check_config()
             except OSError as error:
-                what = f"cannot use {self.directory}: {error.strerror or error}"
-                raise UserError(f"{what}; choose another place with --workdir") from error
-            undo.enter_context(on_sigterm("between two parts"))
-            self._undo = undo.pop_all()
-        return self
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        self._undo.close()
-        if kind is KeyboardInterrupt:
-            raise Stopped(signal.SIGINT, "between two parts") from None
+                raise UserError(_refused(self.directory, error)) from error
+        self._is_open = True
 
     def _empty(self) -> None:
         found = [path for path in self.directory.iterdir() if path.name != _LOCK]
@@ -134,35 +179,42 @@ class Workdir:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def _check_config(self) -> None:
-        """Write what is run and by what, or hold it against what was written before."""
+        """Write what is run, by what and on what, or hold it against what was written before."""
         path, now = self.directory / "config.json", self._maker()
         wanted = json.loads(json.dumps(self._run))
-        try:
-            run = json.loads(path.read_text(encoding="utf-8"))
-            makers = [dict(maker) for maker in run.pop("makers")]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or damaged
-            run, makers = wanted, [{}]
-        if run != wanted:
+        run, makers = _read_config(path)
+        if run is not None and run != wanted:
             raise UserError(f"{path} is of another run: choose another place with --workdir")
         if not any(self.directory.glob("*/checkpoints/*")):
             makers = []  # whoever it was has left nothing
+        self._check_data(makers, now)
         told = [maker | {"differs": _differences(maker, now)} for maker in makers]
         self.earlier = [maker for maker in told if maker["differs"]]
         if len(self.earlier) == len(makers):  # this one is new here
-            temporary = path.with_suffix(".tmp")
+            temporary = path.with_suffix(_TEMPORARY)
             text = json.dumps(wanted | {"makers": [*makers, now]}, indent=1)
             temporary.write_text(text + "\n", encoding="utf-8")
             os.replace(temporary, path)
         self._say_what_differs(now)
 
+    def _check_data(self, makers: list[dict[str, Any]], now: dict[str, Any]) -> None:
+        for maker in makers:
+            before = maker.get("data", now["data"])
+            if before != now["data"]:
+                raise UserError(
+                    f"{self.directory} was trained on {_told(before)}, the data are now "
+                    f"{_told(now['data'])}: --noresume trains anew, another --workdir keeps both"
+                )
+
     def _maker(self) -> dict[str, Any]:
-        """Return what trains now: code, versions, devices."""
+        """Return what trains now, and on what: code, versions, devices, data."""
         known = provenance.describe(datetime.datetime.now(datetime.UTC), 0.0)
         names = ("started", "commit", "dirty", "versions", "device", "device_count")
         return {name: known[name] for name in names} | {
             "code": provenance.code_hash(*self._sources),
             "processes": jax.process_count(),
             "data_devices": data_devices(make_mesh()),
+            "data": _data(),
         }
 
     def _say_what_differs(self, now: dict[str, Any]) -> None:
@@ -188,7 +240,53 @@ def _differences(maker: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return differ if maker.get("code") == now["code"] else ["code", *differ]
 
 
-_LOCK = "lock"
+def _read_config(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Return the run that a ``config.json`` names and who made it; (None, [{}]) if unreadable."""
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        makers = [dict(maker) for maker in run.pop("makers")]
+        for maker in makers:
+            _told(maker.get("data", []))
+    # None there, or damaged: it can be any text at all.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None, [{}]
+    return run, makers
+
+
+def _data() -> list[dict[str, Any]]:
+    """Return what identifies the data that this process has loaded."""
+    return [dataclasses.asdict(identity) for identity in data.identities()]
+
+
+def _told(identities: list[dict[str, Any]]) -> str:
+    """Return the identities of data sets in words."""
+    told = []
+    for each in identities:
+        name = " ".join(filter(None, [each["name"], each["version"]]))
+        label = f"labels {each['label']}, " if each["label"] else ""
+        images = f"{each['train']} and {each['test']} images"
+        told.append(f"{name} ({label}{images}, digest {each['digest']})")
+    return " and ".join(told) or "no data set"
+
+
+def _check_usable(directory: Path) -> None:
+    """Raise UserError where ``directory`` could not be made or written; makes nothing."""
+    parent = directory
+    try:
+        while not parent.exists():
+            parent = parent.parent
+        with tempfile.TemporaryDirectory(prefix=".jaxvision-", dir=parent):
+            pass
+    except OSError as error:
+        raise UserError(_refused(directory, error)) from error
+
+
+def _refused(place: str | os.PathLike, error: Exception) -> str:
+    why = getattr(error, "strerror", None) or error
+    return f"cannot use {place}: {why}; choose another place with --workdir"
+
+
+_LOCK, _TEMPORARY = "lock", ".tmp"
 
 
 def _lock(directory: Path) -> int:

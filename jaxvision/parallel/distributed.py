@@ -6,6 +6,7 @@ that is missing, dies or meets an error is one clear line in the others, and the
 
 import atexit
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -19,11 +20,13 @@ import numpy as np
 from absl import flags
 from jax.experimental import multihost_utils
 
+from jaxvision import fields
 from jaxvision.parallel import peers
 from jaxvision.types import PyTree, UserError
 
 LOST_PEER = os.EX_UNAVAILABLE  # 69: another process died; start again, from the last checkpoint
 FLAGS = ("coordinator", "num_processes", "process_id", "wait_seconds")
+MOST_PROCESSES = 1 << 16
 HEARTBEAT_SECONDS = 30  # JAX aborts the others if a process is silent (not dead) for so long
 
 _STOPPED = (os.EX_TEMPFAIL, 130)  # by SIGTERM and by Ctrl-C
@@ -35,24 +38,26 @@ _agreed_to_stop = False
 
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags named in ``FLAGS``."""
-    common = {"flag_values": values}
     flags.DEFINE_string(
         "coordinator",
         None,
         "HOST:PORT where process 0 listens, and there alone; 'auto' asks JAX (TPU pods).",
-        **common,
+        flag_values=values,
     )
-    flags.DEFINE_integer("num_processes", None, "Processes of the run.", lower_bound=1, **common)
-    flags.DEFINE_integer("process_id", None, "This one: 0, 1, ...", lower_bound=0, **common)
-    flags.DEFINE_integer(
-        "wait_seconds", 60, "How long to wait for other processes.", lower_bound=1, **common
+    numbers = (
+        ("num_processes", None, "Processes of the run.", 1, MOST_PROCESSES),
+        ("process_id", None, "This one: 0, 1, ...", 0, MOST_PROCESSES - 1),
+        ("wait_seconds", 60, "How long to wait for other processes.", 1, 86_400),
     )
+    for name, default, text, low, high in numbers:
+        fields.define_whole(name, default, text, low, high, values)
 
 
-def start_from_flags(values: flags.FlagValues) -> None:
+def start_from_flags(values: flags.FlagValues, identity: peers.Identity | None = None) -> None:
     """Join the processes that the flags name or that srun, mpirun or GKE started; else do nothing.
 
-    Call it before JAX makes its first array.
+    Call it before JAX makes its first array. ``identity`` as ``start``; where JAX joins the
+    processes by itself it is not looked at: ``agree`` does that once they are joined.
 
     Raises:
       UserError: the flags are incomplete, or the processes did not find together.
@@ -64,10 +69,16 @@ def start_from_flags(values: flags.FlagValues) -> None:
     elif len(missing) < 3:
         if missing:
             raise UserError(f"several processes need {' and '.join(missing)} too")
-        start(**given, wait_seconds=values.wait_seconds)
+        start(**given, wait_seconds=values.wait_seconds, identity=identity)
 
 
-def start(coordinator: str, num_processes: int, process_id: int, wait_seconds: float = 60) -> None:
+def start(
+    coordinator: str,
+    num_processes: int,
+    process_id: int,
+    wait_seconds: float = 60,
+    identity: peers.Identity | None = None,
+) -> None:
     """Join ``num_processes`` processes, this being number ``process_id``.
 
     Args:
@@ -76,19 +87,18 @@ def start(coordinator: str, num_processes: int, process_id: int, wait_seconds: f
       num_processes: how many there are.
       process_id: 0 ... num_processes - 1.
       wait_seconds: how long to wait for the others.
+      identity: what all must have in common, such as the experiment and its flags: name -> value.
 
     Raises:
-      UserError: somebody did not come, or the numbers do not fit together.
+      UserError: somebody did not come, the numbers do not fit together, or a process has another
+        identity.
     """
     if process_id >= num_processes:
         raise UserError(f"--process_id={process_id}: {num_processes} processes count from 0")
-    host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UserError(f"--coordinator={coordinator} is not HOST:PORT")
+    address = _address(coordinator)
     if num_processes == 1:
         return
-    address = (host.strip("[]"), int(port))
-    _peers.update(peers.meet(address, num_processes, process_id, wait_seconds))
+    _peers.update(peers.meet(address, num_processes, process_id, wait_seconds, identity))
     _join(
         coordinator_address=coordinator,
         coordinator_bind_address=coordinator if process_id == 0 else None,
@@ -101,6 +111,20 @@ def start(coordinator: str, num_processes: int, process_id: int, wait_seconds: f
     for peer in _peers:
         _watchers.append(threading.Thread(target=_watch, args=(peer,), daemon=True))
         _watchers[-1].start()
+
+
+def _address(coordinator: str) -> tuple[str, int]:
+    host, _, port = coordinator.rpartition(":")
+    wrong = UserError(f"--coordinator={coordinator[:100]} is not HOST:PORT")
+    digits = port.isascii() and port.isdecimal() and len(port) <= 5
+    if not host or not digits or not 0 < int(port) < 65536:
+        raise wrong
+    host = host.strip("[]")
+    try:
+        host.encode("idna")  # the socket would: no UTF-8, or a label over 63 letters
+    except UnicodeError:
+        raise wrong from None
+    return host, int(port)
 
 
 def several() -> bool:
@@ -152,6 +176,32 @@ def text_from_main(text: str) -> str:
     return from_main(data if is_main() else np.zeros(size, np.uint8)).tobytes().decode()
 
 
+def joined_by_jax() -> bool:
+    """Whether JAX joined the processes by itself, so that nothing has compared them."""
+    return several() and not _peers
+
+
+def agree(identity: peers.Identity) -> None:
+    """Compare what all must have in common; with several processes a meeting.
+
+    Raises:
+      UserError: in every process, where one has another identity than process 0.
+    """
+    if not several():
+        return
+    mine = json.dumps(identity)
+    of_main = text_from_main(mine)
+    differ = multihost_utils.process_allgather(np.array(mine != of_main))
+    others = [str(i) for i in np.flatnonzero(differ)]
+    if not others:
+        return
+    mend = "start every process of a run with the same command, on the same code and data"
+    if mine != of_main:
+        told = peers.differences(identity, json.loads(of_main))
+        raise UserError(f"this process differs from process 0 in {told}: {mend}")
+    raise UserError(f"process {', '.join(others[:5])} differs from process 0, see there: {mend}")
+
+
 def end(code: int) -> NoReturn:
     """End the program like ``sys.exit(code)``, without waiting for a process that will not come.
 
@@ -161,10 +211,13 @@ def end(code: int) -> NoReturn:
     if code == 0 or not jax.distributed.is_initialized():
         sys.exit(code)
     _leaving.acquire()  # Never released: the first thread to leave says why.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(BrokenPipeError):  # nobody reads on
+        sys.stdout.flush()
+        sys.stderr.flush()
     peers.tell(_peers, 0 if _agreed_to_stop else code)
-    if 0 not in _peers:  # JAX aborts whoever outlives process 0
+    if joined_by_jax() and is_main():
+        time.sleep(1)  # the others may be about to say the same, and JAX aborts whoever outlives us
+    if 0 not in _peers:  # likewise, and these tell when they end
         peers.await_ends(_peers, seconds=5)
     elif _agreed_to_stop:  # and may abort process 0 while it writes, were the others gone
         _watchers[0].join()
@@ -179,7 +232,7 @@ def watched() -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, BrokenPipeError):
         raise
     except Exception:
         if not jax.distributed.is_initialized():

@@ -8,19 +8,17 @@ booleans, one per seed, or one number [].
 
 import collections
 import dataclasses
-import shutil
-import textwrap
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvision.report import stats
+from jaxvision.report.judgement import SMOKE_TEST, Judgement, Tier, rounded
 from jaxvision.report.record import Record
 from jaxvision.report.stats import Evidence, Verdict
 
-Tier = Literal["theory", "direction", "paper"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
@@ -61,97 +59,135 @@ class Within:
         elif not note and (interval.high < low or high < interval.low):
             verdict = "contradicted"
         effect = None if exact else stats.smallest_effect(values)
-        return Evidence(verdict, interval, values.size, smallest_effect=effect, note=note)
+        found = Evidence(verdict, interval, values.size, smallest_effect=effect, note=note)
+        return found if exact else _not_equal(found, self.target)
 
 
 @dataclasses.dataclass(frozen=True)
 class Greater:
-    """The mean over seeds must be above ``than``: one-sided t-tests in both directions."""
+    """The mean over seeds must be above ``than``: one-sided t-tests in both directions.
+
+    ``resolution``: the step of the grid that the values were read off; 0 where there is none.
+    """
 
     than: float = 0.0
     min_seeds: int = 5
+    resolution: float = 0.0
 
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"above {self.than:.4g}, at least {self.min_seeds} seeds"
+        return f"above {self.than:.4g}, at least {self.min_seeds} seeds" + _known_to(
+            self.resolution
+        )
 
     def weigh(self, values: np.ndarray) -> Evidence:
         """Test whether the mean is above, and whether it is below."""
-        above, below = stats.greater_p(values, self.than), stats.less_p(values, self.than)
-        return stats.weigh(values, above, below, self.min_seeds)
+        above = stats.greater_p(values, self.than + self.resolution / 2)
+        below = stats.less_p(values, self.than - self.resolution / 2)
+        return stats.weigh(values, above, below, self.min_seeds, self.resolution)
 
 
 @dataclasses.dataclass(frozen=True)
 class Less:
-    """The mean over seeds must be below ``than``: one-sided t-tests in both directions."""
+    """The mean over seeds must be below ``than``; the rest is as in ``Greater``."""
 
     than: float = 0.0
     min_seeds: int = 5
+    resolution: float = 0.0
 
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"below {self.than:.4g}, at least {self.min_seeds} seeds"
+        return f"below {self.than:.4g}, at least {self.min_seeds} seeds" + _known_to(
+            self.resolution
+        )
 
     def weigh(self, values: np.ndarray) -> Evidence:
         """Test whether the mean is below, and whether it is above."""
-        above, below = stats.greater_p(values, self.than), stats.less_p(values, self.than)
-        return stats.weigh(values, below, above, self.min_seeds)
+        above = stats.greater_p(values, self.than + self.resolution / 2)
+        below = stats.less_p(values, self.than - self.resolution / 2)
+        return stats.weigh(values, below, above, self.min_seeds, self.resolution)
 
 
 @dataclasses.dataclass(frozen=True)
 class Equivalent:
-    """The mean must lie within ``margin`` of ``target`` (TOST); wholly outside contradicts."""
+    """The mean must lie within ``margin`` of ``target`` (TOST); wholly outside contradicts.
+
+    ``resolution``: as in ``Greater``; half of it must be smaller than the margin.
+    """
 
     margin: float
     target: float = 0.0
     min_seeds: int = 5
+    resolution: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.margin > 0:
-            raise ValueError(f"{self}: the margin must be above zero")
+        if not self.margin > self.resolution / 2:
+            raise ValueError(f"{self}: the margin must be above zero, and above half a grid step")
 
     @property
     def text(self) -> str:
         """The rule in words."""
         band = f"within {self.margin:.4g} of {self.target:.4g}"
-        return f"equivalent: {band}, at least {self.min_seeds} seeds"
+        few = f"at least {self.min_seeds} seeds"
+        return f"equivalent: {band}, {few}" + _known_to(self.resolution)
 
     def weigh(self, values: np.ndarray) -> Evidence:
         """Test whether the mean is inside the margin, and whether it is outside."""
-        inside = stats.equivalence_p(values, self.margin, self.target)
-        outside = stats.difference_p(values, self.margin, self.target)
-        return stats.weigh(values, inside, outside, self.min_seeds)
+        half = self.resolution / 2
+        inside = stats.equivalence_p(values, self.margin - half, self.target)
+        outside = stats.difference_p(values, self.margin + half, self.target)
+        found = stats.weigh(values, inside, outside, self.min_seeds, self.resolution)
+        return _not_equal(found, self.target)
 
 
 @dataclasses.dataclass(frozen=True)
-class EverySeed:
-    """A boolean per seed: one counterexample contradicts, at any number of seeds.
+class Share:
+    """A boolean per seed: it must hold on more than the share ``than`` of all seeds there are.
 
-    The interval is Clopper and Pearson's for the share of seeds on which it holds.
+    Judged by the interval of Clopper and Pearson for that share: all of it above is reproduced, all
+    of it below is contradicted. Five seeds of five reach above .54, fourteen of fourteen above .8.
     """
 
+    than: float = 0.5
     min_seeds: int = 5
 
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"on every seed, at least {self.min_seeds} seeds"
+        most = "most seeds" if self.than == 0.5 else f"more than {100 * self.than:.4g} % of seeds"
+        return f"on {most}, at least {self.min_seeds} of them"
 
     def weigh(self, values: np.ndarray) -> Evidence:
         """Count the seeds on which it holds."""
         if values.dtype != np.bool_:
-            raise TypeError(f"EverySeed judges booleans, got {values.dtype}")
+            raise TypeError(f"Share judges booleans, got {values.dtype}")
         holds, n = int(values.sum()), values.size
-        note = f"holds on {holds} of {n} seeds"
-        verdict: Verdict = "reproduced" if holds == n else "contradicted"
-        if verdict == "reproduced" and n < self.min_seeds:
-            verdict, note = "inconclusive", f"{note}, the rule needs {self.min_seeds}"
-        return Evidence(verdict, stats.proportion_interval(holds, n), n, note=note)
+        interval = stats.proportion_interval(holds, n)
+        few = stats.too_few(n, self.min_seeds)
+        verdict: Verdict = "inconclusive"
+        if not few and interval.low > self.than:
+            verdict = "reproduced"
+        elif not few and interval.high < self.than:
+            verdict = "contradicted"
+        note = "; ".join(filter(None, [f"holds on {holds} of {n} seeds", few]))
+        return Evidence(verdict, interval, n, note=note)
 
 
-Rule = Within | Greater | Less | Equivalent | EverySeed
+def _known_to(resolution: float) -> str:
+    return f", known to {resolution:.2g}" if resolution else ""
+
+
+def _not_equal(found: Evidence, target: float) -> Evidence:
+    """Say where numbers that a band has room for differ from its target all the same."""
+    equal = found.interval.low <= target <= found.interval.high
+    if equal or found.verdict != "reproduced":
+        return found
+    return dataclasses.replace(found, note="within the band, not equal")
+
+
+Rule = Within | Greater | Less | Equivalent | Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,19 +198,19 @@ class Claim:
       id: a short name, unique within the experiment.
       source: the paper first, then the place: "He et al. 2015, figure 3".
       sentence: what the source says, in words a stranger understands.
-      tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
       statistic: record -> [S] numbers (paired differences where two arms meet) or booleans, one per
         seed; or one number [].
       rule: what the statistic must satisfy.
+      tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
       not_run: when set, the claim is listed but not judged; says which command would run it.
     """
 
     id: str
     source: str
     sentence: str
-    tier: Tier
     statistic: Callable[[Record], ArrayLike]
     rule: Rule
+    tier: Tier = "direction"
     not_run: str = ""
 
     def __post_init__(self) -> None:
@@ -185,34 +221,6 @@ class Claim:
     def paper(self) -> str:
         """The source up to its first comma: claims of one paper are corrected together."""
         return self.source.split(",", 1)[0].strip()
-
-
-@dataclasses.dataclass(frozen=True)
-class Judgement:
-    """A claim with its verdict; None where a field does not apply.
-
-    ``p`` is the p-value that speaks for the claim or, when the verdict is ``contradicted``, the one
-    that speaks against it; ``p_adjusted`` is Holm's. ``Judgement(**it.to_dict())`` equals it.
-    """
-
-    id: str
-    source: str
-    sentence: str
-    tier: Tier
-    rule: str
-    verdict: Verdict
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    p: float | None = None
-    p_adjusted: float | None = None
-    smallest_effect: float | None = None
-    note: str = ""
-
-    def to_dict(self) -> dict:
-        """Return the fields as a plain dict, for ``Record.claims``."""
-        return dataclasses.asdict(self)
 
 
 def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
@@ -227,45 +235,35 @@ def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
     if len({claim.id for claim in claims}) != len(claims):
         raise ValueError(f"claim ids must be unique: {[claim.id for claim in claims]}")
     pairs = [(claim, None if claim.not_run else _weigh(claim, record)) for claim in claims]
+    adjusted = _adjusted(pairs)
+    neither = (None, None)
+    return [_judgement(claim, found, adjusted.get(claim.id, neither)) for claim, found in pairs]
+
+
+def _adjusted(
+    pairs: Sequence[tuple[Claim, Evidence | None]],
+) -> dict[str, tuple[float, float]]:
+    """Return Holm's p-values, for and against, of the claims that belong to a family."""
     families = collections.defaultdict(list)
     for claim, found in pairs:
         if claim.tier == "direction" and found is not None and found.p_for is not None:
             families[claim.paper].append((claim.id, found))
     adjusted = {}
     for members in families.values():
+        ids = [id for id, _ in members]
         p_for = stats.holm([found.p_for for _, found in members])
         p_against = stats.holm([found.p_against for _, found in members])
-        for (id, _), *both in zip(members, p_for, p_against, strict=True):
-            adjusted[id] = both
-    return [_judgement(claim, found, adjusted.get(claim.id)) for claim, found in pairs]
+        adjusted |= dict(zip(ids, zip(p_for, p_against, strict=True), strict=True))
+    return adjusted
 
 
-def table(judgements: Sequence[Judgement], width: int | None = None) -> str:
-    """Return lines for a terminal of ``width`` columns (None: ask the terminal), verdict first."""
-    width = max(40, width or shutil.get_terminal_size((100, 24)).columns)
-    margin = max(map(len, VERDICTS)) + 2
-    lines = []
-    for judgement in judgements:
-        details = " | ".join(filter(None, [measured(judgement), judgement.rule]))
-        origin = f"{judgement.source} ({judgement.tier} tier)"
-        texts = (judgement.sentence, details, judgement.note, origin)
-        block = [line for text in texts for line in textwrap.wrap(text, width - margin)]
-        lines.append(f"{judgement.verdict:{margin}}{block[0]}")
-        lines += [" " * margin + line for line in block[1:]] + [""]
-    counts = collections.Counter(judgement.verdict for judgement in judgements)
-    lines.append(", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name]))
-    return "\n".join(lines)
-
-
-def measured(judgement: Judgement) -> str:
-    """Return estimate, 90 % interval, n and p in one line; empty for a claim that was not run."""
-    if judgement.estimate is None:
-        return ""
-    text = f"{judgement.estimate:.4g}"
-    if judgement.low != judgement.high:
-        text += f" [{judgement.low:.4g}, {judgement.high:.4g}]"
-    p = judgement.p if judgement.p_adjusted is None else judgement.p_adjusted
-    return f"{text}, n={judgement.n}" + ("" if p is None else f", p={p:.2g}")
+def measure_only(claims: Sequence[Claim], record: Record) -> list[Judgement]:
+    """Return what a smoke test has to say: its numbers, and a verdict on none of the claims."""
+    told = []
+    for judgement in judge(claims, record):
+        note = judgement.note if judgement.estimate is None else SMOKE_TEST
+        told.append(dataclasses.replace(judgement, verdict="not run", note=note))
+    return told
 
 
 def _weigh(claim: Claim, record: Record) -> Evidence:
@@ -277,24 +275,27 @@ def _weigh(claim: Claim, record: Record) -> Evidence:
     if values.size and not bad:
         return claim.rule.weigh(values)
     note = f"{bad} of {values.size} values are not finite" if bad else "there is no value to judge"
-    p = None if isinstance(claim.rule, Within | EverySeed) else float("nan")
+    p = None if isinstance(claim.rule, Within | Share) else float("nan")
     return Evidence("inconclusive", stats.Interval(*[np.nan] * 3), values.size, p, p, note=note)
 
 
-def _judgement(claim: Claim, found: Evidence | None, adjusted: list[float] | None) -> Judgement:
-    """Put claim, evidence and the adjusted p-values [for, against] together."""
+def _judgement(
+    claim: Claim, found: Evidence | None, adjusted: tuple[float | None, float | None]
+) -> Judgement:
+    """Put claim, evidence and the adjusted p-values, for and against, together."""
     stated = (claim.id, claim.source, claim.sentence, claim.tier, claim.rule.text)
     if found is None:
         return Judgement(*stated, "not run", note=claim.not_run)
     verdict, notes = found.verdict, [found.note]
-    against = verdict == "contradicted"
-    p = found.p_against if against else found.p_for
-    p_adjusted = adjusted[against] if adjusted else None
+    p, p_adjusted = found.p_for, adjusted[0]
+    if verdict == "contradicted":
+        p, p_adjusted = found.p_against, adjusted[1]
     if verdict != "inconclusive" and p_adjusted is not None and p_adjusted > stats.ALPHA:
         notes.append(f"{verdict} alone (p={p:.2g}), not among all claims of {claim.paper}")
         verdict = "inconclusive"
-    if verdict == "inconclusive" and found.smallest_effect is not None:
-        effect = f"{found.smallest_effect:.2g}" if found.n > 1 else "unknown (one seed)"
+    smallest = None if np.isnan(found.smallest_effect or 0.0) else found.smallest_effect
+    if verdict == "inconclusive" and smallest is not None:
+        effect = f"{smallest:.2g}" if found.n > 1 else "unknown (one seed)"
         notes.append(f"smallest effect this run could have seen: {effect} (80 % power)")
-    values = (*found.interval, found.n, p, p_adjusted, found.smallest_effect)
-    return Judgement(*stated, verdict, *values, "; ".join(filter(None, notes)))
+    numbers = [*map(rounded, found.interval), found.n, *map(rounded, (p, p_adjusted, smallest))]
+    return Judgement(*stated, verdict, *numbers, "; ".join(filter(None, notes)))

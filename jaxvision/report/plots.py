@@ -1,46 +1,55 @@
-"""Figures with one style: Okabe-Ito colors, large type, lines labeled at their end, same PNG bytes.
+"""Figures of one style: large type, lines labeled at their end, one color one meaning, equal bytes.
 
 Matplotlib's object interface only, so nothing needs a display or leaves state behind. A figure is
-``new_figure`` -> ``seed_band``, ``theory_line``, ``describe``, ``log_axis`` -> ``finish``.
+``new_figure`` -> ``seed_band``, ``theory_line``, ``describe``, ``log_axis``, ``mark_contradicted``
+-> ``finish``.
 """
 
 import contextlib
 import io
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import matplotlib
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
+
+from jaxvision.report import provenance
+from jaxvision.report.colors import CONTRADICTED_COLOR, THEORY_COLOR, color_of, shades
+from jaxvision.report.labels import LogLabels, LogTicks, label_lines
+
+__all__ = ["THEORY_COLOR", "color_of", "shades"]
 
 # Okabe and Ito's palette, which color-blind readers can tell apart, less yellow (faint on white).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-THEORY_COLOR = "#333333"
 DPI = 150
+WIDTH = 9.0  # inches, of every figure: 1350 pixels, read at 900 on a page and at 390 on a phone
+MOST_PANELS = 6
 _STYLE = {
     "font.family": "DejaVu Sans",
-    "font.size": 13,
-    "axes.titlesize": 14,
+    "font.size": 11.5,
+    "axes.titlesize": 12.5,
     "axes.titlelocation": "left",
-    "axes.labelsize": 13,
+    "axes.labelsize": 11.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.8,
-    "lines.linewidth": 2.4,
-    "xtick.labelsize": 12,
-    "ytick.labelsize": 12,
+    "lines.linewidth": 2.2,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
     "legend.frameon": False,
-    "figure.titlesize": 17,
+    "figure.titlesize": 15,
     "figure.titleweight": "bold",
+    "svg.hashsalt": "jaxvision",  # names of clip paths: the same in every file
 }
-_MOST_DIRECT_LABELS = 6
 _BANDS = {"range": "minimum to maximum", "quartiles": "the middle half of the seeds"}
 
 
@@ -48,6 +57,8 @@ class Drawn(Protocol):
     """What a footer is made from: a ``Record``, unnamed because its module imports this one."""
 
     command: str
+    claims: list[dict[str, Any]]
+    provenance: dict[str, Any]
 
     def origin(self) -> str:
         """Return seeds, device and commit in one line."""
@@ -79,17 +90,22 @@ def arm_colors(arms: Sequence[str]) -> dict[str, str]:
 
 @style()
 def new_figure(
-    rows: int = 1, cols: int = 1, size: tuple[float, float] | None = None
+    rows: int = 1, cols: int = 1, height: float | None = None
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its axes, an object array [rows, cols].
+    """Return a figure of the house's width and its axes, an object array [rows, cols].
 
     Args:
       rows: panels from top to bottom.
       cols: panels from left to right.
-      size: inches; by default as wide as 900 px on a page can carry.
+      height: inches; by default what gives panels their usual shape.
+
+    Raises:
+      ValueError: more than six panels: nobody reads them.
     """
-    figure = Figure(size or (5.6 * min(cols, 2) + 4.0 * max(cols - 2, 0), 4.2 * rows + 1.0))
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
+    if rows * cols > MOST_PANELS:
+        raise ValueError(f"{rows} x {cols} panels: a figure has at most {MOST_PANELS}")
+    figure = Figure((WIDTH, height or 3.3 * rows + 1.5))
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     return figure, figure.subplots(rows, cols, squeeze=False)
 
 
@@ -102,8 +118,8 @@ def describe(ax: Axes, title: str, x: str, y: str) -> None:
 
 
 @style()
-def seed_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> None:
-    """Draw the median over seeds as a line, minimum to maximum as a band.
+def seed_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> Line2D:
+    """Draw the median over seeds as a line, minimum to maximum as a band; return the line.
 
     Args:
       ax: the panel.
@@ -118,20 +134,20 @@ def seed_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str)
     some = finite.any(axis=0)
     kept = np.where(finite, values, np.nan)[:, some]
     if not kept.size:
-        ax.plot([], [], color=color, label=f"{label}: no finite value")
-        return
+        return ax.plot([], [], color=color, label=f"{label}: no finite value")[0]
     band = ax.fill_between(
         x[some], np.nanmin(kept, 0), np.nanmax(kept, 0), color=color, alpha=0.2, linewidth=0
     )
     band.set_gid("range")
-    ax.plot(x[some], np.nanmedian(kept, 0), color=color, label=label)
+    (line,) = ax.plot(x[some], np.nanmedian(kept, 0), color=color, label=label)
     for seed in np.flatnonzero(finite.any(axis=1) & ~finite[:, -1]):
         last = np.flatnonzero(finite[seed])[-1]
         ax.plot(x[last], values[seed, last], "x", color=color, markersize=9, markeredgewidth=2)
+    return line
 
 
 @style()
-def quartile_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> None:
+def quartile_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: str) -> Line2D:
     """Draw the median over many seeds, finite ``values`` [S, T], and their middle half as a band.
 
     One seed of a kind of its own, which would spread ``seed_band``, is left out of sight here.
@@ -139,13 +155,17 @@ def quartile_band(ax: Axes, x: ArrayLike, values: ArrayLike, color: str, label: 
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
     band = ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     band.set_gid("quartiles")
-    ax.plot(x, middle, color=color, label=label)
+    return ax.plot(x, middle, color=color, label=label)[0]
 
 
 @style()
-def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, label: str = "theory") -> None:
-    """Draw a closed form, dashed and dark, over the measurements."""
-    ax.plot(x, y, color=THEORY_COLOR, linestyle=(0, (4, 3)), linewidth=1.6, label=label, zorder=3)
+def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, label: str = "theory") -> Line2D:
+    """Draw a closed form, dashed and dark, over the measurements; return the line."""
+    dashes = (0, (4, 3))
+    (line,) = ax.plot(
+        x, y, color=THEORY_COLOR, linestyle=dashes, linewidth=1.6, label=label, zorder=3
+    )
+    return line
 
 
 @style()
@@ -162,34 +182,98 @@ def log_axis(ax: Axes, which: str) -> None:
     """Make axis ``which`` ('x' or 'y') logarithmic, with ticks people can read."""
     getattr(ax, f"set_{which}scale")("log", nonpositive="mask")
     axis = getattr(ax, f"{which}axis")
-    axis.set_major_locator(_LogTicks())
-    axis.set_major_formatter(_LogLabels())
+    axis.set_major_locator(LogTicks())
+    axis.set_major_formatter(LogLabels())
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
+def headline(record: Drawn, titles: Mapping[str | tuple[str, ...], str], otherwise: str) -> str:
+    """Return the first of ``titles`` whose claims the record reproduced.
+
+    So a title says no more than the verdicts do.
+
+    Args:
+      record: judged.
+      titles: claim id, or several -> the title that their being reproduced allows, best first.
+      otherwise: the title where none of them was.
+    """
+    verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
+    for claims, title in titles.items():
+        names = (claims,) if isinstance(claims, str) else claims
+        if all(verdicts.get(name) == "reproduced" for name in names):
+            return title
+    return otherwise
+
+
 @style()
-def finish(figure: Figure, record: Drawn, title: str) -> Figure:
+def mark_contradicted(ax: Axes, record: Drawn, *claim_ids: str) -> None:
+    """Name those of the claims that the record contradicts, in red above the panel they show in.
+
+    Raises:
+      KeyError: the record has claims, but none of such an id.
+    """
+    verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
+    found = [name for name in claim_ids if verdicts and verdicts[name] == "contradicted"]
+    if not found:
+        return
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+    text = textwrap.shorten(f"✗ contradicted: {', '.join(found)}", 52)
+    mark = ax.annotate(text, (0, 1), (0, 4), color=CONTRADICTED_COLOR, fontsize=10, **place)
+    mark.set_gid(_MARK)
+
+
+_MARK = "contradicted"
+
+
+@style()
+def finish(
+    figure: Figure,
+    record: Drawn,
+    title: str,
+    *,
+    net: str,
+    optimizer: str,
+    paper: str,
+    data: str = "",
+) -> Figure:
     """Label the lines, put the title above and the origin below; return the figure.
 
     Args:
       figure: from ``new_figure``, drawn.
       record: what it was drawn from.
-      title: what is shown, in one sentence.
+      title: what is shown, in one sentence; see ``headline``.
+      net: which net, with its width.
+      optimizer: which one, with its rate; or that nothing is trained.
+      paper: whose figure it is.
+      data: the inputs, where they are no data set; else the record names the set.
     """
     for ax in figure.axes:
-        _label_lines(ax)
-    width = figure.get_figwidth()
-    figure.suptitle(textwrap.fill(title, int(width * 7.2)), x=0.01, ha="left")
-    drawn = {band.get_gid() for ax in figure.axes for band in ax.collections}
-    bands = [words for gid, words in _BANDS.items() if gid in drawn]
-    parts = [f"Line: median over seeds. Band: {', or '.join(bands)}."] if bands else []
-    parts += [record.origin(), record.command]
-    footer = "\n".join(textwrap.fill(part, int(width * 11.5)) for part in parts)
+        label_lines(ax)
+        if any(text.get_gid() == _MARK for text in ax.texts):
+            ax.set_title(ax.get_title(loc="left"), pad=20)  # above the mark
+    figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left")
+    set_up = data or provenance.data_line(record.provenance)
+    setup = [set_up, net, optimizer, f"Source: {paper}"]
+    footer = [f"{'. '.join(filter(None, setup))}.", *_bands_of(figure), record.origin()]
+    footer.append(record.command)
+    lines = [textwrap.fill(_printable(part), 118) for part in footer]
     # As a super label it is part of the layout: no panel can run into it.
-    look = {"fontsize": 10.5, "color": "#555555", "linespacing": 1.35}
+    look = {"fontsize": 9, "color": "#555555", "linespacing": 1.35}
     # parse_math: a command may hold a dollar sign.
-    figure.supxlabel(footer, x=0.01, ha="left", parse_math=False, **look)
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", parse_math=False, **look)
     return figure
+
+
+def _bands_of(figure: Figure) -> list[str]:
+    """Return the sentence that explains the bands there are."""
+    drawn = {band.get_gid() for ax in figure.axes for band in ax.collections}
+    words = [words for gid, words in _BANDS.items() if gid in drawn]
+    return [f"Line: median over seeds. Band: {', or '.join(words)}."] if words else []
+
+
+def _printable(text: str) -> str:
+    """Return the text with what no font can draw (bytes of a path that are no text) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @style()
@@ -200,75 +284,9 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _label_lines(ax: Axes) -> None:
-    """Write each line's label beside its end, pushed apart where they would touch."""
-    lines = [line for line in ax.get_lines() if not line.get_label().startswith("_")]
-    if not lines or ax.get_legend() is not None:
-        return
-    if len(lines) > _MOST_DIRECT_LABELS or not all(len(line.get_xdata()) for line in lines):
-        ax.legend()
-        return
-    ax.autoscale_view()  # the limits are lazy: without this they are those of an empty panel
-    to_axes = ax.transScale + ax.transLimits
-    ends = [to_axes.transform((line.get_xdata()[-1], line.get_ydata()[-1]))[1] for line in lines]
-    font = matplotlib.rcParams["font.size"]
-    height = ax.get_position().height * ax.figure.get_figheight() * 72
-    for line, y in zip(lines, _spread(ends, gap=1.35 * font / height), strict=True):
-        ax.annotate(
-            line.get_label(),
-            (1.0, y),
-            (6, 0),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            color=line.get_color(),
-            va="center",
-            fontweight="bold",
-            annotation_clip=False,
-        )
-
-
-def _spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Move positions in [0, 1] apart to at least ``gap``, keeping their order."""
-    wanted = np.clip(np.nan_to_num(np.float64(positions), nan=0.5), 0, 1)
-    order = np.argsort(wanted, kind="stable")
-    placed = wanted[order]
-    for i in range(1, len(placed)):
-        placed[i] = max(placed[i], placed[i - 1] + gap)
-    top = max(1.0, gap * (len(placed) - 1))
-    for i in reversed(range(len(placed))):
-        limit = top if i == len(placed) - 1 else placed[i + 1] - gap
-        placed[i] = min(placed[i], limit)
-    spread = np.empty_like(placed)
-    spread[order] = placed
-    return spread.tolist()
-
-
-class _LogTicks(ticker.LogLocator):
-    """Powers of ten; 1-2-5 steps where fewer than two decades are in view."""
-
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
-        """Return the ticks between ``vmin`` and ``vmax``."""
-        narrow = vmin > 0 and vmax / vmin < 100
-        self.set_params(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=9)
-        return super().tick_values(vmin, vmax)
-
-
-class _LogLabels(ticker.Formatter):
-    """Plain numbers where all in view read well so, powers of ten otherwise."""
-
-    def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """Return one label for each of ``values``."""
-        low, high = self.axis.get_view_interval()
-        if all(1e-3 <= value < 1e5 for value in values if low <= value <= high):
-            return [f"{value:g}" for value in values]
-        return [_power_of_ten(value) for value in values]
-
-    def __call__(self, value: float, pos: int | None = None) -> str:
-        return f"{value:g}"
-
-
-def _power_of_ten(value: float) -> str:
-    exponent = int(np.floor(np.log10(value) + 1e-9))
-    mantissa = round(value / 10.0**exponent, 3)
-    factor = "" if mantissa == 1 else rf"{mantissa:g}\times "
-    return rf"${factor}10^{{{exponent}}}$"
+@style()
+def to_svg(figure: Figure) -> bytes:
+    """Return the figure as an SVG, letters as shapes; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

@@ -7,12 +7,14 @@ import pytest
 from scipy import stats
 
 from jaxvision.data.augment import (
-    channel_statistics,
     normalize,
     pad_crop_flip,
     per_pixel_mean,
     shrink,
+    standardizer,
 )
+from jaxvision.data.dataset import Dataset
+from jaxvision.types import UserError
 
 
 def every_crop(image: np.ndarray, pad: int) -> dict[bytes, tuple[int, int, bool]]:
@@ -89,27 +91,47 @@ def test_the_same_crops_under_jit_vmap_and_scan():
     np.testing.assert_array_equal(scan(keys, jnp.asarray(images)), one_by_one)
 
 
-def test_channel_statistics_are_the_definition():
-    images = random_images(1500, 4, 5, 3)  # more than one block
-    mean, std = channel_statistics(images)
-    np.testing.assert_allclose(mean, images.mean((0, 1, 2), dtype=np.float64), rtol=1e-6)
-    np.testing.assert_allclose(std, images.std((0, 1, 2), dtype=np.float64), rtol=1e-6)
-    assert mean.dtype == std.dtype == np.float32
-    reordered = channel_statistics(images[::-1])
-    np.testing.assert_array_equal((mean, std), reordered)
+def test_normalize_is_its_formula():
+    images = random_images(30, 6, 5, 3)
+    mean, std = np.float32([10, 20, 30]), np.float32([2, 4, 8])
+    wanted = (images.astype(np.float64) - mean) / std
+    np.testing.assert_allclose(normalize(jnp.asarray(images), mean, std), wanted, rtol=1e-6)
 
 
-def test_normalized_channels_have_mean_zero_and_deviation_one():
-    images = random_images(300, 6, 6, 3)
-    images[..., 1] //= 7
-    out = np.asarray(normalize(jnp.asarray(images), *channel_statistics(images)), np.float64)
-    np.testing.assert_allclose(out.mean((0, 1, 2)), 0, atol=1e-5)
-    np.testing.assert_allclose(out.std((0, 1, 2)), 1, atol=1e-5)
+def test_standardized_training_images_have_mean_zero_at_every_pixel_and_one_scale():
+    images = random_images(300, 6, 5, 3)
+    images[..., 1] //= 7  # channels keep their proportions: one scale for all
+    preprocess = standardizer(Dataset(images, np.arange(300, dtype=np.int32) % 2))
+    out = np.asarray(preprocess(jnp.asarray(images), None), np.float64)
+    np.testing.assert_allclose(out.mean(0), 0, atol=1e-5)
+    assert out.std() == pytest.approx(1, abs=1e-5)
+    assert out[..., 0].std() > 5 * out[..., 1].std()
+    assert preprocess(jnp.asarray(images), jax.random.key(0)).dtype == jnp.float32
 
 
-def test_a_constant_channel_becomes_zero_not_nan():
-    images = np.full((3, 2, 2, 1), 200, np.uint8)
-    np.testing.assert_array_equal(normalize(jnp.asarray(images), *channel_statistics(images)), 0)
+def test_the_scale_of_a_set_that_is_stored_by_class_is_that_of_the_shuffled_set():
+    """One class in ten is blank: the first 5,000 of the sorted images would show 5 classes."""
+    labels = np.repeat(np.arange(10), 600).astype(np.int32)
+    images = np.random.default_rng(0).integers(0, 256, (6000, 3, 2, 1), np.uint8)
+    images[labels < 5] = 128
+    order = np.random.default_rng(1).permutation(6000)
+    one, other = np.full((1, 3, 2, 1), 129, np.uint8), np.full((1, 3, 2, 1), 128, np.uint8)
+
+    def scale(data):
+        preprocess = standardizer(data)
+        return 1 / float((preprocess(one, None) - preprocess(other, None))[0, 0, 0, 0])
+
+    stored = Dataset(images, labels)
+    shuffled = Dataset(images[order], labels[order])
+    assert scale(stored) == pytest.approx(scale(shuffled), rel=5e-3)
+    true = np.std(images - images.mean(0))
+    assert scale(stored) == pytest.approx(true, rel=5e-3)
+
+
+def test_images_that_are_all_alike_are_one_line():
+    blank = np.full((8, 3, 3, 1), 200, np.uint8)
+    with pytest.raises(UserError, match=r"^the training images are all alike"):
+        standardizer(Dataset(blank, np.arange(8, dtype=np.int32) % 2))
 
 
 @pytest.mark.parametrize("count", [1, 256, 257, 1000])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxvision import runtime
-from jaxvision.data import cache, decode, load
+from jaxvision.data import Dataset, cache, decode, load
 from jaxvision.types import UserError
 
 
@@ -58,8 +58,9 @@ def test_a_large_set_goes_to_disk_and_is_the_same(
     shown = capsys.readouterr().err
     assert "decoding toy train: done" in shown and "hashing the decoded images" in shown
     files = sorted((tmp_path / "other" / "jaxvision" / "data").iterdir())
-    # The test split, whose labels are withheld, is not decoded.
-    assert [f.name.split("-")[2] for f in files] == ["train", "validation"]
+    # The test split, whose labels are withheld, is not decoded; an empty file remembers it.
+    found = sorted((f.name.split("-")[2], f.suffix) for f in files)
+    assert found == [("test", ".withheld"), ("train", ".images"), ("validation", ".images")]
     # The files are those that a small set leaves, to the byte.
     for one, two in zip(sorted(cache_home.iterdir()), files, strict=True):
         assert (one.name, one.read_bytes()) == (two.name, two.read_bytes())
@@ -84,8 +85,9 @@ def test_a_disk_without_room_is_one_line(mixed, everything_is_large, cache_home,
     with pytest.raises(UserError) as caught:
         load("toy", mixed, image_size=6)
     assert str(caught.value) == (
-        f"toy/1.0.0 train needs {150 * 6 * 6 * 3:,} bytes of disk when decoded, and {cache_home} "
-        "refuses (No space left on device): point XDG_CACHE_HOME at a larger disk"
+        f"the train split of 'toy/1.0.0' ({mixed}/toy/1.0.0) needs {150 * 6 * 6 * 3:,} bytes of "
+        f"disk when decoded, and {cache_home} refuses (No space left on device): point "
+        "XDG_CACHE_HOME at a larger disk"
     )
     assert list(cache_home.iterdir()) == []
 
@@ -119,17 +121,18 @@ def fill(file, offset, before=lambda: None):
 
 
 def is_whole(path):
-    data = cache.read(path)
+    data, digest = cache.read(path)
+    assert digest == cache.in_memory(Dataset(IMAGES, LABELS)).digest
     np.testing.assert_array_equal(data.images, IMAGES)
     np.testing.assert_array_equal(data.labels, LABELS)
     assert [path] == list(path.parent.iterdir())
 
 
 def test_what_a_killed_process_left_is_written_over(tmp_path):
-    (tmp_path / "a.npy2.partial").write_bytes(b"x" * 10_000)
-    made = cache.build(tmp_path / "a.npy2", IMAGES.shape, fill)
+    (tmp_path / "a.images.partial").write_bytes(b"x" * 10_000)
+    made = cache.build(tmp_path / "a.images", IMAGES.shape, fill).data
     np.testing.assert_array_equal(made.images, IMAGES)
-    is_whole(tmp_path / "a.npy2")
+    is_whole(tmp_path / "a.images")
 
 
 def test_an_error_leaves_nothing(tmp_path):
@@ -137,12 +140,12 @@ def test_an_error_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache.build(tmp_path / "a.npy2", IMAGES.shape, fails)
+        cache.build(tmp_path / "a.images", IMAGES.shape, fails)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_decodes_and_the_other_waits(tmp_path, capsys):
-    path, begun, go_on = tmp_path / "a.npy2", threading.Event(), threading.Event()
+    path, begun, go_on = tmp_path / "a.images", threading.Event(), threading.Event()
 
     def wait():
         begun.set()

@@ -10,17 +10,10 @@ import numpy as np
 import pytest
 
 from jaxvision.data import cache, load, tfds
+from jaxvision.data.source import Source
 from jaxvision.types import UserError
 
 SHARD = "toy/1.0.0/toy-train.array_record-00000-of-00001"
-
-
-def message(name, data_dir=None) -> str:
-    """Return the one line that ``load`` fails with."""
-    with pytest.raises(UserError) as caught:
-        load(name, None if data_dir is None else str(data_dir))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def flip_byte(path, fraction: float) -> None:
@@ -72,7 +65,7 @@ def test_the_newest_version_wins(toy, make_set, make_split):
     np.testing.assert_array_equal(load("toy", str(toy)).train.images, make_split(10, 4)[0])
 
 
-def test_configs_are_named_or_asked_for(tmp_path, make_set, make_split):
+def test_configs_are_named_or_asked_for(tmp_path, make_set, make_split, refusal):
     splits = {"train": make_split(0, 4), "test": make_split(1, 4)}
     make_set(tmp_path / "sized" / "small" / "1.0.0", splits)
     shutil.move(tmp_path / "sized" / "small", tmp_path / "small")
@@ -84,7 +77,7 @@ def test_configs_are_named_or_asked_for(tmp_path, make_set, make_split):
     assert len(load("sized", str(tmp_path)).train.labels) == 4
     shutil.copytree(tmp_path / "small", tmp_path / "sized" / "large")
     assert len(load("sized/small", str(tmp_path)).train.labels) == 4
-    assert "sized/large, sized/small" in message("sized", tmp_path)
+    assert "'sized/large', 'sized/small'" in refusal("sized", tmp_path)
 
 
 def test_gray_images_keep_one_channel(tmp_path, make_set, make_split):
@@ -113,23 +106,23 @@ def test_a_set_of_one_split_is_held_out_from_and_says_so(tmp_path, make_set, mak
     assert "held out" in capsys.readouterr().err
 
 
-def test_a_set_without_training_data_is_refused(tmp_path, make_set, make_split):
+def test_a_set_without_training_data_is_refused(tmp_path, make_set, make_split, refusal):
     make_set(tmp_path / "testonly" / "1.0.0", {"test": make_split(0, 4)})
-    assert "no training split" in message("testonly", tmp_path)
+    assert "no training split" in refusal("testonly", tmp_path)
 
 
-def test_images_of_several_sizes_are_refused(tmp_path, make_set, make_split):
+def test_images_of_several_sizes_are_refused(tmp_path, make_set, make_split, refusal):
     images = [*make_split(0, 3)[0], *make_split(0, 3, (6, 8, 3))[0]]
     make_set(tmp_path / "mixed" / "1.0.0", {"train": (images, [0] * 6)}, shape=None)
-    assert "(8, 6) and (6, 8)" in message("mixed", tmp_path)
-    assert "--image_size" in message("mixed", tmp_path)
+    assert "(8, 6) and (6, 8)" in refusal("mixed", tmp_path)
+    assert "--image_size" in refusal("mixed", tmp_path)
 
 
 def test_images_of_several_sizes_are_brought_to_one(tmp_path, make_set):
     """Halves of one color: the middle square is kept, whichever side is longer, and scaled."""
     wide, tall = np.zeros((8, 24, 3), np.uint8), np.zeros((24, 8, 3), np.uint8)
     wide[:, 12:] = tall[12:] = 200
-    make_set(tmp_path / "toy" / "1.0.0", {"train": ([wide, tall], [0, 1])}, shape=None)
+    make_set(tmp_path / "toy" / "1.0.0", {"train": ([wide, tall] * 2, [0, 1] * 2)}, shape=None)
     both = load("toy", str(tmp_path), image_size=4)
     pictures = np.concatenate([both.train.images, both.test.images])
     half = np.repeat([0, 200], 2)
@@ -147,40 +140,40 @@ def test_a_size_is_cached_apart(toy):
     )
 
 
-def test_a_set_that_does_not_classify_images_is_refused(toy):
+def test_a_set_that_does_not_classify_images_is_refused(toy, refusal):
     path = toy / "toy" / "1.0.0" / "features.json"
     features = json.loads(path.read_text())
     text = {"pythonClassName": "tensorflow_datasets.core.features.text_feature.Text", "text": {}}
     features["featuresDict"]["features"]["label"] = text
     path.write_text(json.dumps(features))
-    assert "no set of 8-bit images with class labels" in message("toy", toy)
+    assert "no set of 8-bit images with class labels" in refusal("toy", toy)
 
 
-def test_failures_are_clear_and_never_touch_the_network(tmp_path, toy, monkeypatch):
+def test_failures_are_clear_and_never_touch_the_network(tmp_path, toy, monkeypatch, refusal):
     def refuse(*_, **__):
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    unprepared = message("cifar100", tmp_path)
+    unprepared = refusal("cifar100", tmp_path)
     assert "make data-cifar100" in unprepared and str(tmp_path) in unprepared
-    assert "jaxvision.data.prepare imagenet_resized/32x32" in message(
+    assert "jaxvision.data.prepare imagenet_resized/32x32" in refusal(
         "imagenet_resized/32x32", tmp_path
     )
-    assert "did you mean 'cifar10'?" in message("cifar1o", tmp_path)
-    unknown = message("digitz", tmp_path)
+    assert "did you mean 'cifar10'?" in refusal("cifar1o", tmp_path)
+    unknown = refusal("digitz", tmp_path)
     assert "did you mean 'digits'?" in unknown and "digits, shapes" in unknown
-    assert "did you mean" not in message("qqqqqq", tmp_path)
-    assert "unknown data set" in message("", tmp_path / "nowhere")
-    assert "unknown data set" in message("", toy)
-    assert "unknown data set" in message("~no_such_user/digits", toy)
-    assert message("x" * 300, toy).endswith("cannot be looked for: File name too long")
+    assert "did you mean" not in refusal("qqqqqq", tmp_path)
+    assert "unknown data set" in refusal("", tmp_path / "nowhere")
+    assert "unknown data set" in refusal("", toy)
+    assert "unknown data set" in refusal("~no_such_user/digits", toy)
+    assert refusal("x" * 300, toy).endswith("cannot be looked for: File name too long")
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9, 0.999])
-def test_a_truncated_shard_is_an_error(toy, fraction):
+def test_a_truncated_shard_is_an_error(toy, fraction, refusal):
     os.truncate(toy / SHARD, int(fraction * (toy / SHARD).stat().st_size))
-    assert "damaged" in message("toy", toy)
+    assert "damaged" in refusal("toy", toy)
 
 
 def test_flipped_bytes_are_an_error_or_harmless(toy):
@@ -199,21 +192,21 @@ def test_flipped_bytes_are_an_error_or_harmless(toy):
     assert errors > 0
 
 
-def test_missing_and_broken_files_are_errors(toy):
+def test_missing_and_broken_files_are_errors(toy, refusal):
     info = toy / "toy" / "1.0.0" / "dataset_info.json"
     text = info.read_text()
     info.write_text(text[: len(text) // 2])
-    assert "damaged" in message("toy", toy)
+    assert "damaged" in refusal("toy", toy)
     info.write_text(text.replace('"30"', '"31"'))
-    assert "damaged" in message("toy", toy)
+    assert "damaged" in refusal("toy", toy)
     info.write_text(text)
     (toy / SHARD).unlink()
-    assert "damaged or incomplete" in message("toy", toy)
+    assert "damaged or incomplete" in refusal("toy", toy)
 
 
-def test_another_file_format_is_named(toy):
+def test_another_file_format_is_named(toy, refusal):
     edit_info(toy / "toy" / "1.0.0", lambda info: info.update(fileFormat="tfrecord"))
-    assert "tfrecord" in message("toy", toy) and "array_record" in message("toy", toy)
+    assert "tfrecord" in refusal("toy", toy) and "array_record" in refusal("toy", toy)
 
 
 def test_a_set_is_decoded_once(toy, monkeypatch):
@@ -306,6 +299,20 @@ def test_published_numbers_of_real_test_sets(tfds_data_dir, tmp_path, name):
     assert np.bincount(labels).tolist() == counts
     assert images.mean() / 255 == pytest.approx(mean, abs=tolerance)
     assert images.std() / 255 == pytest.approx(std, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "mnist", "tiny_imagenet20_32px"])
+def test_ordinary_files_are_read_as_by_tfds_itself(tfds_data_dir, name):
+    """Gray and RGB files need no conversion: the bits are those of TFDS's own decoder."""
+    import tensorflow_datasets
+
+    for directory in sorted((Path(tfds_data_dir) / name).glob("*.*.*")):
+        builder = tensorflow_datasets.builder_from_directory(directory)
+        reference = builder.as_data_source(split="train").__getitems__(list(range(200)))
+        source = Source(str(directory), "train", "image", "label")
+        images, labels = source.read(range(200))
+        np.testing.assert_array_equal(images, [example["image"] for example in reference])
+        assert labels.tolist() == [example["label"] for example in reference]
 
 
 def test_a_set_unknown_to_tfds_is_read_without_noise(tfds_data_dir, caplog, capfd):

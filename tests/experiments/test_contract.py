@@ -53,7 +53,7 @@ def test_a_preset_is_what_its_flags_make_of_it(experiment):
             if value == ():
                 continue  # says that a part is left out; no flag can say it
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            parsed = cli._parse(experiment, ["x", f"--{field.name}={text}"])
+            parsed = cli.parse_flags(experiment, ["x", f"--{field.name}={text}"])
             assert getattr(parsed, field.name) == value
 
 
@@ -78,7 +78,7 @@ def test_claims_do_not_depend_on_how_often_they_are_asked_for(experiment):
 def test_tiny_preset_from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys):
     """What ``make plot-NAME`` does changes not a byte of a record that was just written."""
     module, measured = tiny
-    cli._finish(module, measured, tmp_path / "run")
+    cli.finish(module, measured, tmp_path / "run")
     written = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     assert written.keys() == {"record.json", "arrays.npz", "figure.png"}
     first = capsys.readouterr().out

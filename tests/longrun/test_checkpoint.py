@@ -1,11 +1,14 @@
 """Checkpoints: what was saved comes back to the bit, or an older one does and says why."""
 
 import contextlib
+import logging
 import os
 import random
 import resource
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -293,6 +296,48 @@ def test_what_a_killed_save_left_is_removed(copy):
     assert sorted(os.listdir(copy)) == ["10", "20", "30"]
 
 
+# Whose it is.
+
+OWNER = {"part": "plain8", "run": "toy-tiny-0123abcd", "data": "digits"}
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "told"),
+    [
+        (OWNER, OWNER | {"part": "resnet8"}, "part is plain8 there and resnet8 here"),
+        (
+            OWNER,
+            OWNER | {"run": "toy-tiny-ffff"},
+            "run is toy-tiny-0123abcd there and toy-tiny-ffff",
+        ),
+        (OWNER, OWNER | {"data": "mine"}, "data is digits there and mine here"),
+        (OWNER, None, "part is plain8 there and nothing here"),
+        (None, OWNER, "part is nothing there and plain8 here"),
+    ],
+)
+def test_another_s_checkpoint_is_refused(tmp_path, there, here, told):
+    """All its hashes fit: it is whole, and not this one's."""
+    with Checkpoints(tmp_path, there) as checkpoints:
+        checkpoints.save(10, state(10), {"at": 10})
+    before = files(tmp_path)
+    with Checkpoints(tmp_path, here) as checkpoints:
+        refused(lambda: checkpoints.restore(state(0)), "is of another run", told, "--noresume")
+    assert files(tmp_path) == before
+    with Checkpoints(tmp_path, there) as checkpoints:
+        same(checkpoints.restore(state(0)), 10)
+
+
+def test_an_owner_cannot_be_forged_without_the_seal_s_hash(tmp_path, capsys):
+    with Checkpoints(tmp_path, OWNER) as checkpoints:
+        for step in (10, 20):
+            checkpoints.save(step, state(step), {"at": step})
+    path = tmp_path / "20" / "seal" / "metadata"
+    path.write_text(path.read_text().replace("plain8", "resnet8"))
+    with Checkpoints(tmp_path, OWNER) as checkpoints:
+        same(checkpoints.restore(state(0)), 10)
+    assert "20 skipped: its seal has changed on disk" in capsys.readouterr().err
+
+
 # A disk that refuses.
 
 
@@ -347,6 +392,48 @@ def test_a_refusing_disk_is_one_line_and_the_older_stay_good(refusing, capfd):
     assert capfd.readouterr() == ("", "")
     save(place, 30)
     same(restore(place), 30)
+
+
+SAVES = """
+import resource, sys
+import numpy as np
+from jaxvision.longrun.checkpoint import Checkpoints
+from jaxvision.types import UserError
+
+state = {f"{i}": np.full((30, 30, i + 1), i / 7, np.float32) for i in range(40)}
+try:
+    with Checkpoints(sys.argv[1]) as checkpoints:
+        resource.setrlimit(getattr(resource, sys.argv[2]), (int(sys.argv[3]),) * 2)
+        checkpoints.save(1, state, None)
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [("RLIMIT_FSIZE", 4096, "File too large"), ("RLIMIT_NOFILE", 12, "Too many open files")],
+)
+def test_to_the_end_of_the_process_it_is_one_line(tmp_path, limit, value, reason):
+    """Orbax's threads and coroutines outlive the call that failed."""
+    done = subprocess.run(
+        [sys.executable, "-c", SAVES, str(tmp_path), limit, f"{value}"],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: cannot save step 1 in ")
+    assert reason in line
+
+
+def test_what_others_log_is_heard(tmp_path, caplog):
+    save(tmp_path, 1)
+    logging.getLogger("absl").warning("mine")
+    assert caplog.messages == ["mine"]
 
 
 def test_a_save_that_reads_back_otherwise_is_no_save(copy, monkeypatch):

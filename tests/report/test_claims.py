@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from jaxvision.report import claims
-from jaxvision.report.claims import Claim, Equivalent, EverySeed, Greater, Judgement, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Judgement, Less, Share, Within
 from jaxvision.report.record import Record
 
 NAN = float("nan")
-RECORD = Record("he_init", "tiny", "he_init", "python", {}, {}, {}, [], {})
+RECORD = Record("he_init", "cpu", "he_init", "python", {}, {}, {}, [], {})
 NEAR_ZERO = [0.1, -0.1, 0.05, -0.05, 0.0]
 
 
@@ -66,19 +66,35 @@ def verdict(values, rule):
         (Equivalent(0.2), [0] * 5, "reproduced"),  # the control: an arm against itself
         (Equivalent(0.2), [1] * 5, "contradicted"),
         (Equivalent(0.2), [0, 0, 0, 0, NAN], "inconclusive"),
-        (EverySeed(), [True] * 5, "reproduced"),
-        (EverySeed(), [True] * 4 + [False], "contradicted"),
-        (EverySeed(), [True] * 4, "inconclusive"),
-        (EverySeed(), [True, False], "contradicted"),  # one counterexample is enough
-        (EverySeed(min_seeds=1), np.True_, "reproduced"),
-        (EverySeed(), [1.0, NAN], "inconclusive"),
+        (Share(), [True] * 5, "reproduced"),
+        (Share(), [True] * 4 + [False], "inconclusive"),
+        (Share(), [True] * 4, "inconclusive"),
+        (Share(), [False] * 5, "contradicted"),
+        (Share(), [False] * 4, "inconclusive"),  # too few, in this direction too
+        (Share(min_seeds=2), [False] * 2, "inconclusive"),  # up to 78 % of all seeds may
+        (Share(), [True] * 8 + [False], "reproduced"),
+        (Share(0.8), [True] * 13, "inconclusive"),
+        (Share(0.8), [True] * 14, "reproduced"),  # .05 ** (1 / 14) = .807
+        (Share(0.8), [True] * 31 + [False], "reproduced"),
+        (Share(0.8), [True] * 2 + [False] * 3, "inconclusive"),
+        (Share(0.8), [False] * 4 + [True], "contradicted"),
+        (Share(), [1.0, NAN], "inconclusive"),
+        (Greater(resolution=0.5), [0.5] * 5, "reproduced"),  # 2 ** -5 = .03
+        (Greater(resolution=0.5), [0.25] * 5, "inconclusive"),  # on the edge of a cell
+        (Greater(resolution=0.5), [-0.5] * 5, "contradicted"),
+        (Greater(min_seeds=4, resolution=0.5), [0.5] * 4, "inconclusive"),  # 2 ** -4 = .06
+        (Less(1.0, resolution=0.5), [0.5] * 5, "reproduced"),
+        (Less(1.0, resolution=1.5), [0.5] * 5, "inconclusive"),
+        (Equivalent(0.5, resolution=0.4), [0.2] * 5, "reproduced"),
+        (Equivalent(0.5, resolution=0.4), [0.4] * 5, "inconclusive"),
+        (Equivalent(0.5, resolution=0.4), [0.8] * 5, "contradicted"),
     ],
 )
 def test_verdicts(rule, values, expected):
     assert verdict(values, rule).verdict == expected
 
 
-@pytest.mark.parametrize("rule", [Within(0, 1), Greater(), Less(), Equivalent(1), EverySeed()])
+@pytest.mark.parametrize("rule", [Within(0, 1), Greater(), Less(), Equivalent(1), Share()])
 def test_values_that_are_not_finite_are_told(rule):
     judgement = verdict([0.0, NAN, 1.0, float("inf"), 0.0], rule)
     assert judgement.note == "2 of 5 values are not finite"
@@ -89,11 +105,13 @@ def test_values_that_are_not_finite_are_told(rule):
 def test_too_few_seeds_are_told():
     for rule in (Greater(), Within(2, 9)):
         assert "3 of the 5 seeds" in verdict([1, 2, 3], rule).note
-    assert "needs 5" in verdict([True] * 3, EverySeed()).note
+    assert verdict([True] * 3, Share()).note == (
+        "holds on 3 of 3 seeds; 3 of the 5 seeds that the rule needs"
+    )
 
 
 def test_counts_come_with_their_exact_interval():
-    judgement = verdict([True] * 5, EverySeed())
+    judgement = verdict([True] * 5, Share())
     assert judgement.note == "holds on 5 of 5 seeds"
     assert (judgement.low, judgement.high) == pytest.approx((0.05**0.2, 1))
 
@@ -107,7 +125,7 @@ def test_inconclusive_says_what_could_have_been_seen():
 def test_p_is_of_the_side_that_decides():
     assert verdict([1, 2, 3, 4, 5], Greater()).p == pytest.approx(0.0066, abs=1e-4)
     assert verdict([1, 2, 3, 4, 5], Less()).p == pytest.approx(0.0066, abs=1e-4)
-    assert verdict([True] * 5, EverySeed()).p is None
+    assert verdict([True] * 5, Share()).p is None
 
 
 # One-sided p = 0.0334 (t = 2.5 with 4 degrees of freedom): upheld alone, not among two.
@@ -142,7 +160,7 @@ def test_the_correction_covers_contradictions():
         claim(WEAK, Greater(), id="other", source="Glorot 2010, figure 1"),
         claim(WEAK, Greater(), id="other", tier="theory"),
         claim(WEAK, Greater(), id="other", tier="paper", not_run="make exp"),
-        claim([True] * 5, EverySeed(), id="other"),
+        claim([True] * 5, Share(), id="other"),
     ],
 )
 def test_claims_outside_the_family_do_not_count(other):
@@ -194,6 +212,7 @@ def test_statistic_sees_the_record():
         (lambda: Within(1.0, 0.0), "band"),
         (lambda: Within(1.0, NAN), "band"),
         (lambda: Equivalent(0.0), "margin"),
+        (lambda: Equivalent(0.2, resolution=0.4), "grid step"),
         (lambda: claim(0, Greater(), tier="guess"), "tier"),
         (lambda: verdict(np.ones((2, 3)), Greater()), "shape"),
         (lambda: verdict(["a"], Greater()), "numbers or booleans"),
@@ -205,9 +224,9 @@ def test_mistakes_of_an_experiment_are_refused(make, sentence):
         make()
 
 
-def test_every_seed_refuses_numbers():
+def test_a_share_refuses_numbers():
     with pytest.raises(TypeError, match="booleans"):
-        verdict([0.2, 1.0], EverySeed())
+        verdict([0.2, 1.0], Share())
 
 
 def test_judgement_round_trips_through_a_dict():
@@ -215,26 +234,28 @@ def test_judgement_round_trips_through_a_dict():
     assert Judgement(**judgement.to_dict()) == judgement
 
 
-def test_table_fits_and_says_everything():
-    text = claims.table(
-        claims.judge(
-            [
-                claim([1, 2, 3, 4, 5], Greater(), id="a", sentence="He learns faster. " * 9),
-                claim([True, False], EverySeed(), id="b"),
-                claim(0, Within(1, 1), id="c", tier="paper", not_run="make exp-he-init"),
-            ],
-            RECORD,
-        ),
-        width=60,
-    )
-    lines = text.splitlines()
-    assert max(map(len, lines)) <= 60
-    assert lines[0].startswith("reproduced    He learns faster.")
-    for told in ("3 [1.493, 4.507], n=5, p=0.0066", "above 0", "holds on 1 of 2 seeds", "not run"):
-        assert told in " ".join(text.split())
-    assert "make exp-he-init" in text
-    assert lines[-1] == "1 reproduced, 1 contradicted, 1 not run"
+def test_a_band_does_not_say_equal():
+    near = [1.01, 1.011, 1.009, 1.01, 1.01]
+    for rule in (Within(1.0, 0.1), Equivalent(0.1, target=1.0)):
+        assert verdict(near, rule).verdict == "reproduced"
+        assert verdict(near, rule).note == "within the band, not equal"
+        assert "equal" not in verdict([0.99, 1.01, 1.0, 0.98, 1.02], rule).note
 
 
-def test_table_of_nothing_is_empty():
-    assert claims.table([]) == ""
+def test_numbers_off_a_grid_are_known_to_half_a_step():
+    judgement = verdict([0.5] * 5, Greater(resolution=0.4))
+    assert (judgement.low, judgement.high) == pytest.approx((0.3, 0.7))
+    assert judgement.p == pytest.approx(2.0**-5)
+    assert "known to 0.4" in judgement.rule
+
+
+def test_a_smoke_test_decides_nothing():
+    stated = [
+        claim([1, 2, 3, 4, 5], Greater(), id="a"),
+        claim([-1, -2, -3, -4, -5], Greater(), id="b"),
+        claim(0, Within(1, 1), id="c", tier="paper", not_run="make exp-he-init"),
+    ]
+    told = claims.measure_only(stated, RECORD)
+    assert {judgement.verdict for judgement in told} == {"not run"}
+    assert [judgement.note for judgement in told] == [claims.SMOKE_TEST] * 2 + ["make exp-he-init"]
+    assert told[0].estimate == 3

@@ -7,32 +7,38 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from jaxvision.report import plots
+from jaxvision.report import labels, plots
+from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
 
 
-def make(command="python -m experiments he_init --name='$x_$'"):
+def make(command="python -m experiments he_init --name='$x_$'", **verdicts):
     provenance = {"commit": "0123456789abcdef", "dirty": False, "device": "cpu: Xeon"}
-    return Record("he_init", "tiny", "he_init", command, {"seeds": 3}, {}, {}, [], provenance)
+    data = {"name": "digits", "version": "1", "label": "", "digest": "ab", "train": 1437}
+    provenance["data"] = [data | {"test": 360}]
+    claims = [{"id": id, "verdict": verdict} for id, verdict in verdicts.items()]
+    return Record("he_init", "cpu", "he_init", command, {"seeds": 3}, {}, {}, claims, provenance)
+
+
+SETUP = {"net": "MLP, 64 wide", "optimizer": "SGD, rate .003", "paper": "He et al. 2015"}
 
 
 def draw(values=None, theory=True):
     x = np.arange(1, 6)
     values = np.outer([1.0, 2.0, 4.0], 10.0**-x) if values is None else np.asarray(values, float)
     figure, axes = plots.new_figure(1, 2)
-    colors = plots.arm_colors(["Xavier", "He"])
     for ax in axes[0]:
-        plots.seed_band(ax, x, values, colors["Xavier"], "Xavier")
-        plots.seed_band(ax, x, 1.01 * values, colors["He"], "He")
+        plots.seed_band(ax, x, values, plots.color_of("Xavier"), "Xavier")
+        plots.seed_band(ax, x, 1.01 * values, plots.color_of("He"), "He")
         plots.describe(ax, "Signal at step 0", "layer", "std of the signal")
     plots.log_axis(axes[0, 1], "y")
     if theory:
         plots.theory_line(axes[0, 1], x, 10.0**-x)
-    return plots.finish(figure, make(), "He keeps the signal, Xavier loses it"), axes[0]
+    return plots.finish(figure, make(), "He keeps the signal, Xavier loses it", **SETUP), axes[0]
 
 
 def texts(ax):
-    return [text.get_text() for text in ax.texts]
+    return [text.get_text() for text in ax.texts if text.get_text()]  # leaders have none
 
 
 def test_equal_figures_have_equal_bytes():
@@ -53,7 +59,15 @@ def test_settings_of_the_user_do_not_matter():
 def test_figure_says_where_it_comes_from():
     figure, _ = draw()
     footer = figure.get_supxlabel()
-    for told in ("n = 3 seeds", "commit 0123456789", "cpu: Xeon", "--name='$x_$'", "minimum"):
+    for told in (
+        *SETUP.values(),
+        "digits 1 (1,437 training and 360 test",
+        "n = 3 seeds",
+        "commit 0123456789",
+        "cpu: Xeon",
+        "--name='$x_$'",
+        "minimum",
+    ):
         assert told in footer
     assert figure.get_suptitle() == "He keeps the signal, Xavier loses it"
 
@@ -72,7 +86,7 @@ def test_a_quartile_band_leaves_one_strange_seed_out():
     np.testing.assert_array_equal(axes[0, 0].get_lines()[0].get_ydata(), 4)
     (band,) = axes[0, 0].collections
     assert set(band.get_paths()[0].vertices[:, 1]) == {2, 6}
-    plots.finish(figure, make(), "x")
+    plots.finish(figure, make(), "x", **SETUP)
     assert "Band: the middle half of the seeds." in figure.get_supxlabel()
 
 
@@ -98,9 +112,11 @@ def test_labels_stand_beside_their_lines_and_apart():
     assert texts(ax) == ["Xavier", "He"]
     assert texts(log) == ["Xavier", "He", "theory"]
     figure.draw_without_rendering()
-    boxes = sorted((text.get_window_extent() for text in log.texts), key=lambda box: box.y0)
+    written = [text for text in log.texts if text.get_text()]
+    boxes = sorted((text.get_window_extent() for text in written), key=lambda box: box.y0)
     assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
-    for text, line in zip(ax.texts, ax.get_lines(), strict=True):
+    written = [text for text in ax.texts if text.get_text()]
+    for text, line in zip(written, ax.get_lines(), strict=True):
         assert to_hex(text.get_color()) == to_hex(line.get_color())
         end = ax.transData.transform((0, line.get_ydata()[-1]))[1]
         box = text.get_window_extent()
@@ -111,14 +127,14 @@ def test_many_lines_get_a_legend():
     figure, axes = plots.new_figure()
     for i in range(7):
         axes[0, 0].plot([0, 1], [i, i], label=f"line {i}")
-    plots.finish(figure, make(), "Many")
+    plots.finish(figure, make(), "Many", **SETUP)
     assert len(axes[0, 0].get_legend().get_texts()) == 7
     assert "Band" not in figure.get_supxlabel()  # no band, no word about bands
 
 
 @pytest.mark.parametrize("positions", [[0.5, 0.5, 0.5], [0, 0.01, 1], [1, 1, 1], [0.9, 0, 2, -1]])
 def test_spread_keeps_order_and_distance(positions):
-    placed = np.array(plots._spread(positions, gap=0.1))
+    placed = np.array(labels.spread(positions, gap=0.1))
     clipped = np.clip(positions, 0, 1)
     assert np.diff(np.sort(placed)).min() >= 0.1 - 1e-12
     assert (placed >= -1e-12).all() and (placed <= 1 + 1e-12).all()
@@ -146,7 +162,84 @@ def test_log_ticks_are_readable(low, high, expected):
     assert len(labels) <= 12
 
 
-def test_too_many_arms_are_refused():
-    assert len(set(plots.arm_colors(list("abcdef")).values())) == 6
+def test_a_label_moved_away_from_its_line_is_led_to_it():
+    figure, axes = plots.new_figure()
+    ax = axes[0, 0]
+    for height, name in ((0.0, "low"), (1.0, "one"), (1.001, "two"), (1.002, "three")):
+        ax.plot([0, 1], [height, height], label=name)
+    plots.finish(figure, make(), "x", **SETUP)
+    leaders = [text for text in ax.texts if not text.get_text()]
+    assert len(leaders) >= 2
+    assert all(leader.xy[1] <= 1 for leader in leaders)
+
+
+def test_one_color_one_meaning():
+    from jaxvision.report import colors
+
+    used = list(colors._MEANINGS.values())
+    assert len(set(used)) == len(used)
+    with pytest.raises(ValueError, match="no color stands for 'Hee'"):
+        plots.color_of("Hee")
+    assert len(set(plots.shades(6))) == 6
+
+
+def test_a_figure_is_as_wide_as_the_house_and_has_six_panels_at_most():
+    assert plots.new_figure(3, 2)[0].get_figwidth() == plots.new_figure()[0].get_figwidth()
     with pytest.raises(ValueError, match="at most 6"):
-        plots.arm_colors(list("abcdefg"))
+        plots.new_figure(2, 4)
+
+
+def test_a_title_says_no_more_than_the_verdicts():
+    titles = {"stalls": "Xavier stalls", "slower": "Xavier is slower"}
+    held = make(stalls="reproduced", slower="reproduced")
+    assert plots.headline(held, titles, "He and Xavier") == "Xavier stalls"
+    half = make(stalls="contradicted", slower="reproduced")
+    assert plots.headline(half, titles, "He and Xavier") == "Xavier is slower"
+    nothing = make(stalls="not run", slower="inconclusive")
+    assert plots.headline(nothing, titles, "He and Xavier") == "He and Xavier"
+    assert plots.headline(make(), titles, "He and Xavier") == "He and Xavier"
+    both = {("stalls", "slower"): "Xavier stalls and is slower"}
+    assert plots.headline(held, both, "He and Xavier") == "Xavier stalls and is slower"
+    assert plots.headline(half, both, "He and Xavier") == "He and Xavier"
+
+
+def test_only_contradicted_claims_are_marked_where_they_show():
+    figure, axes = plots.new_figure()
+    record = make(a="contradicted", b="reproduced", c="inconclusive", d="contradicted")
+    plots.mark_contradicted(axes[0, 0], record, "a", "b", "c", "d")
+    plots.describe(axes[0, 0], "A panel", "x", "y")
+    plots.finish(figure, record, "x", **SETUP)
+    (mark,) = axes[0, 0].texts
+    assert mark.get_text() == "✗ contradicted: a, d"
+    figure.draw_without_rendering()
+    title = axes[0, 0].title if axes[0, 0].get_title() else axes[0, 0]._left_title
+    assert mark.get_window_extent().y1 <= title.get_window_extent().y0 + 1
+    assert axes[0, 0].get_title(loc="left") == "A panel"
+
+
+def test_equal_figures_have_equal_vector_bytes():
+    assert plots.to_svg(draw()[0]) == plots.to_svg(draw()[0])
+    assert b"<dc:date>" not in plots.to_svg(draw()[0])
+
+
+def test_a_path_that_is_no_text_is_escaped():
+    figure, axes = plots.new_figure()
+    axes[0, 0].plot([0, 1], [0, 1])
+    plots.finish(figure, make(command="python --results=\udcff"), "x", **SETUP)
+    assert "--results=\\udcff" in figure.get_supxlabel()
+    plots.to_png(figure)
+
+
+def test_a_grid_of_images_keeps_every_pixel_and_one_scale():
+    images = np.arange(2 * 3 * 4 * 4 * 1, dtype=float).reshape(2, 3, 4, 4, 1)
+    images[0, 0, 0, 0] = np.nan
+    _, axes = plots.new_figure()
+    image_grid(axes[0, 0], images, rows=["a", "b"], columns=["x", "y", "z"], high=95.0)
+    sheet = axes[0, 0].get_images()[0].get_array()
+    assert sheet.shape == (9, 14, 3)
+    assert sheet[0, 0].tolist() == [1.0, 0.0, 0.0]
+    assert sheet[8, 13].tolist() == [1.0, 1.0, 1.0]  # 95, the last
+    np.testing.assert_allclose(sheet[5, 0], 3 * [images[1, 0, 0, 0, 0] / 95])
+    assert texts(axes[0, 0]) == ["a", "b", "x", "y", "z"]
+    with pytest.raises(ValueError, match="names"):
+        image_grid(axes[0, 0], images, rows=["a"])

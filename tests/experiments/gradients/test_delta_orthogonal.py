@@ -95,7 +95,7 @@ def test_the_figure_draws_gradients_that_float32_cannot_hold(record):
     name = "signal/gaussian/delta_octaves"
     tiny = np.where(record.arrays[name] == 0, 0, np.float32(-200))
     arrays = record.arrays | {name: tiny}
-    figure = delta_orthogonal.plot(dataclasses.replace(record, arrays=arrays))
+    figure = delta_orthogonal.plot(dataclasses.replace(record, arrays=arrays), CONFIG)
     gradient = figure.axes[1]
     lowest = min(line.get_ydata().min() for line in gradient.get_lines())
     assert lowest == pytest.approx(2.0**-200)

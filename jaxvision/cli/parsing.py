@@ -1,0 +1,124 @@
+"""The flags of an experiment: the common ones, and one for every field of its config."""
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from absl import flags
+
+from jaxvision import fields
+from jaxvision.parallel import distributed
+from jaxvision.types import UserError
+
+MOST_DEVICES = 1 << 16
+SCALES = {
+    "tiny": "a smoke test of seconds that decides nothing",
+    "cpu": "minutes on a laptop",
+    "gpu": "one accelerator",
+    "paper": "the source's own protocol",
+}
+
+# absl's own flags: one reads files of any kind, the other hides misspelt flags.
+_DROPPED = ("flagfile", "undefok")
+# What other programs call it, and the words that our names for it have.
+_OTHER_WORDS = {
+    "lr": ("learning_rate", "rate"),
+    "wd": ("weight_decay",),
+    "bs": ("batch_size",),
+    "batch": ("batch_size",),
+    "epochs": ("steps",),
+    "iterations": ("steps",),
+    "seed": ("seeds",),
+    "depth": ("depths",),
+    "layers": ("depths",),
+    "output": ("results",),
+    "silent": ("quiet",),
+}
+
+
+def name_of(experiment: ModuleType) -> str:
+    """Return the experiment's name, as in ``python -m experiments he_init``."""
+    return Path(experiment.__file__).stem
+
+
+def is_long(experiment: ModuleType) -> bool:
+    """Whether it has long runs: then ``measure`` takes a work directory."""
+    measure = experiment.measure
+    return callable(measure) and "workdir" in inspect.signature(measure).parameters
+
+
+def parse_flags(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues:
+    """Return the values of the flags; ``argv[0]`` is the program.
+
+    Raises:
+      UserError: a flag is unknown or its value not legal.
+    """
+    values = define_flags(experiment)
+    for argument in argv[1:]:
+        if _flag_name(argument) in _DROPPED:
+            raise _unknown(argument, values)
+    try:
+        rest = values(list(argv), known_only=True)[1:]
+    except (flags.Error, ValueError) as error:  # ValueError: --noresume=1
+        raise UserError(f"{error}; --help lists the flags") from error
+    if rest and _flag_name(rest[0]):
+        raise _unknown(rest[0], values)
+    if rest:
+        raise UserError(f"stray argument {rest[0]!r}: flags look like --name=value")
+    return values
+
+
+def define_flags(experiment: ModuleType) -> flags.FlagValues:
+    """Return the flags common to all experiments and one per config field (None: the preset's)."""
+    values = flags.FlagValues()
+    common = {"flag_values": values}
+    presets = list(experiment.PRESETS)
+    scales = "; ".join(f"{preset}: {SCALES[preset]}" for preset in presets)
+    flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", **common)
+    flags.DEFINE_enum("preset", "cpu", presets, f"Scale of the run. {scales}.", **common)
+    text = "Name of the record's directory. [default: from the preset and the flags]"
+    flags.DEFINE_string("run_name", None, text, **common)
+    text = (
+        "Directory that holds the records. [default: runs, below the working directory; of an "
+        "untouched cpu preset experiments/results]"
+    )
+    flags.DEFINE_string("results", None, text, **common)
+    flags.DEFINE_string("data_dir", None, "Where TFDS sets are prepared.", **common)
+    flags.DEFINE_boolean("plot_only", False, "Redraw from the record, no training.", **common)
+    flags.DEFINE_boolean("quiet", False, "Show no progress.", **common)
+    if is_long(experiment):
+        text = "Directory of unfinished runs."
+        flags.DEFINE_string("workdir", "workdir", text, **common)
+        flags.DEFINE_boolean("resume", True, "Go on with an unfinished run.", **common)
+        flags.DEFINE_boolean("tensorboard", False, "Write TensorBoard events too.", **common)
+    text = "Devices that share the batch of one run; the rest of the devices takes other runs."
+    fields.define_whole("data_devices", 1, text, 1, MOST_DEVICES, values)
+    distributed.define_flags(values)
+    for field in dataclasses.fields(experiment.Config):
+        fields.define(field, values)
+    return values
+
+
+def _flag_name(argument: str) -> str:
+    """Return the name where an argument has the form of a flag, else ''."""
+    return argument.lstrip("-").partition("=")[0] if argument.startswith("-") else ""
+
+
+def _unknown(argument: str, known: Iterable[str]) -> UserError:
+    name = _flag_name(argument)
+    near = " or ".join(f"--{other}" for other in _near(name, sorted(known)))
+    hint = f"did you mean {near}? " if near else ""
+    return UserError(f"unknown flag --{name[:60]}: {hint}--help lists the flags")
+
+
+def _near(name: str, known: Sequence[str]) -> Sequence[str]:
+    """Return up to three known flags that may be meant, the likeliest first."""
+    for word in _OTHER_WORDS.get(name, ()):
+        if word in known:
+            return [word]
+        if having := [other for other in known if word in other]:
+            return having[:3]
+    return difflib.get_close_matches(name[:60], known, n=1)

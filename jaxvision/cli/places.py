@@ -1,0 +1,114 @@
+"""Where a record goes, and what it is called there: refused before the run, not after it."""
+
+import contextlib
+import dataclasses
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from absl import flags
+
+from jaxvision import runtime
+from jaxvision.cli.parsing import name_of
+from jaxvision.longrun.workdir import config_hash
+from jaxvision.report import record as records
+from jaxvision.types import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = "runs"  # below the working directory; git ignores it
+
+
+def place(flag: str, text: str) -> Path:
+    """Return the whole path that a flag names, whether something is there or not.
+
+    Raises:
+      UserError: the path is empty or cannot be followed; the line names the flag.
+    """
+    if not text:
+        raise UserError(f"--{flag} must not be empty: name a directory")
+    try:
+        path = Path(text).expanduser().resolve()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    # A link loop, a name too long, ~nosuchuser, a working directory that was removed.
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"--{flag}={text[:100]} cannot be followed: {why}") from error
+    return path
+
+
+def record_directory(experiment: ModuleType, values: flags.FlagValues, config: Any) -> Path:
+    """Return the directory of the run's record; creates nothing.
+
+    An untouched ``cpu`` preset in a checkout is the experiment's own record, which git tracks. All
+    others go to ``runs`` below the working directory, or where ``--results`` says.
+
+    Raises:
+      UserError: the place or the name cannot be used.
+    """
+    given = changed_beside(values)
+    default = default_run_name(experiment, values.preset, config, given)
+    name = default if values.run_name is None else values.run_name
+    if values.results is not None:
+        root = place("results", values.results)
+    elif name == default == name_of(experiment) and _in_checkout(experiment):
+        root = ROOT / "experiments" / "results"
+    else:
+        root = place("results", RUNS)
+    return records.run_directory(root, name)
+
+
+def default_run_name(
+    experiment: ModuleType, preset: str, config: Any, beside: dict[str, Any] | None = None
+) -> str:
+    """Return the directory name of a run that was given none.
+
+    The ``cpu`` preset untouched is the experiment's own record; anything else gets a name of its
+    own, so that trying a flag never replaces it. ``beside``: see ``changed_beside``.
+    """
+    name = name_of(experiment)
+    if config == experiment.PRESETS[preset] and not beside:
+        return name if preset == "cpu" else f"{name}-{preset}"
+    return f"{name}-{preset}-{config_hash(dataclasses.asdict(config) | (beside or {}))}"
+
+
+def changed_beside(values: flags.FlagValues) -> dict[str, Any]:
+    """Return what is set beside the config and may change the numbers or the data."""
+    found = {
+        "--data_dir": values.data_dir and str(place("data_dir", values.data_dir)),
+        "--data_devices": values.data_devices if values.data_devices > 1 else None,
+        "--num_processes": values.num_processes if (values.num_processes or 1) > 1 else None,
+        "JAXVISION_DISABLE": ",".join(sorted(runtime.disabled())),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def check_writable(directory: Path) -> None:
+    """Fail before the run, not after it, where its record could not be written.
+
+    Raises:
+      UserError: it could not.
+    """
+    parent = directory.parent
+    try:
+        while not parent.exists():
+            parent = parent.parent
+        with tempfile.TemporaryDirectory(prefix=".jaxvision-", dir=parent):
+            pass
+    except OSError as error:
+        what = f"cannot write to {parent} ({error.strerror})"
+        raise UserError(f"{what}: choose another directory with --results") from error
+
+
+def shown(path: Path) -> str:
+    """Return the path as the user may type it: relative where it is below the working directory."""
+    with contextlib.suppress(OSError, ValueError):  # that directory was removed; it lies elsewhere
+        path = path.relative_to(Path.cwd())
+    return str(path)
+
+
+def _in_checkout(experiment: ModuleType) -> bool:
+    """Whether the experiment is one of a clone of the repository, not of an installed wheel."""
+    file = Path(experiment.__file__).resolve()
+    return file.is_relative_to(ROOT / "experiments") and (ROOT / "pyproject.toml").is_file()

@@ -1,0 +1,66 @@
+"""What the processes of one run must have in common, and who of them shows progress."""
+
+import contextlib
+import dataclasses
+import hashlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+from absl import flags
+
+from jaxvision import data, runtime
+from jaxvision.cli.parsing import name_of
+from jaxvision.parallel import distributed
+from jaxvision.progress import ShowProgress, progress, silent
+from jaxvision.report import provenance
+
+
+def identity_of(experiment: ModuleType, values: flags.FlagValues, config: Any) -> dict[str, str]:
+    """Return what all processes of this run have in common: name -> short text."""
+    file = Path(experiment.__file__)
+    known = {
+        "experiment": name_of(experiment),
+        "code": provenance.code_hash(file, *sorted(file.parent.glob("_*.py"))),
+        "jax": jax.__version__,
+        "JAXVISION_DISABLE": ",".join(sorted(runtime.disabled())),
+        "--plot_only": values.plot_only,
+        "--data_devices": values.data_devices,
+    }
+    known |= {f"--{name}": value for name, value in dataclasses.asdict(config).items()}
+    return {name: _shortened(str(value)) for name, value in known.items()}
+
+
+def data_identity() -> dict[str, str]:
+    """Return which data sets this process has loaded, and their content."""
+    return {
+        f"data set {known.name}": " ".join(filter(None, (known.version, known.label, known.digest)))
+        for known in data.identities()
+    }
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= 80:
+        return text
+    return f"{text[:60]}... {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def shown_by_one() -> ShowProgress:
+    """Return what shows progress; of several processes the first alone does.
+
+    Those compare their data sets as well, when the work that is shown begins: they are loaded then.
+    """
+    show = progress if distributed.is_main() else silent
+    if not distributed.several():
+        return show
+    compared = False
+
+    def compare_and_show(*arguments: Any, **options: Any) -> contextlib.AbstractContextManager:
+        nonlocal compared
+        if not compared:
+            distributed.agree(data_identity())
+        compared = True
+        return show(*arguments, **options)
+
+    return compare_and_show

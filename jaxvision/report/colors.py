@@ -1,0 +1,65 @@
+"""One color one meaning, over all figures of the gallery."""
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_hex
+
+# The first of each group are Okabe and Ito's, which color-blind readers can tell apart; names that
+# meet in one figure differ in lightness too.
+_MEANINGS = {
+    # how weights start
+    "He": "#0072B2",
+    "Xavier": "#D55E00",
+    "Flax": "#CC79A7",
+    "orthogonal": "#5E3C99",
+    "Gaussian": "#B35806",
+    "delta-orthogonal": "#1A9850",
+    # optimizers
+    "SGD": "#E69F00",
+    "SGD, biases": "#8C6D1F",
+    "Adam": "#009E73",
+    "Adam, biases": "#56B4E9",
+    # nets
+    "plain": "#C1440E",
+    "residual": "#0A7E8C",
+    "plain + BN": "#B83280",
+    "residual + BN": "#4A7C10",
+    "tanh": "#2166AC",
+    "ReLU": "#A6611A",
+    "sigmoid": "#7B3294",
+    "linear": "#737373",
+    "batch norm": "#C51B7D",
+    "dropout": "#4DAC26",
+    # what is looked at
+    "logistic map": "#3B3B98",
+    "train mode": "#B8860B",
+    "eval mode": "#6BAED6",
+    "lazy": "#8856A7",
+    "feature": "#E7298A",
+    "measured edge": "#FF7F00",
+    "ordered phase": "#1F78B4",
+    "chaotic phase": "#E31A1C",
+    "vanishes": "#92C5DE",
+    "explodes": "#F4A582",
+}
+THEORY_COLOR = "#333333"
+CONTRADICTED_COLOR = "#B00020"
+
+
+def color_of(meaning: str) -> str:
+    """Return the color that stands for ``meaning`` in every figure, '#RRGGBB'.
+
+    Raises:
+      ValueError: the table has no such meaning; a new one gets a color of its own there.
+    """
+    if meaning not in _MEANINGS:
+        raise ValueError(f"no color stands for {meaning!r}: add it to report/colors.py")
+    return _MEANINGS[meaning]
+
+
+def shades(count: int) -> list[str]:
+    """Return ``count`` colors from light to dark, for an ordered quantity: depth, step, rate."""
+    if count == 1:
+        return [to_hex(matplotlib.colormaps["viridis"](0.35))]
+    # The lightest and the darkest end are left out: the one is faint, the other is theory's.
+    return [to_hex(matplotlib.colormaps["viridis"](at)) for at in np.linspace(0.82, 0.12, count)]

@@ -1,0 +1,61 @@
+"""Pictures of images: a grid with names on its rows and columns."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from jaxvision.report.plots import style
+
+
+@style()
+def image_grid(
+    ax: Axes,
+    images: np.ndarray,
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    low: float = 0.0,
+    high: float = 255.0,
+    gap: int = 1,
+) -> None:
+    """Draw images [rows, columns, H, W, C] into one panel, every pixel a square of one color.
+
+    Args:
+      ax: the panel; its axes are switched off.
+      images: uint8 or float; C is 1 (gray) or 3. What is not finite is drawn red.
+      rows: names beside the rows, none or one each.
+      columns: names above the columns, none or one each.
+      low: the value that is black.
+      high: the value that is white, or full color. One scale serves all images: they compare.
+      gap: white pixels between two images.
+
+    Raises:
+      ValueError: another number of axes, channels or names.
+    """
+    if images.ndim != 5 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"images are [rows, columns, H, W, 1 or 3], not {images.shape}")
+    for names, count in ((rows, images.shape[0]), (columns, images.shape[1])):
+        if len(names) not in (0, count):
+            raise ValueError(f"{len(names)} names for {count} images")
+    height, width = images.shape[2] + gap, images.shape[3] + gap
+    ax.imshow(_sheet(images, low, high, gap), interpolation="nearest", aspect="equal")
+    ax.set_axis_off()
+    for i, name in enumerate(rows):
+        place = (-0.04 * width, (i + 0.5) * height - gap / 2)
+        ax.text(*place, name, ha="right", va="center", clip_on=False)
+    for j, name in enumerate(columns):
+        place = ((j + 0.5) * width - gap / 2, -0.06 * height)
+        ax.text(*place, name, ha="center", va="bottom", clip_on=False)
+
+
+def _sheet(images: np.ndarray, low: float, high: float, gap: int) -> np.ndarray:
+    """Return the grid as one picture [H, W, 3] in [0, 1]."""
+    scaled = (images.astype(np.float64) - low) / (high - low)
+    bad = ~np.isfinite(scaled).all(-1)
+    colored = np.clip(np.nan_to_num(scaled), 0, 1) * np.ones(3)
+    colored[bad] = (1.0, 0.0, 0.0)
+    padded = np.pad(colored, [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=1.0)
+    rows, columns, height, width, _ = padded.shape
+    sheet = padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
+    return sheet[: rows * height - gap, : columns * width - gap]

@@ -1,0 +1,44 @@
+"""What a program writes to whom: lines that can be shown, and readers who leave (``| head``)."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+UNREAD = (
+    128 + signal.SIGPIPE
+)  # exit code, as a shell has it where the next program reads no further
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one line that does nothing to a terminal.
+
+    Line feeds, escape sequences and bytes that are no UTF-8 come from names that a user or a file
+    gave; they are shown as Python writes them.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+@contextlib.contextmanager
+def until_unread() -> Iterator[None]:
+    """End the program without a traceback, with ``UNREAD``, where nobody reads its output on."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        forget_output()
+        sys.exit(UNREAD)
+
+
+def forget_output() -> None:
+    """Let what is written from now on, and by Python at its end, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,106 @@
+"""The doors to the experiments: names, files, a Python without JAX, settings that are refused."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import experiments
+from experiments import __main__ as entrance
+from experiments import catalog
+from experiments.catalog import CATALOG
+from jaxvision import __main__ as overview
+from jaxvision import __version__, cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments, **variables):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_there_is_to_run_is_listed(capsys):
+    for main, arguments in ((overview.main, []), (overview.main, ["--help"]), (entrance.main, [])):
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("usage: python -m experiments NAME")
+        assert all(entry.sentence in out for entry in CATALOG)
+    assert overview.main(["he_init"]) == 2
+    err = capsys.readouterr().err
+    assert "usage: python -m experiments NAME" in err
+    assert err.count("\n") == 1
+    assert __version__
+
+
+def test_a_misspelt_experiment_is_one_line(capsys):
+    assert entrance.main(["he_int"]) == 2
+    err = capsys.readouterr().err
+    assert err == "error: there is no experiment 'he_int': did you mean he_init?\n"
+
+
+def test_an_experiment_is_told_its_minutes(monkeypatch):
+    called = []
+    monkeypatch.setattr(cli, "main", lambda *arguments: called.append(arguments))
+    entrance.main(["he-init", "--preset=tiny"])
+    ((module, argv, minutes),) = called
+    assert module.__name__ == "experiments.initialization.he_init"
+    assert argv[1:] == ["--preset=tiny"]
+    assert minutes == next(entry.minutes for entry in CATALOG if entry.name == "he_init")
+
+
+@pytest.mark.parametrize("arguments", [["experiments", "he_init"], ["experiments.he_init"]])
+def test_a_python_without_jax_is_one_line(arguments):
+    done = run("-S", "-m", *arguments)  # -S: without what is installed
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot import jax (No module named 'jax'): run `make venv`" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_lists_need_nothing_installed():
+    for arguments in (["experiments"], ["experiments.catalog", "list"], ["jaxvision"]):
+        done = run("-S", "-m", *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "he" in done.stdout
+
+
+def test_a_setting_that_a_library_refuses_is_one_line(monkeypatch):
+    def refuse(name):
+        raise ValueError('Invalid value "x"\n for JAX flag jax_num_cpu_devices')
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    line = 'jax does not start: Invalid value "x"\\n for JAX flag jax_num_cpu_devices'
+    assert experiments.why_none_can_run() == line
+    monkeypatch.undo()
+    assert experiments.why_none_can_run() == ""
+
+
+def test_settings_of_matplotlib_do_not_matter(tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    settings = {"MPLBACKEND": "nosuch", "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+    done = run("-c", "import experiments, matplotlib.figure", **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_can_be_run_as_it_is():
+    """With the path that `make venv` writes; from any directory."""
+    file = ROOT / "experiments" / "gradients" / "logistic_map.py"
+    done = run(str(file), "--help", PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+    assert "usage: python -m experiments logistic_map" in done.stdout
+
+
+def test_names_of_one_theme(capsys):
+    assert catalog.main(["names", "depth"]) == 0
+    assert capsys.readouterr().out == "plain_vs_residual\n"
+    assert catalog.main(["names", "deth"]) == 2
+    assert capsys.readouterr().err.startswith("There is no theme 'deth': initialization, ")
