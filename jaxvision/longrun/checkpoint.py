@@ -10,8 +10,6 @@ never used; one that is another run's is refused.
 import asyncio
 import contextlib
 import functools
-import hashlib
-import json
 import logging
 import os
 import re
@@ -26,6 +24,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxvision.longrun import sealed
+from jaxvision.longrun.sealed import Damaged
 from jaxvision.trees import named_leaves
 from jaxvision.types import PyTree, UserError
 
@@ -42,10 +42,6 @@ class Restored(NamedTuple):
     step: int
     state: PyTree  # numpy leaves
     note: Any  # the JSON value saved beside it
-
-
-class _Damaged(Exception):
-    """Why a step cannot be used."""
 
 
 class Checkpoints:
@@ -107,8 +103,8 @@ class Checkpoints:
         """
         state = jax.tree.map(np.asarray, state)
         if not may_diverge:
-            _check_finite(step, state)
-        seal = _seal(step, state, note, self._owner)
+            refuse_not_finite(step, state)
+        seal = sealed.seal(state, step=step, note=note, owner=self._owner)
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(seal))
         try:
             written = self._manager.save(step, args=items)
@@ -118,7 +114,7 @@ class Checkpoints:
                 raise UserError(f"step {step} is not newer than step {newest} in {self.directory}")
             self._read(step, state)
         # The kinds of error with which orbax and tensorstore report what the disk did.
-        except (OSError, ValueError, _Damaged) as error:
+        except (OSError, ValueError, Damaged) as error:
             with contextlib.suppress(OSError):
                 self._remove_unfinished()
             shutil.rmtree(self.directory / str(step), ignore_errors=True)
@@ -145,7 +141,7 @@ class Checkpoints:
         for step in steps:
             try:
                 found = self._read(step, template)
-            except _Damaged as reason:
+            except Damaged as reason:
                 print(f"checkpoint {self.directory}/{step} skipped: {reason}", file=sys.stderr)
                 damaged.append(step)
                 continue
@@ -160,25 +156,22 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, template: PyTree) -> Restored:
-        """Return one step; ``_Damaged`` unless everything in it is as it was written."""
+        """Return one step; ``Damaged`` unless everything in it is as it was written."""
         with _whatever_it_raises():
             seal = self._manager.restore(step, args=ocp.args.Composite(seal=ocp.args.JsonRestore()))
             seal = dict(seal.seal)
-        if seal.pop("sha256", None) != _sha256(_text(seal).encode()):
-            raise _Damaged("its seal has changed on disk")
+        if not sealed.is_whole(seal):
+            raise Damaged("its seal has changed on disk")
         if seal["step"] != step:
-            raise _Damaged(f"it was written as step {seal['step']}")
+            raise Damaged(f"it was written as step {seal['step']}")
         path = self.directory / str(step)
         _check_same(path, seal.get("owner", {}), self._owner)
-        wanted = {name: _kind(leaf) for name, leaf in named_leaves(template).items()}
-        _check_same(path, seal["kinds"], wanted)
+        _check_same(path, seal["kinds"], sealed.kinds(template))
         with _whatever_it_raises():
             restore = ocp.args.StandardRestore(jax.tree.map(_empty, template))
             state = self._manager.restore(step, args=ocp.args.Composite(state=restore)).state
-        found = _hashes(state)
-        changed = [name for name, digest in seal["sha256s"].items() if found.get(name) != digest]
-        if changed:
-            raise _Damaged(f"{changed[0]} has changed on disk ({len(changed)} leaves in all)")
+        if changed := sealed.changed_leaves(seal, state):
+            raise Damaged(f"{changed[0]} has changed on disk ({len(changed)} leaves in all)")
         return Restored(step, state, seal["note"])
 
     def _put_aside(self, step: int) -> None:
@@ -191,39 +184,6 @@ class Checkpoints:
     def _remove_unfinished(self) -> None:
         for path in self.directory.glob(_UNFINISHED):
             shutil.rmtree(path)
-
-
-def _seal(step: int, state: PyTree, note: Any, owner: Owner) -> dict[str, Any]:
-    """Return what a step must hold to be trusted, with a hash of its own."""
-    seal = {
-        "step": step,
-        "note": note,
-        "owner": owner,
-        "kinds": {name: _kind(leaf) for name, leaf in named_leaves(state).items()},
-        "sha256s": _hashes(state),
-    }
-    return seal | {"sha256": _sha256(_text(seal).encode())}
-
-
-def _text(seal: dict[str, Any]) -> str:
-    return json.dumps(seal, sort_keys=True, allow_nan=False)
-
-
-def _hashes(state: PyTree) -> dict[str, str]:
-    # As bytes: bfloat16 has no buffer that hashlib reads.
-    return {
-        name: _sha256(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
-        for name, leaf in named_leaves(state).items()
-    }
-
-
-def _sha256(data: Any) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _kind(leaf: Any) -> str:
-    """Return dtype and shape, as in ``float32[3, 64]``."""
-    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
 
 
 def _empty(leaf: Any) -> np.ndarray:
@@ -241,7 +201,8 @@ def _check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> No
             )
 
 
-def _check_finite(step: int, state: PyTree) -> None:
+def refuse_not_finite(step: int, state: PyTree) -> None:
+    """Raise UserError where a number of the state is not finite."""
     for name, leaf in named_leaves(state).items():
         if not np.isfinite(np.asarray(leaf, np.float32)).all():
             raise UserError(
@@ -260,11 +221,11 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _whatever_it_raises() -> Iterator[None]:
-    """Turn every error of a read into ``_Damaged``: a broken file may raise anything."""
+    """Turn every error of a read into ``Damaged``: a broken file may raise anything."""
     try:
         yield
     except Exception as error:
-        raise _Damaged(f"it cannot be read ({_reason(error)})") from error
+        raise Damaged(f"it cannot be read ({_reason(error)})") from error
 
 
 # What orbax says of its own accord is held back: what went wrong is told once, in one line, by us.

@@ -255,7 +255,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]
 
 def _data() -> list[dict[str, Any]]:
     """Return what identifies the data that this process has loaded."""
-    return [dataclasses.asdict(identity) for identity in getattr(data, "identities", tuple)()]
+    return [dataclasses.asdict(identity) for identity in data.identities()]
 
 
 def _told(identities: list[dict[str, Any]]) -> str:

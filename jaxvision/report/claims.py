@@ -9,18 +9,17 @@ booleans, one per seed, or one number [].
 import collections
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvision.report import stats
+from jaxvision.report.judgement import SMOKE_TEST, Judgement, Tier, rounded
 from jaxvision.report.record import Record
 from jaxvision.report.stats import Evidence, Verdict
 
-Tier = Literal["theory", "direction", "paper"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-SMOKE_TEST = "smoke test: decides nothing"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,34 +223,6 @@ class Claim:
         return self.source.split(",", 1)[0].strip()
 
 
-@dataclasses.dataclass(frozen=True)
-class Judgement:
-    """A claim with its verdict; None where a field does not apply.
-
-    ``p`` is the p-value that speaks for the claim or, when the verdict is ``contradicted``, the one
-    that speaks against it; ``p_adjusted`` is Holm's. ``Judgement(**it.to_dict())`` equals it.
-    """
-
-    id: str
-    source: str
-    sentence: str
-    tier: Tier
-    rule: str
-    verdict: Verdict
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    p: float | None = None
-    p_adjusted: float | None = None
-    smallest_effect: float | None = None
-    note: str = ""
-
-    def to_dict(self) -> dict:
-        """Return the fields as a plain dict, for ``Record.claims``."""
-        return dataclasses.asdict(self)
-
-
 def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
     """Hold every claim against the record.
 
@@ -264,17 +235,26 @@ def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
     if len({claim.id for claim in claims}) != len(claims):
         raise ValueError(f"claim ids must be unique: {[claim.id for claim in claims]}")
     pairs = [(claim, None if claim.not_run else _weigh(claim, record)) for claim in claims]
+    adjusted = _adjusted(pairs)
+    neither = (None, None)
+    return [_judgement(claim, found, adjusted.get(claim.id, neither)) for claim, found in pairs]
+
+
+def _adjusted(
+    pairs: Sequence[tuple[Claim, Evidence | None]],
+) -> dict[str, tuple[float, float]]:
+    """Return Holm's p-values, for and against, of the claims that belong to a family."""
     families = collections.defaultdict(list)
     for claim, found in pairs:
         if claim.tier == "direction" and found is not None and found.p_for is not None:
             families[claim.paper].append((claim.id, found))
     adjusted = {}
     for members in families.values():
+        ids = [id for id, _ in members]
         p_for = stats.holm([found.p_for for _, found in members])
         p_against = stats.holm([found.p_against for _, found in members])
-        for (id, _), *both in zip(members, p_for, p_against, strict=True):
-            adjusted[id] = both
-    return [_judgement(claim, found, adjusted.get(claim.id)) for claim, found in pairs]
+        adjusted |= dict(zip(ids, zip(p_for, p_against, strict=True), strict=True))
+    return adjusted
 
 
 def measure_only(claims: Sequence[Claim], record: Record) -> list[Judgement]:
@@ -284,17 +264,6 @@ def measure_only(claims: Sequence[Claim], record: Record) -> list[Judgement]:
         note = judgement.note if judgement.estimate is None else SMOKE_TEST
         told.append(dataclasses.replace(judgement, verdict="not run", note=note))
     return told
-
-
-def measured(judgement: Judgement) -> str:
-    """Return estimate, 90 % interval, n and p in one line; empty for a claim that was not run."""
-    if judgement.estimate is None:
-        return ""
-    text = f"{judgement.estimate:.4g}"
-    if judgement.low != judgement.high:
-        text += f" [{judgement.low:.4g}, {judgement.high:.4g}]"
-    p = judgement.p if judgement.p_adjusted is None else judgement.p_adjusted
-    return f"{text}, n={judgement.n}" + ("" if p is None else f", p={p:.2g}")
 
 
 def _weigh(claim: Claim, record: Record) -> Evidence:
@@ -310,15 +279,17 @@ def _weigh(claim: Claim, record: Record) -> Evidence:
     return Evidence("inconclusive", stats.Interval(*[np.nan] * 3), values.size, p, p, note=note)
 
 
-def _judgement(claim: Claim, found: Evidence | None, adjusted: list[float] | None) -> Judgement:
-    """Put claim, evidence and the adjusted p-values [for, against] together."""
+def _judgement(
+    claim: Claim, found: Evidence | None, adjusted: tuple[float | None, float | None]
+) -> Judgement:
+    """Put claim, evidence and the adjusted p-values, for and against, together."""
     stated = (claim.id, claim.source, claim.sentence, claim.tier, claim.rule.text)
     if found is None:
         return Judgement(*stated, "not run", note=claim.not_run)
     verdict, notes = found.verdict, [found.note]
-    against = verdict == "contradicted"
-    p = found.p_against if against else found.p_for
-    p_adjusted = adjusted[against] if adjusted else None
+    p, p_adjusted = found.p_for, adjusted[0]
+    if verdict == "contradicted":
+        p, p_adjusted = found.p_against, adjusted[1]
     if verdict != "inconclusive" and p_adjusted is not None and p_adjusted > stats.ALPHA:
         notes.append(f"{verdict} alone (p={p:.2g}), not among all claims of {claim.paper}")
         verdict = "inconclusive"
@@ -326,5 +297,5 @@ def _judgement(claim: Claim, found: Evidence | None, adjusted: list[float] | Non
     if verdict == "inconclusive" and smallest is not None:
         effect = f"{smallest:.2g}" if found.n > 1 else "unknown (one seed)"
         notes.append(f"smallest effect this run could have seen: {effect} (80 % power)")
-    values = (*found.interval, found.n, p, p_adjusted, smallest)
-    return Judgement(*stated, verdict, *values, "; ".join(filter(None, notes)))
+    numbers = [*map(rounded, found.interval), found.n, *map(rounded, (p, p_adjusted, smallest))]
+    return Judgement(*stated, verdict, *numbers, "; ".join(filter(None, notes)))

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
+from jaxvision.report import provenance
 from jaxvision.report.colors import CONTRADICTED_COLOR, THEORY_COLOR, color_of, shades
 from jaxvision.report.labels import LogLabels, LogTicks, label_lines
 
@@ -186,22 +187,20 @@ def log_axis(ax: Axes, which: str) -> None:
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
-def headline(record: Drawn, titles: Mapping[str, str], otherwise: str) -> str:
-    """Return the title of the first claim in ``titles`` that the record reproduced.
+def headline(record: Drawn, titles: Mapping[str | tuple[str, ...], str], otherwise: str) -> str:
+    """Return the first of ``titles`` whose claims the record reproduced.
 
     So a title says no more than the verdicts do.
 
     Args:
       record: judged.
-      titles: claim id -> the title that its being reproduced allows, best first.
+      titles: claim id, or several -> the title that their being reproduced allows, best first.
       otherwise: the title where none of them was.
-
-    Raises:
-      KeyError: the record has claims, but none of such an id.
     """
     verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
-    for claim, title in titles.items():
-        if verdicts and verdicts[claim] == "reproduced":
+    for claims, title in titles.items():
+        names = (claims,) if isinstance(claims, str) else claims
+        if all(verdicts.get(name) == "reproduced" for name in names):
             return title
     return otherwise
 
@@ -253,7 +252,8 @@ def finish(
         if any(text.get_gid() == _MARK for text in ax.texts):
             ax.set_title(ax.get_title(loc="left"), pad=20)  # above the mark
     figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left")
-    setup = [data or _data_of(record), net, optimizer, paper]
+    set_up = data or provenance.data_line(record.provenance)
+    setup = [set_up, net, optimizer, f"Source: {paper}"]
     footer = [f"{'. '.join(filter(None, setup))}.", *_bands_of(figure), record.origin()]
     footer.append(record.command)
     lines = [textwrap.fill(_printable(part), 118) for part in footer]
@@ -262,15 +262,6 @@ def finish(
     # parse_math: a command may hold a dollar sign.
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", parse_math=False, **look)
     return figure
-
-
-def _data_of(record: Drawn) -> str:
-    """Return the names and sizes of the data sets that a record says it was made from."""
-    sets = []
-    for known in record.provenance.get("data", []):
-        name = " ".join(filter(None, [known["name"], known["version"]]))
-        sets.append(f"{name} ({known['train']:,} training and {known['test']:,} test images)")
-    return ", ".join(sets)
 
 
 def _bands_of(figure: Figure) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where numbers come from: code, versions, device, time."""
+"""Where numbers come from: code, versions, device, time, data."""
 
 import datetime
 import hashlib
@@ -8,15 +8,50 @@ import pathlib
 import platform
 import re
 import subprocess
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from jaxvision import runtime
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
+class DataSet(TypedDict):
+    """A set that was loaded: the fields of ``data.Identity``."""
+
+    name: str
+    version: str
+    label: str
+    digest: str
+    train: int
+    test: int
+
+
+class Known(TypedDict, total=False):
+    """What a record says of its making; an old one may lack any of it.
+
+    ``earlier`` lists who else made a part of it, the first first.
+    """
+
+    commit: str
+    dirty: bool | None
+    versions: dict[str, str]
+    device: str
+    device_count: int
+    host_cores: int
+    started: str
+    wall_time_s: float
+    data: list[DataSet]
+    earlier: "list[Earlier]"
+
+
+class Earlier(Known, total=False):
+    """An earlier maker, and the names of what differs from now: code, versions, device, ..."""
+
+    differs: Required[list[str]]
+
+
 def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
-    """Return where and on what a run is made.
+    """Return where and on what a run is made, all of ``Known`` but its data and earlier makers.
 
     ``started`` is an aware time, stored as UTC; ``wall_time_s`` is in seconds.
     """
@@ -26,7 +61,11 @@ def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
     name = device.device_kind
     if device.platform == "cpu":  # JAX calls every processor 'cpu'
         file = pathlib.Path("/proc/cpuinfo")
-        model = re.search("model name.*: (.+)", file.read_text()) if file.exists() else None
+        model = (
+            re.search("model name.*: (.+)", file.read_text(errors="replace"))
+            if file.exists()
+            else None
+        )
         name = model[1] if model else platform.machine()
     commit, dirty = _checkout()
     return {
@@ -54,6 +93,21 @@ def line(known: dict[str, Any]) -> str:
     return ", ".join(filter(None, parts))
 
 
+def data_line(known: dict[str, Any]) -> str:
+    """Return the data sets of a run, their sizes and content in one line; "" where none is known.
+
+    The digits after the size change with any pixel, any label and the order of the images.
+    """
+    return ", ".join(_data_set(one) for one in known.get("data", []))
+
+
+def _data_set(one: DataSet) -> str:
+    name = f"{one['name']}@{one['label']}" if one["label"] else one["name"]
+    named = f"{name} {one['version']}".strip()
+    images = f"{one['train']:,} training and {one['test']:,} test images"
+    return f"{named} ({images}, content {one['digest']})"
+
+
 def code_hash(*files: str | os.PathLike) -> str:
     """Return 16 hexadecimal digits that stand for the source of this package and of ``files``.
 
@@ -74,15 +128,15 @@ def _checkout() -> tuple[str, bool | None]:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(here.parent), *arguments]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
-        return done.stdout.strip()
+        done = subprocess.run(command, check=True, capture_output=True, timeout=30)
+        return done.stdout.decode(errors="replace").strip()  # names of files may be no text
 
     try:
         # Installed into some other project's checkout, its commit says nothing about this code.
         git("ls-files", "--error-unmatch", here.name)
         # Results are written by runs: they must not make the next run's code look changed.
-        outputs = ("results", "README.md", "index.html")
-        but = [f":(top,exclude)experiments/{name}" for name in outputs]
+        outputs = ("experiments/results", "experiments/README.md", "experiments/index.html")
+        but = [f":(top,exclude){name}" for name in (*outputs, "README.md")]
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", ":/", *but))
     except (OSError, subprocess.SubprocessError):
         return "unknown", None

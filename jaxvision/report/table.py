@@ -1,16 +1,13 @@
 """The verdicts of a run as lines for a terminal: contradictions first, counts last."""
 
-import collections
 import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 
-from jaxvision.report.claims import SMOKE_TEST, Judgement, measured
-from jaxvision.report.stats import Verdict
+from jaxvision.report.judgement import ORDER, SMOKE_TEST, Judgement, by_verdict, counted
 
-ORDER: tuple[Verdict, ...] = ("contradicted", "inconclusive", "reproduced", "not run")
 _MARGIN = max(map(len, ORDER)) + 2
 _ANSI = {"contradicted": "31;1", "inconclusive": "33", "reproduced": "32", "not run": "2"}
 
@@ -19,6 +16,8 @@ def table(
     judgements: Sequence[Judgement], width: int | None = None, color: bool | None = None
 ) -> str:
     """Return the claims with their verdicts, the contradicted first, and the counts at the end.
+
+    What was neither run nor measured takes one line.
 
     Args:
       judgements: in the experiment's order, which is kept within a verdict.
@@ -29,27 +28,29 @@ def table(
     color = _wants_color() if color is None else color
     smoke = any(judgement.note == SMOKE_TEST for judgement in judgements)
     lines = ["This is a smoke test: it decides nothing. Its numbers:", ""] if smoke else []
-    for verdict in ORDER:
-        for judgement in judgements:
-            if judgement.verdict == verdict:
-                lines += _block(judgement, width, color)
-    counts = collections.Counter(judgement.verdict for judgement in judgements)
-    told = [f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict]]
-    return "\n".join([*lines, ", ".join(told)])
+    for judgement in by_verdict(judgements):
+        first, *rest = _told(judgement, width - _MARGIN)
+        lines += [_word(judgement, color) + first, *(" " * _MARGIN + line for line in rest)]
+        lines += [""] if rest else []
+    if lines and lines[-1]:
+        lines.append("")
+    return "\n".join([*lines, counted(judgements)])
 
 
-def _block(judgement: Judgement, width: int, color: bool) -> list[str]:
-    """Return the lines of one claim; one without a number takes a single line, where it fits."""
-    details = " | ".join(filter(None, [measured(judgement), judgement.rule]))
+def _told(judgement: Judgement, width: int) -> list[str]:
+    """Return the lines of one claim, without its verdict."""
+    if judgement.verdict == "not run" and judgement.estimate is None:
+        return [textwrap.shorten(f"{judgement.sentence} ({judgement.note})", width)]
+    details = " | ".join(filter(None, [judgement.measured(), judgement.rule]))
+    note = "" if judgement.note == SMOKE_TEST else judgement.note  # said once, above all
     origin = f"{judgement.source} ({judgement.tier} tier)"
-    texts = [judgement.sentence, details, judgement.note, origin]
-    if judgement.estimate is None and judgement.verdict == "not run":
-        texts = [textwrap.shorten(judgement.sentence, width - _MARGIN), judgement.note]
-    wrapped = [line for text in texts for line in textwrap.wrap(text, width - _MARGIN)]
+    texts = [judgement.sentence, details, note, origin]
+    return [line for text in texts for line in textwrap.wrap(text, width)]
+
+
+def _word(judgement: Judgement, color: bool) -> str:
     word = judgement.verdict.ljust(_MARGIN)
-    if color:
-        word = f"\x1b[{_ANSI[judgement.verdict]}m{word}\x1b[0m"
-    return [word + wrapped[0], *(" " * _MARGIN + line for line in wrapped[1:]), ""]
+    return f"\x1b[{_ANSI[judgement.verdict]}m{word}\x1b[0m" if color else word
 
 
 def _wants_color() -> bool:

@@ -12,23 +12,13 @@ from pathlib import Path
 import pytest
 
 from jaxvision import data
+from jaxvision.data import Identity
 from jaxvision.longrun.stop import Stopped
 from jaxvision.longrun.workdir import Workdir, config_hash
 from jaxvision.parallel import distributed
 from jaxvision.report import provenance
 from jaxvision.report import record as records
 from jaxvision.types import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Identity:
-    name: str
-    version: str
-    label: str
-    digest: str
-    train: int
-    test: int
-
 
 CONFIG = {"steps": 8, "rates": (0.1, 0.2)}
 
@@ -225,7 +215,7 @@ def test_a_damaged_config_is_written_anew(begun, text):
 @pytest.fixture
 def load(monkeypatch):
     """Return ``load(*identities)``: make this process have loaded these data."""
-    return lambda *found: monkeypatch.setattr(data, "identities", lambda: found, raising=False)
+    return lambda *found: monkeypatch.setattr(data, "identities", lambda: found)
 
 
 OLD = Identity("mine", "1.0.0", "", "00aa00aa00aa", 80, 20)

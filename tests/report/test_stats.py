@@ -53,14 +53,17 @@ def test_type_one_error_is_at_most_five_percent(test):
     assert low <= rejected <= high
 
 
-def test_smallest_effect_is_seen_with_its_power():
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_smallest_effect_is_seen_with_its_power(n):
+    """One run says what it could have seen, another of the same kind sees it four times of five."""
     rng = np.random.default_rng(3)
-    sample = rng.normal(size=8)
-    sample = (sample - sample.mean()) / sample.std(ddof=1)  # observed spread = true spread
-    effect = stats.smallest_effect(sample)
-    seen = sum(stats.greater_p(effect + rng.normal(size=8)) <= 0.05 for _ in range(2000))
-    low, high = scipy_stats.binom.ppf([0.001, 0.999], 2000, 0.8)
-    assert low <= seen <= high
+    runs = rng.normal(size=(4000, 2, n))
+    critical = scipy_stats.t.isf(0.05, n - 1)
+    effects = np.array([stats.smallest_effect(first) for first in runs[:, 0]])
+    other = runs[:, 1] + effects[:, None]
+    seen = other.mean(1) / (other.std(1, ddof=1) / n**0.5) > critical
+    low, high = scipy_stats.binom.ppf([0.001, 0.999], len(runs), 0.8)
+    assert low <= seen.sum() <= high
 
 
 @pytest.mark.parametrize("n", [2, 3, 30, 1000])

@@ -1,6 +1,6 @@
 """The verdicts as a terminal shows them."""
 
-from jaxvision.report.claims import SMOKE_TEST, Judgement
+from jaxvision.report.judgement import SMOKE_TEST, Judgement
 from jaxvision.report.table import table
 
 
@@ -32,14 +32,9 @@ def test_everything_is_said():
         assert told in text
 
 
-def test_what_was_not_run_is_short():
-    lines = table([ALL[1]], width=100, color=False).splitlines()
-    assert lines == [
-        "not run       Of ImageNet.",
-        "              make exp-he-init",
-        "",
-        "1 not run",
-    ]
+def test_what_was_not_run_takes_a_line():
+    lines = table([ALL[1]] * 2, width=100, color=False).splitlines()
+    assert lines == ["not run       Of ImageNet. (make exp-he-init)"] * 2 + ["", "2 not run"]
 
 
 def test_colors_only_where_they_are_seen(monkeypatch):

@@ -1,0 +1,208 @@
+"""Folders that are replaced whole, by writers and before readers any of whom may die."""
+
+import contextlib
+import errno
+import fcntl
+import glob
+import os
+import pathlib
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+
+from jaxvision.types import UserError
+
+
+def place(text: str | os.PathLike) -> pathlib.Path:
+    """Return the whole path that a user's text names, whether something is there or not.
+
+    Raises:
+      UserError: it cannot be followed: a loop of links, a name too long, ``~nosuchuser``.
+    """
+    try:
+        path = pathlib.Path(text).expanduser().resolve()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.stat()
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{str(text)[:100]!r} cannot be followed: {why}") from error
+    return path
+
+
+def read(directory: pathlib.Path, names: Sequence[str]) -> list[bytes]:
+    """Return the contents of files of one folder, all of one state of it.
+
+    Raises:
+      OSError: one is missing, or is no regular file.
+    """
+    while True:
+        whole = _whole(directory)
+        descriptor = os.open(whole, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return [_content(name, descriptor) for name in names]
+        except FileNotFoundError:
+            if _is_still_at(whole, descriptor):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def replace(directory: pathlib.Path, files: Mapping[str, bytes], kept: Sequence[str] = ()) -> None:
+    """Make the folder hold these files, durably, with no half state in sight.
+
+    Everything is written and flushed to a sibling folder first. Then the old folder is parked and
+    the new one takes its place; a process that dies between these two renames leaves the old one
+    parked, where ``read`` and the next ``replace`` find it. What is equal is not touched.
+
+    Args:
+      directory: its parents are made.
+      files: name -> content.
+      kept: names of files that go over into the new folder where the old one has them.
+
+    Raises:
+      OSError: the file system refuses. The old folder stays.
+    """
+    parent, parked = directory.parent, _parked(directory)
+    parent.mkdir(parents=True, exist_ok=True)
+    with _locked(parent) as alone:
+        if alone:
+            _tidy(directory)
+        there = _contents(directory)
+        files = {name: there[name] for name in kept if name in there} | dict(files)
+        if files == there:
+            return
+        fresh = parent / f".{directory.name}.new-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            _write(fresh, files)
+            while not _exchange(fresh, directory, parked):
+                pass  # another process has put a folder there
+            _sync(parent)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(parked, ignore_errors=True)
+
+
+def write_file(path: pathlib.Path, content: bytes) -> None:
+    """Replace a file in one step; a link is replaced and never followed.
+
+    Raises:
+      OSError: the file system refuses. The old file stays.
+    """
+    fresh = path.with_name(f".{path.name}.new-{secrets.token_hex(4)}")
+    try:
+        with open(fresh, "xb") as file:  # x: never through a link that lies there
+            file.write(content)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(parent: pathlib.Path) -> Iterator[bool]:
+    """Keep other writers below ``parent`` waiting; yields whether the file system can do that."""
+    descriptor = os.open(parent, os.O_RDONLY)
+    alone = True
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            alone = False
+        yield alone
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
+def _tidy(directory: pathlib.Path) -> None:
+    """Put back what a dead writer has parked, remove what dead writers left half written."""
+    _put_back(directory)
+    for left in directory.parent.glob(f".{glob.escape(directory.name)}.new-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _whole(directory: pathlib.Path) -> pathlib.Path:
+    """Return where the folder is, once nobody is exchanging it."""
+    if directory.exists() or not _parked(directory).is_dir():
+        return directory
+    with _locked(directory.parent):
+        return _put_back(directory)
+
+
+def _put_back(directory: pathlib.Path) -> pathlib.Path:
+    parked = _parked(directory)
+    if parked.is_dir() and not directory.exists():
+        try:
+            os.rename(parked, directory)
+        except OSError:  # read-only, or another process was faster
+            return directory if directory.exists() else parked
+    return directory
+
+
+def _write(fresh: pathlib.Path, files: Mapping[str, bytes]) -> None:
+    fresh.mkdir()
+    for name, content in files.items():
+        with open(fresh / name, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync(fresh)
+
+
+def _exchange(fresh: pathlib.Path, directory: pathlib.Path, parked: pathlib.Path) -> bool:
+    """Park the old folder, put the new one in its place; False: something came in between.
+
+    Under the lock nothing does; file systems without locks need the second try.
+    """
+    try:
+        if directory.exists():
+            shutil.rmtree(parked, ignore_errors=True)  # older than the folder that is in place
+            os.rename(directory, parked)
+        os.rename(fresh, directory)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and directory.is_dir():
+            return False
+        if parked.exists() and not directory.exists():
+            os.rename(parked, directory)
+        raise
+    return True
+
+
+def _contents(directory: pathlib.Path) -> dict[str, bytes]:
+    """Return the files of a folder; none where it is missing, or holds anything but files."""
+    try:
+        return {path.name: _content(str(path)) for path in directory.iterdir()}
+    except OSError:
+        return {}
+
+
+def _content(path: str, directory: int | None = None) -> bytes:
+    # Not blocking: a pipe in place of a file would be waited for without end.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK, dir_fd=directory)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, f"{path} is no regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _is_still_at(path: pathlib.Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _parked(directory: pathlib.Path) -> pathlib.Path:
+    # No run name begins with a dot, so no run can be called this.
+    return directory.parent / f".{directory.name}.old"
+
+
+def _sync(directory: pathlib.Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""A claim with its verdict, as records keep it, tables print it and the gallery shows it."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal
+
+from jaxvision.report.stats import Verdict
+
+Tier = Literal["theory", "direction", "paper"]
+
+# What a reader should see first.
+ORDER: tuple[Verdict, ...] = ("contradicted", "inconclusive", "reproduced", "not run")
+SMOKE_TEST = "smoke test: decides nothing"
+_DIGITS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """A claim with its verdict; None where a field does not apply.
+
+    ``p`` is the p-value that speaks for the claim or, when the verdict is ``contradicted``, the one
+    that speaks against it; ``p_adjusted`` is Holm's. ``Judgement(**it.to_dict())`` equals it.
+    """
+
+    id: str
+    source: str
+    sentence: str
+    tier: Tier
+    rule: str
+    verdict: Verdict
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    smallest_effect: float | None = None
+    note: str = ""
+
+    def to_dict(self) -> dict:
+        """Return the fields as a plain dict, for ``Record.claims``."""
+        return dataclasses.asdict(self)
+
+    def measured(self) -> str:
+        """Return estimate, 90 % interval, n and p in one line; empty where nothing was measured."""
+        if self.estimate is None:
+            return ""
+        text = f"{self.estimate:.4g}"
+        if self.low != self.high:
+            text += f" [{self.low:.4g}, {self.high:.4g}]"
+        text += f", n={self.n}"
+        p = self.p if self.p_adjusted is None else self.p_adjusted
+        return text if p is None else f"{text}, p={p:.2g}"
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a statistic with the digits that every processor agrees on: the first twelve."""
+    return None if value is None else float(f"{value:.{_DIGITS}g}")
+
+
+def by_verdict(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """Return the contradicted first; within a verdict the order is kept."""
+    return sorted(judgements, key=lambda judgement: ORDER.index(judgement.verdict))
+
+
+def counted(judgements: Iterable[Judgement]) -> str:
+    """Return how often each verdict was reached, as in '1 contradicted, 24 reproduced'."""
+    counts = collections.Counter(judgement.verdict for judgement in judgements)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict])
