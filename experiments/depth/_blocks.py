@@ -44,7 +44,8 @@ def residual_branches(
         carried = jax.nn.relu(jnp.concatenate([before[None], y[:-1]]) if stacked else before)
         shortcut = activations.get(f"{block}/shortcut")
         if shortcut is None:
-            stride = -(-carried.shape[-3] // y.shape[-3])
+            sides = zip(carried.shape[-3:-1], y.shape[-3:-1], strict=True)
+            stride = max(-(-before // after) for before, after in sides)
             shortcut = subsample_and_pad(carried, stride, y.shape[-1])
         found[name] = (y - shortcut, shortcut)
         before = y[-1] if stacked else y

@@ -71,6 +71,19 @@ def test_branches_are_what_the_blocks_add(nets):
         np.testing.assert_allclose(branch, whole - without, atol=1e-5)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 8), (8, 1), (3, 8)])
+def test_branches_on_thin_images(height, width):
+    variables = MODEL.init(jax.random.key(0), jnp.zeros((1, height, width, 1)))
+    images = jax.random.normal(jax.random.key(1), (3, height, width, 1))
+    sums, without = (
+        MODEL.apply(variables, images, keep=keep)[1]
+        for keep in (None, jnp.array([True, True, False, True]))
+    )
+    name = "stage2_first/conv2"  # changes the shape, but not on a side of one pixel
+    _, shortcut = residual.residual_branches(MODEL, sums)[name]
+    np.testing.assert_allclose(shortcut, without[name], atol=1e-5)
+
+
 def test_branches_of_a_plain_net_are_refused():
     with pytest.raises(ValueError, match="residual net"):
         residual.residual_branches(ResNet((1,), 2, 10, "none"), {})
