@@ -122,9 +122,7 @@ def as_stored(record: Record) -> Record:
     return dataclasses.replace(record, config=config, numbers=numbers, arrays=arrays)
 
 
-def save(
-    record: Record, draw: Callable[[], "Figure"] | None, directory: str | os.PathLike
-) -> None:
+def save(record: Record, draw: Callable[[], "Figure"] | None, directory: str | os.PathLike) -> None:
     """Write the record, replacing the one at ``directory`` in one step.
 
     Where nothing has changed nothing is written. Where the figure cannot be drawn the record is

@@ -18,10 +18,10 @@ def test_a_run_leaves_a_whole_record(toy, results, capsys):
     assert call(toy, "--preset=tiny", f"--results={results}", "--run_name=mine", *flags) == 0
     out, _ = capsys.readouterr()
     assert "1 reproduced, 1 contradicted" in out  # a contradiction is a result: exit code 0
-    assert "mine/ holds record.json, arrays.npz and figure.png" in out
+    assert "mine/ holds record.json, arrays.npz, figure.png and figure.svg" in out
     directory = results / "mine"
     assert sorted(path.name for path in directory.iterdir()) == [
-        "arrays.npz", "figure.png", "record.json",
+        "arrays.npz", "figure.png", "figure.svg", "record.json",
     ]  # fmt: skip
     assert [path.name for path in results.iterdir()] == ["mine"]
     record = records.load(directory)

@@ -87,7 +87,7 @@ def left(place):
     seal = json.loads((newest / "seal" / "metadata").read_text())
     results = place / "results" / "long_experiment-tiny"
     assert sorted(path.name for path in results.iterdir()) == [
-        "arrays.npz", "figure.png", "record.json",
+        "arrays.npz", "figure.png", "figure.svg", "record.json",
     ]  # fmt: skip
     return {
         "metrics": (part / "metrics.jsonl").read_text(),
