@@ -227,7 +227,13 @@ def claims(config: Config) -> list[Claim]:
 
     def power(kind: str, widest: int) -> Callable:  # slope of log drift over log width, [S]
         log_width = np.log(config.widths[-widest:])
-        return lambda r: np.polyfit(log_width, np.log(r.arrays[f"drift/{kind}"][-widest:]), 1)[0]
+
+        def slope(r: Record) -> np.ndarray:
+            with np.errstate(divide="ignore", invalid="ignore"):  # no drift, no power: NaN
+                log_drift = np.log(r.arrays[f"drift/{kind}"][-widest:])
+                return np.polyfit(log_width, log_drift, 1)[0]
+
+        return slope
 
     bn, all_widths = config.batch_norm_threshold, len(config.widths)
     cohen, figure = "Cohen et al. 2021, abstract", "Cohen et al. 2021, figure 1"

@@ -59,7 +59,7 @@ def test_the_critical_line_of_the_figure_is_that_of_the_theory():
 def test_the_claim_far_beyond_says_where_it_was_tested():
     far = {c.id: c for c in trainability.claims(CONFIG)}["far"]
     assert "in the ordered phase nothing" in far.sentence
-    assert "(9 cells" in far.sentence
+    assert "(7 cells" in far.sentence
     # A map that ends before four times the depth has nothing to say.
     shallow = dataclasses.replace(CONFIG, deepest=24)
     (judged,) = (j for j in judge(trainability.claims(shallow), made_up(shallow)) if j.id == "far")
