@@ -34,13 +34,19 @@ def kernels(params):
 def by_hand(depth, w, channels, cells):
     """The layers of the paper's tables, written out; ``cells`` of the pyramid before the head."""
     convs = {
-        14: [(3, channels, w), (2, w, 2 * w)] + 3 * [(2, 2 * w, 2 * w)]
-        + [(2, 2 * w, 4 * w)] + 5 * [(2, 4 * w, 4 * w)],
-        22: [(3, channels, w), (3, w, 2 * w)] + 5 * [(3, 2 * w, 2 * w)]
-        + [(3, 2 * w, 4 * w)] + 11 * [(3, 4 * w, 4 * w)],
-        30: [(3, channels, w), (2, w, 2 * w)] + 3 * [(2, 2 * w, 2 * w)]
-        + [(2, 2 * w, 4 * w)] + 21 * [(2, 4 * w, 4 * w)],
-    }[depth]  # fmt: skip
+        14: [(3, channels, w), (2, w, 2 * w)]
+        + 3 * [(2, 2 * w, 2 * w)]
+        + [(2, 2 * w, 4 * w)]
+        + 5 * [(2, 4 * w, 4 * w)],
+        22: [(3, channels, w), (3, w, 2 * w)]
+        + 5 * [(3, 2 * w, 2 * w)]
+        + [(3, 2 * w, 4 * w)]
+        + 11 * [(3, 4 * w, 4 * w)],
+        30: [(3, channels, w), (2, w, 2 * w)]
+        + 3 * [(2, 2 * w, 2 * w)]
+        + [(2, 2 * w, 4 * w)]
+        + 21 * [(2, 4 * w, 4 * w)],
+    }[depth]
     dense = [(cells * 4 * w, 16 * w), (16 * w, 16 * w), (16 * w, 10)]
     return [(k, k, i, o) for k, i, o in convs] + dense
 

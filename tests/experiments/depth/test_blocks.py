@@ -58,9 +58,13 @@ def test_branches_are_what_the_blocks_add(nets):
     parts = residual.residual_branches(MODEL, sums)
     assert list(parts) == ["stage1_rest/conv2", "stage2_first/conv2", "stage2_rest/conv2"]
     for i, (name, row) in enumerate(
-        [("stage1_rest/conv2", 0), ("stage1_rest/conv2", 1), ("stage2_first/conv2", None),
-         ("stage2_rest/conv2", 0)]
-    ):  # fmt: skip
+        [
+            ("stage1_rest/conv2", 0),
+            ("stage1_rest/conv2", 1),
+            ("stage2_first/conv2", None),
+            ("stage2_rest/conv2", 0),
+        ]
+    ):
         keep = jnp.arange(4) != i
         without = forward(task, net, images, keep=keep)[1][name]
         branch, shortcut = parts[name]
@@ -93,11 +97,16 @@ def test_depth_order_goes_block_by_block():
     image, stacked = (jax.ShapeDtypeStruct((1,) * n, jnp.float32) for n in (4, 5))
     stacked = stacked.update(shape=(2, 1, 1, 1, 1))
     activations = {
-        "stem": image, "stage1_rest/conv1": stacked, "stage1_rest/conv2": stacked,
-        "stage2_first/conv1": image, "stage2_first/shortcut": image, "stage2_first/conv2": image,
-        "stage2_rest/conv1": stacked, "stage2_rest/conv2": stacked,
+        "stem": image,
+        "stage1_rest/conv1": stacked,
+        "stage1_rest/conv2": stacked,
+        "stage2_first/conv1": image,
+        "stage2_first/shortcut": image,
+        "stage2_first/conv2": image,
+        "stage2_rest/conv1": stacked,
+        "stage2_rest/conv2": stacked,
         "logits": jax.ShapeDtypeStruct((1, 10), jnp.float32),
-    }  # fmt: skip
+    }
     assert residual.depth_order(activations) == [0, 1, 3, 2, 4, 5, 7, 8, 10, 9, 11]
 
 
@@ -129,8 +138,13 @@ def test_a_lesion_is_a_net_whose_branch_is_silent(nets):
     assert errors.shape == (3, 5)
     images = _preprocess(data.images, None)
     apply = jax.jit(lambda net: forward(task, net, images)[0])
-    places = [None, ("stage1_rest", 0), ("stage1_rest", 1), ("stage2_first", ...),
-              ("stage2_rest", 0)]  # fmt: skip
+    places = [
+        None,
+        ("stage1_rest", 0),
+        ("stage1_rest", 1),
+        ("stage2_first", ...),
+        ("stage2_rest", 0),
+    ]
     for run in range(3):
         for i, place in enumerate(places):
             net = one(variables, run)

@@ -14,9 +14,17 @@ from jaxvision.training.depth_sweep import Cells
 
 CONFIG = trainability.Config()
 SMALL = trainability.Config(
-    seeds=5, first_seed=0, n_gains=6, n_depths=6, shallowest=6, deepest=48, width=48, steps=150,
-    learning_rate=0.05, runs_per_call=30,
-)  # fmt: skip
+    seeds=5,
+    first_seed=0,
+    n_gains=6,
+    n_depths=6,
+    shallowest=6,
+    deepest=48,
+    width=48,
+    steps=150,
+    learning_rate=0.05,
+    runs_per_call=30,
+)
 
 
 def made_up(config=CONFIG, **edges):
