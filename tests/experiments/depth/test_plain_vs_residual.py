@@ -115,7 +115,7 @@ def test_nets_that_have_not_learned_are_not_judged():
     [
         ({"depths": (21,)}, r"^depth=21: a CIFAR net"),
         ({"depths": (8, 9)}, r"^depth=9: a CIFAR net"),
-        ({"imagenet": True}, "^depth=32: the ImageNet nets have 18"),
+        ({"imagenet": True}, "^depth=32: the ImageNet nets have .*--depths=18,34"),
         ({"watched": (0, 49)}, "^--watched=49 is beyond the 48 steps"),
     ],
 )
@@ -129,8 +129,8 @@ def test_mistakes_are_found_before_data_are_read(change, message):
     ("change", "message"),
     [
         ({"shrink": 9}, "^--shrink=9 leaves nothing of images of 8 pixels"),
-        ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 parts"),
-        ({"batch_size": 50, "deterministic_reduction": True}, "^a batch of 50 .* into 8 parts"),
+        ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 equal parts"),
+        ({"batch_size": 50, "deterministic_reduction": True}, "^a batch of 50 .* into 8 equal parts"),
         ({"steps": 6}, "^6 steps are not a whole number of periods of 4"),
     ],
 )
