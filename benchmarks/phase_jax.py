@@ -17,7 +17,7 @@ from jaxvision import runtime
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.training.depth_sweep import Cells, DepthSweep
-from jaxvision.training.fit import batch_rows
+from jaxvision.training.order import batch_rows
 
 CONFIG = PRESETS["cpu"]
 
@@ -71,7 +71,7 @@ def save(sweep: DepthSweep, cells: Cells, folder: Path, images: np.ndarray) -> N
     deepest = np.flatnonzero(cells.depths == phase.DEPTHS[-1])[: sweep.mesh.size]
     runs = jax.tree.map(lambda leaf: leaf[deepest], cells)._replace(depths=None)
     shared = (jnp.int32(phase.DEPTHS[-1] - 2), *sweep.train[:2])
-    state = jax.device_get(sweep._programs[0](runs, shared))
+    state = jax.device_get(sweep.start(runs, shared))
     labels = sweep.train.labels
     rows = batch_rows(0, jnp.int32(0), phase.STEPS, len(labels), CONFIG.batch_size)
     parts = {"input": state.input[0], "output": state.output[0]}

@@ -20,8 +20,9 @@ from jaxvision.models.layers import apply_function, initialize_runs, is_stacked
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import he2015_net
 from jaxvision.random import stream
-from jaxvision.training.fit import Runs, Trainer, batch_rows
+from jaxvision.training.fit import Runs, Trainer
 from jaxvision.training.optimizers import sgd
+from jaxvision.training.order import batch_rows
 from jaxvision.training.step import Task
 
 INITS = {"xavier": initializers.xavier_he2015, "he": initializers.he_backward}

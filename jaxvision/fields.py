@@ -151,3 +151,25 @@ class _TupleParser(_OneParser):
 
 def _short(text: str) -> str:
     return repr(text) if len(text) <= 80 else f"{text[:60]!r}..."
+
+
+def check_periods(config: Any, *flags: str) -> None:
+    """Raise UserError unless each of the config's ``flags`` is a multiple of its ``period``."""
+    for flag in flags:
+        if (steps := getattr(config, flag)) % config.period:
+            raise UserError(f"--{flag}={steps} must be a multiple of --period={config.period}")
+
+
+def disjoint_seeds(first: int, count: int, tuning: int) -> tuple[range, range]:
+    """Return the seeds of a comparison and those, from 1000, that choose its rates.
+
+    Raises:
+      UserError: they have one in common.
+    """
+    seeds, others = range(first, first + count), range(1000, 1000 + tuning)
+    if first < others.stop and seeds.stop > others.start:
+        raise UserError(
+            f"seeds {first} to {seeds[-1]} meet {others.start} to {others[-1]}, which choose the"
+            " rates: take others by --first_seed"
+        )
+    return seeds, others

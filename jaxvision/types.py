@@ -2,6 +2,15 @@
 
 Axis letters, used in shape comments everywhere: B batch, H W C image, K classes, S seeds, G grid
 cells, R runs (seeds x grid cells), T time (steps), L layers.
+
+Words, each with one meaning:
+  run     one training of one net from one seed
+  arm     a way to start and drive a net, over all seeds of a comparison
+  call    the runs that one compiled call trains
+  period  the steps between two evaluations
+  part    a share of one step's batch
+  net     a model with its weights
+  look    what an experiment reads from a run while it trains
 """
 
 from typing import Any
@@ -10,6 +19,7 @@ import jax
 
 Array = jax.Array
 PyTree = Any
+Hyper = dict[str, Array]  # a run's hyper-parameters, traced: one program serves a whole grid
 
 
 class UserError(Exception):

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -23,8 +24,10 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
 
 from jaxvision import cli, runtime  # noqa: E402
+from jaxvision.data import Splits, embedded  # noqa: E402
 from jaxvision.report.record import Record  # noqa: E402
 from tests.lab import lab  # noqa: E402, F401 (a fixture of every folder)
 
@@ -65,3 +68,18 @@ def tiny_record():
         return cli.run(module, module.PRESETS["tiny"], "tiny", f"{name}-tiny", command)
 
     return measured
+
+
+@pytest.fixture
+def relabelled(monkeypatch):
+    """Return ``register(name, draw)``: the digits under labels ``draw(rng, labels)``, by a name."""
+
+    def register(name: str, draw: Callable) -> None:
+        def splits() -> Splits:
+            digits = embedded.digits()
+            labels = draw(np.random.default_rng(0), digits.train.labels).astype(np.int32)
+            return digits._replace(name=name, train=digits.train._replace(labels=labels))
+
+        monkeypatch.setitem(embedded.EMBEDDED, name, splits)
+
+    return register

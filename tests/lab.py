@@ -47,7 +47,7 @@ def lab():
     applies = {kind: apply_function(net) for kind, net in NETS.items()}
 
     def task(kind, probe=None, optimizer=sgd):
-        return Task(applies[kind], partial(optimizer, WEIGHT_DECAY), preprocess, probe)
+        return Task(applies[kind], partial(optimizer, WEIGHT_DECAY), preprocess, probe=probe)
 
     def trainer(kind, probe=None, devices=2, period=4, optimizer=sgd, **options):
         mesh = Mesh(np.array(jax.devices()[:devices]), ("run",))

@@ -1,6 +1,6 @@
 """What the blocks of trained plain and residual nets do: branches, responses, lesions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -9,11 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data.dataset import Dataset
-from jaxvision.dynamics.probes import per_layer
-from jaxvision.longrun.lanes import Lanes
 from jaxvision.models.layers import Apply, by_layer, is_stacked
 from jaxvision.models.resnet import ResNet, stem_pool, subsample_and_pad
-from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.fit import Trainer
 from jaxvision.training.mapping import over_seeds
 from jaxvision.training.step import Task, TrainState, evaluate
 from jaxvision.types import Array, PyTree
@@ -113,26 +111,22 @@ def layer_responses(
     return over_seeds(measure, count, (variables, images))
 
 
-def gradient_norms(trainer: Trainer, runs: Runs, steps: Sequence[int]) -> np.ndarray:
-    """Return the norm of delta (dloss/dpre-activation) at some steps, [R, steps, L] in depth order.
-
-    Trains the runs anew, with ``probes.per_layer`` inside and their own hyper-parameters, as far as
-    the last of the steps: a schedule must not have changed them before it.
+def gradient_norms(
+    trainer: Trainer, variables: PyTree, watched: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Return the norm of delta (dloss/dpre-activation), [R, steps, L] in depth order.
 
     Args:
-      trainer: of a ``ResNet`` and the data; its task's probe and its period are not used.
-      runs: R runs.
-      steps: counted from 0, the first; the gradient is the one that step's update is made of.
+      trainer: of a ``ResNet``.
+      variables: leaves [R, ...].
+      watched: what a look through ``trainer.watch_step(probes.per_layer)`` has seen.
     """
-    task = replace(trainer.task, probe=per_layer)
-    lanes = Lanes(replace(trainer, task=task, period=max(steps) + 1), runs)
-    _, metrics = lanes.advance(lanes.start(runs.hyper), runs.hyper)
-    one = jax.tree.map(lambda leaf: leaf[0], runs.variables)
-    images = jax.eval_shape(lambda x: task.preprocess(x, None), trainer.train.images[:1])
-    _, activations, _ = jax.eval_shape(
-        partial(task.apply, train=False), one["params"], one["batch_stats"], images
-    )
-    return metrics["delta_norm"][:, list(steps)][..., depth_order(activations)]
+    one = jax.tree.map(lambda leaf: leaf[0], variables)
+    preprocess = lambda x: trainer.task.preprocess(x, None)  # noqa: E731
+    images = jax.eval_shape(preprocess, trainer.train.images[:1])
+    apply = partial(trainer.task.apply, train=False)
+    _, activations, _ = jax.eval_shape(apply, one["params"], one["batch_stats"], images)
+    return watched["delta_norm"][..., depth_order(activations)]
 
 
 def lesion_errors(

@@ -3,6 +3,10 @@
 Cohen et al. 2021 (arXiv 2103.00065): sharpness, the largest eigenvalue of the loss's Hessian, rises
 to 2 / (learning rate), where descent on a quadratic turns unstable, and stays there. Lee et al.
 2019 (arXiv 1902.06720): the wider a net, the less its tangent kernel moves.
+
+This is a loop of its own beside ``Trainer``'s: every step takes all images in one order, the loss
+is handed in as a function of the weights alone, so that what looks at its Hessian differentiates
+the very function that descends, and seeds and rates are mapped around the whole descent.
 """
 
 from collections.abc import Callable
@@ -83,8 +87,9 @@ def wide_net(kernels: list[Array], x: Array, gamma: Array | float) -> Array:
 
     In the neural tangent parametrization (Jacot et al. 2018), each layer's sum over the square root
     of its terms, the output over ``gamma``. At rates in proportion to gamma^2 the net learns
-    equally fast whatever gamma: at gamma = 1 lazily (its kernel moves by 1 / sqrt(width)), at gamma
-    in proportion to sqrt(width) by features (by the same amount at every width; Yang & Hu 2021).
+    equally fast whatever gamma: at gamma = 1 lazily (its kernel moves less the wider it is), at
+    gamma in proportion to sqrt(width) by features (by the same amount at every width; Yang & Hu
+    2021).
     """
     first, second, last = kernels
     width = last.size

@@ -4,14 +4,18 @@ Theory of one input speaks of the norm of one image's gradient. The norm over a 
 quantity: where images decorrelate, the batch averages out what each does alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 
 from jaxvision import initializers as init
 from jaxvision.dynamics import mean_field, probes, theory
+from jaxvision.report import plots
 from jaxvision.training.step import zero_taps
 from jaxvision.types import Array, PyTree
 
@@ -49,15 +53,16 @@ def image_log_norms(
         squares = [
             jnp.mean(jnp.square(x.reshape(-1, x.shape[-1])), axis=1) for x in activations.values()
         ]
-        names.extend(activations)
         return logits[0, 0], jnp.concatenate(squares)
 
-    names: list[str] = []  # in depth order, which jax.grad's dict does not keep
+    net = jax.tree.map(lambda leaf: leaf[0], variables)
+    shapes = jax.eval_shape(partial(apply, train=False), net["params"], net["batch_stats"], images)
+    names = list(shapes[1])  # in depth order, which jax.grad's dict does not keep
 
     def of_image(variables: PyTree, image: Array) -> tuple[Array, Array]:
         taps = zero_taps(variables["params"])
         found, signal = jax.grad(logit, has_aux=True)(taps, variables, image)
-        delta = [found[name].reshape(-1) for name in dict.fromkeys(names)]
+        delta = [found[name].reshape(-1) for name in names]
         return signal, jnp.concatenate(delta)
 
     def one(variables: PyTree) -> Array:
@@ -78,22 +83,29 @@ def sigma_ws(activation: str, factors: Mapping[str, float]) -> dict[str, float]:
     return {gain: factor * critical for gain, factor in factors.items()}
 
 
-def by_gain(
-    arrays: Mapping[str, np.ndarray], prefix: str, gains: Sequence[str], statistic: Callable
+def departures(
+    arrays: Mapping[str, np.ndarray],
+    config: Any,
+    factors: Mapping[str, float],
+    activation: str,
+    statistic: Callable,
 ) -> np.ndarray:
-    """Return a statistic of ``image_log_norms`` kept as 'prefix/gain/quantity', [gains, R]."""
-    logs = [{q: arrays[f"{prefix}/{gain}/{q}"] for q in QUANTITIES} for gain in gains]
-    return np.array([statistic(log) for log in logs])
+    """Return a statistic of ``image_log_norms`` less what theory says of it, [gains, R].
 
-
-def expected(
-    activation: str, sigmas: Iterable[float], width: int, depth: int, statistic: Callable
-) -> np.ndarray:
-    """Return what theory says of ``by_gain``, the mean over nets, at each sigma_w, [gains, 1]."""
-    logs = [theory.log_norms(activation, sigma, width, depth) for sigma in sigmas]
-    return np.array(
-        [statistic({"signal": signal[None], "delta": delta[None]}) for signal, delta in logs]
-    )
+    Args:
+      arrays: of the record, 'image/activation/gain/quantity'.
+      config: gradient_flow's.
+      factors: the gains over the critical one.
+      activation: of ``ACTIVATIONS``.
+      statistic: ``{'signal', 'delta'} [R, L] -> [R]``.
+    """
+    found = []
+    for gain, sigma in sigma_ws(activation, factors).items():
+        logs = {q: arrays[f"image/{activation}/{gain}/{q}"] for q in QUANTITIES}
+        theirs = theory.log_norms(activation, sigma, config.width_followed, max(config.depths))
+        expected = {q: log[None] for q, log in zip(QUANTITIES, theirs, strict=True)}
+        found.append(statistic(logs) - statistic(expected))
+    return np.array(found)
 
 
 def largest(departures: np.ndarray) -> np.ndarray:
@@ -101,12 +113,39 @@ def largest(departures: np.ndarray) -> np.ndarray:
     return departures[np.argmax(np.abs(departures.mean(1)))]
 
 
-def growth(log_norms: Mapping[str, np.ndarray], quantity: str) -> np.ndarray:
-    """Return the slope per layer, in the direction of travel, of a quantity's logs, [R]."""
-    return probes.growth(np.exp(log_norms[quantity]), upward=quantity == "signal")
+def growth_of_signal(log_norms: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the slope per layer, upward, of the signal's logs, [R]."""
+    return probes.growth(np.exp(log_norms["signal"]), upward=True)
+
+
+def growth_of_delta(log_norms: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the slope per layer, downward, of the gradient's logs, [R]."""
+    return probes.growth(np.exp(log_norms["delta"]), upward=False)
 
 
 def level(log_norms: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the mean over the later half of the hidden layers of the signal's log, [R]."""
     hidden = log_norms["signal"][:, 1:-1]
     return hidden[:, hidden.shape[1] // 2 :].mean(1)
+
+
+@plots.style()
+def draw_departures(
+    ax: Axes, arrays: Mapping[str, np.ndarray], config: Any, factors: Mapping[str, float]
+) -> None:
+    """Draw how far the gradient's growth is from theory's, every seed and gain, by activation."""
+    names = list(config.activations)
+    for row, activation in enumerate(names):
+        off = departures(arrays, config, factors, activation, growth_of_delta)
+        place = row + np.linspace(-0.2, 0.2, len(off))[:, None] * np.ones(off.shape)
+        color = plots.color_of(_COLORED[activation])
+        ax.plot(off.ravel(), place.ravel(), "o", color=color, markersize=5, alpha=0.7)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.axvspan(-0.02, 0.02, color=plots.THEORY_COLOR, alpha=0.1, linewidth=0)
+    ax.set_xlim(-0.06, 0.06)
+    title = "One image's gradient against theory,\n3 gains each (gray: within .02)"
+    plots.describe(ax, title, "growth a layer, measured less theory", "")
+
+
+_COLORED = {"tanh": "tanh", "sigmoid": "sigmoid", "relu": "ReLU", "linear": "linear"}

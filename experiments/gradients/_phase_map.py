@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from numpy.typing import ArrayLike
 
-from jaxvision.report import plots
+from jaxvision.report import plots, stats
 
 # Around black lines and letters: they are read on every color of the map.
 HALO = {"path_effects": [patheffects.withStroke(linewidth=4.5, foreground="white")]}
@@ -31,12 +31,23 @@ def edges(trains: np.ndarray, depths: ArrayLike) -> tuple[np.ndarray, np.ndarray
     return middle[count], count == len(depths), count == 0
 
 
+def rank_with(expected: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Return the rank correlation [S] of edges [S, G] with what theory expects [G].
+
+    An edge that is the same everywhere follows nothing: 0.
+    """
+    found = []
+    for row in edge:
+        constant = np.ptp(row) == 0
+        found.append(0.0 if constant else stats.spearman(expected, row).estimate)
+    return np.array(found)
+
+
 @plots.style()
 def draw(ax: Axes, x: np.ndarray, depths: np.ndarray, values: np.ndarray, top: float) -> QuadMesh:
     """Draw ``values`` [D, X] as colors from 0 to ``top``, a cell around each depth and each ``x``.
 
-    ``x`` [X] is evenly spaced, the depths [D] are so on their log axis. Half an octave is left free
-    below the cells, for what theory says of shallower nets.
+    ``x`` [X] is evenly spaced, the depths [D] are so on their log axis.
     """
     between = np.sqrt(depths[1:] * depths[:-1])
     rows = np.concatenate([[depths[0] ** 2 / between[0]], between, [depths[-1] ** 2 / between[-1]]])
@@ -45,13 +56,48 @@ def draw(ax: Axes, x: np.ndarray, depths: np.ndarray, values: np.ndarray, top: f
     image = ax.pcolormesh(columns, rows, values, cmap="viridis_r", vmin=0, vmax=top)
     ax.grid(False)
     plots.log_axis(ax, "y")
-    ax.set(xlim=columns[[0, -1]], ylim=(rows[0] / np.sqrt(2), rows[-1]))
+    ax.set(xlim=columns[[0, -1]], ylim=rows[[0, -1]])
     return image
 
 
 @plots.style()
-def curve(ax: Axes, x: np.ndarray, y: np.ndarray, label: str, linestyle: str) -> None:
+def curve(ax: Axes, x: np.ndarray, y: np.ndarray, label: str) -> None:
     """Draw a theory's depth ``y`` over ``x`` [N] on the map, its label above it if it is there."""
-    ax.plot(x, y, color="black", linestyle=linestyle, **HALO)
+    ax.plot(x, y, color="black", linestyle="--", **HALO)
     place = int(0.84 * len(x))
-    ax.text(x[place], 1.1 * y[place], label, fontsize=15, ha="center", clip_on=True, **HALO)
+    ax.text(x[place], 1.1 * y[place], label, fontsize=13, ha="center", clip_on=True, **HALO)
+
+
+@plots.style()
+def dots(ax: Axes, x: np.ndarray, edge: np.ndarray) -> None:
+    """Draw the median over seeds of log2 edges [S, X]."""
+    median = 2 ** np.median(edge, 0)
+    ax.plot(x, median, "o", color=plots.color_of("measured edge"), markersize=8, mec="white")
+
+
+@plots.style()
+def edge_on_edge(ax: Axes, limit: np.ndarray, edge: np.ndarray, ends: np.ndarray) -> None:
+    """Draw the median over seeds of log2 edges [S, X] over theory's depth [X], phase by phase.
+
+    ``ends``: the shallowest and the deepest net.
+    """
+    median = 2 ** np.median(edge, 0)
+    critical = 1 + int(np.argmax(limit))  # the sigma_w nearest to criticality
+    for phase, part in (("ordered", slice(None, critical)), ("chaotic", slice(critical, None))):
+        color = plots.color_of(f"{phase} phase")
+        ax.plot(limit[part], median[part], "o", color=color, markersize=9)
+        place = (limit[part].min(), median[part].min())
+        offset = (12, -4 if phase == "ordered" else 10)
+        ax.annotate(
+            f"{phase} phase", place, offset, textcoords="offset points", color=color, va="top"
+        )
+    plots.theory_line(ax, ends, ends, "equal")
+    for axis in ("x", "y"):
+        plots.log_axis(ax, axis)
+    ax.set_ylim(ends[0] * 0.9, ends[1] * 1.1)
+
+
+@plots.style()
+def fit(ax: Axes, ends: np.ndarray, fitted: np.ndarray, label: str) -> None:
+    """Draw a fitted line between the depths ``ends``."""
+    ax.plot(ends, fitted, color="0.45", linewidth=1.6, label=label)

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from jaxvision import cli
 from jaxvision import initializers as init
-from jaxvision.data import load
+from jaxvision.data import Splits, load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.dynamics import isometry, mean_field
 from jaxvision.fields import flagged
@@ -37,6 +37,7 @@ from jaxvision.report.claims import Claim, Greater, Less, Within
 from jaxvision.report.record import Record
 from jaxvision.training.arms import Arm, fit_arms, tune
 from jaxvision.training.fit import Trainer
+from jaxvision.training.looks import Look, Moment
 from jaxvision.training.mapping import over_seeds
 from jaxvision.training.step import Task
 
@@ -124,15 +125,13 @@ def _spectra(config: Config, seed, shared) -> dict:
 
 
 def _training(config: Config, progress) -> tuple[dict, dict]:
-    """Train the arms at their best rates; take the spectrum at the checkpoints."""
+    """Train the arms at their best rates; look at the spectrum at the checkpoints."""
     data, steps = load(config.dataset), max(config.checkpoints)
     mean = per_pixel_mean(data.train.images)
     spread = float(np.std(data.train.images[:5000] - mean))
-    rates, found, trainers = {}, {}, {}
-    runs = len(TUNING_SEEDS) * len(config.rates) * steps + config.train_seeds * sum(
-        config.checkpoints
-    )
-    with progress(len(TRAINED) * runs, "training") as bar:
+    rates, found, trainers, looks = {}, {}, {}, {}
+    runs = len(TUNING_SEEDS) * len(config.rates) + config.train_seeds
+    with progress(len(TRAINED) * runs * steps, "training") as bar:
         for arm in TRAINED:
             weights, activation = arm.split("/")
             point = isometry.critical(activation, config.bend / config.train_depth)
@@ -147,19 +146,24 @@ def _training(config: Config, progress) -> tuple[dict, dict]:
             begin = partial(initialize_runs, net, image_shape=data.train.images.shape[1:])
             grid = {rate: Arm(begin, {"learning_rate": rate}) for rate in config.rates}
             rates[arm], _ = tune(trainer, grid, TUNING_SEEDS, steps, bar.advance)
-            images = task.preprocess(data.test.images[:IMAGES], None)
             seeds = range(config.first_seed, config.first_seed + config.train_seeds)
-            start = begin(jnp.stack([stream(seed, "init") for seed in seeds]))
-            shares = [isometry.trained_share(task.apply, start, images)]
-            for count in config.checkpoints:  # from the start each time: the same run, bit by bit
-                history = fit_arms(trainer, {arm: grid[rates[arm]]}, seeds, count, bar.advance)[arm]
-                shares.append(isometry.trained_share(task.apply, history.variables, images))
-            found[f"trained/{arm}/share"] = np.stack(shares, axis=1)
-            half = 0.5 * np.log(data.num_classes)
-            found[f"trained/{arm}/half_step"] = history.escape_step(half)
+            look = looks.setdefault(activation, _look(config, task, data))
+            arms = {arm: grid[rates[arm]]}
+            history = fit_arms(trainer, arms, seeds, steps, bar.advance, look)[arm]
+            found[f"trained/{arm}/share"] = history.looks
+            found[f"trained/{arm}/half_step"] = history.escape_step(0.5 * history.plateau)
             found[f"trained/{arm}/test_loss"] = history.test["loss"]
             found["test_steps"] = history.test_steps
     return rates, found
+
+
+def _look(config: Config, task: Task, data: Splits) -> Look:
+    """Return the look at the share of singular values near 1: at the start and the checkpoints."""
+
+    def share(moment: Moment, images: jax.Array) -> jax.Array:
+        return isometry.trained_share(task.apply, moment.variables, images)
+
+    return Look(share, (0, *config.checkpoints), task.preprocess(data.test.images[:IMAGES], None))
 
 
 def _scaled(gain: float, initializer, key, shape, dtype=jnp.float32):

@@ -127,19 +127,19 @@ def _run(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> No
     mesh.configure(values.data_devices)
     if distributed.joined_by_jax():
         distributed.agree(identity)
-    if values.plot_only:
-        record = _load(experiment, directory)
-    else:
-        if distributed.is_main():
-            check_writable(directory)
-            _say_how_long(experiment, values, config, minutes)
-        # Entered last: it may empty what an earlier run left, so all checks come before it.
-        with _workdir(experiment, values, config) as workdir:
+    if distributed.is_main() and not values.plot_only:
+        check_writable(directory)
+        _say_how_long(experiment, values, config, minutes)
+    # Entered last: it may empty what an earlier run left, so all checks come before it.
+    with _workdir(experiment, values, config) as workdir:
+        if values.plot_only:
+            record = _load(experiment, directory)
+        else:
             command = _command(experiment, argv)
             record = run(experiment, config, values.preset, directory.name, command, workdir)
-    if distributed.is_main():
-        finish(experiment, record, directory)
-    distributed.meet()  # nobody leaves before all is written
+        if distributed.is_main():
+            finish(experiment, record, directory)
+        distributed.meet()  # nobody leaves before all is written
 
 
 def finish(experiment: ModuleType, record: records.Record, directory: Path) -> None:
@@ -214,8 +214,8 @@ def _load(experiment: ModuleType, directory: Path) -> records.Record:
 def _workdir(
     experiment: ModuleType, values: flags.FlagValues, config: Any
 ) -> contextlib.AbstractContextManager:
-    """Return the run's ``Workdir``, or a context of None where it has no long runs."""
-    if not is_long(experiment):
+    """Return the run's ``Workdir``, or a context of None where no long run is to be made."""
+    if values.plot_only or not is_long(experiment):
         return contextlib.nullcontext()
     return Workdir(
         place("workdir", values.workdir),

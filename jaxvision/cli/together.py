@@ -35,7 +35,7 @@ def identity_of(experiment: ModuleType, values: flags.FlagValues, config: Any) -
 def data_identity() -> dict[str, str]:
     """Return which data sets this process has loaded, and their content."""
     return {
-        f"data set {known.name}": f"version {known.version}, label {known.label}, {known.digest}"
+        f"data set {known.name}": " ".join(filter(None, (known.version, known.label, known.digest)))
         for known in data.identities()
     }
 

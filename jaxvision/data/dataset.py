@@ -115,13 +115,15 @@ def _stratified(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
     such promise for shuffles.
     """
     members = np.bincount(labels)
-    bits = np.random.PCG64(seed).random_raw(len(labels) + len(members))
-    order = np.argsort(bits[: len(labels)], kind="stable")
+    bits = np.random.PCG64(seed)
+    order = np.argsort(bits.random_raw(len(labels)), kind="stable")
     wanted, left = np.divmod(n * members.astype(np.int64), len(labels))
     # The rest goes to the classes that lost most by rounding down; ties are settled by lot.
-    by_loss = np.lexsort((bits[len(labels) :], -left))
+    by_loss = np.lexsort((bits.random_raw(len(members)), -left))
     wanted[by_loss[: n - wanted.sum()]] += 1
-    return order[_rank_in_class(labels[order]) < wanted[labels[order]]]
+    drawn = order[_rank_in_class(labels[order]) < wanted[labels[order]]]
+    # A class that is filled early is rare among the last: what is drawn needs an order of its own.
+    return drawn[np.argsort(bits.random_raw(n), kind="stable")]
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:

@@ -62,14 +62,16 @@ def parse(text: str) -> SetName:
     Raises:
       ValueError: what follows a colon is no version, or what follows an @ is no label.
     """
-    base, at, label = text.rpartition("@")
+    tidy = _tidy(text)
+    base, at, label = tidy.rpartition("@")
     if not at or "/" in label:  # an @ within a path
-        base, label = text, ""
+        base, label = tidy, ""
     elif not label or ":" in label or _VERSION.fullmatch(label):
         raise ValueError(
             f"{text!r} ends in no label: a label is written name@label, a version name:version"
             f" ({_EXAMPLES}), both name:version@label"
         )
+    base = _tidy(base)
     head, colon, version = base.rpartition(":")
     if not colon or "/" in version:
         head, version = base, ""
@@ -77,7 +79,8 @@ def parse(text: str) -> SetName:
         raise ValueError(f"{text!r} ends in no version: what follows the colon is one {_EXAMPLES}")
     base = _tidy(head)
     before, slash, last = base.rpartition("/")
-    if slash and not version and _VERSION.fullmatch(last):
+    # After a directory a@b, a colon would be part of what follows its @.
+    if slash and not version and _VERSION.fullmatch(last) and "@" not in before.split("/")[-1]:
         base, version = before or "/", last
     return SetName(base, version, label)
 

@@ -135,7 +135,7 @@ class Source:
 
     def _checked(self, labels: Sequence[int | None], indices: range) -> np.ndarray:
         """Return labels as int32 [n]; refuses one that is missing or outside the classes."""
-        classes = self.builder.info.features[self.label].num_classes
+        classes = len(class_names(self.builder.info.features[self.label]))
         for index, label in zip(indices, labels, strict=True):
             if not _has_label(label):
                 raise self._partly_labeled(self._unlabeled())
@@ -180,6 +180,11 @@ class Source:
             return [wanted.deserialize_example_np(record, decoders=stored) for record in records]
         except Exception as error:  # a hash mismatch, a cut file
             raise damaged(self.directory, error) from error
+
+
+def class_names(feature: Any) -> tuple[str, ...]:
+    """Return the names of a ClassLabel; its number of classes does not know of a file of names."""
+    return tuple(feature.names) if feature.num_classes is not None else ()
 
 
 def blocks(count: int, size: int) -> list[range]:

@@ -23,7 +23,7 @@ from jaxvision.data.decode import decode, quiet
 from jaxvision.data.identity import Identity, combined
 from jaxvision.data.names import SetName
 from jaxvision.data.pixels import declared_channels
-from jaxvision.data.source import Source, damaged
+from jaxvision.data.source import Source, class_names, damaged
 from jaxvision.types import UserError
 
 _FORMAT = 2  # raise it when the meaning of the cached arrays changes
@@ -68,19 +68,19 @@ def load(name: SetName, data_dir: str | None = None, image_size: int | None = No
         ) from error
     builder = _opened(directory)
     features = choose(builder.info, name)
-    class_names = _class_names(builder.info.features[features.label], features.label, name)
+    classes = _checked_classes(builder.info.features[features.label], features.label, name)
     source = Source(str(directory), "train", features.image, features.label, image_size)
     train = _training(source, name)
     test = _judging(source)
     if test is None:
         train, test = _held_out(train.data, name)
-    _compare_classes(train.data, test.data, class_names, name)
-    digest = combined(train.digest, test.digest, len(class_names))
+    _compare_classes(train.data, test.data, classes, name)
+    digest = combined(train.digest, test.digest, len(classes))
     counts = len(train.data.labels), len(test.data.labels)
     full_name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
     version = str(builder.info.version)
     identity = Identity(full_name, version, features.choice, digest, *counts)
-    return Splits(str(name), train.data, test.data, class_names, identity)
+    return Splits(str(name), train.data, test.data, classes, identity)
 
 
 def choose(info: Any, name: SetName) -> Features:
@@ -156,13 +156,20 @@ def _foreign_classes(node: Any) -> Iterator[str]:
         yield from _foreign_classes(child)
 
 
-def _class_names(feature: Any, label: str, name: SetName) -> tuple[str, ...]:
-    if not feature.num_classes or feature.num_classes < 2:
+def _checked_classes(feature: Any, label: str, name: SetName) -> tuple[str, ...]:
+    """Return the names of at least two classes, as many as the description counts."""
+    found = class_names(feature)
+    if feature.num_classes and feature.num_classes != len(found):
         raise UserError(
-            f"the label {label!r} of {str(name)!r} names {feature.num_classes or 'no'} class"
-            f"{'' if feature.num_classes else 'es'}: there is nothing to tell apart"
+            f"{str(name)!r} counts {feature.num_classes} classes in features.json and names"
+            f" {len(found)} in its file of names: prepare it again"
         )
-    return tuple(feature.names)
+    if len(found) < 2:
+        raise UserError(
+            f"the label {label!r} of {str(name)!r} has {len(found) or 'no'} class: there is nothing"
+            " to tell apart"
+        )
+    return found
 
 
 def _training(source: Source, name: SetName) -> cache.Stored:
@@ -212,7 +219,7 @@ def _held_out(data: Dataset, name: SetName) -> tuple[cache.Stored, cache.Stored]
 
 
 def _compare_classes(
-    train: Dataset, test: Dataset, class_names: tuple[str, ...], name: SetName
+    train: Dataset, test: Dataset, classes: tuple[str, ...], name: SetName
 ) -> None:
     """Say where the test images are of classes that nothing was learned about."""
     judged = set(np.unique(test.labels).tolist())
@@ -225,7 +232,7 @@ def _compare_classes(
     if unseen:
         cache.notice(
             f"{len(unseen)} of the {len(judged)} classes among the test images of {str(name)!r} are"
-            f" not among the training images, such as {class_names[unseen[0]]!r}"
+            f" not among the training images, such as {classes[unseen[0]]!r}"
         )
 
 
@@ -271,7 +278,7 @@ def _fingerprint(source: Source) -> str:
     """Return a key that changes with what is read: files, their times, description, features."""
     info = source.builder.info
     shards = [Path(path) for path in info.splits[source.split].filepaths]
-    classes = info.features[source.label].num_classes
+    classes = len(class_names(info.features[source.label]))
     parts: list[Any] = [_FORMAT, source.split, source.image, source.label, classes]
     parts += [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in shards]
     metadata = Path(source.builder.data_path)

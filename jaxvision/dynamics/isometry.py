@@ -187,24 +187,21 @@ def _pair_cosines(h: Array) -> Array:
     return (unit @ unit.T)[jnp.triu_indices(h.shape[0], 1)]
 
 
-def trained_share(apply: Apply, variables: PyTree, images: Array) -> np.ndarray:
-    """Return ``isometric_share`` of R MLPs, image to last hidden layer, mean over images, [R].
+def trained_share(apply: Apply, variables: PyTree, images: Array) -> Array:
+    """Return ``isometric_share`` of an MLP, image to last hidden layer, mean over images, [].
 
     Args:
       apply: of a ``models.mlp.MLP``, see ``models.layers.apply_function``.
-      variables: of the nets, leaves [R, ...].
-      images: [B, H, W, C], as the nets take them.
+      variables: of the net, ``{'params', 'batch_stats'}``.
+      images: [B, H, W, C], as the net takes them.
     """
 
-    def one(variables: PyTree) -> Array:
-        def last_hidden(image: Array) -> Array:
-            net = variables["params"], variables["batch_stats"]
-            return apply(*net, image[None], train=False)[1]["hidden"][-1, 0]
+    def last_hidden(image: Array) -> Array:
+        net = variables["params"], variables["batch_stats"]
+        return apply(*net, image[None], train=False)[1]["hidden"][-1, 0]
 
-        values = jax.lax.map(partial(spectra.jacobian_singular_values, last_hidden), images)
-        return jnp.mean(isometric_share(values))
-
-    return np.asarray(jax.jit(lambda nets: jax.lax.map(one, nets))(variables))
+    values = jax.lax.map(partial(spectra.jacobian_singular_values, last_hidden), images)
+    return jnp.mean(isometric_share(values))
 
 
 def _pre_activation(layer: Layers, x: Array) -> Array:

@@ -103,7 +103,7 @@ class Checkpoints:
         """
         state = jax.tree.map(np.asarray, state)
         if not may_diverge:
-            _check_finite(step, state)
+            refuse_not_finite(step, state)
         seal = sealed.seal(state, step=step, note=note, owner=self._owner)
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(seal))
         try:
@@ -201,7 +201,8 @@ def _check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> No
             )
 
 
-def _check_finite(step: int, state: PyTree) -> None:
+def refuse_not_finite(step: int, state: PyTree) -> None:
+    """Raise UserError where a number of the state is not finite."""
     for name, leaf in named_leaves(state).items():
         if not np.isfinite(np.asarray(leaf, np.float32)).all():
             raise UserError(

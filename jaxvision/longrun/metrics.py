@@ -122,7 +122,7 @@ class _Events:
         with self._given_up_if_refused():
             for row in map(from_line, lines):
                 step = row.pop("step")
-                for name, values in (row | row.pop("hyper", {})).items():
+                for name, values in row.items():
                     for run, value in enumerate(values):
                         if np.ndim(value) == 0:  # per-layer values have no curve there
                             summary = self._scalar(f"{name}/run{run}", value)

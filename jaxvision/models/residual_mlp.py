@@ -27,7 +27,7 @@ class Branch(nn.Module):
         return dense(self.nonlinearity(x))
 
 
-class DeepMLP(nn.Module):
+class ResidualMLP(nn.Module):
     """``depth`` weight layers without biases: ``input``, ``depth - 2`` scanned ones, ``output``.
 
     A hidden layer computes ``f(x) = W phi(BN(x))``; a plain net puts it in place of x, a residual

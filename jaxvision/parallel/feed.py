@@ -10,7 +10,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -29,8 +29,26 @@ from jaxvision.types import PyTree
 CHUNK_BYTES = 256 << 20
 _THREADS = min(4, runtime.usable_cores())
 
-Programs = Callable[[str], Callable]  # a trainer's compiled functions by name
 _T, _U = TypeVar("_T"), TypeVar("_U")
+
+
+class Programs(Protocol):
+    """The compiled functions that a feed calls: see ``training.programs``."""
+
+    train: Dataset
+    test: Dataset
+    mesh: Mesh
+    batch_size: int
+    eval_batch_size: int
+    period: int
+    advance: Callable
+    advance_some: Callable
+    evaluate: Callable
+    next_batch: Callable
+    rows: Callable
+    advance_on: Callable
+    sums: Callable
+    total: Callable
 
 
 def room_for_data() -> int:
@@ -50,32 +68,60 @@ def fits(*sets: Dataset) -> bool:
 
 
 class Held:
-    """Training and test set whole on every device.
+    """Training and test set whole on every device, from the first use on.
 
-    ``Held`` and ``Streamed`` take a trainer's programs, so that those are compiled once.
+    The programs outlive a feed: they belong to the trainer, and are compiled once.
     """
 
-    def __init__(self, train: Dataset, test: Dataset, mesh: Mesh) -> None:
-        self._train, self._test = (
-            Dataset(*on_mesh((data.images, data.labels), mesh, P())) for data in (train, test)
-        )
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
 
-    def compile(self, programs: Programs, state: PyTree, seeds: PyTree, hyper: PyTree) -> None:
-        """Compile what ``advance`` and ``evaluate`` call, side by side."""
-        runtime.compile_together(
-            (programs("advance"), (state, seeds, hyper, self._train)),
-            (programs("evaluate"), (state, self._test)),
-        )
+    @functools.cached_property
+    def _train(self) -> Dataset:
+        return self._placed(self._programs.train)
+
+    @functools.cached_property
+    def _test(self) -> Dataset:
+        return self._placed(self._programs.test)
+
+    def _placed(self, data: Dataset) -> Dataset:
+        return Dataset(*on_mesh((data.images, data.labels), self._programs.mesh, P()))
+
+    def to_compile(self, state: PyTree, seeds: PyTree, hyper: PyTree, cut: bool) -> list[tuple]:
+        """Return the programs that ``advance`` and ``evaluate`` call, each with its arguments.
+
+        ``cut`` says whether ``advance`` is told how many steps to take.
+        """
+        runs = state, seeds, hyper
+        if cut:
+            advance = self._programs.advance_some, (*runs, self._some(0))
+        else:
+            advance = self._programs.advance, (*runs, self._train)
+        return [advance, (self._programs.evaluate, (state, self._test))]
 
     def advance(
-        self, programs: Programs, state: PyTree, seeds: PyTree, hyper: PyTree
+        self, state: PyTree, seeds: PyTree, hyper: PyTree, count: int | None = None
     ) -> tuple[PyTree, dict]:
-        """Train R runs for a period; returns their state and the metrics [R, period, ...]."""
-        return programs("advance")(state, seeds, hyper, self._train)
+        """Train R runs for a period, or ``count`` steps of one, which gives up ``state``.
 
-    def evaluate(self, programs: Programs, state: PyTree) -> dict:
+        Returns:
+          The state, and the metrics [R, steps, ...].
+        """
+        if count is None:
+            return self._programs.advance(state, seeds, hyper, self._train)
+        state, metrics = self._programs.advance_some(state, seeds, hyper, self._some(count))
+        return state, jax.tree.map(lambda leaf: leaf[:, :count], fetch(metrics))
+
+    def _some(self, count: int) -> tuple[Dataset, jax.Array]:
+        return self._train, on_mesh(np.int32(count), self._programs.mesh, P())
+
+    def next_batch(self, state: PyTree, seeds: PyTree) -> tuple[jax.Array, jax.Array]:
+        """Return the images and labels [R, B, ...] of the step that comes next."""
+        return self._programs.next_batch(state.step, seeds, self._train)
+
+    def evaluate(self, state: PyTree) -> dict:
         """Return the test metrics [R]."""
-        return programs("evaluate")(state, self._test)
+        return self._programs.evaluate(state, self._test)
 
 
 class Streamed:
@@ -84,45 +130,53 @@ class Streamed:
     Where several processes train together, each gathers what its own devices need.
     """
 
-    def __init__(
-        self, train: Dataset, test: Dataset, mesh: Mesh, batch_size: int, eval_batch_size: int
-    ) -> None:
-        self._train, self._test, self._mesh = train, test, mesh
-        self._batch_size, self._eval_batch_size = batch_size, eval_batch_size
+    def __init__(self, programs: Programs) -> None:
+        self._programs, self._mesh = programs, programs.mesh
+        self._train, self._test = programs.train, programs.test
 
-    def compile(self, programs: Programs, state: PyTree, seeds: PyTree, hyper: PyTree) -> None:
-        """Compile what ``advance`` and ``evaluate`` call, side by side."""
-        period = programs("rows").eval_shape(state.step, seeds, None).shape[1]
-        rows = (len(seeds), self._chunk_steps(len(seeds), period), self._batch_size)
+    def to_compile(self, state: PyTree, seeds: PyTree, hyper: PyTree, cut: bool) -> list[tuple]:
+        """Return the programs that ``advance`` and ``evaluate`` call, each with its arguments."""
+        del cut  # a chunk is always told
+        steps = self._chunk_steps(len(seeds), self._programs.period)
+        rows = len(seeds), steps, self._programs.batch_size
         count = self._placed(np.int32(0))
         batches = self._shapes(self._train, rows, P("run"))
         images = self._shapes(self._test, (self._chunk_images(),), P())
-        runtime.compile_together(
-            (programs("advance_on"), (state, seeds, hyper, batches, count)),
-            (programs("sums"), (state, (*images, count))),
-        )
+        return [
+            (self._programs.advance_on, (state, seeds, hyper, batches, count)),
+            (self._programs.sums, (state, (*images, count))),
+        ]
 
     def advance(
-        self, programs: Programs, state: PyTree, seeds: PyTree, hyper: PyTree
+        self, state: PyTree, seeds: PyTree, hyper: PyTree, count: int | None = None
     ) -> tuple[PyTree, dict]:
-        """Train R runs for a period; returns their state and the metrics [R, period, ...]."""
-        rows = fetch(programs("rows")(state.step, seeds, None))  # [R, period, B]
-        period, found = rows.shape[1], []
-        length = self._chunk_steps(len(rows), period)
+        """Train R runs for a period, or ``count`` steps of one, which gives up ``state``.
+
+        Returns:
+          The state, and the metrics [R, steps, ...].
+        """
+        rows = fetch(self._programs.rows(state.step, seeds, None))  # [R, period, B]
+        steps, found = rows.shape[1] if count is None else count, []
+        length = self._chunk_steps(len(rows), rows.shape[1])
 
         def chunk(first: int) -> tuple[PyTree, jax.Array]:
-            steps = np.minimum(np.arange(first, first + length), period - 1)
-            count = np.int32(min(length, period - first))
-            return self._taken(self._train, rows[:, steps], P("run")), self._placed(count)
+            taken = np.minimum(np.arange(first, first + length), steps - 1)
+            count = np.int32(min(length, steps - first))
+            return self._taken(self._train, rows[:, taken], P("run")), self._placed(count)
 
-        with contextlib.closing(_ahead(chunk, range(0, period, length))) as chunks:
+        with contextlib.closing(_ahead(chunk, range(0, steps, length))) as chunks:
             for batches, count in chunks:
-                state, metrics = programs("advance_on")(state, seeds, hyper, batches, count)
+                state, metrics = self._programs.advance_on(state, seeds, hyper, batches, count)
                 found.append(metrics)
                 _await_all_but_last(found)
-        return state, _joined(found, period)
+        return state, _joined(found, steps)
 
-    def evaluate(self, programs: Programs, state: PyTree) -> dict:
+    def next_batch(self, state: PyTree, seeds: PyTree) -> tuple[jax.Array, jax.Array]:
+        """Return the images and labels [R, B, ...] of the step that comes next."""
+        rows = fetch(self._programs.rows(state.step, seeds, None))
+        return self._taken(self._train, rows[:, 0], P("run"))
+
+    def evaluate(self, state: PyTree) -> dict:
         """Return the test metrics [R]."""
         total, length, found = len(self._test.labels), self._chunk_images(), []
 
@@ -133,20 +187,20 @@ class Streamed:
 
         with contextlib.closing(_ahead(chunk, range(0, total, length))) as chunks:
             for images in chunks:
-                found.append(programs("sums")(state, images))
+                found.append(self._programs.sums(state, images))
                 _await_all_but_last(found)
-        sums = _joined(found, -(-total // self._eval_batch_size))
-        return programs("total")(on_mesh(sums, self._mesh, P("run")), None)
+        sums = _joined(found, -(-total // self._programs.eval_batch_size))
+        return self._programs.total(on_mesh(sums, self._mesh, P("run")), None)
 
     def _chunk_steps(self, runs: int, period: int) -> int:
         """Return how many steps of R runs a chunk has: as equal shares of the period."""
         copies = runs * data_devices(self._mesh)
-        most = self._room() // (copies * self._batch_size * self._train.images[0].nbytes)
+        most = self._room() // (copies * self._programs.batch_size * self._train.images[0].nbytes)
         return -(-period // -(-period // max(most, 1)))
 
     def _chunk_images(self) -> int:
         """Return how many test images a chunk has: whole batches for every device that shares."""
-        devices, size = data_devices(self._mesh), self._eval_batch_size
+        devices, size = data_devices(self._mesh), self._programs.eval_batch_size
         most = self._room() // (self._mesh.size * size * self._test.images[0].nbytes)
         # Two batches a device at least: a loop of one would be taken apart and round otherwise.
         rounds = min(max(most // devices, 2), -(-len(self._test.labels) // (size * devices)))

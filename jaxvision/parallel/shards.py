@@ -40,13 +40,15 @@ class Split(NamedTuple):
     def check(self, batch_size: int) -> None:
         """Raise UserError unless a batch can be cut so."""
         parts, devices = self.parts, self.devices
-        flag = "--data_devices" if self.shards is None else "--bn_parts; 8 by default"
         if batch_size % parts:
-            cut = f"a batch of {batch_size} images cannot be cut into {parts} parts"
-            raise UserError(f"{cut} ({flag}): choose a divisor")
+            why = "" if self.shards else f", one for each of the {devices} devices that share it"
+            raise UserError(
+                f"a batch of {batch_size} images cannot be cut into {parts} equal parts{why}: the "
+                "number of parts must divide the batch size"
+            )
         if self.shards is not None and (parts & (parts - 1) or parts % devices):
             raise UserError(
-                f"{parts} parts of a batch ({flag}) on {devices} devices (--data_devices): the "
+                f"a batch in {parts} parts cannot be shared by {devices} devices: the number of "
                 f"parts must be a power of two that {devices} divides"
             )
 

@@ -187,22 +187,20 @@ def log_axis(ax: Axes, which: str) -> None:
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
-def headline(record: Drawn, titles: Mapping[str, str], otherwise: str) -> str:
-    """Return the title of the first claim in ``titles`` that the record reproduced.
+def headline(record: Drawn, titles: Mapping[str | tuple[str, ...], str], otherwise: str) -> str:
+    """Return the first of ``titles`` whose claims the record reproduced.
 
     So a title says no more than the verdicts do.
 
     Args:
       record: judged.
-      titles: claim id -> the title that its being reproduced allows, best first.
+      titles: claim id, or several -> the title that their being reproduced allows, best first.
       otherwise: the title where none of them was.
-
-    Raises:
-      KeyError: the record has claims, but none of such an id.
     """
     verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
-    for claim, title in titles.items():
-        if verdicts and verdicts[claim] == "reproduced":
+    for claims, title in titles.items():
+        names = (claims,) if isinstance(claims, str) else claims
+        if all(verdicts.get(name) == "reproduced" for name in names):
             return title
     return otherwise
 
@@ -254,7 +252,8 @@ def finish(
         if any(text.get_gid() == _MARK for text in ax.texts):
             ax.set_title(ax.get_title(loc="left"), pad=20)  # above the mark
     figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left")
-    setup = [data or provenance.data_line(record.provenance), net, optimizer, paper]
+    set_up = data or provenance.data_line(record.provenance)
+    setup = [set_up, net, optimizer, f"Source: {paper}"]
     footer = [f"{'. '.join(filter(None, setup))}.", *_bands_of(figure), record.origin()]
     footer.append(record.command)
     lines = [textwrap.fill(_printable(part), 118) for part in footer]

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.random import stream
-from jaxvision.training.fit import History, Runs, Trainer
+from jaxvision.training.calls import Runs
+from jaxvision.training.fit import History, Trainer
+from jaxvision.training.looks import Look
 from jaxvision.types import Array, PyTree
 
 
@@ -48,24 +50,25 @@ def fit_arms(
     seeds: Sequence[int],
     steps: int,
     advance: Callable[[int], None] = lambda _: None,
+    look: Look | None = None,
 ) -> dict[str, History]:
     """Train every arm on every seed in one sweep; divergence is a result.
 
-    All arms see the same data order for a seed, so their differences are paired.
+    All arms see the same data order for a seed, so their differences are paired. ``advance`` and
+    ``look`` are those of ``Trainer.fit``.
 
     Returns:
       The history of each arm, leaves [S, ...].
     """
     runs = make_runs(arms, seeds)
-    history = trainer.fit(runs, steps, advance, may_diverge=True)
+    history = trainer.fit(runs, steps, advance, look=look, may_diverge=True)
     return {name: _rows(history, i * len(seeds), len(seeds)) for i, name in enumerate(arms)}
 
 
 def _rows(history: History, first: int, count: int) -> History:
-    train, test, variables = jax.tree.map(
-        lambda leaf: leaf[first : first + count], (history.train, history.test, history.variables)
-    )
-    return History(train, test, history.test_steps, variables)
+    """Return the history of ``count`` of the runs."""
+    by_run = {name: getattr(history, name) for name in ("train", "test", "variables", "looks")}
+    return history._replace(**jax.tree.map(lambda leaf: leaf[first : first + count], by_run))
 
 
 def tune(
@@ -92,18 +95,18 @@ def tune(
     return best, {str(value): loss for value, loss in losses.items()}
 
 
-def summarize(histories: Mapping[str, History], num_classes: int) -> dict[str, dict]:
+def summarize(histories: Mapping[str, History]) -> dict[str, dict]:
     """Return per arm and seed [S]: ``escape_step``, ``diverged_step``, and final ``test_error``.
 
     The error of a run that has diverged is NaN: whatever its net answers, it has learned nothing.
 
-    A run has left the plateau when its loss falls below nine tenths of ln(num_classes).
+    A run has left the plateau when its loss falls below nine tenths of ``History.plateau``, the
+    loss of a net that has learned how frequent each class is and nothing else.
     """
-    threshold = 0.9 * np.log(num_classes)
     return {
-        "escape_step": {name: h.escape_step(threshold) for name, h in histories.items()},
-        "diverged_step": {name: h.diverged_step() for name, h in histories.items()},
-        "test_error": {name: _test_error(h)[:, -1] for name, h in histories.items()},
+        "escape_step": {n: h.escape_step(0.9 * h.plateau) for n, h in histories.items()},
+        "diverged_step": {n: h.diverged_step() for n, h in histories.items()},
+        "test_error": {n: _test_error(h)[:, -1] for n, h in histories.items()},
     }
 
 

@@ -1,9 +1,9 @@
 """Thousands of small trainings over depth, gain and seed: one compiled program for all.
 
 Depth is the trip count of a loop, hence a traced number: one compilation serves every depth, and no
-layer is computed to be masked away. Reverse-mode autodiff refuses such loops, so the backward loop
-stands here. It has every layer's gradient in hand once, and takes the layer's optimizer step on the
-spot: the gradient of a whole net is never in memory.
+layer is computed to be masked away. Reverse-mode autodiff refuses such loops, so this cannot be a
+``Task`` of ``Trainer``: the backward loop stands here. It has every layer's gradient in hand once,
+and takes the layer's optimizer step on the spot: the gradient of a whole net is never in memory.
 
 Layers lead, runs follow ([L, R, ...]): a layer of all runs is one block of memory. ``vmap`` goes
 around what one layer computes, not around the loops: an updated slice would become a scatter.
@@ -27,9 +27,9 @@ from jaxvision.data.dataset import Dataset
 from jaxvision.parallel.feed import fits
 from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
 from jaxvision.random import stream
-from jaxvision.training.fit import batch_rows
-from jaxvision.training.step import Hyper
-from jaxvision.types import Array, PyTree, UserError
+from jaxvision.training.losses import cross_entropy
+from jaxvision.training.order import batch_rows
+from jaxvision.types import Array, Hyper, PyTree, UserError
 
 
 class Cells(NamedTuple):
@@ -126,14 +126,13 @@ class DepthSweep:
         unseen = np.full((len(cells.seeds), steps), np.nan, np.float32)
         history = {"loss": unseen, "error": unseen.copy()}
         data = on_mesh((self.train.images, self.train.labels), self.mesh, P())
-        start, train = self._programs
         for rows, real in self._calls(cells.depths):
             runs = jax.tree.map(lambda leaf, rows=rows: leaf[rows], cells._replace(depths=None))
             runs = on_mesh(runs, self.mesh, P("run"))
             shared = on_mesh(np.int32(cells.depths[rows[0]] - 2), self.mesh, P()), *data
-            state = start(runs, shared)
+            state = self.start(runs, shared)
             for first in range(0, steps, self.period):
-                state, metrics = train(state, runs, shared)
+                state, metrics = self.advance(state, runs, shared)
                 for name, values in fetch(metrics).items():
                     history[name][rows[:real], first : first + self.period] = values.T[:real]
                 done = history["loss"][rows[:real], : first + self.period]
@@ -149,25 +148,30 @@ class DepthSweep:
         for depth in sorted(set(depths.tolist()), reverse=True):
             rows = np.flatnonzero(depths == depth)
             for first in range(0, len(rows), per_call):
-                part = rows[first : first + per_call]
-                yield np.resize(part, per_call), len(part)
+                real = rows[first : first + per_call]
+                yield np.resize(real, per_call), len(real)
 
     @cached_property
-    def _programs(self) -> tuple[Callable, Callable]:
-        """``(runs, shared) -> state`` and ``(state, runs, shared) -> (state, metrics [T, R])``."""
-        spread, runs = partial(jax.shard_map, mesh=self.mesh, check_vma=False), (P("run"), P())
-        start = spread(self._start, in_specs=runs, out_specs=_SPECS)
+    def start(self) -> Callable:
+        """``(runs, shared) -> state``, compiled once."""
+        spread = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
+        return runtime.jit(spread(self._start, in_specs=(P("run"), P()), out_specs=_SPECS))
+
+    @cached_property
+    def advance(self) -> Callable:
+        """``(state, runs, shared) -> (state, metrics [T, R])``, compiled once; takes the state."""
+        spread = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         outs = _SPECS, P(None, "run")
-        train = spread(self._train, in_specs=(_SPECS, *runs), out_specs=outs)
-        return runtime.jit(start), runtime.jit(train, donate_argnums=0)
+        train = spread(self._train, in_specs=(_SPECS, P("run"), P()), out_specs=outs)
+        return runtime.jit(train, donate_argnums=0)
 
     def _start(self, runs: Cells, shared: tuple) -> _State:
         hidden, images, _ = shared
         inputs, classes = int(np.prod(images.shape[1:])), int(self.train.labels.max()) + 1
 
-        def layer(part: int, fan_in: int, units: int, l: Array | int = 0) -> tuple[PyTree, PyTree]:
+        def layer(kind: int, fan_in: int, units: int, l: Array | int = 0) -> tuple[PyTree, PyTree]:
             def draw(run: Cells) -> tuple[PyTree, PyTree]:
-                key = stream(run.seeds, "init", part, l)
+                key = stream(run.seeds, "init", kind, l)
                 normal = jax.random.normal(key, (fan_in + 1, units))  # the biases in row 0
                 kernel = normal[1:] * run.sigma_w / np.sqrt(fan_in)
                 params = {"kernel": kernel, "bias": normal[0] * run.sigma_b}
@@ -236,7 +240,7 @@ class DepthSweep:
         start = _dense(state.input[0], inputs), kept
         h, kept = lax.fori_loop(0, hidden, forward, start)
         logits = _dense(state.output[0], activate(h, hidden))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        losses = cross_entropy(logits, labels)
         delta = jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[-1])
         delta, output = backward(state.output, h, hidden, delta / self.batch_size)
         delta, stacked = lax.fori_loop(0, hidden, backward_hidden, (delta, state.hidden))

@@ -1,18 +1,7 @@
-"""Statistics of escape times: how long a net's runs stay on the plateau of the loss.
-
-``escape_step`` finds them. Each other function returns a claim's statistic, ``Record -> [S]``, of
-numbers that ``arms.summarize`` wrote to ``record.numbers['nets'][net]``. A run that never escapes
-counts as the last step: its time is censored, so a lead over it is a lower bound.
-"""
-
-from collections.abc import Callable
+"""When a run leaves the plateau of the loss on which it starts."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-
-from jaxvision.report.record import Record
-
-Statistic = Callable[[Record], np.ndarray]
 
 
 def escape_step(loss: np.ndarray, threshold: float, window: int = 10) -> np.ndarray:
@@ -22,45 +11,3 @@ def escape_step(loss: np.ndarray, threshold: float, window: int = 10) -> np.ndar
     """
     below = sliding_window_view(loss, min(window, loss.shape[1]), axis=1).mean(-1) < threshold
     return np.where(below.any(1), below.argmax(1), loss.shape[1])
-
-
-def escaped(net: str, arm: str) -> Statistic:
-    """Whether each seed left the plateau."""
-    return lambda record: _steps(record, net, arm) < record.numbers["nets"][net]["steps"]
-
-
-def stalled(net: str, arm: str) -> Statistic:
-    """Whether each seed stayed on the plateau to the end; one that diverged did not."""
-    return lambda record: (
-        ~escaped(net, arm)(record) & (_numbers(record, net, "diverged_step", arm) < 0)
-    )
-
-
-def octaves(net: str, late: str, early: str) -> Statistic:
-    """log2 of escape step of ``late`` over that of ``early``, seed by seed; NaN if neither left."""
-
-    def lead(record: Record) -> np.ndarray:
-        steps = [np.log2(np.maximum(_steps(record, net, arm), 1)) for arm in (late, early)]
-        left = escaped(net, late)(record) | escaped(net, early)(record)
-        return np.where(left, np.subtract(*steps), np.nan)
-
-    return lead
-
-
-def error_gap(net: str, one: str, other: str) -> Statistic:
-    """Final test error of ``one`` minus that of ``other``; NaN unless both left the plateau."""
-
-    def gap(record: Record) -> np.ndarray:
-        errors = (_numbers(record, net, "test_error", arm) for arm in (one, other))
-        left = escaped(net, one)(record) & escaped(net, other)(record)
-        return np.where(left, np.subtract(*errors), np.nan)
-
-    return gap
-
-
-def _steps(record: Record, net: str, arm: str) -> np.ndarray:
-    return _numbers(record, net, "escape_step", arm)
-
-
-def _numbers(record: Record, net: str, quantity: str, arm: str) -> np.ndarray:
-    return np.array(record.numbers["nets"][net][quantity][arm])

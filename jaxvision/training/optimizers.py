@@ -3,8 +3,7 @@
 import jax
 import optax
 
-from jaxvision.training.step import Hyper
-from jaxvision.types import PyTree
+from jaxvision.types import Hyper, PyTree
 
 
 def sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:

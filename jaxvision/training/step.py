@@ -14,10 +14,10 @@ from jax import lax
 from jaxvision.models.layers import stacked_axes
 from jaxvision.parallel.shards import AXIS, Split, over_parts, whole_batch
 from jaxvision.random import stream
+from jaxvision.training.losses import Loss, cross_entropy
+from jaxvision.training.schedules import Optimizer, rate_used
 from jaxvision.trees import named_leaves
-from jaxvision.types import Array, PyTree
-
-Hyper = dict[str, Array]  # traced scalars: one program serves a whole grid of them
+from jaxvision.types import Array, Hyper, PyTree
 
 
 class TrainState(NamedTuple):
@@ -33,9 +33,7 @@ class Observed(NamedTuple):
     """What a probe may look at inside a step."""
 
     activations: dict[str, Array]  # pre-activations by layer, in depth order
-    tap_gradients: dict[
-        str, Array
-    ]  # squared norm of delta (dloss/dpre-activation) by layer, [] or [l]
+    tap_gradients: dict[str, Array]  # by layer, [] or [l]: |delta|^2, delta = dloss/dpre-activation
     gradients: PyTree  # of the loss, like params
     params: PyTree  # before the update
     updates: PyTree  # what the step adds to params
@@ -50,15 +48,18 @@ class Task:
 
     Attributes:
       apply: see ``models.layers.apply_function``.
-      optimizer: from the run's traced hyper-parameters to an optax transformation.
+      optimizer: from the run's traced hyper-parameters to an optax transformation. Where it takes
+        extra arguments it is told the batch's training ``error`` (see ``schedules``).
       preprocess: ``(uint8 images [B, H, W, C], key or None) -> float32 images``; a key asks for the
         training-time augmentation.
+      loss: ``(logits [B, K], labels [B]) -> [B]``; a step lowers its mean, evaluation reports it.
       probe: what to watch inside every step; None watches loss and error alone.
     """
 
     apply: Callable
-    optimizer: Callable[[Hyper], optax.GradientTransformation]
+    optimizer: Optimizer
     preprocess: Callable[[Array, Array | None], Array]
+    loss: Loss = cross_entropy
     probe: Probe | None = None
 
 
@@ -98,8 +99,8 @@ def train_step(
       split: how the batch is shared out over devices; dropout then draws for each part.
 
     Returns:
-      The next state and metrics: ``loss`` (nats) and ``error`` (fraction) of this batch before the
-      update, and whatever the task's probe returns.
+      The next state and metrics: ``loss`` (the task's, mean) and ``error`` (fraction) of this batch
+      before the update, ``learning_rate`` where it is scheduled, and what the task's probe returns.
     """
     inputs = task.preprocess(images, stream(seed, "augment", state.step))
     dropout_key = stream(seed, "dropout", state.step)
@@ -114,13 +115,15 @@ def train_step(
         activations = OrderedDict(
             (name, whole_batch(x, taps[name].ndim)) for name, x in activations.items()
         )
-    gradients = sums.gradients
-    updates, opt_state = task.optimizer(hyper).update(gradients, state.opt_state, state.params)
+    optimizer = optax.with_extra_args_support(task.optimizer(hyper))
+    updates, opt_state = optimizer.update(
+        sums.gradients, state.opt_state, state.params, error=sums.error
+    )
     params = optax.apply_updates(state.params, updates)
-    metrics = {"loss": sums.loss, "error": sums.error}
+    metrics = {"loss": sums.loss, "error": sums.error} | rate_used(opt_state)
     if task.probe is not None:
         metrics |= task.probe(
-            Observed(activations, sums.tap_gradients, gradients, state.params, updates)
+            Observed(activations, sums.tap_gradients, sums.gradients, state.params, updates)
         )
     return TrainState(params, sums.batch_stats, opt_state, state.step + 1), metrics
 
@@ -161,7 +164,7 @@ def _part(
             dropout_key=dropout_key,
             **options,
         )
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        loss = task.loss(logits, labels).mean()
         return share(loss), (logits, activations, batch_stats)
 
     (loss, (logits, activations, batch_stats)), (gradients, tap_gradients) = jax.value_and_grad(
@@ -175,20 +178,22 @@ def _part(
 def take_steps(
     task: Task,
     state: TrainState,
-    batches: tuple[Array, Array],
+    batch: Callable[[Array], tuple[Array, Array]],
+    length: int,
     count: Array,
     hyper: Hyper,
     seed: Array,
     split: Split = Split(),  # noqa: B008 (a tuple)
 ) -> tuple[TrainState, dict[str, Array]]:
-    """Take a step on each of the first ``count`` batches: a scan of ``train_step``, the same bits.
+    """Take ``count`` steps: a scan of ``train_step``, the same bits.
 
     Args:
       task: the functions of the run.
       state: before the first step.
-      batches: images uint8 [T, B, H, W, C] and labels int32 [T, B].
-      count: traced, so that one program serves a last, shorter stretch of steps too. And it hides
-        the number of rounds: XLA would take a loop of one round apart and round otherwise.
+      batch: i, from 0 -> images uint8 [B, H, W, C] and labels int32 [B] of the i-th step.
+      length: T, the most steps there can be.
+      count: traced, so that one program serves shorter stretches of steps too. And it hides the
+        number of rounds: XLA would take a loop of one round apart and round otherwise.
       hyper: the run's hyper-parameters.
       seed: the run's seed.
       split: how a batch is shared out over devices.
@@ -198,8 +203,7 @@ def take_steps(
     """
 
     def step(state: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
-        images, labels = (lax.dynamic_index_in_dim(x, i, keepdims=False) for x in batches)
-        return train_step(task, state, images, labels, hyper, seed, split)
+        return train_step(task, state, *batch(i), hyper, seed, split)
 
     def round_(i: Array, carry: tuple[TrainState, PyTree]) -> tuple[TrainState, PyTree]:
         state, stacked = carry
@@ -208,7 +212,6 @@ def take_steps(
         return state, jax.tree.map(put, stacked, metrics)
 
     _, shapes = jax.eval_shape(step, state, jnp.int32(0))
-    length = batches[1].shape[0]
     empty = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
     return lax.fori_loop(0, count, round_, (state, empty))
 
@@ -216,7 +219,7 @@ def take_steps(
 def evaluate(
     task: Task, state: TrainState, images: Array, labels: Array, batch_size: int, devices: int = 1
 ) -> dict:
-    """Return mean ``loss`` (nats) and ``error`` (fraction) over images uint8 [N, H, W, C].
+    """Return mean ``loss`` (the task's) and ``error`` (fraction) over images uint8 [N, H, W, C].
 
     Every image counts once: the last batch is filled up with images of weight zero. Batches are
     dealt out to the ``devices`` of the mesh axis ``data``; the sums are made in one order.
@@ -248,7 +251,7 @@ def batch_sums(
         index = jnp.minimum(rows, count - 1)
         inputs = task.preprocess(images[index], None)
         logits, _, _ = task.apply(state.params, state.batch_stats, inputs, train=False)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels[index])
+        losses = task.loss(logits, labels[index])
         wrong = jnp.argmax(logits, -1) != labels[index]
         keep = rows < count
         return jnp.sum(jnp.where(keep, losses, 0.0)), jnp.sum(wrong & keep)

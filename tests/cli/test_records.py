@@ -15,9 +15,9 @@ from tests.cli.toy import ROOT, Config, call, claims, files
 
 def test_a_run_leaves_a_whole_record(toy, results, capsys):
     flags = ["--seeds=6", "--depths=7,9", "--rates=0.5", "--augment", "--optimizer=adam"]
-    assert call(toy, "--preset=tiny", f"--results={results}", "--run_name=mine", *flags) == 0
+    assert call(toy, "--preset=cpu", f"--results={results}", "--run_name=mine", *flags) == 0
     out, _ = capsys.readouterr()
-    assert "1 reproduced, 1 contradicted" in out  # a contradiction is a result: exit code 0
+    assert "1 contradicted, 1 reproduced" in out  # a contradiction is a result: exit code 0
     assert "mine/ holds record.json, arrays.npz, figure.png and figure.svg" in out
     directory = results / "mine"
     assert sorted(path.name for path in directory.iterdir()) == [
@@ -25,8 +25,8 @@ def test_a_run_leaves_a_whole_record(toy, results, capsys):
     ]  # fmt: skip
     assert [path.name for path in results.iterdir()] == ["mine"]
     record = records.load(directory)
-    assert (record.experiment, record.preset, record.run_name) == ("toy", "tiny", "mine")
-    assert record.command.startswith("python -m experiments toy --preset=tiny --results=")
+    assert (record.experiment, record.preset, record.run_name) == ("toy", "cpu", "mine")
+    assert record.command.startswith("python -m experiments toy --preset=cpu --results=")
     assert record.command.endswith(" ".join(["--run_name=mine", *flags]))
     wanted = Config(seeds=6, depths=(7, 9), rates=(0.5,), augment=True, optimizer="adam")
     assert cli.make_config_from(toy, record) == wanted

@@ -117,3 +117,15 @@ def test_what_is_refused_has_emptied_nothing(long_toy, tmp_path, capsys, mistake
     capsys.readouterr()
     refusal(toy, capsys, *flags, "--seeds=7", "--noresume", mistake)
     assert files(tmp_path / "work") == before
+
+
+def test_a_stop_while_the_record_is_written_is_one_between_two_parts(long_toy, tmp_path, capsys):
+    toy, flags = long_toy
+
+    def stops(record, config):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    toy.plot = stops
+    assert call(toy, *flags) == 75
+    assert "stopped by SIGTERM between two parts\n" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()

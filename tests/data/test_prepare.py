@@ -136,6 +136,36 @@ def test_what_is_prepared_stays(scratch, commands, tmp_path, capsys):
     assert commands[0] == []
 
 
+@pytest.mark.parametrize("name", ["mnist:3.0.1", "mnist/3.0.1", "mnist:3.*.*", "mnist@label"])
+def test_names_are_read_as_where_sets_are_loaded(scratch, commands, tmp_path, capsys, name):
+    version = tmp_path / "mnist" / "3.0.1"
+    version.mkdir(parents=True)
+    (version / "dataset_info.json").write_text(json.dumps({"fileFormat": "array_record"}))
+    assert prepare.main([name, f"--data_dir={tmp_path}"]) == 0
+    assert "already prepared" in capsys.readouterr().out
+    assert commands[0] == []
+
+
+@pytest.mark.parametrize(
+    "name, asked",
+    [
+        ("mnist/3.0.0", "mnist:3.0.0"),
+        ("imagenet_resized//8x8:0.1.0@label", "imagenet_resized/8x8:0.1.0"),
+    ],
+)
+def test_tfds_is_asked_in_its_own_spelling(scratch, commands, tmp_path, name, asked):
+    (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)  # another version, in another format
+    (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").write_text("{}")
+    assert prepare.main([name, f"--data_dir={tmp_path}"]) == 0
+    assert commands[0][-1][3] == asked
+
+
+def test_a_path_is_no_name_to_prepare(scratch, commands, tmp_path, capsys):
+    assert prepare.main(["./mnist", f"--data_dir={tmp_path}"]) == 2
+    assert "'./mnist' is a path" in capsys.readouterr().err
+    assert commands[0] == []
+
+
 def run_build(tmp_path: Path, name: str) -> tuple[subprocess.CompletedProcess, Path]:
     """Run the program of the throw-away environment against a stand-in for TFDS."""
     reason = tmp_path / "reason"

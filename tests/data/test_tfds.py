@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxvision.data import cache, load, tfds
+from jaxvision.data.source import Source
 from jaxvision.types import UserError
 
 SHARD = "toy/1.0.0/toy-train.array_record-00000-of-00001"
@@ -298,6 +299,20 @@ def test_published_numbers_of_real_test_sets(tfds_data_dir, tmp_path, name):
     assert np.bincount(labels).tolist() == counts
     assert images.mean() / 255 == pytest.approx(mean, abs=tolerance)
     assert images.std() / 255 == pytest.approx(std, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "mnist", "tiny_imagenet20_32px"])
+def test_ordinary_files_are_read_as_by_tfds_itself(tfds_data_dir, name):
+    """Gray and RGB files need no conversion: the bits are those of TFDS's own decoder."""
+    import tensorflow_datasets
+
+    for directory in sorted((Path(tfds_data_dir) / name).glob("*.*.*")):
+        builder = tensorflow_datasets.builder_from_directory(directory)
+        reference = builder.as_data_source(split="train").__getitems__(list(range(200)))
+        source = Source(str(directory), "train", "image", "label")
+        images, labels = source.read(range(200))
+        np.testing.assert_array_equal(images, [example["image"] for example in reference])
+        assert labels.tolist() == [example["label"] for example in reference]
 
 
 def test_a_set_unknown_to_tfds_is_read_without_noise(tfds_data_dir, caplog, capfd):

@@ -168,5 +168,6 @@ def test_trained_share_of_rotations():
     gains = jnp.array([1.0, 1.5])  # 1.5^4 is far from 1
     hidden = variables["params"]["hidden"]
     hidden["kernel"] = hidden["kernel"] * gains.reshape(2, 1, 1, 1)
-    share = isometry.trained_share(apply_function(net), variables, normal(3, 4, 4, 1))
-    np.testing.assert_array_equal(share, [1, 0])
+    share = jax.vmap(isometry.trained_share, in_axes=(None, 0, None))
+    found = share(apply_function(net), variables, normal(3, 4, 4, 1))
+    np.testing.assert_array_equal(found, [1, 0])

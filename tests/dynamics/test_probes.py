@@ -45,7 +45,7 @@ def start(net):
 @pytest.fixture(scope="module", params=NETS)
 def measured(request):
     """The net's name, its variables and what one watched step reports, under jit."""
-    task = Task(apply_function(NETS[request.param]), optimizer, floats, probes.per_layer)
+    task = Task(apply_function(NETS[request.param]), optimizer, floats, probe=probes.per_layer)
     variables, hyper = start(NETS[request.param]), {"rate": jnp.float32(RATE)}
     state = initial_state(task, variables, hyper)
     step = jax.jit(lambda state: train_step(task, state, IMAGES, LABELS, hyper, 0))

@@ -4,12 +4,14 @@ Source: none. Run it as python tests/longrun/long_experiment.py --preset=tiny --
 environment variable PAUSE makes every period so many seconds longer, for whoever must be in time.
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -19,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from jaxvision import cli
 from jaxvision.data import Dataset, load
 from jaxvision.data.augment import normalize, pad_crop_flip
+from jaxvision.dynamics import probes
 from jaxvision.fields import flagged
 from jaxvision.longrun.long import fit_long
 from jaxvision.models.layers import apply_function, initialize_runs
@@ -27,7 +30,9 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Share
 from jaxvision.training.arms import Arm, make_runs
 from jaxvision.training.fit import Trainer
+from jaxvision.training.looks import Look
 from jaxvision.training.optimizers import adam
+from jaxvision.training.schedules import scheduled, step_decay, warm_up
 from jaxvision.training.step import Task
 from jaxvision.trees import named_leaves
 
@@ -43,6 +48,7 @@ class Config:
 PRESETS = {"tiny": Config(), "cpu": Config(seeds=4)}
 NET = ResNet((1,), 4, 10)
 SHARDS = 4  # the same bits on up to four devices
+LOOKED_AT = (0, 3, 46, 48)
 
 
 def task() -> Task:
@@ -59,15 +65,23 @@ def task() -> Task:
         images = images if key is None else pad_crop_flip(key, images, 1)
         return normalize(images, np.float32(70.0), np.float32(90.0))
 
-    return Task(apply, partial(adam, 0.01), preprocess)
+    rules = step_decay((46,)), warm_up(below=0.8, window=6, factor=0.5)
+    return Task(apply, scheduled(partial(adam, 0.01), *rules), preprocess)
 
 
-def schedule(rows):
-    """Fall at half the steps of the tiny preset, and by a tenth where the loss is below 2.25."""
-    time.sleep(float(os.environ.get("PAUSE", "0")))
-    rate = 0.003 if rows[-1]["step"] < 48 else 0.0003
-    loss = np.asarray(rows[-1].get("train_loss", 9.0))
-    return {"learning_rate": np.where(loss < 2.25, 0.9 * rate, rate)}
+def slowed(progress):
+    """Return ``progress`` of which every period takes PAUSE seconds longer."""
+
+    @contextlib.contextmanager
+    def shown(*arguments):
+        def advance(*told, **shown):
+            bar.advance(*told, **shown)
+            time.sleep(float(os.environ.get("PAUSE", "0")))
+
+        with progress(*arguments) as bar:
+            yield SimpleNamespace(advance=advance)
+
+    return shown
 
 
 def measure(config, progress, workdir):
@@ -76,14 +90,16 @@ def measure(config, progress, workdir):
     test = Dataset(splits.test.images[:37], splits.test.labels[:37])
     trainer = Trainer(task(), train, test, 16, config.period, shards=SHARDS)
     start = partial(initialize_runs, NET, image_shape=(8, 8, 1))
-    hyper = {"learning_rate": 0.1, "train_biases": 1.0}
+    hyper = {"learning_rate": 0.003, "train_biases": 1.0}
+    look = Look(
+        trainer.watch_step(probes.per_layer), [at for at in LOOKED_AT if at <= config.steps]
+    )
     runs = make_runs({"net": Arm(start, hyper)}, range(config.seeds))
     arrays = {}
     for number in range(config.parts):
         part = workdir and workdir.part(f"net{number}")
-        history = fit_long(
-            trainer, runs, config.steps, part, schedule=schedule, progress=progress
-        )  # fmt: skip
+        history = fit_long(trainer, runs, config.steps, part, look=look, progress=slowed(progress))
+        arrays |= {f"net{number}/seen_{k}": v for k, v in history.looks.items()}
         arrays |= {f"net{number}/{k}": v for k, v in named_leaves(history.variables).items()}
         arrays |= {f"net{number}/train_{k}": v for k, v in history.train.items()}
         arrays |= {f"net{number}/test_{k}": v for k, v in history.test.items()}

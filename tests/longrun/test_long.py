@@ -1,30 +1,48 @@
 """Long runs: stopped anywhere and resumed, they are the same to the bit as left alone."""
 
+import dataclasses
 import os
 import signal
+from functools import partial
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvision.data import Dataset
 from jaxvision.longrun.checkpoint import Checkpoints
-from jaxvision.longrun.lanes import Lanes
 from jaxvision.longrun.long import fit_long
 from jaxvision.longrun.metrics import Metrics, from_line
 from jaxvision.longrun.stop import Stopped
 from jaxvision.longrun.workdir import Part, Workdir
 from jaxvision.progress import progress
+from jaxvision.training.calls import Call
+from jaxvision.training.looks import Look
+from jaxvision.training.optimizers import sgd
+from jaxvision.training.schedules import scheduled, step_decay, warm_up
 from jaxvision.types import UserError
 
 STEPS, PERIOD = 24, 4
 STOPPED = SimpleNamespace(SIGTERM=75, SIGINT=130)
 
 
-def schedule(rows):
-    """Depend on how many rows there are, and by run on how well it did."""
-    rate = np.float32(0.02 / len(rows))
-    return {"learning_rate": rate * (1 + np.asarray(rows[-1].get("train_error", 0.0)))}
+def scheduled_sgd(weight_decay, hyper):
+    """Depend on the step and, by run, on how well it does; both change inside a period."""
+    rules = step_decay((10,), 0.5), warm_up(below=0.75, window=3)
+    return scheduled(partial(sgd, weight_decay), *rules)(hyper)
+
+
+def weight_sums(moment, data):
+    """What is seen, exact, and infinite where a run has no step behind it."""
+    kernels = [leaf for leaf in jax.tree.leaves(moment.state.params) if leaf.ndim > 1]
+    sums = jnp.stack([kernel.sum() for kernel in kernels])
+    pixels = moment.images.astype(jnp.int32).sum()
+    return {"sums": sums * data, "inverse": 1 / moment.state.step, "pixels": pixels}
+
+
+LOOK = Look(weight_sums, (10, 0, 4, 23, 24), np.float32(2))
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +62,10 @@ def outside():
 @pytest.fixture(scope="module")
 def world(lab, tmp_path_factory):
     """Three runs, trained two at a time, and what they come to when left alone."""
-    trainer, runs = lab.trainer("mlp", period=PERIOD, runs_per_call=2), lab.runs("mlp")
+    options = {"period": PERIOD, "runs_per_call": 2, "optimizer": scheduled_sgd}
+    trainer, runs = lab.trainer("mlp", **options), lab.runs("mlp")
 
     def fit(part, steps=STEPS, trainer=trainer, runs=runs, **options):
-        options = {"schedule": schedule} | options
         return fit_long(trainer, runs, steps, part and Part(part), **options)
 
     directory = tmp_path_factory.mktemp("alone")
@@ -71,9 +89,8 @@ def ends_alike(world, directory):
 
 
 def test_it_is_what_fit_makes(world):
-    """Without a schedule; the means of the periods are those of their steps."""
-    found = world.fit(None, schedule=None)
-    wanted = world.trainer.fit(world.runs, STEPS)
+    """The means of the periods are those of their steps."""
+    found, wanted = world.history, world.trainer.fit(world.runs, STEPS)
     same(found.variables, wanted.variables)
     same(found.test, jax.tree.map(np.float64, wanted.test))
     np.testing.assert_array_equal(found.steps, wanted.test_steps)
@@ -92,14 +109,11 @@ def test_rows_are_what_the_history_holds(world):
     rows = [from_line(line) for line in world.lines.splitlines()]
     assert [row["step"] for row in rows] == list(world.history.steps) == [0, 4, 8, 12, 16, 20, 24]
     assert set(rows[0]) == {"step", "test_loss", "test_error"}
-    train = {"hyper", "train_loss", "train_error"}
+    train = {"train_learning_rate", "train_loss", "train_error"}
     for i, row in enumerate(rows[1:]):
         assert set(row) == set(rows[0]) | train
         np.testing.assert_array_equal(row["train_loss"], world.history.train["loss"][:, i])
         np.testing.assert_array_equal(row["test_error"], world.history.test["error"][:, i + 1])
-        wanted = np.float32(schedule(rows[: i + 1])["learning_rate"])
-        np.testing.assert_array_equal(np.float32(row["hyper"]["learning_rate"]), wanted)
-        assert row["hyper"]["train_biases"] == [1.0] * 3  # the schedule does not name it
 
 
 def test_half_and_half_is_the_whole(world, tmp_path):
@@ -111,14 +125,14 @@ def test_half_and_half_is_the_whole(world, tmp_path):
 @pytest.mark.parametrize(
     ("signum", "place", "method", "call", "rests_at"),
     [
-        ("SIGTERM", Lanes, "start", 0, 0),
-        ("SIGTERM", Lanes, "evaluate", 0, 0),  # of step 0
-        ("SIGTERM", Lanes, "advance", 2, 12),
-        ("SIGINT", Lanes, "advance", 2, 12),
-        ("SIGTERM", Lanes, "evaluate", 3, 12),
+        ("SIGTERM", Call, "start", 0, 0),
+        ("SIGTERM", Call, "evaluate", 0, 0),  # of step 0; two calls a period
+        ("SIGTERM", Call, "advance", 4, 12),
+        ("SIGINT", Call, "advance", 5, 12),
+        ("SIGTERM", Call, "evaluate", 6, 12),
         ("SIGTERM", Metrics, "append", 3, 12),
         ("SIGTERM", Checkpoints, "save", 2, 12),
-        ("SIGTERM", Lanes, "evaluate", 6, 24),  # the last: it is finished rather than repeated
+        ("SIGTERM", Call, "evaluate", 12, 24),  # the last: it is finished rather than repeated
         ("SIGTERM", Checkpoints, "save", 5, 24),
     ],
 )
@@ -139,31 +153,23 @@ def test_a_signal_saves_and_the_rest_is_the_same(
         world.fit(tmp_path)
     assert caught.value.exit_code == getattr(STOPPED, signum)
     assert f"at step {rests_at} of {STEPS} of {tmp_path.name}, which is saved" in str(caught.value)
-    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        found = checkpoints.restore(Lanes(world.trainer, world.runs).template())
-    assert found.step == rests_at
-    np.testing.assert_array_equal(found.state.step, rests_at)
+    assert max(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == rests_at
     assert world.lines.startswith(lines(tmp_path))
     ends_alike(world, tmp_path)
 
 
 def test_in_evaluation_it_stops_between_two_calls(world, tmp_path, monkeypatch):
     """Three runs two at a time are evaluated in two calls: the second is not made."""
-    program, evaluated = Lanes._program, []
+    evaluate, evaluated = Call.evaluate, []
 
-    def counting(self, name):
-        made = program(self, name)
-
-        def call(*arguments):
-            evaluated.append(1)
-            if len(evaluated) == 3:  # the first call of step 4
-                os.kill(os.getpid(), signal.SIGTERM)
-            return made(*arguments)
-
-        return call if name == "evaluate" else made
+    def counting(self, state):
+        evaluated.append(1)
+        if len(evaluated) == 3:  # the first call of step 4
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(self, state)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped, match="at step 4 of 24"):
-        patch.setattr(Lanes, "_program", counting)
+        patch.setattr(Call, "evaluate", counting)
         world.fit(tmp_path)
     assert len(evaluated) == 3
     assert lines(tmp_path) == world.lines[: len(lines(tmp_path))]
@@ -171,25 +177,10 @@ def test_in_evaluation_it_stops_between_two_calls(world, tmp_path, monkeypatch):
     ends_alike(world, tmp_path)
 
 
-def test_a_resumed_schedule_sees_the_same_rows(world, tmp_path):
-    def seen(directory, *steps):
-        rows_seen = []
-
-        def watching(rows):
-            rows_seen.append([dict(row) for row in rows])
-            return schedule(rows)
-
-        for step in steps:
-            world.fit(directory, step, schedule=watching)
-        return rows_seen
-
-    assert seen(tmp_path / "a", 24) == seen(tmp_path / "b", 4, 16, 24)
-
-
 def test_a_finished_part_is_taken_as_it_is(world, tmp_path, monkeypatch, capsys):
     ends_alike(world, tmp_path)
-    for name in ("start", "advance", "evaluate", "to_devices"):
-        monkeypatch.setattr(Lanes, name, None)  # calling it would be a TypeError
+    for name in ("start", "advance", "evaluate", "place"):
+        monkeypatch.setattr(Call, name, None)  # calling it would be a TypeError
     ends_alike(world, tmp_path)
     assert "going on at step 24 of 24" in capsys.readouterr().err
 
@@ -260,17 +251,67 @@ def test_a_damaged_newest_checkpoint_costs_a_period(world, tmp_path, capsys):
     assert "going on at step 8 of 24" in err
 
 
-def test_what_was_trained_otherwise_is_refused(world, lab, tmp_path):
+def test_what_its_steps_do_not_pass_is_refused(world, tmp_path):
     world.fit(tmp_path, 12)
     with pytest.raises(UserError, match="holds step 12, which 8 steps in periods of 4 do not pass"):
         world.fit(tmp_path, 8)
-    with pytest.raises(UserError, match=r"is of another run: .* float32.* there"):
-        world.fit(tmp_path, runs=lab.runs("mlp", range(2)))
-    other = lab.trainer("mlp", period=3, runs_per_call=2)
+    other = dataclasses.replace(world.trainer, period=3)
     with pytest.raises(UserError, match="in periods of 3 do not pass"):
         world.fit(tmp_path, trainer=other)
     with pytest.raises(UserError, match="not a whole number of periods"):
         world.fit(tmp_path, 25)
+    with pytest.raises(UserError, match=r"^there is no step 25 to look at: the run has 24 steps$"):
+        world.fit(tmp_path, look=dataclasses.replace(LOOK, at=(0, 25)))
+    ends_alike(world, tmp_path)
+
+
+def relabeled(data):
+    """One label of fifty is another."""
+    return Dataset(data.images, np.r_[(data.labels[0] + 1) % 10, data.labels[1:]])
+
+
+def repainted(data):
+    return Dataset(data.images ^ 1, data.labels)
+
+
+def shortened(data):
+    return Dataset(data.images[:-1], data.labels[:-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_size": 15}, "batch size is 16 there and 15 here"),
+        ({"shards": 2}, "parts of a batch is one a device there and 2 here"),
+        ({"train": shortened}, r"training images is 50 \(\w{12}\) there and 49 \("),
+        ({"train": relabeled}, r"training images is 50 \(\w{12}\) there and 50 \("),
+        ({"train": repainted}, r"training images is 50 \(\w{12}\) there and 50 \("),
+        ({"test": relabeled}, r"test images is 37 \(\w{12}\) there and 37 \("),
+    ],
+    ids=str,
+)
+def test_another_batch_or_other_data_are_refused(world, tmp_path, change, words):
+    """In one line, and nothing is changed: the right command goes on."""
+    world.fit(tmp_path, 12)
+    ((name, value),) = change.items()
+    new = value(getattr(world.trainer, name)) if callable(value) else value
+    with pytest.raises(UserError, match=f"is of another run: {words}.*; put its own back"):
+        world.fit(tmp_path, trainer=dataclasses.replace(world.trainer, **{name: new}))
+    ends_alike(world, tmp_path)
+
+
+def test_other_runs_and_looks_are_refused(world, lab, tmp_path):
+    world.fit(tmp_path, 12)
+    runs = world.runs
+    for other, words in (
+        (lab.runs("mlp", range(2)), "seeds is 0, 1, 2 there and 0, 1 here"),
+        (runs._replace(seeds=runs.seeds + 1), "seeds is 0, 1, 2 there and 1, 2, 3 here"),
+        (lab.runs("mlp", rates=(0.1,) * 5), r"learning_rate is 0.01, 0.02, 0.03 there and 0.1,"),
+    ):
+        with pytest.raises(UserError, match=f"is of another run: {words}"):
+            world.fit(tmp_path, runs=other)
+    with pytest.raises(UserError, match="looked at is none there and 10, 0, 4, 23, 24 here"):
+        world.fit(tmp_path, look=LOOK)
     ends_alike(world, tmp_path)
 
 
@@ -289,18 +330,47 @@ def test_exchanged_parts_are_refused(world, tmp_path):
                 fit_long(world.trainer, world.runs, STEPS, part)
 
 
-def explodes(rows):
-    return {"learning_rate": 0.01 if len(rows) < 3 else 1e30}
+# Looks.
 
 
-def test_a_run_that_diverges_ends_with_its_last_good_checkpoint(world, tmp_path):
+def test_a_look_changes_no_bit_and_sees_what_fit_sees(world):
+    found, wanted = world.fit(None, look=LOOK), world.trainer.fit(world.runs, STEPS, look=LOOK)
+    same(found[:4], world.history[:4])
+    same(found.looks, wanted.looks)
+    assert found.looks["sums"].shape == (3, 5, 4)
+    np.testing.assert_allclose(found.looks["inverse"][0], 1 / np.array([10, 0.0, 4, 23, 24]))
+
+
+@pytest.mark.parametrize("stops", [(4, 24), (8, 12, 24)], ids=str)
+def test_what_was_seen_is_resumed_with_the_rest(world, tmp_path, stops):
+    """The look at step 0 is infinite: that is no divergence."""
+    for step in stops:  # a run that is to end earlier is looked at later than it ends
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Look, "check", lambda look, steps: None)
+            history = world.fit(tmp_path, step, look=LOOK)
+    same(history, world.fit(None, look=LOOK))
+
+
+# Divergence.
+
+
+def explodes(weight_decay, hyper):
+    return scheduled(partial(sgd, weight_decay), step_decay((8,), 1e30))(hyper)
+
+
+@pytest.fixture(scope="module")
+def exploding(lab):
+    return lab.trainer("mlp", period=PERIOD, runs_per_call=2, optimizer=explodes)
+
+
+def test_a_run_that_diverges_ends_with_its_last_good_checkpoint(world, exploding, tmp_path):
     with pytest.raises(UserError, match=r"not finite .*lower the learning rate"):
-        world.fit(tmp_path, schedule=explodes)
+        world.fit(tmp_path, trainer=exploding, look=LOOK)
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["4", "8"]
 
 
-def test_divergence_can_be_a_result_and_is_resumed_too(world, tmp_path):
-    options = {"schedule": explodes, "may_diverge": True}
+def test_divergence_can_be_a_result_and_is_resumed_too(world, exploding, tmp_path):
+    options = {"trainer": exploding, "may_diverge": True}
     alone = world.fit(tmp_path / "alone", **options)
     assert not np.isfinite(alone.train["loss"][:, -1]).any()
     world.fit(tmp_path / "halves", 16, **options)

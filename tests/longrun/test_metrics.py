@@ -18,8 +18,8 @@ from jaxvision.types import UserError
 
 LINES = [
     to_line({"step": 0, "test_loss": [2.5, 2.25]}),
-    to_line({"step": 4, "hyper": {"rate": [0.1, 0.2]}, "train_loss": [2.0, math.nan]}),
-    to_line({"step": 8, "hyper": {"rate": [0.1, 0.2]}, "train_loss": [1.5, math.inf]}),
+    to_line({"step": 4, "train_rate": [0.1, 0.2], "train_loss": [2.0, math.nan]}),
+    to_line({"step": 8, "train_rate": [0.1, 0.2], "train_loss": [1.5, math.inf]}),
 ]
 
 
@@ -115,7 +115,7 @@ def test_tensorboard_shows_the_same_and_nothing_twice(tmp_path):
     assert first["test_loss/run1", 0] == 2.25
     assert first["train_loss/run0", 8] == 1.5
     assert math.isnan(first["train_loss/run1", 4])
-    assert first["rate/run1", 4] == np.float32(0.2)
+    assert first["train_rate/run1", 4] == np.float32(0.2)
     write(tmp_path, LINES[:2], LINES[2:], tensorboard=True)  # resumed at step 4
     assert str(events(tmp_path)) == str(first)
 

@@ -86,9 +86,8 @@ def left(place):
     newest = max(part.joinpath("checkpoints").iterdir(), key=lambda path: int(path.name))
     seal = json.loads((newest / "seal" / "metadata").read_text())
     results = place / "results" / "long_experiment-tiny"
-    assert sorted(path.name for path in results.iterdir()) == [
-        "arrays.npz", "figure.png", "figure.svg", "record.json",
-    ]  # fmt: skip
+    names = ["arrays.npz", "figure.png", "figure.svg", "record.json"]
+    assert sorted(path.name for path in results.iterdir()) == names
     return {
         "metrics": (part / "metrics.jsonl").read_text(),
         "record": (results / "arrays.npz").read_bytes(),

@@ -26,7 +26,7 @@ from jaxvision.models.layers import (
 )
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, Stage
-from jaxvision.models.residual_mlp import DeepMLP
+from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.models.resnet import ResNet, cifar_resnet
 from jaxvision.random import stream
 from jaxvision.training.mapping import choose_mapping
@@ -243,7 +243,7 @@ def test_taps_of_convolutions_in_one_and_three_dimensions_are_single_numbers():
     "shallow, deep",
     [
         (MLP(5, 8, 3, orthogonal(1.0)), MLP(6, 8, 3, orthogonal(1.0))),
-        (DeepMLP(5, 8, 3, orthogonal(1.0)), DeepMLP(6, 8, 3, orthogonal(1.0))),
+        (ResidualMLP(5, 8, 3, orthogonal(1.0)), ResidualMLP(6, 8, 3, orthogonal(1.0))),
         (
             PlainConvNet(2, (Stage(3, 2, 3), Stage(3, 4, 3)), 8, 3, orthogonal(1.0)),
             PlainConvNet(2, (Stage(4, 2, 3), Stage(4, 4, 3)), 8, 3, orthogonal(1.0)),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxvision.models.normalization import BatchNorm
+from jaxvision.models.normalization import EPSILON, BatchNorm, batch_split_over, standardize
+from jaxvision.types import UserError
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(3, 2, (4, 5, 6, 7)), jnp.float32)
@@ -105,3 +106,111 @@ def test_initialization_leaves_the_statistics_alone():
     variables = BatchNorm().init(jax.random.key(0), X, train=True)
     np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0)
     np.testing.assert_array_equal(variables["batch_stats"]["var"], 1)
+
+
+def in_float64(x, weight, scale, bias):
+    """Textbook batch norm: output, mean, variance, and the gradients of sum(weight * output)."""
+    x, weight, scale, bias = (np.asarray(a, np.float64) for a in (x, weight, scale, bias))
+    axes = tuple(range(x.ndim - 1))
+    mean, var = x.mean(axes), x.var(axes)
+    std = np.sqrt(var + EPSILON)
+    xhat = (x - mean) / std
+    d_scale, d_bias = (weight * xhat).sum(axes), weight.sum(axes)
+    m = x.size // x.shape[-1]
+    dx = scale / std * (weight - d_bias / m - xhat * d_scale / m)
+    return xhat * scale + bias, mean, var, (d_scale, d_bias, dx)
+
+
+def close(found, expected, tolerance):
+    """Within a share of the largest number of what is expected."""
+    np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("parts", [None, 2])
+@pytest.mark.parametrize("shape", [(32, 8, 8, 3), (64, 3)])
+@pytest.mark.parametrize(
+    "mean, std", [(0, 1), (1000, 1), (-1000, 0.1), (1e4, 1), (1e4, 30), (1, 0)]
+)
+def test_a_mean_that_is_large_beside_the_deviation_costs_no_digit(mean, std, shape, parts):
+    rng = np.random.default_rng(0)
+    x = (mean + std * rng.standard_normal(shape)).astype(np.float32)
+    weight = rng.standard_normal(shape).astype(np.float32)
+    params = {"scale": jnp.linspace(0.5, 2, 3), "bias": jnp.linspace(-1, 1, 3)}
+    variables = {"params": params, "batch_stats": {"mean": jnp.zeros(3), "var": jnp.ones(3)}}
+
+    def loss(params, x, weight):
+        given = variables | {"params": params}
+        y, updated = BatchNorm(momentum=0.0).apply(given, x, train=True, mutable=["batch_stats"])
+        return jnp.sum(weight * y), (y, updated["batch_stats"])
+
+    step = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+    if parts is None:
+        (_, (y, stats)), (d_params, dx) = step(params, x, weight)
+    else:
+        halves = [a.reshape(parts, -1, *shape[1:]) for a in (x, weight)]
+        with batch_split_over("data"):
+            split = jax.vmap(step, (None, 0, 0), axis_name="data")
+            (_, (y, stats)), (d_params, dx) = split(params, *halves)
+        y, dx = y.reshape(shape), dx.reshape(shape)
+        stats = jax.tree.map(lambda leaf: leaf[0], stats)
+        d_params = jax.tree.map(lambda leaf: leaf.sum(0), d_params)
+    expected, right_mean, right_var, (d_scale, d_bias, right_dx) = in_float64(x, weight, **params)
+    m = x.size // 3
+    close(y, expected, 1e-3)
+    close(stats["mean"], right_mean, 1e-6)
+    close(stats["var"], right_var * m / (m - 1), 1e-3)
+    close(dx, right_dx, 1e-3)
+    np.testing.assert_allclose(d_params["scale"], d_scale, rtol=1e-3, atol=1e-3 * np.sqrt(m))
+    np.testing.assert_allclose(d_params["bias"], d_bias, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mean, std", [(1000, 1), (1000, 0.1), (1e4, 1), (1e6, 100)])
+def test_neither_does_it_with_running_statistics(mean, std):
+    rng = np.random.default_rng(1)
+    x = (mean + std * rng.standard_normal((256, 3))).astype(np.float32)
+    # float32 itself moves a running mean by up to half its last digit.
+    statistics = {"mean": np.full(3, mean, np.float32), "var": np.full(3, std**2, np.float32)}
+    variables = {"params": VARIABLES["params"], "batch_stats": statistics}
+    variables = jax.tree.map(lambda leaf: leaf[:3], variables)
+    y = BatchNorm().apply(variables, x, train=False)
+    scale, bias = (np.asarray(variables["params"][k], np.float64) for k in ("scale", "bias"))
+    wide = {k: np.asarray(v, np.float64) for k, v in statistics.items()}
+    expected = (x - wide["mean"]) / np.sqrt(wide["var"] + EPSILON) * scale + bias
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [((1, 3), "a batch of 1)"), ((1, 1, 1, 3), "a batch of 1 with maps of 1x1)")]
+)
+def test_one_value_a_channel_is_refused_in_training_alone(shape, said):
+    x = jnp.ones(shape)
+    variables = BatchNorm().init(jax.random.key(0), x, train=False)
+    BatchNorm().apply(variables, x, train=False)
+    with pytest.raises(UserError, match="one value a channel") as refused:
+        run(BatchNorm(), variables, x, train=True)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+    run(BatchNorm(), variables, jnp.ones((2, *shape[1:])), train=True)
+    with batch_split_over("data"):  # two parts of one image each are a batch of two
+        jax.vmap(lambda x: run(BatchNorm(), variables, x, train=True), axis_name="data")(
+            jnp.ones((2, *shape))
+        )
+
+
+def test_the_bare_formula_is_the_layer_without_its_parameters():
+    layer = {"params": {"scale": jnp.ones(7), "bias": jnp.zeros(7)}}
+    layer["batch_stats"] = VARIABLES["batch_stats"]
+    y, _ = run(BatchNorm(), layer, train=True)
+    np.testing.assert_allclose(standardize(X, EPSILON), y, rtol=1e-6, atol=1e-6)
+    bare = standardize(1000 + X)
+    np.testing.assert_allclose(bare.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(bare.std((0, 1, 2)), 1, rtol=1e-5)
+
+
+def test_held_statistics_are_constants_in_derivatives():
+    x, dx = X.reshape(-1, 7), jnp.cos(X).reshape(-1, 7)
+    y, dy = jax.jvp(lambda x: standardize(x, held=True), (x,), (dx,))
+    np.testing.assert_array_equal(y, standardize(x))
+    np.testing.assert_allclose(dy, dx / x.std(0, keepdims=True), rtol=1e-5)
+    # Not held, a shift of all inputs changes nothing.
+    moved = jax.jvp(standardize, (x,), (jnp.ones_like(x),))[1]
+    np.testing.assert_allclose(moved, 0, atol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 from jaxvision.initializers import he_forward
 from jaxvision.models.layers import apply_function, initialize
 from jaxvision.models.mlp import MLP
-from jaxvision.models.residual_mlp import DeepMLP
+from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.training.step import zero_taps
 from jaxvision.trees import named_leaves
 
@@ -39,7 +39,7 @@ def unrolled(params, x, shifts, *, residual, normalized):
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_values_and_taps_are_those_of_the_unrolled_net(kind):
-    net = DeepMLP(4, 8, 3, he_forward(), **kind)
+    net = ResidualMLP(4, 8, 3, he_forward(), **kind)
     variables = start(net)
     apply, params = apply_function(net), variables["params"]
 
@@ -74,7 +74,7 @@ def test_values_and_taps_are_those_of_the_unrolled_net(kind):
 
 
 def test_the_plain_net_is_the_mlp():
-    net, mlp = DeepMLP(5, 8, 3, he_forward()), MLP(5, 8, 3, he_forward())
+    net, mlp = ResidualMLP(5, 8, 3, he_forward()), MLP(5, 8, 3, he_forward())
     params = start(net)["params"]
     same = start(mlp)["params"]
     for name in ("hidden", "output"):
@@ -85,7 +85,7 @@ def test_the_plain_net_is_the_mlp():
 
 
 def test_eval_mode_uses_the_running_statistics():
-    net = DeepMLP(4, 8, 3, he_forward(), normalized=True)
+    net = ResidualMLP(4, 8, 3, he_forward(), normalized=True)
     variables = start(net)
     apply = jax.jit(apply_function(net), static_argnames="train")
     _, _, updated = apply(variables["params"], variables["batch_stats"], IMAGES, train=True)

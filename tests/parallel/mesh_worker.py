@@ -80,7 +80,7 @@ def trainer(layout, kind="dense", shards=None, dropout=0.0, mapping="map"):
     train = Dataset(data.train.images[:96], data.train.labels[:96])
     test = Dataset(data.test.images[:300], data.test.labels[:300])
     apply = apply_function(net(kind, dropout))
-    task = Task(apply, partial(sgd, 0.01), preprocess, probes.per_layer)
+    task = Task(apply, partial(sgd, 0.01), preprocess, probe=probes.per_layer)
     mesh = make_mesh(*layout)
     return Trainer(task, train, test, BATCH, PERIOD, mapping, mesh=mesh, shards=shards)
 
@@ -115,16 +115,16 @@ def train(made, start, steps, slow=0.0):
 
 def move(made, start, file):
     """Train a period from the state on disk; the state is saved whole, so any layout can go on."""
-    params = start.variables["params"]
+    programs = made.programs(start.variables["params"])
     variables, seeds, hyper = on_mesh(tuple(start), made.mesh, P("run"))
-    state = made._program("start", params)(variables, hyper, None)
+    state = programs.start(variables, hyper, None)
     shape = jax.tree.structure(state)
     if file.exists():
         with np.load(file) as saved:
             leaves = [saved[str(i)] for i in range(shape.num_leaves)]
         state = on_mesh(jax.tree.unflatten(shape, leaves), made.mesh, P("run"))
     data = Dataset(*on_mesh((made.train.images, made.train.labels), made.mesh, P()))
-    state, _ = made._program("advance", params)(state, seeds, hyper, data)
+    state, _ = programs.advance(state, seeds, hyper, data)
     state = fetch(state)
     if distributed.is_main():
         with file.open("wb") as out:

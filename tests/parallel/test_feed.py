@@ -112,7 +112,9 @@ def test_streamed_is_held_to_the_bit(monkeypatch, streamed, options):
     made = streaming(*options)
     found = made.fit(some_runs(3), STEPS)
     names = {"start", "rows", "advance_on", "sums", "total"}
-    assert {n: p._cache_size() for n, p in made._programs.items()} == dict.fromkeys(names, 1)
+    programs = vars(made.programs(some_runs(3).variables["params"]))
+    compiled = {n: p._cache_size() for n, p in programs.items() if hasattr(p, "_cache_size")}
+    assert compiled == dict.fromkeys(names, 1)
     monkeypatch.undo()
     same(parts(found), parts(held(*options)))
 
@@ -163,7 +165,6 @@ def test_what_a_thread_meets_is_raised(streamed):
     made = streaming()
     broken = Dataset(made.train.images.view(Broken), made.train.labels)
     failing = dataclasses.replace(made, train=broken)
-    failing._programs.update(made._programs)  # compiled already
     with pytest.raises(OSError, match="input/output error"):
         failing.fit(some_runs(3), STEPS)
 
@@ -187,10 +188,10 @@ def test_every_test_image_counts_once(streamed, count):
     """As many as a batch, one more, a chunk; 300 are above."""
     runs, hold = some_runs(2), trainer((2, 1), "map", None)
     made = dataclasses.replace(hold, test=Dataset(*(part[:count] for part in hold.test[:2])))
-    programs = functools.partial(made._program, params=runs.variables["params"])
-    state = programs("start")(runs.variables, runs.hyper, None)
-    one = feed.Held(made.train, made.test, made.mesh).evaluate(programs, state)
-    same(jax.device_get(made.feed().evaluate(programs, state)), jax.device_get(one))
+    programs = made.programs(runs.variables["params"])
+    state = programs.start(runs.variables, runs.hyper, None)
+    one, other = (kind(programs).evaluate(state) for kind in (feed.Held, feed.Streamed))
+    same(jax.device_get(other), jax.device_get(one))
 
 
 @pytest.mark.parametrize(
@@ -201,20 +202,20 @@ def test_chunks_are_bounded_and_share_a_period_out(
     streamed, monkeypatch, runs, period, room, steps
 ):
     """Also a prime period: at most one chunk is not full."""
-    streams = streaming().feed()
+    streams = next(streaming().calls(some_runs(3))).feed
     monkeypatch.setattr(feed, "CHUNK_BYTES", room * ROW)
     assert streams._chunk_steps(runs, period) == steps
 
 
 def test_what_fits_is_held(monkeypatch):
-    made = trainer((2, 1), "map", None)
+    made, runs = trainer((2, 1), "map", None), some_runs(3)
     both = made.train.images.nbytes + made.test.images.nbytes
     assert 0 < feed.room_for_data() < 2**50
     for room, kind in ((both, feed.Held), (both - 1, feed.Streamed)):
         monkeypatch.setattr(feed, "room_for_data", lambda room=room: room)
-        assert type(made.feed()) is kind
+        assert type(next(made.calls(runs)).feed) is kind
     monkeypatch.setattr(distributed, "from_main", lambda _: np.array(True))  # process 0 has room
-    assert type(made.feed()) is feed.Held
+    assert type(next(made.calls(runs)).feed) is feed.Held
 
 
 def test_the_room_is_half_of_the_device_s_memory(monkeypatch):

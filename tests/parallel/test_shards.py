@@ -69,10 +69,10 @@ def test_one_part_is_the_function_itself():
 @pytest.mark.parametrize(
     ("split", "size", "words"),
     [
-        (Split(2), 15, "cannot be cut into 2 parts"),
-        (Split(1, 8), 12, "cannot be cut into 8 parts"),
+        (Split(2), 15, "cannot be cut into 2 equal parts, one for each of the 2 devices"),
+        (Split(1, 8), 12, "cannot be cut into 8 equal parts: the"),
         (Split(1, 3), 12, "a power of two"),
-        (Split(4, 2), 16, r"--bn_parts.* on 4 devices \(--data_devices\).* that 4 divides"),
+        (Split(4, 2), 16, "^a batch in 2 parts cannot be shared by 4 devices: .* that 4 divides"),
         (Split(4, 2), 12, "that 4 divides"),
         (Split(3, 8), 24, "that 3 divides"),
     ],
@@ -218,7 +218,7 @@ def test_evaluation_has_the_same_bits_on_two_devices(count):
 
 
 def test_a_trainer_refuses_a_batch_that_cannot_be_cut():
-    with pytest.raises(UserError, match="cannot be cut into 32 parts"):
+    with pytest.raises(UserError, match="cannot be cut into 32 equal parts"):
         worker.trainer((1, 1), shards=32)
 
 

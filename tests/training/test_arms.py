@@ -97,14 +97,14 @@ class Stub:
     def __init__(self, losses):
         self.losses = losses
 
-    def fit(self, runs, steps, advance, *, may_diverge):
-        assert may_diverge
+    def fit(self, runs, steps, advance, *, look, may_diverge):
+        assert may_diverge and look is None
         loss = np.array([
             self.losses[round(float(rate), 3)][seed]
             for rate, seed in zip(runs.hyper["learning_rate"], runs.seeds, strict=True)
         ], np.float32)  # fmt: skip
         assert loss.shape == (len(runs.seeds), steps)
-        return History({"loss": loss}, {}, np.array([0]), {})
+        return History({"loss": loss}, {}, np.array([0]), {}, np.log(10))
 
 
 def choose(losses):
@@ -152,8 +152,8 @@ def test_summarize_by_hand():
     loss[2, 7:] = np.nan
     error = np.array([[0.9, 0.5], [0.9, 0.8], [0.9, 0.9]])
     test = {"error": error, "loss": np.array([[2.3, 1.0], [2.3, 2.2], [2.3, np.nan]])}
-    history = History({"loss": loss}, test, np.array([0, 30]), {})
-    found = summarize({"he": history}, 10)
+    history = History({"loss": loss}, test, np.array([0, 30]), {}, np.log(10))
+    found = summarize({"he": history})
     np.testing.assert_array_equal(found["escape_step"]["he"], [12, 30, 30])
     np.testing.assert_array_equal(found["diverged_step"]["he"], [-1, -1, 7])
     np.testing.assert_array_equal(found["test_error"]["he"], [0.5, 0.8, np.nan])
@@ -177,9 +177,8 @@ def test_a_record_keeps_steps_whole_and_layers_at_few_steps(histories):
 @pytest.mark.parametrize(("steps", "kept"), [(1, [0]), (2, [0, 1]), (120, [0, 1, 10, 100, 119])])
 def test_kept_steps_are_powers_of_ten_and_the_last(steps, kept):
     train = {"loss": np.zeros((1, steps)), "layers": np.arange(steps)[None, :, None]}
-    history = History(
-        train, dict.fromkeys(("loss", "error"), np.zeros((1, 2))), np.array([0, steps]), {}
-    )
+    test = dict.fromkeys(("loss", "error"), np.zeros((1, 2)))
+    history = History(train, test, np.array([0, steps]), {}, np.log(10))
     found = record_arrays("a", history, ("layers",))
     assert found["a/layers"].ravel().tolist() == found["a/layer_steps"].tolist() == kept
     assert "a/layer_steps" not in record_arrays("a", history)

@@ -15,8 +15,8 @@ from jaxvision.data import Dataset, load
 from jaxvision.data.augment import normalize
 from jaxvision.random import stream
 from jaxvision.training.depth_sweep import Cells, DepthSweep
-from jaxvision.training.fit import batch_rows
 from jaxvision.training.mapping import on_mesh
+from jaxvision.training.order import batch_rows
 from jaxvision.types import UserError
 
 WIDTH, BATCH, PERIOD, DEEPEST = 6, 8, 3, 6
@@ -74,7 +74,7 @@ def trained_layers(sweep, cells, calls):
     hidden = int(cells.depths[0]) - 2
     runs = on_mesh(cells._replace(depths=None), sweep.mesh, P("run"))
     shared = on_mesh((np.int32(hidden), *sweep.train[:2]), sweep.mesh, P())
-    start, train = sweep._programs
+    start, train = sweep.start, sweep.advance
     state = start(runs, shared)
     for _ in range(calls):
         state, _ = train(state, runs, shared)
@@ -159,7 +159,7 @@ def mixed(sweep):
 
 
 def test_one_compilation_serves_every_depth(sweep, mixed):
-    assert [program._cache_size() for program in sweep._programs] == [1, 1]
+    assert [p._cache_size() for p in (sweep.start, sweep.advance)] == [1, 1]
 
 
 def test_cells_of_every_depth_come_back_in_their_order(sweep, mixed):

@@ -1,5 +1,6 @@
 """Training many runs: the same numbers however they are mapped, cut, padded or watched."""
 
+import dataclasses
 import functools
 import re
 
@@ -15,7 +16,8 @@ from jaxvision.initializers import he_backward
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.plain import PlainConvNet, Stage
 from jaxvision.random import stream
-from jaxvision.training.fit import History, Runs, Trainer, batch_rows, epoch_order
+from jaxvision.training.fit import History, Runs, Trainer
+from jaxvision.training.order import batch_rows, epoch_order
 from jaxvision.training.step import initial_state, train_step
 from jaxvision.types import UserError
 
@@ -201,14 +203,19 @@ def test_runs_of_one_seed_and_start_differ_by_their_rate_alone(lab, trainer):
 # One compile.
 
 
+def compiled(trainer, runs):
+    """Return how often each program that a trainer has made was compiled."""
+    programs = vars(trainer.programs(runs.variables["params"]))
+    return {n: p._cache_size() for n, p in programs.items() if hasattr(p, "_cache_size")}
+
+
 @pytest.mark.parametrize(("kind", "options"), [("conv", {}), ("mlp", {"runs_per_call": 2})])
 def test_any_number_of_runs_and_steps_is_one_compile(lab, trainer, kind, options):
     """Choosing rates and then training the arms are calls of one program."""
     shared = trainer(kind, **options)
     for rows, steps in (((0, 1, 2), STEPS), ((3,), 4), ((0, 1, 2, 3, 4), 12)):
         shared.fit(lab.runs(kind, rows), steps)
-    compiled = {name: program._cache_size() for name, program in shared._programs.items()}
-    assert compiled == {"start": 1, "advance": 1, "evaluate": 1}
+    assert compiled(shared, lab.runs(kind)) == {"start": 1, "advance": 1, "evaluate": 1}
 
 
 def test_progress_is_told_of_real_runs_only(lab, trainer):
@@ -278,7 +285,7 @@ def test_steps_that_are_no_whole_periods_are_one_clear_line(lab, trainer, steps)
 
 
 def history_of(loss):
-    return History({"loss": np.asarray(loss, np.float32)}, {}, np.array([0]), {})
+    return History({"loss": np.asarray(loss, np.float32)}, {}, np.array([0]), {}, np.log(10))
 
 
 def test_escape_is_the_first_step_of_a_window_below_the_threshold():
@@ -310,18 +317,15 @@ def advance_hlo(lab, stage_layers):
         2, (Stage(stage_layers, 4, 2), Stage(stage_layers, 4, 3)), 8, 10, he_backward()
     )
     trainer = lab.trainer("conv", probes.per_layer)
-    task = trainer.task.__class__(
-        apply_function(net), trainer.task.optimizer, trainer.task.preprocess, probes.per_layer
-    )
-    trainer = Trainer(task, lab.train, lab.test, 16, 4, mesh=trainer.mesh)
+    task = dataclasses.replace(trainer.task, apply=apply_function(net))
+    trainer = dataclasses.replace(trainer, task=task)
     keys = jnp.stack([stream(seed, "init") for seed in range(2)])
     variables = initialize_runs(net, keys, (8, 8, 1))
     runs = Runs(variables, *lab.runs("conv", (0, 1))[1:])
-    params = variables["params"]
-    state = jax.eval_shape(trainer._program("start", params), variables, runs.hyper, None)
-    program = trainer._program("advance", params)
-    data = (lab.train.images, lab.train.labels)
-    return program.lower(state, runs.seeds, runs.hyper, type(lab.train)(*data)).compile().as_text()
+    programs = trainer.programs(variables["params"])
+    state = jax.eval_shape(programs.start, variables, runs.hyper, None)
+    lowered = programs.advance.lower(state, runs.seeds, runs.hyper, lab.train)
+    return lowered.compile().as_text()
 
 
 @pytest.fixture(scope="module")

@@ -6,67 +6,71 @@ import numpy as np
 import pytest
 
 from experiments.gradients import curvature
-from jaxvision.progress import progress
+from experiments.gradients._descent import gradient_descent
+from jaxvision.progress import silent
 from jaxvision.report.claims import judge
-from jaxvision.training.mapping import over_seeds
+from jaxvision.report.record import Record
 
-CONFIG = curvature.PRESETS["tiny"]
+SMALL = dataclasses.replace(
+    curvature.Config(), seeds=9, first_seed=0, images=40, width=16, thresholds=(5.0,), steps=600,
+    lanczos=8, widths=(16, 64), kernel_images=8, kernel_steps=50,
+)  # fmt: skip
+
+
+def measured(**mutation):
+    numbers, arrays = curvature.measure(SMALL, silent, **mutation)
+    fields = dataclasses.asdict(SMALL)
+    return Record("curvature", "cpu", "x", "", fields, numbers, arrays, [], {})
 
 
 @pytest.fixture(scope="module")
-def record(tiny_record):
-    return tiny_record(curvature)
+def record():
+    return measured()
 
 
-@pytest.fixture
-def verdicts(record):
+def verdicts(record, config=SMALL, **arrays):
     """Verdicts of the record, some arrays replaced, as claimed of another config."""
-
-    def judged(arrays=(), config=CONFIG):
-        changed = dataclasses.replace(record, arrays=record.arrays | dict(arrays))
-        return {found.id: found.verdict for found in judge(curvature.claims(config), changed)}
-
-    return judged
+    changed = dataclasses.replace(record, arrays=record.arrays | arrays)
+    return {found.id: found.verdict for found in judge(curvature.claims(config), changed)}
 
 
-def test_gradient_descent_lives_at_the_edge(verdicts):
-    found = verdicts()
-    wanted = ("hovers", "loss-rises", "sharpening", "calm", "batch-norm-train", "lazy-bound")
+def test_gradient_descent_lives_at_the_edge(record):
+    found = verdicts(record)
+    wanted = ("hovers-5", "loss-rises", "sharpening", "calm", "lazy-bound")
     assert {found[claim] for claim in wanted} == {"reproduced"}
 
 
-def test_nothing_hovers_where_nothing_is_learned(monkeypatch, verdicts):
-    def still(function, seeds, shared, first):
-        rates = (0 * shared[0],) if len(shared) == 3 else shared[:1]
-        return over_seeds(function, seeds, (*rates, *shared[1:]), first)
+def test_nothing_hovers_where_nothing_is_learned():
+    def still(loss, variables, rate, measure, **sizes):
+        return gradient_descent(loss, variables, 0 * rate, measure, **sizes)
 
-    monkeypatch.setattr(curvature, "over_seeds", still)
-    found = verdicts(curvature.measure(CONFIG, progress)[1])
-    broken = {"hovers", "loss-rises", "loss-falls", "calm", "batch-norm-train"}
-    assert {claim for claim in broken if found[claim] == "contradicted"} == broken
-    assert found["sharpening"] != "reproduced"
+    found = verdicts(measured(descent=still))
+    broken = {"hovers-5", "loss-rises", "loss-falls", "calm", "batch-norm-train", "sharpening"}
+    assert not {claim for claim in broken if found[claim] == "reproduced"}
+    assert found["hovers-5"] == found["loss-rises"] == found["loss-falls"] == "contradicted"
 
 
-def test_one_over_the_rate_is_not_the_edge(verdicts):
-    halved = tuple(value / 2 for value in CONFIG.thresholds)
-    assert (
-        verdicts(config=dataclasses.replace(CONFIG, thresholds=halved))["hovers"] == "contradicted"
-    )
+def test_a_step_a_tenth_too_long_is_not_the_promised_rate():
+    def longer(loss, variables, rate, measure, **sizes):
+        return gradient_descent(loss, variables, 1.1 * rate, measure, **sizes)
+
+    assert verdicts(measured(descent=longer))["hovers-5"] == "contradicted"
 
 
-def test_the_rate_at_the_edge_is_no_control(record, verdicts):
+def test_the_rate_at_the_edge_is_no_control(record):
     names = ("mlp/loss", "mlp/sharpness_train")
-    found = verdicts({name: record.arrays[name][[0, 0]] for name in names})
-    assert found["calm"] == "contradicted"
+    at_the_edge = {name: record.arrays[name][[0, 0]] for name in names}
+    assert verdicts(record, **at_the_edge)["calm"] == "contradicted"
 
 
-def test_train_mode_in_place_of_eval_mode(record, verdicts):
+def test_train_mode_in_place_of_eval_mode(record):
     train, evaluated = (record.arrays[f"batch_norm/sharpness_{mode}"] for mode in ("train", "eval"))
     assert not np.allclose(train, evaluated)
-    assert verdicts({"batch_norm/sharpness_eval": train})["batch-norm-eval"] != "reproduced"
+    swapped = {"batch_norm/sharpness_eval": train}
+    assert verdicts(record, **swapped)["batch-norm-eval"] != "reproduced"
 
 
-def test_kernels_under_each_others_name(record, verdicts):
+def test_kernels_under_each_others_name(record):
     lazy, feature = record.arrays["drift/lazy"], record.arrays["drift/feature"]
-    found = verdicts({"drift/lazy": feature, "drift/feature": lazy})
+    found = verdicts(record, **{"drift/lazy": feature, "drift/feature": lazy})
     assert found["lazy-bound"] == found["lazy"] == found["feature"] == "contradicted"

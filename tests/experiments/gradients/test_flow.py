@@ -9,11 +9,11 @@ from experiments.gradients import _flow as flow
 from jaxvision.dynamics import theory
 from jaxvision.initializers import xavier_he2015
 from jaxvision.models.layers import apply_function, initialize_runs
-from jaxvision.models.residual_mlp import DeepMLP
+from jaxvision.models.residual_mlp import ResidualMLP
 
 
 def test_log_norms_are_those_of_an_unrolled_net():
-    net = DeepMLP(5, 6, 3, xavier_he2015(), jnp.tanh)
+    net = ResidualMLP(5, 6, 3, xavier_he2015(), jnp.tanh)
     nets = initialize_runs(net, jax.random.split(jax.random.key(0), 2), (2, 2, 1))
     images = np.random.default_rng(0).normal(size=(3, 2, 2, 1)).astype(np.float32)
     found = flow.image_log_norms(apply_function(net), nets, images, {"gain": 1.5})

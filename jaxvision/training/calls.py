@@ -1,0 +1,220 @@
+"""The loop that trains: runs cut into calls, advanced period by period, stopped where one looks.
+
+``Trainer.fit`` takes the calls one after the other. ``longrun.fit_long`` takes them all at a time,
+and adds files and signals.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from jaxvision import runtime
+from jaxvision.parallel.feed import Held, Streamed
+from jaxvision.parallel.mesh import fetch, on_mesh
+from jaxvision.training.looks import Look
+from jaxvision.training.programs import Programs
+from jaxvision.training.step import TrainState
+from jaxvision.types import PyTree, UserError
+
+
+class Runs(NamedTuple):
+    """R runs of one architecture; every leaf has a leading axis R."""
+
+    variables: PyTree  # {'params', 'batch_stats'} at the start
+    seeds: np.ndarray  # int32 [R]: order, augmentation, dropout; equal seeds pair runs
+    hyper: dict[str, np.ndarray]  # float32 [R] each
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """The runs that one compiled call trains; copies of the last one fill it up to its size.
+
+    Attributes:
+      programs: the compiled functions.
+      feed: what brings the data to the devices.
+      runs: of the call, the copies included, on the host.
+      real: how many are no copies.
+    """
+
+    programs: Programs
+    feed: Held | Streamed
+    runs: Runs
+    real: int
+
+    @cached_property
+    def _driven(self) -> tuple[PyTree, PyTree]:
+        """Seeds and hyper-parameters on the devices."""
+        return self._spread((self.runs.seeds, self.runs.hyper))
+
+    def _spread(self, tree: PyTree) -> PyTree:
+        return on_mesh(tree, self.programs.mesh, P("run"))
+
+    def shape(self) -> TrainState:
+        """Return shapes and dtypes of the call's state [R, ...]; computes nothing."""
+        return self.programs.start.eval_shape(self.runs.variables, self.runs.hyper, None)
+
+    def look_shape(self, look: Look) -> PyTree:
+        """Return shapes and dtypes of what a look sees [R, ...]; computes nothing."""
+        train, rows = self.programs.train, (len(self.runs.seeds), self.programs.batch_size)
+        batch = tuple(
+            jax.ShapeDtypeStruct(rows + array.shape[1:], array.dtype)
+            for array in (train.images, train.labels)
+        )
+        program = self.programs.look(look.function)
+        return program.eval_shape(self.shape(), self.runs.seeds, self.runs.hyper, batch, look.data)
+
+    def start(self) -> TrainState:
+        """Return the state at step 0."""
+        return self.programs.start(self._spread(self.runs.variables), self._driven[1], None)
+
+    def place(self, tree: PyTree) -> PyTree:
+        """Return a tree of the real runs on the devices, filled up with copies."""
+        rows = np.minimum(np.arange(len(self.runs.seeds)), self.real - 1)
+        return self._spread(jax.tree.map(lambda leaf: leaf[rows], tree))
+
+    def fetch(self, tree: PyTree) -> PyTree:
+        """Return a tree of the real runs on the host."""
+        return jax.tree.map(lambda leaf: leaf[: self.real], fetch(tree))
+
+    def compile(self, state: TrainState, look: Look | None = None, data: PyTree = None) -> None:
+        """Compile what training calls, side by side; ``data`` is the look's, on the devices."""
+        cut = look is not None and look.cuts(self.programs.period)
+        programs = self.feed.to_compile(state, *self._driven, cut)
+        if look is not None:
+            batch = self.feed.next_batch(state, self._driven[0])
+            arguments = state, *self._driven, batch, data
+            programs.append((self.programs.look(look.function), arguments))
+        runtime.compile_together(*programs)
+
+    def advance(self, state: TrainState, count: int | None = None) -> tuple[TrainState, dict]:
+        """Train for a period, or ``count`` steps; returns the state and metrics [R, steps, ...]."""
+        return self.feed.advance(state, *self._driven, count)
+
+    def evaluate(self, state: TrainState) -> dict:
+        """Return the test metrics, on the devices."""
+        return self.feed.evaluate(state)
+
+    def look(self, state: TrainState, look: Look, data: PyTree) -> PyTree:
+        """Return what a look sees of the real runs; ``data`` is the look's, on the devices."""
+        batch = self.feed.next_batch(state, self._driven[0])
+        program = self.programs.look(look.function)
+        return self.fetch(program(state, *self._driven, batch, data))
+
+
+def joined(parts: Sequence[PyTree], axis: int = 0) -> PyTree:
+    """Return trees of numpy arrays as one: leaf by leaf one after the other on ``axis``."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis), *parts)
+
+
+class Reached(NamedTuple):
+    """Where the runs have come to, at the end of a period.
+
+    Attributes:
+      step: steps done.
+      states: on the devices, one a call. Training gives them up when it goes on.
+      metrics: of the period's steps, [R, period, ...] on the host; None before the first period.
+      seen: what the look saw since the last time, [R, ...] on the host, by step.
+    """
+
+    step: int
+    states: list[TrainState]
+    metrics: dict[str, np.ndarray] | None
+    seen: dict[int, PyTree]
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """The runs of some calls of one trainer, trained side by side, period by period.
+
+    Attributes:
+      calls: at least one.
+      look: what to read on the way, or nothing.
+      may_diverge: go on with losses that are not finite; else they are a UserError.
+    """
+
+    calls: Sequence[Call]
+    look: Look | None = None
+    may_diverge: bool = False
+
+    @property
+    def period(self) -> int:
+        """Steps between two stops."""
+        return self.calls[0].programs.period
+
+    @cached_property
+    def _look_data(self) -> PyTree:
+        data = None if self.look is None else self.look.data
+        return on_mesh(data, self.calls[0].programs.mesh, P())
+
+    def start(self) -> Reached:
+        """Return the runs at step 0, looked at."""
+        states = [call.start() for call in self.calls]
+        return Reached(0, states, None, self._see(0, states))
+
+    def resume(self, step: int, state: PyTree) -> Reached:
+        """Return the runs at ``step``; ``state`` is theirs, leaves [R, ...]."""
+        states, first = [], 0
+        for call in self.calls:
+            of_call = slice(first, first + call.real)
+            states.append(call.place(jax.tree.map(lambda leaf, rows=of_call: leaf[rows], state)))
+            first += call.real
+        return Reached(step, states, None, {})
+
+    def until(self, steps: int, reached: Reached) -> Iterator[Reached]:
+        """Yield the runs as they are, and after each period up to ``steps``."""
+        self.calls[0].compile(reached.states[0], self.look, self._look_data)
+        yield reached
+        while reached.step < steps:
+            reached = self._advance(reached)
+            yield reached
+
+    def fetch(self, trees: Sequence[PyTree]) -> PyTree:
+        """Return one tree of all runs on the host from one tree a call."""
+        pairs = zip(self.calls, trees, strict=True)
+        return joined([call.fetch(tree) for call, tree in pairs])
+
+    def _advance(self, reached: Reached) -> Reached:
+        """Train for a period, by way of the steps inside it that are looked at."""
+        cut = self.look is not None and self.look.cuts(self.period)
+        step, states, found, seen = reached.step, reached.states, [], {}
+        end = step + self.period
+        while step < end:
+            stop = min({end, *(at for at in self.look.at if at > step)}) if cut else end
+            count = stop - step if cut else None
+            pairs = zip(self.calls, states, strict=True)
+            done = [call.advance(state, count) for call, state in pairs]
+            states = [state for state, _ in done]
+            metrics = self.fetch([metrics for _, metrics in done])
+            if not self.may_diverge:
+                check_finite(metrics["loss"], step)
+            step = stop
+            found.append(metrics)
+            seen |= self._see(step, states)
+        return Reached(end, states, joined(found, axis=1), seen)
+
+    def _see(self, step: int, states: Sequence[TrainState]) -> dict[int, PyTree]:
+        if self.look is None or step not in self.look.at:
+            return {}
+        pairs = zip(self.calls, states, strict=True)
+        return {step: joined([call.look(at, self.look, self._look_data) for call, at in pairs])}
+
+
+def check_steps(steps: int, period: int, look: Look | None) -> None:
+    """Raise UserError unless a run has whole periods and the steps that are looked at."""
+    if steps % period:
+        raise UserError(f"{steps} steps are not a whole number of periods of {period}")
+    if look is not None:
+        look.check(steps)
+
+
+def check_finite(loss: np.ndarray, first_step: int) -> None:
+    """Raise UserError at the first step with a non-finite loss [R, T]; T starts at first_step."""
+    bad = ~np.isfinite(loss).all(0)
+    if bad.any():
+        step = first_step + int(bad.argmax())
+        raise UserError(f"the loss is not finite at step {step}: lower the learning rate")
