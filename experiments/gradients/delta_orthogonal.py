@@ -312,7 +312,7 @@ def _draw_gradients(ax: Axes, record: Record, config: Config) -> None:
             plots.seed_band(ax, layers, decades, color, f"_{net.label}")
             middle = np.median(decades[:, len(layers) // 2])
             place = {"va": "top", "color": color, "fontweight": "bold"}
-            ax.text(0.53 * config.depth, middle - 2, net.label, **place)
+            ax.text(0.02 * config.depth, middle - 2, net.label, **place)
     expected = theory_of(record, config)[2] * np.log10(2)
     plots.theory_line(ax, [1, config.depth], [expected, 0], "_theory")
     title = "A gradient on its way down\n(dashes: theory)"
