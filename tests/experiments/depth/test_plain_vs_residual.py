@@ -97,8 +97,14 @@ def judged(plain: tuple[float, float], resnet: tuple[float, float]) -> dict[str,
             arrays[f"{kind}{depth}/response_std"] = 1 / depth + noise[:, None] * np.ones(depth - 1)
     record = Record("", "", "", "", {}, {}, arrays, [], {})
     claims = plain_vs_residual.claims(dataclasses.replace(CONFIG, depths=(8, 20)))
-    about = ("degradation", "degradation-test", "no-degradation", "cure", "responses-depth",
-             "modifies-less")  # fmt: skip
+    about = (
+        "degradation",
+        "degradation-test",
+        "no-degradation",
+        "cure",
+        "responses-depth",
+        "modifies-less",
+    )
     return {c.id: c.verdict for c in judge([c for c in claims if c.id in about], record)}
 
 
@@ -165,8 +171,9 @@ def test_lesions_are_judged_by_unseen_images_unless_few_are_learned(monkeypatch,
         raise UserError("enough")
 
     monkeypatch.setattr(plain_vs_residual.residual, "lesion_errors", lesions)
-    history = type("History", (), {"train": {"error": 0}, "test": {"error": 0}, "steps": 0,
-                                   "variables": None})  # fmt: skip
+    history = type(
+        "History", (), {"train": {"error": 0}, "test": {"error": 0}, "steps": 0, "variables": None}
+    )
     monkeypatch.setattr(plain_vs_residual, "fit_long", lambda *_, **__: history)
     with pytest.raises(UserError, match="enough"):
         verdicts(dataclasses.replace(CONFIG, depths=(8,), images=images))
