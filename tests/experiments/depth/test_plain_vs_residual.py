@@ -130,7 +130,10 @@ def test_mistakes_are_found_before_data_are_read(change, message):
     [
         ({"shrink": 9}, "^--shrink=9 leaves nothing of images of 8 pixels"),
         ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 equal parts"),
-        ({"batch_size": 50, "deterministic_reduction": True}, "^a batch of 50 .* into 8 equal parts"),
+        (
+            {"batch_size": 50, "deterministic_reduction": True},
+            "^a batch of 50 .* into 8 equal parts",
+        ),
         ({"steps": 6}, "^6 steps are not a whole number of periods of 4"),
     ],
 )
