@@ -44,7 +44,8 @@ def residual_branches(
         carried = jax.nn.relu(jnp.concatenate([before[None], y[:-1]]) if stacked else before)
         shortcut = activations.get(f"{block}/shortcut")
         if shortcut is None:
-            stride = -(-carried.shape[-3] // y.shape[-3])
+            sides = zip(carried.shape[-3:-1], y.shape[-3:-1], strict=True)
+            stride = max(-(-before // after) for before, after in sides)
             shortcut = subsample_and_pad(carried, stride, y.shape[-1])
         found[name] = (y - shortcut, shortcut)
         before = y[-1] if stacked else y
@@ -164,13 +165,15 @@ def lesion_errors(
     return errors
 
 
-def lesion_damage(errors: np.ndarray, num_classes: int) -> np.ndarray:
+def lesion_damage(errors: np.ndarray, chance: float) -> np.ndarray:
     """Return the share [R] of what a net has learned that leaving a block out costs, on average.
 
-    What it has learned is how far its error lies below chance. ``errors``: see ``lesion_errors``.
+    What it has learned is how far its error lies below ``chance``, that of always answering the
+    largest class; NaN for a net that does not. ``errors``: see ``lesion_errors``.
     """
-    learned = 1 - 1 / num_classes - errors[:, 0]
-    return np.nanmean(errors[:, 1:] - errors[:, :1], 1) / learned
+    learned = chance - errors[:, 0]
+    cost = np.nanmean(errors[:, 1:] - errors[:, :1], 1)
+    return np.divide(cost, learned, out=np.full_like(cost, np.nan), where=learned > 0)
 
 
 def _last_layer(model: ResNet) -> str:

@@ -1,9 +1,8 @@
 """Closed forms of signals and gradients at initialization (NumPy, float64).
 
-He et al. 2015, finite width, batch normalization, residual nets, shattered gradients, and the
-exponents they add up to. A *squared factor* multiplies a squared norm at every layer; the
-*exponent* of a net is half its log: the growth of the log norm per layer. Infinite-width maps are
-in ``mean_field``.
+He et al. 2015, finite width, batch normalization, residual nets, and the exponents they add up to.
+A *squared factor* multiplies a squared norm at every layer; the *exponent* of a net is half its
+log: the growth of the log norm per layer. Infinite-width maps are in ``mean_field``.
 """
 
 from collections.abc import Sequence
@@ -106,41 +105,6 @@ def residual_variance(blocks: ArrayLike, normalized: bool) -> np.ndarray:
     """
     blocks = np.asarray(blocks, float)
     return 1 + blocks if normalized else 2.0**blocks
-
-
-def shattered_correlation(depth: ArrayLike, net: str) -> np.ndarray:
-    """Return the correlation of the gradients at two inputs, ``depth`` layers below the output.
-
-    Balduzzi et al. 2017: exponential decay in plain nets, slower in residual ones. Derived for
-    units whose activity at the two inputs is independent, so that a ReLU halves the covariance
-    against the variance: 'plain' 2^-L; 'residual' (3/4)^L (blocks x + W relu(x), He);
-    'residual_batch_norm' (branch l scaled by 1/sqrt l): prod_{l=1..L} (l + 1/2) / (l + 1), about
-    1.128 / sqrt L.
-
-    Raises:
-      KeyError: another ``net``.
-    """
-    depth = np.asarray(depth, float)
-    return {
-        "plain": 0.5**depth,
-        "residual": 0.75**depth,
-        "residual_batch_norm": special.poch(depth + 1, 0.5) / special.gamma(1.5) / (depth + 1),
-    }[net]
-
-
-def relu_gradient_correlation(correlation: float, depth: int) -> np.ndarray:
-    """Return the correlation of two inputs' gradients at pre-activations 1..depth, shape [depth].
-
-    A He net without bias or batch norm, infinite width, one gradient at the output of layer
-    ``depth``: the product from there down of 1 - arccos(c_l) / pi, c_l the correlation of the
-    pre-activations (``correlation`` is c_1). As c_l tends to 1 the decay is a power of depth, not
-    2^-depth.
-    """
-    factors = np.empty(depth)
-    for layer in range(depth):
-        factors[layer] = 2 * slope_moment("relu", 1.0, correlation)
-        correlation = min(1.0, float(2 * second_moment("relu", 1.0, correlation)))
-    return np.cumprod(factors[::-1])[::-1]
 
 
 def relu_exponent(sigma_w: ArrayLike, width: ArrayLike = np.inf) -> np.ndarray:

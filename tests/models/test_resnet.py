@@ -1,5 +1,7 @@
 """Residual and plain nets: parameter counts, shapes, names, and what makes them residual."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,22 @@ def test_imagenet_shapes(size):
     side = -(-size // 32)
     assert logits.shape == (1, 1000)
     assert activations["stage4_rest/conv3"].shape == (2, 1, side, side, 2048)
+
+
+@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
+@pytest.mark.parametrize(("height", "width"), [(64, 3), (3, 64), (1, 32), (3, 3), (1, 1)])
+@pytest.mark.parametrize("make", [partial(cifar_resnet, 14), partial(imagenet_resnet, 50)])
+def test_thin_and_small_images_keep_a_pixel_on_every_side(make, height, width, shortcut):
+    model = make(num_classes=5, features=2, shortcut=shortcut)
+    images = jax.ShapeDtypeStruct((2, height, width, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)
+    logits, activations = jax.eval_shape(model.apply, variables, images)
+    assert logits.shape == (2, 5)
+    halvings = len(model.stages) - 1 + 2 * model.large_images
+    last = [-(-side // 2**halvings) for side in (height, width)]
+    end = f"stage{len(model.stages)}_rest/"
+    (deepest,) = {x.shape[-3:-1] for name, x in activations.items() if name.startswith(end)}
+    assert list(deepest) == last
 
 
 @pytest.fixture(scope="module")
