@@ -23,14 +23,14 @@ def residual_branches(
     """Return what a residual net's blocks add, and to what, by the name of their last layer.
 
     Args:
-      model: the net that made them, residual and not of the preactivation form.
+      model: the net that made them, residual.
       activations: of ``model``, none of its blocks left out.
 
     Returns:
       ``{'stage1_rest/conv2': (branch, shortcut), ...}``, shapes as in ``activations``. A branch is
       a difference of two activations, so it carries their rounding.
     """
-    if model.shortcut == "none" or model.preactivation:
+    if model.shortcut == "none":
         raise ValueError("branches are read from a residual net whose blocks end in an addition")
     found = {}
     before = activations["stem"]
@@ -82,7 +82,7 @@ def layer_responses(
     before other nonlinearity (ReLU/addition)", in a residual net that of the branch alone.
 
     Args:
-      model: plain or residual, not of the preactivation form.
+      model: plain or residual.
       apply: of ``model``.
       variables: leaves [R, ...].
       images: the same for all nets.

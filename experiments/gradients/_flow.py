@@ -169,6 +169,7 @@ def draw_departures(
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.axvspan(-0.02, 0.02, color=plots.THEORY_COLOR, alpha=0.1, linewidth=0)
     ax.set_xlim(-0.06, 0.06)
+    ax.set_xticks([-0.05, 0.0, 0.05])
     title = "One image's gradient against theory,\n3 gains each (gray: within .02)"
     plots.describe(ax, title, "growth a layer, measured less theory", "")
 

@@ -241,7 +241,7 @@ def claims(config: Config) -> list[Claim]:
               "and last hidden layer within a factor 2 (octaves)", dw_ratio, Equivalent(1.0)),
         Claim("batch-norm-gain", f"{yang}, abstract", "the explosion does not depend on the gain "
               "(log factor, above minus below critical)", gain_matters, Equivalent(0.02)),
-        *[Claim(f"batch-norm-relaxes-{depth}", f"{yang}, along training", "one step of SGD takes "
+        *[Claim(f"relaxes-{depth}", f"{yang}, along training", "one step of SGD takes "
                 f"most of it away at {depth} layers (growth of dW a layer, after over before)",
                 relaxation(depth), Less(0.5))
           for depth in depths_of(config, NETS["batch_norm"])],
@@ -326,7 +326,7 @@ def _draw_steps(ax: Axes, record: Record, config: Config) -> None:
         norms = values(record, config, "batch_norm", "critical", "dw_norm", step)[:, ::-1]
         plots.seed_band(ax, below, norms, color, f"step {step}")
     plots.log_axis(ax, "y")
-    plots.mark_contradicted(ax, record, *(f"batch-norm-relaxes-{depth}" for depth in depths))
+    plots.mark_contradicted(ax, record, *(f"relaxes-{depth}" for depth in depths))
     title = f"Plain + BN, {max(depths)} layers:\nSGD ends the explosion"
     plots.describe(ax, title, "layers below the output", "norm of dW")
 

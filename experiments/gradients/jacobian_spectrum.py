@@ -12,31 +12,28 @@ that tanh bends alike over the whole net, however deep; biases are next to nothi
 are in ``delta_orthogonal``. What differs from the paper: small widths, 8x8 digits, SGD at each
 arm's best rate of one grid; and the spectrum is followed while the nets train. The laws of the
 spectrum are those of infinite width, which hold to a tenth up to width / 8 layers; that of
-orthogonal tanh alone needs, and has, a correction (``expected_spread``).
+orthogonal tanh alone needs, and has, a correction (``_isometric.expected_spread``).
 """
 
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.gradients._isometric import WEIGHTS, Critical, Net, expected_spread, random_spectra
 from jaxvision import cli
 from jaxvision import initializers as init
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import isometry, mean_field
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
-from jaxvision.models.layers import Initializer, apply_function, initialize_runs
+from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.mlp import MLP
-from jaxvision.random import stream
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Within
 from jaxvision.report.record import Record
@@ -45,26 +42,10 @@ from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look, Moment
 from jaxvision.training.mapping import over_seeds
 from jaxvision.training.step import Task
-from jaxvision.types import Array, Hyper
+from jaxvision.types import Array, Hyper, PyTree, UserError
 
-# Of gain 1; ``isometry.scale_layers`` puts them on the edge of chaos.
-WEIGHTS = {"orthogonal": init.orthogonal(1.0), "gaussian": init.xavier_he2015()}
 IMAGES = 8  # at which the spectra of trained nets are taken
 N_TUNING_SEEDS = 2
-
-
-class Net(NamedTuple):
-    """A kind of net; those that are trained are also drawn."""
-
-    label: str
-    weights: str
-    activation: str
-    trained: bool = False
-
-    @property
-    def orthogonal(self) -> bool:
-        """Whether the paper's law for orthogonal weights is its law."""
-        return self.weights == "orthogonal"
 
 
 NETS = {
@@ -72,8 +53,6 @@ NETS = {
     "gaussian_tanh": Net("Gaussian tanh", "gaussian", "tanh", trained=True),
     "orthogonal_relu": Net("orthogonal ReLU", "orthogonal", "relu", trained=True),
     "gaussian_relu": Net("Gaussian ReLU", "gaussian", "relu"),
-    "orthogonal_linear": Net("orthogonal linear", "orthogonal", "linear"),
-    "gaussian_linear": Net("Gaussian linear", "gaussian", "linear"),
 }
 TRAINED = {name: net for name, net in NETS.items() if net.trained}
 
@@ -116,29 +95,10 @@ PRESETS = {
     ),
 }  # fmt: skip
 
-Critical = Callable[[str, float], isometry.Critical]
-
 
 def depths_of(config: Config) -> np.ndarray:
     """Return the depths at which spectra are taken: 1, 2, 4, ... layers."""
     return 2 ** np.arange(config.depth.bit_length())
-
-
-def expected_spread(config: Config, net: Net, depths: np.ndarray) -> np.ndarray:
-    """Return the variance of the squared singular values, of mean 1, by depth.
-
-    ``mean_field.jacobian_spread``, and for orthogonal tanh what finite width n adds to it at small
-    variance q. The units of a layer have a common norm, so their squares vary by (n - 1) / (n + 2)
-    of what they would; and one direction, the signal's own, shrinks in every layer alike: its
-    squared singular value is exp(-4 q L), which adds (1 - exp(-4 q L))^2 / n less the law's own
-    part of it. The law, of order q^2, is so small that this counts.
-    """
-    q, width = config.bend / config.depth, config.width
-    law = mean_field.jacobian_spread(depths, q, net.activation, net.orthogonal)
-    if (net.weights, net.activation) != ("orthogonal", "tanh"):
-        return law
-    shrunk = 1 - np.exp(-4 * q * depths)
-    return law * (width - 1) / (width + 2) + shrunk**2 * (1 - 1 / depths) / width
 
 
 def measure(
@@ -152,8 +112,16 @@ def measure(
     ``critical`` gives the weights' and biases' scale by activation and variance.
     """
     check_periods(config, "steps")
+    if config.checkpoints[-1] > config.steps:
+        raise UserError(
+            f"--checkpoints={config.checkpoints[-1]} lies beyond --steps={config.steps}"
+        )
+    judged = max(config.seeds, config.train_seeds)
+    seeds, tuning_seeds = disjoint_seeds(config.first_seed, judged, N_TUNING_SEEDS)
     with progress(1, "random nets") as bar:
-        spectra = partial(_spectra, config, nets, critical)
+        q = config.bend / config.depth
+        depths = tuple(int(depth) for depth in depths_of(config))
+        spectra = partial(random_spectra, nets, critical, config.width, q, depths)
         found = over_seeds(spectra, config.seeds, first=config.first_seed)
         bar.advance(1)
     arrays = {f"{net}/{name}": values for net in nets for name, values in found[net].items()}
@@ -165,8 +133,9 @@ def measure(
         for activation in dict.fromkeys(net.activation for net in arms.values()):
             alike = {name: net for name, net in arms.items() if net.activation == activation}
             point = critical(activation, config.bend / config.train_depth)
-            train = partial(_train, config, data, activation, point)
-            for name, (rate, history) in train(alike, bar.advance).items():
+            train = partial(_train, config, data, activation, point, advance=bar.advance)
+            found = train(alike, seeds[: config.train_seeds], tuning_seeds)
+            for name, (rate, history) in found.items():
                 rates[name] = rate
                 arrays[f"trained/{name}/share"] = history.looks
                 half = history.escape_step(0.5 * history.plateau)
@@ -176,60 +145,20 @@ def measure(
     return {"rates": rates}, arrays
 
 
-def _spectra(
-    config: Config, nets: Mapping[str, Net], critical: Critical, seed: Array, shared: None
-) -> dict[str, dict[str, Array]]:
-    """Describe the spectra of a seed's nets at one random input."""
-    start = isometry.unit_variance(jax.random.normal(stream(seed, "probe"), (config.width,)))
-    shape = (config.width, config.width)
-    depths = tuple(int(depth) for depth in depths_of(config))
-    drawn = {
-        weights: isometry.draw_layers(stream(seed, "init"), initializer, shape, config.depth)
-        for weights, initializer in WEIGHTS.items()
-    }
-    found = {}
-    for activation in dict.fromkeys(net.activation for net in nets.values()):
-        point = critical(activation, config.bend / config.depth)
-
-        def values_of(layers: isometry.Layers, activation=activation, point=point) -> Array:
-            return isometry.singular_values(layers, activation, point.input_std * start, depths)
-
-        alike = {name: net for name, net in nets.items() if net.activation == activation}
-        layers = [isometry.scale_layers(drawn[net.weights], point) for net in alike.values()]
-        values = isometry.map_nets(values_of, layers)
-        found |= {name: _describe(values[i]) for i, name in enumerate(alike)}
-    return found
-
-
-def _describe(values: Array) -> dict[str, Array]:
-    """Return what is asked of singular values [D, width]: by depth [D], and the deepest net's."""
-    squares = jnp.square(values)
-    silent = values < isometry.RESOLUTION * values[:, :1]
-    return {
-        "share": isometry.isometric_share(values),
-        "silent": jnp.mean(silent, axis=-1),
-        "spread": jnp.var(squares, axis=-1) / jnp.square(jnp.mean(squares, axis=-1)),
-        "values": values[-1],
-    }
-
-
 def _train(
     config: Config,
     data: Splits,
     activation: str,
     point: isometry.Critical,
     nets: Mapping[str, Net],
+    seeds: range,
+    tuning_seeds: range,
     advance: Callable[[int], None],
 ) -> dict[str, tuple[float, History]]:
     """Return every net's best rate and the history at it; the nets differ in their weights."""
-    seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.train_seeds, N_TUNING_SEEDS)
-
-    def model(weights: str) -> MLP:
-        kernel_init = partial(_scaled, point.sigma_w, WEIGHTS[weights])
-        size = config.train_depth, config.train_width, data.num_classes
-        return MLP(*size, kernel_init, isometry.ACTIVATIONS[activation])
-
-    apply = apply_function(model("orthogonal"))
+    size = config.train_depth, config.train_width, data.num_classes
+    nonlinearity = isometry.ACTIVATIONS[activation]
+    apply = apply_function(MLP(*size, WEIGHTS["orthogonal"], nonlinearity))
     preprocess = partial(_inputs, point.input_std, standardizer(data.train))
     task = Task(apply, _sgd, preprocess)
     trainer = Trainer(task, data.train, data.test, config.batch_size, config.period)
@@ -239,11 +168,11 @@ def _train(
 
     images = preprocess(data.test.sample(IMAGES).images, None)
     look = Look(share, (0, *config.checkpoints), images)
-    look.check(config.steps)
     found = {}
     for name, net in nets.items():
-        shape = data.train.images.shape[1:]
-        begin = partial(initialize_runs, model(net.weights), image_shape=shape)
+        # Of gain 1 and whatever nonlinearity, so that nets of the same weights share a program.
+        drawn = MLP(*size, WEIGHTS[net.weights])
+        begin = partial(_begin, drawn, data.train.images.shape[1:], point.sigma_w)
         grid = {rate: Arm(begin, {"learning_rate": rate}) for rate in config.learning_rates}
         rate, _ = tune(trainer, grid, tuning_seeds, config.steps, advance)
         history = fit_arms(trainer, {name: grid[rate]}, seeds, config.steps, advance, look)[name]
@@ -251,10 +180,8 @@ def _train(
     return found
 
 
-def _scaled(
-    gain: float, initializer: Initializer, key: Array, shape: tuple[int, ...], dtype=jnp.float32
-) -> Array:
-    return gain * initializer(key, shape, dtype)
+def _begin(net: MLP, image_shape: tuple[int, ...], gain: float, keys: Array) -> PyTree:
+    return init.with_gain(initialize_runs(net, keys, image_shape), gain)
 
 
 def _inputs(std: float, standardize: Callable, images: Array, key: Array | None) -> Array:
@@ -275,7 +202,7 @@ def claims(config: Config) -> list[Claim]:
     def worst(name: str, net: Net) -> Callable:  # the depth at which the mean is farthest off
         def over_law(r: Record) -> np.ndarray:
             ratio = r.arrays[f"{name}/spread"][:, : len(tested)]
-            ratio = ratio / expected_spread(config, net, tested)
+            ratio = ratio / expected_spread(net, tested, q, config.width)
             return ratio[:, np.argmax(np.abs(ratio.mean(0) - 1))]
 
         return over_law
@@ -306,13 +233,10 @@ def claims(config: Config) -> list[Claim]:
         Claim(f"law-{name.replace('_', '-')}", f"{paper}, variance of the spectrum",
               f"{net.label}: {reach} is L (mu_2 / mu_1^2 - 1 - s_1) (over it, worst depth)",
               worst(name, net), Within(1.0, 0.1, relative=True), "theory")
-        for name, net in NETS.items() if name != "orthogonal_linear"
+        for name, net in NETS.items()
     ]  # fmt: skip
     return [
         *laws,
-        Claim("rotation", "Saxe et al. 2014, section 3", "orthogonal and linear: the singular "
-              "values are equal at any depth (their variance)",
-              lambda r: r.arrays["orthogonal_linear/spread"][:, -1], Within(0.0, 1e-4), "theory"),
         Claim("weakest", "derived, fixed point of the variance", f"orthogonal tanh, {config.depth} "
               "layers: the weakest direction is the signal's own, shrunk to exp(-2 bend)", weakest,
               Within(float(np.exp(-2 * config.bend)), 0.05, relative=True), "theory"),

@@ -16,21 +16,11 @@ from jaxvision.dynamics.mean_field import (
     second_moment,
     slope_kurtosis,
     slope_moment,
-    variance_fixed_point,
     variance_map,
 )
 
 # VGG-B, output channels of conv2..conv10. At std .01 the paper's 1 / (5.9 * 4.2^2 * 2.9^2 * 2.1^4).
 VGG_B_CONV2_TO_CONV10 = (64, 128, 128, 256, 256, 512, 512, 512, 512)
-
-
-def relu_signal_std(depth: int, fan_in_variance: float) -> np.ndarray:
-    """Return the std of the pre-activations of layers 1..depth relative to layer 1, shape [depth].
-
-    A ReLU layer multiplies the variance by half of ``fan_in_variance`` = fan_in * Var[w]: by 1
-    under He (Eq. 10), by 1/2 under Xavier, whose std falls by sqrt 2 a layer (He et al. 2015).
-    """
-    return np.sqrt(fan_in_variance / 2) ** np.arange(depth)
 
 
 def he_std(kernel_size: int, channels: ArrayLike) -> np.ndarray:
@@ -120,22 +110,6 @@ def exponent(squared_factor: ArrayLike) -> np.ndarray:
     return 0.5 * np.log(squared_factor)
 
 
-def log_norm_slope(activation: str, sigma_w: float, width: int, layers: int) -> tuple[float, float]:
-    """Return mean and std, over nets without biases, of the slope of log ||Ju|| by layer.
-
-    The least-squares slope over ``layers`` layers, deep enough for q*. Derived to first order in
-    1 / width: a layer multiplies the squared norm by the mean of phi'^2 (w u)^2 over its units, of
-    relative variance v = (3 kappa - 1) / width (``slope_kurtosis``; for ReLU 5 / width,
-    ``hanin_nica``). Its log then has mean ln chi - v / 2, and the log norm is a random walk, the
-    variance of whose slope is exact.
-    """
-    m, q = layers, variance_fixed_point(sigma_w, 0.0, activation)
-    variance = (3 * slope_kurtosis(activation, q) - 1) / width
-    walk = 6 * (m**2 + 1) / (5 * m * (m**2 - 1))
-    mean = exponent(chi(sigma_w, q, activation)) - variance / 4
-    return float(mean), float(np.sqrt(variance / 4 * walk))
-
-
 def log_norms(
     activation: str, sigma_w: float, width: int, depth: int, input_square: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -143,9 +117,14 @@ def log_norms(
 
     A net without biases. The variance follows ``variance_map`` layer by layer from inputs of mean
     square ``input_square``, so that it need not stand at its fixed point; the gradient is 1 (log 0)
-    at the last layer. Finite width to first order, as in ``log_norm_slope``; of the signal only for
-    'relu' and 'linear', whose squared norms multiply as the gradient's do. In 'tanh' and 'sigmoid'
-    nets the signal is drawn back to its fixed point, and fluctuations do not add up.
+    at the last layer.
+
+    Finite width, derived to first order in 1 / width: a layer multiplies the squared norm by the
+    mean of phi'^2 (w u)^2 over its units, of relative variance v = (3 kappa - 1) / width
+    (``slope_kurtosis``; for ReLU 5 / width, ``hanin_nica``), so its log has mean ln chi - v / 2. Of
+    the signal only for 'relu' and 'linear', whose squared norms multiply as the gradient's do. In
+    'tanh' and 'sigmoid' nets the signal is drawn back to its fixed point, and fluctuations do not
+    add up.
     """
     q, variances, steps = sigma_w**2 * input_square, [], []
     for _ in range(depth):
