@@ -13,6 +13,7 @@ writes and speaks.
 import contextlib
 import dataclasses
 import datetime
+import functools
 import os
 import shlex
 import signal
@@ -148,7 +149,7 @@ def finish(experiment: ModuleType, record: records.Record, directory: Path) -> N
     judge = claims_lib.measure_only if record.preset == "tiny" else claims_lib.judge
     judgements = judge(experiment.claims(config), record)
     record = dataclasses.replace(record, claims=[j.to_dict() for j in judgements])
-    records.save(record, experiment.plot(record, config), directory)
+    records.save(record, functools.partial(experiment.plot, record, config), directory)
     print(table(judgements))
     where = terminal.one_line(shown(directory))
     print(f"\n{where}/ holds record.json, arrays.npz, figure.png and figure.svg", flush=True)

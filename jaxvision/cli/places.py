@@ -12,6 +12,7 @@ from absl import flags
 from jaxvision import runtime
 from jaxvision.cli.parsing import name_of
 from jaxvision.longrun.workdir import config_hash
+from jaxvision.report import folders
 from jaxvision.report import record as records
 from jaxvision.types import UserError
 
@@ -28,14 +29,9 @@ def place(flag: str, text: str) -> Path:
     if not text:
         raise UserError(f"--{flag} must not be empty: name a directory")
     try:
-        path = Path(text).expanduser().resolve()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            path.stat()
-    # A link loop, a name too long, ~nosuchuser, a working directory that was removed.
-    except (OSError, RuntimeError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"--{flag}={text[:100]} cannot be followed: {why}") from error
-    return path
+        return folders.place(text)
+    except UserError as error:
+        raise UserError(f"--{flag}={error}") from error
 
 
 def record_directory(experiment: ModuleType, values: flags.FlagValues, config: Any) -> Path:

@@ -26,7 +26,7 @@ def place(text: str | os.PathLike) -> pathlib.Path:
             path.stat()
     except (OSError, RuntimeError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"{str(text)[:100]!r} cannot be followed: {why}") from error
+        raise UserError(f"{str(text)[:100]} cannot be followed: {why}") from error
     return path
 
 

@@ -58,15 +58,7 @@ def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
     import jax  # only to name the device; the rest of the report works without JAX
 
     device = jax.devices()[0]
-    name = device.device_kind
-    if device.platform == "cpu":  # JAX calls every processor 'cpu'
-        file = pathlib.Path("/proc/cpuinfo")
-        model = (
-            re.search("model name.*: (.+)", file.read_text(errors="replace"))
-            if file.exists()
-            else None
-        )
-        name = model[1] if model else platform.machine()
+    name = _processor() if device.platform == "cpu" else device.device_kind
     commit, dirty = _checkout()
     return {
         "commit": commit,
@@ -79,6 +71,15 @@ def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
         "started": started.astimezone(datetime.UTC).isoformat(timespec="seconds"),
         "wall_time_s": float(wall_time_s),
     }
+
+
+def _processor() -> str:
+    """Return the processor's model; JAX calls every one 'cpu'."""
+    file = pathlib.Path("/proc/cpuinfo")
+    if not file.exists():
+        return platform.machine()
+    model = re.search("model name.*: (.+)", file.read_text(errors="replace"))
+    return model[1] if model else platform.machine()
 
 
 def line(known: dict[str, Any]) -> str:

@@ -140,10 +140,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def smallest_effect(values: ArrayLike, power: float = 0.8) -> float:
     """Return the shift of the mean that a run like this one finds with probability ``power``.
 
-    Found by a one-sided 5 % t-test, and in the units of ``values``. The true spread is not known;
-    so the probability is taken over what it may be, given the spread of ``values`` (at five seeds
-    the shift is 1.23 times what it were if that spread was the true one). NaN where all values are
-    equal: no spread was seen.
+    Found by a one-sided 5 % t-test, and in the units of ``values``. The true spread is not known,
+    so the probability is taken over what it may be, given the spread of ``values``: at five seeds
+    this asks for 1.23 times the shift that would do if that spread were the true one. NaN where all
+    values are equal: no spread was seen.
     """
     mean, error, n = _mean_and_error(values)
     if error == 0.0:

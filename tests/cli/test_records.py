@@ -21,8 +21,11 @@ def test_a_run_leaves_a_whole_record(toy, results, capsys):
     assert "mine/ holds record.json, arrays.npz, figure.png and figure.svg" in out
     directory = results / "mine"
     assert sorted(path.name for path in directory.iterdir()) == [
-        "arrays.npz", "figure.png", "figure.svg", "record.json",
-    ]  # fmt: skip
+        "arrays.npz",
+        "figure.png",
+        "figure.svg",
+        "record.json",
+    ]
     assert [path.name for path in results.iterdir()] == ["mine"]
     record = records.load(directory)
     assert (record.experiment, record.preset, record.run_name) == ("toy", "cpu", "mine")

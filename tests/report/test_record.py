@@ -2,17 +2,25 @@
 
 import dataclasses
 import errno
+import io
 import json
 import os
+import pathlib
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
 
-from jaxvision.report import plots, record
+from jaxvision.report import encoding, folders, plots, record
+from jaxvision.report.judgement import Judgement
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
 
 NAN, INF = float("nan"), float("inf")
+COMMITTED = pathlib.Path(__file__).resolve().parents[2] / "experiments" / "results"
+JUDGED = Judgement("a", "He et al. 2015", "He learns.", "direction", "above 0", "inconclusive", NAN)
+DIGITS = {"name": "digits", "version": "", "label": "", "digest": "ab", "train": 1437, "test": 360}
 
 
 def make(number=1.0):
@@ -29,8 +37,8 @@ def make(number=1.0):
             "flags": np.array([True, False]),
             "empty": np.zeros((0, 4)),
         },
-        claims=[{"id": "a", "estimate": NAN, "p": None}],
-        provenance={"commit": "unknown", "dirty": None},
+        claims=[JUDGED.to_dict()],
+        provenance={"commit": "unknown", "dirty": None, "data": [DIGITS]},
     )
 
 
@@ -89,13 +97,59 @@ def test_what_cannot_be_read_back_is_not_written(tmp_path, field, value):
 
 
 def test_saving_replaces_the_whole_directory(tmp_path):
-    figure, _ = plots.new_figure()
     record.save(make(1.0), figure, tmp_path / "run")
-    assert contents(tmp_path / "run") == {"record.json", "arrays.npz", "figure.png"}
+    files = {"record.json", "arrays.npz"}
+    assert contents(tmp_path / "run") == files | {"figure.png", "figure.svg"}
     record.save(make(2.0), None, tmp_path / "run")
     assert record.load(tmp_path / "run").numbers["escape"]["he"] == 2
-    assert contents(tmp_path / "run") == {"record.json", "arrays.npz"}  # no figure of another run
+    assert contents(tmp_path / "run") == files  # no figure of another run
     assert os.listdir(tmp_path) == ["run"]
+
+
+def figure():
+    return plots.new_figure()[0]
+
+
+def stamps(directory):
+    return {path.name: path.stat().st_mtime_ns for path in [directory, *directory.iterdir()]}
+
+
+def test_what_has_not_changed_is_not_written(tmp_path):
+    record.save(make(), figure, tmp_path / "run")
+    before = stamps(tmp_path / "run")
+    record.save(record.load(tmp_path / "run"), figure, tmp_path / "run")
+    assert stamps(tmp_path / "run") == before
+
+
+def test_arrays_that_another_zlib_packed_stay_as_they_are(tmp_path, monkeypatch):
+    record.save(make(), None, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    compressor = zlib.compressobj
+    monkeypatch.setattr(zlib, "compressobj", lambda *args: compressor(1, *args[1:]))
+    assert encoding.pack({"a": np.arange(999)}) != encoding.pack({"a": np.arange(998)})
+    record.save(make(), None, tmp_path / "run")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    other = dataclasses.replace(make(), arrays=make().arrays | {"file": np.arange(3) + 1})
+    record.save(other, None, tmp_path / "run")
+    np.testing.assert_array_equal(record.load(tmp_path / "run").arrays["file"], [1, 2, 3])
+
+
+def test_the_page_of_a_record_outlives_it(tmp_path):
+    record.save(make(1.0), None, tmp_path / "run")
+    (tmp_path / "run" / "README.md").write_text("a page")
+    record.save(make(2.0), None, tmp_path / "run")
+    assert (tmp_path / "run" / "README.md").read_text() == "a page"
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_record(tmp_path):
+    def draw():
+        raise ZeroDivisionError
+
+    record.save(make(1.0), figure, tmp_path / "run")
+    with pytest.raises(ZeroDivisionError):
+        record.save(make(2.0), draw, tmp_path / "run")
+    assert record.load(tmp_path / "run").numbers["escape"]["he"] == 2
+    assert contents(tmp_path / "run") == {"record.json", "arrays.npz"}
 
 
 class Killed(BaseException):
@@ -129,9 +183,14 @@ def test_dying_at_a_rename_loses_nothing(tmp_path, monkeypatch, fatal, before):
     assert os.listdir(tmp_path) == ["run"]
 
 
+def no_locks(*args):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
 def test_a_reader_between_the_renames_costs_no_record(tmp_path, monkeypatch):
-    """It takes the writer for dead and puts the old record back; the writer parks it again."""
+    """Without locks it takes the writer for dead and puts the old record back: parked again."""
     directory, rename, read = tmp_path / "run", os.rename, []
+    monkeypatch.setattr(folders.fcntl, "flock", no_locks)
     record.save(make(1.0), None, directory)
 
     def with_a_reader(source, target):
@@ -200,6 +259,18 @@ def test_a_parked_record_is_read_where_it_cannot_be_moved(tmp_path, monkeypatch)
     assert record.load(tmp_path / "run").numbers["escape"]["he"] == 1
 
 
+def zipped(write, array, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive, archive.open("a.npy", "w") as file:
+        write(file, array)
+    return buffer.getvalue()
+
+
+HUGE = b"v\0{'descr': '<f8', 'fortran_order': False, 'shape': (9223372036854775807, 9), }".ljust(
+    120
+)
+
+
 def cut(content):
     return content[: len(content) // 2]
 
@@ -231,11 +302,15 @@ def without(field):
         ("record.json", lambda content: b"{}"),
         ("record.json", lambda content: b"\xff\xfe\x00"),
         ("record.json", lambda content: b"[" * 100_000),
-        ("record.json", lambda content: content.replace(b"record 1", b"record 2")),
+        ("record.json", lambda content: content.replace(b"record 2", b"record 1")),
+        ("record.json", lambda content: content.replace(b"record 2", b"record 3")),
+        ("record.json", lambda content: content.replace(b"seeds", b"seats")),
+        ("record.json", lambda content: content + b" "),
         ("record.json", lambda content: content.replace(b'"nan"', b'"so"')),
         ("record.json", lambda content: content.replace(b'"nan"', b"null")),
         ("record.json", without("numbers")),
         ("record.json", without("arrays_sha256")),
+        ("record.json", without("sha256")),
         ("record.json", None),
     ],
 )
@@ -251,11 +326,102 @@ def test_damage_is_one_clear_line(tmp_path, file, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_arrays_that_match_their_checksum_but_are_foreign(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "_npz", lambda arrays: b"PK no zip file")
+@pytest.mark.parametrize("file", ["record.json", "arrays.npz"])
+def test_no_single_bit_may_change(tmp_path, file):
+    record.save(make(), None, tmp_path / "run")
+    path = tmp_path / "run" / file
+    content = path.read_bytes()
+    for place in np.random.default_rng(0).integers(8 * len(content), size=300):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(UserError):
+            record.load(tmp_path / "run")
+
+
+def test_records_of_the_first_format_are_read(tmp_path):
+    """Those have no hash of their fields."""
+    record.save(make(), None, tmp_path / "run")
+    path = tmp_path / "run" / "record.json"
+    fields = json.loads(path.read_text()) | {"format": "jaxvision record 1"}
+    del fields["sha256"]
+    path.write_text(json.dumps(fields, indent=1) + "\n")
+    assert record.load(tmp_path / "run").numbers["escape"]["he"] == 1
+
+
+@pytest.mark.parametrize("directory", sorted(COMMITTED.iterdir()), ids=lambda path: path.name)
+def test_committed_records_are_read(directory):
+    assert record.load(directory).run_name == directory.name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"claims": [JUDGED.to_dict() | {"sentence": None}]},
+        {"claims": [JUDGED.to_dict() | {"rule": 1}]},
+        {"claims": [JUDGED.to_dict() | {"verdict": "maybe"}]},
+        {"claims": [JUDGED.to_dict() | {"estimate": "1"}]},
+        {"claims": [JUDGED.to_dict() | {"n": True}]},
+        {"claims": [JUDGED.to_dict() | {"more": 1}]},
+        {"claims": [{"id": "a"}]},
+        {"claims": ["a"]},
+        {"provenance": {"earlier": [{}]}},
+        {"provenance": {"earlier": {}}},
+        {"provenance": {"device": ["cpu"]}},
+        {"provenance": {"wall_time_s": "1"}},
+        {"provenance": {"data": [{"name": "digits"}]}},
+        {"provenance": {"data": [DIGITS | {"train": 1.5}]}},
+        {"config": []},
+        {"preset": None},
+    ],
+)
+def test_fields_of_another_type_are_refused(tmp_path, wrong):
+    record.save(dataclasses.replace(make(), **wrong), None, tmp_path / "run")
+    with pytest.raises(UserError, match=f"'{next(iter(wrong))}'"):
+        record.load(tmp_path / "run")
+
+
+FOREIGN = {
+    "no zip file": b"PK no zip file",
+    "an object": zipped(np.save, np.array([None])),
+    "text": zipped(np.save, np.array(["a"])),
+    "no array": zipped(lambda file, _: file.write(b"text"), None),
+    "a huge shape": zipped(lambda file, _: file.write(np.lib.format.magic(1, 0) + HUGE), None),
+    "another compression": zipped(np.save, np.eye(2), compression=zipfile.ZIP_LZMA)[:-60],
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_arrays_that_match_their_checksum_but_are_foreign(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(encoding, "pack", lambda arrays: FOREIGN[kind])
     record.save(make(), None, tmp_path / "run")
     with pytest.raises(UserError, match="foreign"):
         record.load(tmp_path / "run")
+
+
+def test_arrays_that_claim_to_be_larger_than_any_are_refused(monkeypatch):
+    packed = encoding.pack({"a": np.zeros(1000)})
+    monkeypatch.setattr(encoding, "LARGEST", 8000)  # the header counts too
+    with pytest.raises(ValueError, match="more than 8000 bytes"):
+        encoding.unpack(packed)
+
+
+@pytest.mark.parametrize("file", ["record.json", "arrays.npz"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "endless"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, file, kind):
+    record.save(make(), None, tmp_path / "run")
+    path = tmp_path / "run" / file
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="no regular file"):
+        record.load(tmp_path / "run")
+    record.save(make(), None, tmp_path / "run")
+    record.load(tmp_path / "run")
 
 
 def test_a_missing_record_says_what_to_do(tmp_path):
@@ -317,6 +483,28 @@ def test_a_file_is_no_run_directory(tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(UserError, match="file"):
         record.run_directory(tmp_path, "run")
+
+
+@pytest.mark.parametrize("text", ["~nosuchuser/r", "x" * 300, "loop", "a\0b"])
+def test_paths_that_cannot_be_followed_are_one_line(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    for call in (
+        lambda: record.run_directory(text, "run"),
+        lambda: record.load(text),
+        lambda: record.save(make(), None, text),
+    ):
+        with pytest.raises(UserError, match="cannot be followed") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["loop"]
+
+
+def test_the_home_folder_has_a_short_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    record.save(make(), None, record.run_directory("~/runs", "run"))
+    assert record.load("~/runs/run").run_name == "he_init"
+    assert os.listdir(tmp_path) == ["runs"]
 
 
 def test_origin_says_what_is_known():

@@ -99,10 +99,13 @@ class Stub:
 
     def fit(self, runs, steps, advance, *, look, may_diverge):
         assert may_diverge and look is None
-        loss = np.array([
-            self.losses[round(float(rate), 3)][seed]
-            for rate, seed in zip(runs.hyper["learning_rate"], runs.seeds, strict=True)
-        ], np.float32)  # fmt: skip
+        loss = np.array(
+            [
+                self.losses[round(float(rate), 3)][seed]
+                for rate, seed in zip(runs.hyper["learning_rate"], runs.seeds, strict=True)
+            ],
+            np.float32,
+        )
         assert loss.shape == (len(runs.seeds), steps)
         return History({"loss": loss}, {}, np.array([0]), {}, np.log(10))
 

@@ -16,9 +16,15 @@ from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 
 CONFIG = logistic_map.Config(
-    seeds=10, rates=40, gains=6, width=64, depth=240, batch_norm_width=192, batch_norm_depth=30,
+    seeds=10,
+    rates=40,
+    gains=6,
+    width=64,
+    depth=240,
+    batch_norm_width=192,
+    batch_norm_depth=30,
     batch_size=16,
-)  # fmt: skip
+)
 
 
 def measured(config):
