@@ -48,13 +48,12 @@ def random_spectra(
     """Return what is asked of the Jacobian of a seed's nets at one random input.
 
     Args:
-      nets: nets of the same weights share their draws.
+      nets: those of the same weights share their draws.
       critical: scales weights, biases and input.
       width: units of every layer.
       q: variance of the pre-activations.
       depths: D of them, the last the largest.
-      seed: of the nets and the input.
-      shared: nothing.
+      seed: of the nets and the input; ``shared`` is nothing.
 
     Returns:
       By net: ``share`` [D], of singular values within a factor 2 of 1; ``silent`` [D], of those

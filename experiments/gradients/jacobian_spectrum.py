@@ -125,24 +125,37 @@ def measure(
         found = over_seeds(spectra, config.seeds, first=config.first_seed)
         bar.advance(1)
     arrays = {f"{net}/{name}": values for net in nets for name, values in found[net].items()}
-    data = load(config.dataset)
     arms = {name: net for name, net in nets.items() if net.trained}
-    rates = {}
-    runs = N_TUNING_SEEDS * len(config.learning_rates) + config.train_seeds
+    train_seeds = seeds[: config.train_seeds]
+    rates, trained = _train_all(config, arms, critical, train_seeds, tuning_seeds, progress)
+    return {"rates": rates}, arrays | trained
+
+
+def _train_all(
+    config: Config,
+    arms: Mapping[str, Net],
+    critical: Critical,
+    seeds: range,
+    tuning_seeds: range,
+    progress: cli.ShowProgress,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Return the best rate of every arm, and what its runs at that rate have shown."""
+    data = load(config.dataset)
+    rates, arrays = {}, {}
+    runs = len(tuning_seeds) * len(config.learning_rates) + len(seeds)
     with progress(len(arms) * runs * config.steps, "training") as bar:
         for activation in dict.fromkeys(net.activation for net in arms.values()):
             alike = {name: net for name, net in arms.items() if net.activation == activation}
             point = critical(activation, config.bend / config.train_depth)
             train = partial(_train, config, data, activation, point, advance=bar.advance)
-            found = train(alike, seeds[: config.train_seeds], tuning_seeds)
-            for name, (rate, history) in found.items():
+            for name, (rate, history) in train(alike, seeds, tuning_seeds).items():
+                half = history.escape_step(0.5 * history.plateau)
                 rates[name] = rate
                 arrays[f"trained/{name}/share"] = history.looks
-                half = history.escape_step(0.5 * history.plateau)
                 arrays[f"trained/{name}/half_step"] = half
                 arrays[f"trained/{name}/test_loss"] = history.test["loss"]
                 arrays["test_steps"] = history.test_steps
-    return {"rates": rates}, arrays
+    return rates, arrays
 
 
 def _train(
@@ -280,8 +293,8 @@ def plot(record: Record, config: Config) -> Figure:
         figure,
         record,
         title,
-        net=f"Top: random nets of width {config.width}, n = {config.seeds}. Bottom: MLPs of "
-        f"{config.train_depth} layers, width {config.train_width}, n = {config.train_seeds}",
+        net=f"Top: random nets of width {config.width}. Bottom: MLPs of {config.train_depth} "
+        f"layers, width {config.train_width}",
         optimizer="SGD at each arm's best rate",
         paper="Pennington et al. 2017",
     )
@@ -322,7 +335,7 @@ def _draw_learning(ax: Axes, record: Record) -> None:
     _draw_lines(ax, record, record.arrays["test_steps"], "trained/{}/test_loss")
     ax.set_ylim(bottom=0)
     plots.mark_contradicted(ax, record, "sooner-than-gaussian", "sooner-than-relu")
-    title = "Trained: how soon each net learns"
+    title = "Trained: how soon each of the three\nkinds of net learns"
     plots.describe(ax, title, "step", "test loss, nats")
 
 
@@ -330,11 +343,12 @@ def _draw_training(ax: Axes, record: Record, config: Config) -> None:
     steps = np.array((0, *config.checkpoints))
     _draw_lines(ax, record, steps, "trained/{}/share", unit=100)
     ax.set_xscale("symlog", linthresh=steps[1], linscale=0.5)
-    ax.set_xticks(steps, [str(step) for step in steps])
+    named = np.concatenate([steps[:1], steps[1:][::-2]])  # labels of all would meet
+    ax.set_xticks(named, [str(step) for step in named])
     ax.minorticks_off()
     ax.set_ylim(0, 104)
     plots.mark_contradicted(ax, record, "isometry-lost")
-    title = "... and what training does to\nits spectrum (log axis)"
+    title = "What training does to those spectra\n(log axis)"
     plots.describe(ax, title, "step", "singular values near 1, %")
 
 
