@@ -70,7 +70,7 @@ CATALOG = (
         theme="gradients",
         title="Dynamical isometry",
         sentence="Orthogonal tanh nets keep every direction of their input; others cannot.",
-        minutes=2,
+        minutes=3,
     ),
     Entry(
         name="delta_orthogonal",
