@@ -38,9 +38,9 @@ CATALOG = (
         name="he_init",
         theme="initialization",
         title="He against Xavier",
-        sentence="Xavier stalls at 30 layers, He leaves the plateau.",
-        minutes=3,
-        claims=("conv30-xavier", "conv30-he", "mlp30-xavier", "mlp30-he"),
+        sentence="At 30 layers Xavier stalls, and He's MLP converges.",
+        minutes=4,
+        claims=("conv30-xavier", "mlp30-xavier", "mlp30-he"),
     ),
     Entry(
         name="escape_time",
@@ -54,9 +54,9 @@ CATALOG = (
         name="gradient_flow",
         theme="gradients",
         title="How gradients vanish and explode",
-        sentence="Gain, batch norm and skips decide which gradient the first layers see.",
+        sentence="Gain and skips decide which gradient the first layers see, as theory says.",
         minutes=3,
-        claims=("delta-relu", "batch-norm-factor", "residual-gradient"),
+        claims=("delta-relu", "delta-tanh", "delta-decays", "residual-gradient"),
     ),
     Entry(
         name="logistic_map",
@@ -82,7 +82,7 @@ CATALOG = (
         title="Dynamical isometry",
         sentence="Orthogonal tanh nets keep every direction of their input; others cannot.",
         minutes=3,
-        claims=("tanh-can", "gaussian-cannot", "relu-cannot"),
+        claims=("weakest", "bulk", "gaussian-cannot", "relu-cannot"),
     ),
     Entry(
         name="delta_orthogonal",
@@ -106,7 +106,7 @@ CATALOG = (
         title="The edge of stability",
         sentence="Gradient descent climbs to the edge of stability and stays there.",
         minutes=2,
-        claims=("hovers", "just-above", "sharpening"),
+        claims=("hovers-5", "hovers-7", "hovers-10", "just-above", "sharpening"),
     ),
     Entry(
         name="plain_vs_residual",
