@@ -18,7 +18,7 @@ def test_the_distribution_has_a_name_of_its_own_and_the_package_s_version():
 
 
 def test_every_folder_of_code_is_a_package():
-    """setuptools leaves out those that are not."""
+    """Setuptools leaves out those that are not."""
     found = PROJECT["tool"]["setuptools"]["packages"]["find"]
     assert found == {"include": ["jaxvision*", "experiments*"], "namespaces": False}
     for package in ("jaxvision", "experiments"):
