@@ -101,9 +101,8 @@ def measure(
     """
     data = load(config.dataset)
     sizes = [(name, depth) for name in nets for depth in depths_of(config, nets[name])]
-    trainings = sum(len(nets[name].gains) for name, _ in sizes) * config.seeds
-    arrays = {}
-    with progress(trainings * STEPS, "training") as bar:
+    arms, arrays = sum(len(nets[name].gains) for name, _ in sizes), {}
+    with progress(arms * config.seeds * STEPS, "training") as bar:
         for name, depth in sizes:
             found = train_net(config, data, nets[name], depth, bar.advance)
             arrays |= {f"{name}{depth}/{key}": value for key, value in found.items()}
@@ -278,8 +277,7 @@ def plot(record: Record, config: Config) -> Figure:
 
 
 def _draw_gains(ax: Axes, record: Record, config: Config) -> None:
-    below = np.arange(max(config.depths))  # layers below the output
-    sigmas = flow.sigma_ws("relu", factors(config))
+    below, sigmas = np.arange(max(config.depths)), flow.sigma_ws("relu", factors(config))
     for (gain, factor), color in zip(factors(config).items(), plots.shades(3), strict=True):
         norms = values(record, config, "relu", gain, "delta_norm")[:, ::-1]
         plots.seed_band(ax, below, norms, color, f"{factor:.2g} x He")

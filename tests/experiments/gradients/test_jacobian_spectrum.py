@@ -13,7 +13,7 @@ from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
 
-CONFIG = jacobian_spectrum.Config(seeds=40, first_seed=0, width=48, depth=16)
+CONFIG = jacobian_spectrum.Config(seeds=60, first_seed=0, bend=0.05, width=64, depth=8)
 NETS = {name: net._replace(trained=False) for name, net in jacobian_spectrum.NETS.items()}
 TRAINED = {
     "trained/orthogonal_tanh/half_step": np.array([30, 33, 31, 30, 35]),
