@@ -151,7 +151,7 @@ def _training(config: Config, progress) -> tuple[dict, dict]:
             arms = {arm: grid[rates[arm]]}
             history = fit_arms(trainer, arms, seeds, steps, bar.advance, look)[arm]
             found[f"trained/{arm}/share"] = history.looks
-            found[f"trained/{arm}/half_step"] = history.escape_step(0.5 * history.plateau)
+            found[f"trained/{arm}/half_step"] = history.escape_step(share=0.5)
             found[f"trained/{arm}/test_loss"] = history.test["loss"]
             found["test_steps"] = history.test_steps
     return rates, found

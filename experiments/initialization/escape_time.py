@@ -35,7 +35,7 @@ from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
 from jaxvision.report.stats import censored_line
 from jaxvision.training.depth_sweep import Cells, DepthSweep
-from jaxvision.training.escape import escape_step
+from jaxvision.training.escape import escape_step, plateau
 from jaxvision.training.optimizers import adam, sgd
 
 ARMS = {  # name: optimizer, variance of the weights times fan-in, are biases trained
@@ -87,7 +87,6 @@ def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
     data = load(config.dataset)
     mean = per_pixel_mean(data.train.images)
     scale = float(np.std(data.train.images[:5000] - mean))
-    threshold = 0.9 * data.train.label_entropy
     seed, depth = (
         axis.ravel()
         for axis in np.meshgrid(
@@ -95,8 +94,13 @@ def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
         )
     )
 
-    def done(loss: np.ndarray) -> np.ndarray:
-        return (escape_step(loss, threshold) < loss.shape[1]) | ~np.isfinite(loss[:, -1])
+    level = plateau(data.train.labels, seed, config.steps, config.batch_size)
+    threshold = level - 0.1 * data.train.label_entropy
+
+    def done(cells: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        steps = loss.shape[1]
+        escaped = escape_step(loss, threshold[cells, :steps]) < steps
+        return escaped | ~np.isfinite(loss[:, -1])
 
     arrays = {}
     sweeps = {

@@ -11,10 +11,12 @@ from experiments.depth import _blocks as residual
 from jaxvision.data import load
 from jaxvision.data.augment import normalize
 from jaxvision.data.dataset import Dataset
+from jaxvision.dynamics import probes
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.resnet import ResNet
 from jaxvision.random import stream
 from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.looks import Look
 from jaxvision.training.optimizers import caffe_sgd
 from jaxvision.training.step import Task
 
@@ -135,7 +137,9 @@ def test_gradient_norms_are_those_of_the_steps(nets):
     trainer = Trainer(task, data, data, len(data.labels), 1)
     hyper = {"learning_rate": np.full(3, 0.01, np.float32)}
     runs = Runs(variables, np.arange(3, dtype=np.int32), hyper)
-    norms = residual.gradient_norms(trainer, runs, (0, 1))
+    look = Look(trainer.watch_step(probes.per_layer), at=(0, 1))
+    history = trainer.fit(runs, 1, look=look)
+    norms = residual.gradient_norms(trainer, history.variables, history.looks)
     assert norms.shape == (3, 2, 9)
     assert np.all(norms > 0)
     assert not np.array_equal(norms[:, 0], norms[:, 1])
