@@ -4,8 +4,11 @@ A line here gives the file ``experiments/<theme>/<name>.py`` its make target, it
 its contract test.
 """
 
+import importlib
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import ModuleType
 
 from jaxvision import terminal
 
@@ -119,13 +122,33 @@ CATALOG = (
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 
-_USAGE = "python -m experiments.catalog list|names [THEME]|gallery"
+_USAGE = "python -m experiments.catalog list|names [THEME]|gallery|nets"
 
 
 def module_name(name: str) -> str:
     """Return the full name of an experiment's module."""
     theme = next(entry.theme for entry in CATALOG if entry.name == name)
     return f"experiments.{theme}.{name}"
+
+
+def train_nets(experiments: Iterable[ModuleType]) -> int:
+    """Train the nets that cpu presets ask for, unless it has been done; return the exit code."""
+    from jaxvision import nets
+    from jaxvision.types import UserError
+
+    asking = [each for each in experiments if hasattr(each, "wanted_nets")]
+    wanted = [net for each in asking for net in each.wanted_nets(each.PRESETS["cpu"])]
+    if not wanted:
+        print("No experiment asks for nets: there is nothing to train.")
+    try:
+        for spec, seeds, snapshots in wanted:
+            found = nets.trained(spec, seeds, snapshots=snapshots)
+            error = found.test_error.mean()
+            print(f"{spec}: {len(seeds)} runs, test error {error:.1%} (mean), key {found.key}")
+    except UserError as error:
+        print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def main(arguments: list[str]) -> int:
@@ -147,6 +170,11 @@ def main(arguments: list[str]) -> int:
             from jaxvision.report import gallery
 
             return gallery.main(flags, CATALOG)
+        case ["nets"]:
+            from jaxvision import runtime
+
+            runtime.configure(cpu_devices=runtime.usable_cores())
+            return train_nets(importlib.import_module(module_name(each.name)) for each in CATALOG)
         case _:
             print(f"usage: {_USAGE}", file=sys.stderr)
             return 2
