@@ -9,10 +9,11 @@ Command: make exp-escape-time (under 4 minutes on two cores; embedded 8x8 digits
 
 ReLU nets of width 64, zero biases, which train or do not; SGD with momentum .9 and Adam, constant
 rates. A run escapes at the first step whose next ten losses average by a tenth of the labels'
-entropy below what its batches cost a net that knows the shares of the classes alone (nine tenths
-of ln 10 where ten classes are equal); one that never does, or diverges first, is censored there and enters slopes and survival curves as such; in Adam's lead it counts the steps of
-the whole run. Rates and depths are those of an earlier pilot on random clusters, which put the
-growth at .39 octaves (doublings) a layer without biases, and of ``he_init``.
+entropy below what its batches cost a net that knows the shares of the classes alone (nine tenths of
+ln 10 where ten classes are equal); one that never does, or diverges first, is censored there and
+enters slopes and survival curves as such; in Adam's lead it counts the steps of the whole run.
+Rates and depths are those of an earlier pilot on random clusters, which put the growth at .39
+octaves (doublings) a layer without biases, and of ``he_init``.
 """
 
 import dataclasses
