@@ -111,8 +111,7 @@ def measure(
     ``critical`` gives the weights' and biases' scale by activation and variance.
     """
     check_periods(config, "steps")
-    if config.checkpoints[-1] > config.steps:
-        last = config.checkpoints[-1]
+    if (last := config.checkpoints[-1]) > config.steps:
         raise UserError(f"--checkpoints={last} lies beyond --steps={config.steps}")
     judged = max(config.seeds, config.train_seeds)
     seeds, tuning_seeds = disjoint_seeds(config.first_seed, judged, N_TUNING_SEEDS)
@@ -344,8 +343,7 @@ def _draw_training(ax: Axes, record: Record, config: Config) -> None:
     ax.minorticks_off()
     ax.set_ylim(0, 104)
     plots.mark_contradicted(ax, record, "isometry-lost")
-    title = "What training does to those spectra\n(log axis)"
-    plots.describe(ax, title, "step", "singular values near 1, %")
+    plots.describe(ax, "What training does to those\nspectra (log axis)", "step", "near 1, %")
 
 
 if __name__ == "__main__":
