@@ -67,7 +67,7 @@ CATALOG = (
         title="One exponent, four systems",
         sentence="One number says what vanishes and what explodes, in the logistic map as in nets.",
         minutes=2,
-        claims=("ln-2", "relu", "tanh", "batch-norm"),
+        claims=("ln-2", "relu-16", "relu-64", "tanh", "batch-norm"),
     ),
     Entry(
         name="trainability",

@@ -133,7 +133,8 @@ def measure(
         numbers["nets"][net.name] = found
         for arm, history in histories.items():
             kept = record_arrays(f"{net.name}/{arm}", history, probes.LAYERWISE)
-            del kept[f"{net.name}/{arm}/error"]  # of every batch, which nobody reads
+            for of_every_batch in ("loss", "error"):  # nobody reads them: escape steps are kept
+                kept.pop(f"{net.name}/{arm}/{of_every_batch}")
             arrays |= kept
     return numbers, arrays
 
