@@ -212,14 +212,29 @@ def claims(config: Config) -> list[Claim]:
     of_optimizers = []
     for kind, words in {"_bias": "with biases", "": "without biases"}.items():
         of_optimizers += [
-            Claim(f"adam{kind}", h1, f"{deepest}, {words}: Adam leaves Xavier's plateau {budget}",
-                  escaped(f"adam{kind}"), Share(0.8)),
-            Claim(f"sgd{kind}", h1, f"{deepest}, {words}: SGD does not {budget}",
-                  stayed(f"sgd{kind}"), Share(0.8)),
-            Claim(f"lead{kind}", h1, f"{deepest}, {words}: SGD stays at least 8 times as long as "
-                  f"Adam (octaves; a net that never leaves counts {config.steps:,} steps)",
-                  lead(kind), Greater(3.0)),
-        ]  # fmt: skip
+            Claim(
+                f"adam{kind}",
+                h1,
+                f"{deepest}, {words}: Adam leaves Xavier's plateau {budget}",
+                escaped(f"adam{kind}"),
+                Share(0.8),
+            ),
+            Claim(
+                f"sgd{kind}",
+                h1,
+                f"{deepest}, {words}: SGD does not {budget}",
+                stayed(f"sgd{kind}"),
+                Share(0.8),
+            ),
+            Claim(
+                f"lead{kind}",
+                h1,
+                f"{deepest}, {words}: SGD stays at least 8 times as long as "
+                f"Adam (octaves; a net that never leaves counts {config.steps:,} steps)",
+                lead(kind),
+                Greater(3.0),
+            ),
+        ]
     return [
         *of_optimizers,
         Claim("half", h2, "without biases SGD's escape step grows as the gradient shrinks, by half "
