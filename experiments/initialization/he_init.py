@@ -179,50 +179,21 @@ def claims(config: Config) -> list[Claim]:
 
     return [
         *by_net,
-        Claim(
-            "he-stds",
-            section,
-            "He draws kernels of 64, 128, 256, 512 output channels with stds "
-            ".059, .042, .029, .021 (largest difference)",
-            measured("vgg_std_gap"),
-            Within(0.0, 6e-4),
-            "theory",
-        ),
-        Claim(
-            "xavier-signal",
-            section,
-            "Under Xavier the signal's std falls by sqrt(2) a ReLU "
-            f"layer (-1/2 octave, and {shrink:.3f} at this width)",
-            signal("xavier"),
-            Within(-0.5 + shrink, 0.02),
-            "theory",
-        ),
-        Claim(
-            "he-signal",
-            section,
-            f"Under He the signal's std stays (0 octaves, and {shrink:.3f} at this width)",
-            signal("he"),
-            Within(shrink, 0.02),
-            "theory",
-        ),
-        Claim(
-            "finite-width-mean",
-            hanin,
-            f"{config.theory_nets:,} He nets, width 50, 20 layers: "
-            f"the mean of log |Ju|^2 follows the law's exact form (first order: {rough[0]:.3g})",
-            measured("log_norm_mean"),
-            Within(law[0], 0.05),
-            "theory",
-        ),
-        Claim(
-            "finite-width-variance",
-            hanin,
-            f"... so does the variance (first order: {rough[1]:.3g})",
-            measured("log_norm_variance"),
-            Within(law[1], 0.05, relative=True),
-            "theory",
-        ),
-    ]
+        Claim("he-stds", section, "He draws kernels of 64, 128, 256, 512 output channels with stds "
+              ".059, .042, .029, .021 (largest difference)", measured("vgg_std_gap"),
+              Within(0.0, 6e-4), "theory"),
+        Claim("xavier-signal", section, "Under Xavier the signal's std falls by sqrt(2) a ReLU "
+              f"layer (-1/2 octave, and {shrink:.3f} at this width)", signal("xavier"),
+              Within(-0.5 + shrink, 0.02), "theory"),
+        Claim("he-signal", section, f"Under He the signal's std stays (0 octaves, and {shrink:.3f} "
+              "at this width)", signal("he"), Within(shrink, 0.02), "theory"),
+        Claim("finite-width-mean", hanin, f"{config.theory_nets:,} He nets, width 50, 20 layers: "
+              f"the mean of log |Ju|^2 follows the law's exact form (first order: {rough[0]:.3g})",
+              measured("log_norm_mean"), Within(law[0], 0.05), "theory"),
+        Claim("finite-width-variance", hanin, f"... so does the variance (first order: "
+              f"{rough[1]:.3g})", measured("log_norm_variance"),
+              Within(law[1], 0.05, relative=True), "theory"),
+    ]  # fmt: skip
 
 
 def _claims_of(net: Net, config: Config) -> list[Claim]:

@@ -288,7 +288,7 @@ def shortened(data):
         ({"train": repainted}, r"training images is 50 \(\w{12}\) there and 50 \("),
         ({"test": relabeled}, r"test images is 37 \(\w{12}\) there and 37 \("),
     ],
-    ids=str,
+    ids=["batch", "parts", "fewer", "relabeled", "repainted", "test set"],
 )
 def test_another_batch_or_other_data_are_refused(world, tmp_path, change, words):
     """In one line, and nothing is changed: the right command goes on."""
