@@ -73,7 +73,8 @@ CATALOG = (
         name="trainability",
         theme="gradients",
         title="The map of what trains",
-        sentence="The depth that trains goes with xi_c, less than in proportion; dropout lowers it.",
+        sentence="The depth that trains goes with xi_c, less than in proportion; dropout lowers "
+        "it.",
         minutes=5,
         claims=("rank", "dropout-shallower"),
         contradicts=("slope",),
