@@ -220,8 +220,8 @@ def _load(experiment: ModuleType, directory: Path) -> records.Record:
 def _workdir(
     experiment: ModuleType, values: flags.FlagValues, config: Any
 ) -> contextlib.AbstractContextManager:
-    """Return the run's ``Workdir``, or a context of None where no long run is to be made."""
-    if values.plot_only or not is_long(experiment):
+    """Return the run's ``Workdir``, or a context of None where it has no long runs."""
+    if not is_long(experiment):
         return contextlib.nullcontext()
     return Workdir(
         place("workdir", values.workdir),

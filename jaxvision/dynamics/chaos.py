@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize
 
 from jaxvision.types import Array
 
@@ -77,34 +76,6 @@ def logistic_cycle_exponent(rates: ArrayLike) -> np.ndarray:
         origin = np.log(rates)
     known = np.where(rates <= 1, origin, np.where(rates <= 3, fixed, pair))
     return np.where((rates > 0) & (rates < 1 + np.sqrt(6)), known, np.nan)
-
-
-def superstable_rates(count: int) -> np.ndarray:
-    """Return the rates at which 1/2 lies on the cycle of period 1, 2, 4, ..., [count].
-
-    The ratio of successive gaps tends to Feigenbaum's 4.669.
-    """
-    rates = [2.0, 1 + np.sqrt(5)]
-    ratio = 4.7
-    while len(rates) < count:
-        gap = rates[-1] - rates[-2]
-        period = 2 ** len(rates)
-        near = rates[-1] + gap / ratio
-        # A secant from this close stays on its own root; the next ones are a fifth as far again.
-        rates.append(
-            optimize.newton(lambda r, p=period: _cycle(0.5, r, p)[0], near, x1=near + 1e-3 * gap)
-        )
-        ratio = gap / (rates[-1] - rates[-2])
-    return np.array(rates[:count])
-
-
-def _cycle(x: float, rate: float, period: int) -> tuple[float, float]:
-    """Return f^period(x) - x, and its multiplier, the product of f' along the way."""
-    start, multiplier = x, 1.0
-    for _ in range(period):
-        multiplier *= rate * (1 - 2 * x)
-        x = rate * x * (1 - x)
-    return x - start, multiplier
 
 
 def net_growth(

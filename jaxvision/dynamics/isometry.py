@@ -124,25 +124,6 @@ def isometric_share(values: Array, weights: Array | None = None, gain: float = 1
     return jnp.sum(jnp.where(inside, weights, 0), axis=-1)
 
 
-def describe_spectrum(values: Array) -> dict[str, Array]:
-    """Return what is asked of the singular values [..., n] of a Jacobian.
-
-    Returns:
-      ``share`` [...], see ``isometric_share``; ``best_share`` [...], the largest at any gain;
-      ``spread`` [...], the variance of the squared values over their squared mean, which
-      ``mean_field.jacobian_spread`` predicts.
-    """
-    squares = jnp.square(values)
-    top = jnp.max(values, axis=-1)[..., None]
-    gains = jnp.geomspace(2 * RESOLUTION, 1, 200)  # of the largest value, as far as float32 goes
-    shares = jax.lax.map(lambda gain: isometric_share(values / top, gain=gain), gains)
-    return {
-        "share": isometric_share(values),
-        "best_share": jnp.max(shares, axis=0),
-        "spread": jnp.var(squares, axis=-1) / jnp.square(jnp.mean(squares, axis=-1)),
-    }
-
-
 class Signal(NamedTuple):
     """What each layer of a net knows of its inputs, and how much the output says of it."""
 

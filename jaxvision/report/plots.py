@@ -8,7 +8,7 @@ Matplotlib's object interface only, so nothing needs a display or leaves state b
 import contextlib
 import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import matplotlib
@@ -20,13 +20,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from jaxvision.report import provenance
-from jaxvision.report.colors import CONTRADICTED_COLOR, THEORY_COLOR, color_of, shades
+from jaxvision.report.colors import CONTRADICTED_COLOR, THEORY_COLOR
+from jaxvision.report.colors import color_of as color_of  # of this module, to those who draw
+from jaxvision.report.colors import shades as shades
 from jaxvision.report.labels import LogLabels, LogTicks, label_lines
 
-__all__ = ["THEORY_COLOR", "color_of", "shades"]
-
-# Okabe and Ito's palette, which color-blind readers can tell apart, less yellow (faint on white).
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DPI = 150
 WIDTH = 9.0  # inches, of every figure: 1350 pixels, read at 900 on a page and at 390 on a phone
 MOST_PANELS = 6
@@ -75,17 +73,6 @@ def style() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
-
-
-def arm_colors(arms: Sequence[str]) -> dict[str, str]:
-    """Return a color for each arm, by its place in the order.
-
-    Raises:
-      ValueError: more arms than colors a reader can tell apart (6).
-    """
-    if len(arms) > len(COLORS):
-        raise ValueError(f"{len(arms)} arms in one figure, at most {len(COLORS)} can be told apart")
-    return dict(zip(arms, COLORS, strict=False))
 
 
 @style()
@@ -166,15 +153,6 @@ def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, label: str = "theory") -> 
         x, y, color=THEORY_COLOR, linestyle=dashes, linewidth=1.6, label=label, zorder=3
     )
     return line
-
-
-@style()
-def log_panel(ax: Axes, x: ArrayLike, lines: Mapping[str, ArrayLike], *words: str) -> None:
-    """Draw a ``seed_band`` for every label over a logarithmic y axis; ``describe`` with words."""
-    for (label, values), color in zip(lines.items(), COLORS, strict=False):
-        seed_band(ax, x, values, color, label)
-    log_axis(ax, "y")
-    describe(ax, *words)
 
 
 @style()
