@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 
 from jaxvision import initializers as init
 from jaxvision.data import Splits
-from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import mean_field, probes, theory
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.residual_mlp import ResidualMLP
@@ -35,12 +34,19 @@ ACTIVATIONS = {
 QUANTITIES = ("signal", "delta")
 
 
-def trainer(config: Any, data: Splits, model: ResidualMLP, steps: int) -> Trainer:
+def factors(config: Any) -> dict[str, float]:
+    """Return the three gains over the critical one."""
+    return {"below": config.below, "critical": 1.0, "above": config.above}
+
+
+def trainer(
+    config: Any, data: Splits, preprocess: Callable, model: ResidualMLP, steps: int
+) -> Trainer:
     """Return what trains a net's runs for so many steps, with a probe in every layer."""
     task = Task(
         apply=apply_function(model),
         optimizer=lambda hyper: optax.sgd(hyper["learning_rate"]),
-        preprocess=standardizer(data.train),
+        preprocess=preprocess,
         probe=probes.per_layer,
     )
     return Trainer(task, data.train, data.test, config.batch_size, steps)

@@ -105,10 +105,10 @@ def measure(
 
     ``descent`` is the rule by which every net moves.
     """
-    train = load(config.dataset).train
+    data = load(config.dataset)
+    train = data.train
     few = train.sample(config.images)
     images = np.asarray(standardizer(train)(few.images, None))
-    classes = int(train.labels.max()) + 1
     grids = {
         "mlp": (*config.thresholds, config.calm_threshold),
         "batch_norm": (config.batch_norm_threshold,),
@@ -116,7 +116,7 @@ def measure(
     arrays = {}
     with progress(len(NETS) + len(config.widths), "nets") as bar:
         for name, net in NETS.items():
-            descend = partial(_descend, config, net, classes, descent)
+            descend = partial(_descend, config, net, data.num_classes, descent)
             shared = (2 / np.float32(grids[name]), images, few.labels)
             loss, sharpness = over_seeds(descend, config.seeds, shared, config.first_seed)
             arrays[f"{name}/loss"] = np.swapaxes(loss, 0, 1)

@@ -100,14 +100,15 @@ def measure(
     0. Images followed: 'image/activation/gain/quantity', [S, L].
     """
     data = load(config.dataset)
+    preprocess = standardizer(data.train)
     sizes = [(name, depth) for name in nets for depth in depths_of(config, nets[name])]
     arms, arrays = sum(len(nets[name].gains) for name, _ in sizes), {}
     with progress(arms * config.seeds * STEPS, "training") as bar:
         for name, depth in sizes:
-            found = train_net(config, data, nets[name], depth, bar.advance)
+            found = train_net(config, data, preprocess, nets[name], depth, bar.advance)
             arrays |= {f"{name}{depth}/{key}": value for key, value in found.items()}
     for activation in config.activations:
-        arrays |= follow_images(config, data, activation)
+        arrays |= follow_images(config, data, preprocess, activation)
     return {}, arrays
 
 
@@ -118,14 +119,18 @@ def depths_of(config: Config, net: Net) -> tuple[int, ...]:
 
 
 def train_net(
-    config: Config, data: Splits, net: Net, depth: int, advance: Callable[[int], None]
+    config: Config,
+    data: Splits,
+    preprocess: Callable,
+    net: Net,
+    depth: int,
+    advance: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
     """Train all gains and seeds of a net in one sweep, by one program; returns its arrays."""
     shape = depth, config.width, data.num_classes, init.xavier_he2015()
-    kind = {"residual": net.residual, "normalized": net.normalized}
-    model = ResidualMLP(*shape, jax.nn.relu, **kind)
-    gains = {gain: flow.sigma_ws("relu", factors(config))[gain] for gain in net.gains}
-    trainer = flow.trainer(config, data, model, STEPS)
+    model = ResidualMLP(*shape, jax.nn.relu, residual=net.residual, normalized=net.normalized)
+    gains = {gain: flow.sigma_ws("relu", flow.factors(config))[gain] for gain in net.gains}
+    trainer = flow.trainer(config, data, preprocess, model, STEPS)
     arms = {gain: flow.arm(config, data, model, sigma) for gain, sigma in gains.items()}
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     found = {}
@@ -137,7 +142,7 @@ def train_net(
 
 
 def follow_images(
-    config: Config, data: Splits, activation: str, factor: float = 1.0
+    config: Config, data: Splits, preprocess: Callable, activation: str, factor: float = 1.0
 ) -> dict[str, np.ndarray]:
     """Return 'image/activation/gain/signal' and '.../delta', log norms [S, L] of single images.
 
@@ -147,15 +152,10 @@ def follow_images(
     model = ResidualMLP(*shape, flow.ACTIVATIONS[activation])
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     nets = make_runs({"unit": flow.arm(config, data, model, factor)}, seeds).variables
-    images = standardizer(data.train)(data.train.sample(config.batch_size).images, None)
-    gains = flow.sigma_ws(activation, factors(config))
+    images = preprocess(data.train.sample(config.batch_size).images, None)
+    gains = flow.sigma_ws(activation, flow.factors(config))
     found = flow.image_log_norms(apply_function(model), nets, images, gains)
     return {f"image/{activation}/{name}": value for name, value in found.items()}
-
-
-def factors(config: Config) -> dict[str, float]:
-    """Return the three gains over the critical one."""
-    return {"below": config.below, "critical": 1.0, "above": config.above}
 
 
 def values(
@@ -170,7 +170,7 @@ def claims(config: Config) -> list[Claim]:
     """Return the sources' claims; the rules are fixed here."""
 
     def departure(activation: str, statistic: Callable) -> Callable:  # at the worst gain, [S]
-        given = config, factors(config), activation, statistic
+        given = config, flow.factors(config), activation, statistic
         return lambda r: flow.largest(flow.departures(r.arrays, *given))
 
     def delta_growth(r: Record, net: str, gain: str) -> np.ndarray:  # log a layer, [S]
@@ -255,7 +255,7 @@ def plot(record: Record, config: Config) -> Figure:
     _draw_depths(axes[1, 0], record, config)
     _draw_steps(axes[1, 1], record, config)
     _draw_streams(axes[2, 0], record, config)
-    flow.draw_departures(axes[2, 1], record.arrays, config, factors(config))
+    flow.draw_departures(axes[2, 1], record.arrays, config, flow.factors(config))
     ids = [f"{q}-{a}" for q in ("delta", "signal") for a in config.activations]
     plots.mark_contradicted(axes[2, 1], record, *ids)
     title = plots.headline(
@@ -277,8 +277,8 @@ def plot(record: Record, config: Config) -> Figure:
 
 
 def _draw_gains(ax: Axes, record: Record, config: Config) -> None:
-    below, sigmas = np.arange(max(config.depths)), flow.sigma_ws("relu", factors(config))
-    for (gain, factor), color in zip(factors(config).items(), plots.shades(3), strict=True):
+    below, sigmas = np.arange(max(config.depths)), flow.sigma_ws("relu", flow.factors(config))
+    for (gain, factor), color in zip(flow.factors(config).items(), plots.shades(3), strict=True):
         norms = values(record, config, "relu", gain, "delta_norm")[:, ::-1]
         plots.seed_band(ax, below, norms, color, f"{factor:.2g} x He")
         slope = theory.relu_exponent(sigmas[gain], config.width)

@@ -95,10 +95,11 @@ def measure(
 ) -> tuple[dict, dict]:
     """Train every cell of every map; arrays 'map/loss' and 'map/error' [S, G, depths]."""
     data = load(config.dataset)
+    preprocess = standardizer(data.train)
     arrays = {"sigma_w": sigmas_of(config), "depths": depths_of(config)}
     diverged = {}
     for name, its in maps.items():
-        loss, error = _train_map(config, its, data, cells, progress)
+        loss, error = _train_map(config, its, data, preprocess, cells, progress)
         finite = np.isfinite(loss)  # a training that diverged has failed
         arrays[f"{name}/loss"] = np.where(finite, loss, data.train.label_entropy)
         arrays[f"{name}/error"] = np.where(finite, error, 1.0)
@@ -109,11 +110,15 @@ def measure(
 
 
 def _train_map(
-    config: Config, its: Map, data: Splits, cells: Callable, progress: cli.ShowProgress
+    config: Config,
+    its: Map,
+    data: Splits,
+    preprocess: Callable,
+    cells: Callable,
+    progress: cli.ShowProgress,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return loss and error [S, G, depths] of the last steps of every cell of one map."""
     depths = depths_of(config)
-    preprocess = standardizer(data.train)
     sweep = DepthSweep(
         nonlinearity=lambda h, key: its.layer(config, h, key),
         optimizer=lambda hyper: optax.sgd(hyper["learning_rate"]),

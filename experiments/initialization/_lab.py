@@ -46,6 +46,11 @@ class Net(NamedTuple):
         return f"{self.depth}-layer {'MLP' if self.kind == 'mlp' else 'conv net'}"
 
 
+def depths_of(config: Any, net: Net) -> tuple[int, ...]:
+    """Return the depths at which a net of this kind is run."""
+    return config.mlp_depths if net.kind == "mlp" else config.depths
+
+
 def runs_on(arm: Start, net: Net, depths: Sequence[int]) -> bool:
     """Return whether an arm is run on a net, one of those with these ``depths``."""
     depths = sorted(depths)
@@ -77,7 +82,11 @@ class Lab:
 
     def compare(self, net: Net, arms: Mapping[str, Start]) -> tuple[dict, dict]:
         """Return the numbers and histories of one net's arms, each at its own best rate."""
-        ours = {name: arm for name, arm in arms.items() if runs_on(arm, net, self.depths(net))}
+        ours = {
+            name: arm
+            for name, arm in arms.items()
+            if runs_on(arm, net, depths_of(self.config, net))
+        }
         models = {arm.weights: self.model(net, arm.weights) for arm in ours.values()}
         compile_initializers(list(models.values()), self.data.train.images.shape[1:])
         trainers = {arm.optimizer: self.trainer(net, arm.optimizer) for arm in ours.values()}
@@ -142,10 +151,6 @@ class Lab:
         per_call = 2 * config.seeds if net.kind == "mlp" else None
         sizes = config.batch_size, config.period
         return Trainer(task, self.data.train, self.data.test, *sizes, runs_per_call=per_call)
-
-    def depths(self, net: Net) -> tuple[int, ...]:
-        """Return the depths at which a net of this kind is run."""
-        return self.config.mlp_depths if net.kind == "mlp" else self.config.depths
 
     def steps(self, net: Net) -> int:
         """Return how many steps a net is trained for."""

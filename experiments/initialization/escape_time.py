@@ -98,7 +98,8 @@ def measure(
     data = load(config.dataset)
     threshold = _thresholds(config, data)
     optimizers = {arm.optimizer for arm in arms.values()}
-    sweeps = {optimizer: _sweep(config, data, optimizer) for optimizer in optimizers}
+    preprocess = standardizer(data.train)
+    sweeps = {rule: _sweep(config, data, preprocess, rule) for rule in optimizers}
     arrays = {}
     for name, arm in arms.items():
         with progress(config.seeds * len(config.depths), arm.label) as bar:
@@ -120,8 +121,7 @@ def measure(
     return {}, arrays
 
 
-def _sweep(config: Config, data: Splits, optimizer: Callable) -> DepthSweep:
-    preprocess = standardizer(data.train)
+def _sweep(config: Config, data: Splits, preprocess: Callable, optimizer: Callable) -> DepthSweep:
     return DepthSweep(
         nonlinearity=lambda h, key: jax.nn.relu(h),
         optimizer=partial(optimizer, 0.0),

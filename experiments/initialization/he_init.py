@@ -31,7 +31,7 @@ from experiments.initialization._escape import (
     octaves,
     stalled,
 )
-from experiments.initialization._lab import Lab, Net, Start, runs_on
+from experiments.initialization._lab import Lab, Net, Start, depths_of, runs_on
 from jaxvision import cli
 from jaxvision import initializers as init
 from jaxvision.data import load
@@ -103,11 +103,6 @@ def nets_of(config: Config) -> list[Net]:
     """Return the nets of a run, conv nets first."""
     conv = [Net("conv", depth) for depth in config.depths]
     return conv + [Net("mlp", depth) for depth in config.mlp_depths]
-
-
-def depths_of(config: Config, net: Net) -> tuple[int, ...]:
-    """Return the depths at which a net of this kind is run."""
-    return config.mlp_depths if net.kind == "mlp" else config.depths
 
 
 def measure(

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.gradients import gradient_flow
 from jaxvision.data import load
+from jaxvision.data.augment import standardizer
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
@@ -57,9 +58,10 @@ def test_the_figure_holds(record):
 
 
 def test_wrong_gains_contradict_the_theory_of_every_activation(record):
-    arrays = {}
+    digits, arrays = load("digits"), {}
+    given = CONFIG, digits, standardizer(digits.train)
     for activation in CONFIG.activations:
-        arrays |= gradient_flow.follow_images(CONFIG, load("digits"), activation, factor=1.1)
+        arrays |= gradient_flow.follow_images(*given, activation, factor=1.1)
     found = verdicts(record, arrays)
     for activation in CONFIG.activations:
         assert found[f"delta-{activation}"] == found[f"signal-{activation}"] == "contradicted"
