@@ -47,9 +47,14 @@ def write(results: str | os.PathLike, catalog: Sequence[Listed] = ()) -> list[pa
     """Write the pages that have changed; return their paths.
 
     Raises:
-      UserError: they cannot be written.
+      UserError: they cannot be written, or the index would replace a page that is not its own.
     """
-    folders.place(results)
+    index = folders.place(results).parent / "README.md"
+    if index.is_file() and not index.is_symlink() and not markdown.is_index(index.read_bytes()):
+        raise UserError(
+            f"{index} is no index of records, and would be replaced: give --results a folder"
+            " within one of its own, such as experiments/results"
+        )
     written = []
     for path, text in pages(pathlib.Path(results).expanduser(), catalog).items():
         content = text.encode(errors="replace")

@@ -30,6 +30,11 @@ def index(entries: Sequence[Entry], results: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def is_index(content: bytes) -> bool:
+    """Return whether a page is one that ``index`` made."""
+    return content.startswith(f"# {words.TITLE}\n".encode())
+
+
 def page(entry: Entry) -> str:
     """Return the page of one record, which lies beside it."""
     parts = [f"# {escape(entry.title)}", escape(entry.sentence)]

@@ -244,6 +244,17 @@ def test_pages_are_not_written_through_links(results):
     assert precious.read_text() == "precious"
 
 
+@pytest.mark.parametrize("text", ["# A project\n", f"# A project\n{markdown.BEGIN}\n", ""])
+def test_a_page_of_somebody_else_is_never_replaced(results, capsys, text):
+    """Records below ``runs/`` have the front page of the repository beside them."""
+    ours = results.parent / "README.md"
+    ours.write_text(text)
+    assert gallery.main([f"--results={results}"]) == 2
+    assert ours.read_text() == text
+    assert not (results.parent / "index.html").exists()
+    assert "would be replaced" in capsys.readouterr().err
+
+
 def test_the_front_page_gets_a_table(results):
     front = results.parent.parent / "README.md"
     before, after = "# Title | é\n\n", "\nThe rest.\n"
