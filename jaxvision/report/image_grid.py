@@ -22,7 +22,7 @@ def image_grid(
     """Draw images [rows, columns, H, W, C] into one panel, every pixel a square of one color.
 
     Args:
-      ax: the panel; its axes are switched off.
+      ax: the panel; the names are its ticks.
       images: uint8 or float; C is 1 (gray) or 3. What is not finite is drawn red.
       rows: names beside the rows, none or one each.
       columns: names above the columns, none or one each.
@@ -38,15 +38,19 @@ def image_grid(
     for names, count in ((rows, images.shape[0]), (columns, images.shape[1])):
         if len(names) not in (0, count):
             raise ValueError(f"{len(names)} names for {count} images")
-    height, width = images.shape[2] + gap, images.shape[3] + gap
+    height, width = images.shape[2], images.shape[3]
     ax.imshow(_sheet(images, low, high, gap), interpolation="nearest", aspect="equal")
-    ax.set_axis_off()
-    for i, name in enumerate(rows):
-        place = (-0.04 * width, (i + 0.5) * height - gap / 2)
-        ax.text(*place, name, ha="right", va="center", clip_on=False)
-    for j, name in enumerate(columns):
-        place = ((j + 0.5) * width - gap / 2, -0.06 * height)
-        ax.text(*place, name, ha="center", va="bottom", clip_on=False)
+    ax.set_yticks(_centers(len(rows), height, gap), labels=rows)
+    ax.set_xticks(_centers(len(columns), width, gap), labels=columns)
+    # As labels of ticks the names have their room in the layout, below the panel's title.
+    ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+
+
+def _centers(count: int, size: int, gap: int) -> np.ndarray:
+    """Return where the middle of each image lies, in pixels of the sheet."""
+    return np.arange(count) * (size + gap) + (size - 1) / 2
 
 
 def _sheet(images: np.ndarray, low: float, high: float, gap: int) -> np.ndarray:
