@@ -101,9 +101,14 @@ def measure(options: argparse.Namespace) -> dict:
             once = workers[worker].sample(name, facts["units"])["wall"] * facts["units"]
             n = facts["units"] * max(1, round(options.seconds / once))
             table[f"{net} {label}"] = facts | {
-                "net": net, "label": label, "format": kind, "worker": worker, "case": name,
-                "n": n, "samples": [],
-            }  # fmt: skip
+                "net": net,
+                "label": label,
+                "format": kind,
+                "worker": worker,
+                "case": name,
+                "n": n,
+                "samples": [],
+            }
             print(f"  {net} {label}: ready", file=sys.stderr, flush=True)
     for _ in range(options.rounds):
         for result in table.values():

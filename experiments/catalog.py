@@ -4,8 +4,11 @@ A line here gives the file ``experiments/<theme>/<name>.py`` its make target, it
 its contract test.
 """
 
+import importlib
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import ModuleType
 
 from jaxvision import terminal
 
@@ -38,9 +41,9 @@ CATALOG = (
         name="he_init",
         theme="initialization",
         title="He against Xavier",
-        sentence="Xavier stalls at 30 layers, He leaves the plateau.",
-        minutes=3,
-        claims=("conv30-xavier", "conv30-he", "mlp30-xavier", "mlp30-he"),
+        sentence="At 30 layers Xavier stalls, and He's MLP converges.",
+        minutes=4,
+        claims=("conv30-xavier", "mlp30-xavier", "mlp30-he"),
     ),
     Entry(
         name="escape_time",
@@ -54,17 +57,17 @@ CATALOG = (
         name="gradient_flow",
         theme="gradients",
         title="How gradients vanish and explode",
-        sentence="Gain, batch norm and skips decide which gradient the first layers see.",
+        sentence="Gain and skips decide which gradient the first layers see, as theory says.",
         minutes=3,
-        claims=("delta-relu", "batch-norm-factor", "residual-gradient"),
+        claims=("delta-relu", "delta-tanh", "delta-decays", "residual-gradient"),
     ),
     Entry(
         name="logistic_map",
         theme="gradients",
         title="One exponent, four systems",
         sentence="One number says what vanishes and what explodes, in the logistic map as in nets.",
-        minutes=1,
-        claims=("ln-2", "relu", "tanh", "batch-norm"),
+        minutes=2,
+        claims=("ln-2", "relu-16", "relu-64", "tanh", "batch-norm"),
     ),
     Entry(
         name="trainability",
@@ -81,15 +84,15 @@ CATALOG = (
         theme="gradients",
         title="Dynamical isometry",
         sentence="Orthogonal tanh nets keep every direction of their input; others cannot.",
-        minutes=2,
-        claims=("tanh-can", "gaussian-cannot", "relu-cannot"),
+        minutes=3,
+        claims=("weakest", "bulk", "gaussian-cannot", "relu-cannot"),
     ),
     Entry(
         name="delta_orthogonal",
         theme="gradients",
         title="Ten thousand plain conv layers",
         sentence="A 10,000-layer plain conv net carries its signal, if delta-orthogonal.",
-        minutes=1,
+        minutes=2,
         claims=("signal", "images", "images-gaussian"),
     ),
     Entry(
@@ -97,7 +100,7 @@ CATALOG = (
         theme="gradients",
         title="Shattered gradients",
         sentence="Batch norm shatters a plain net's gradients in ten layers; skips resist.",
-        minutes=1,
+        minutes=2,
         claims=("exponential-bn", "resists-bn", "resists"),
     ),
     Entry(
@@ -106,7 +109,7 @@ CATALOG = (
         title="The edge of stability",
         sentence="Gradient descent climbs to the edge of stability and stays there.",
         minutes=2,
-        claims=("hovers", "just-above", "sharpening"),
+        claims=("hovers-5", "hovers-7", "hovers-10", "just-above", "sharpening"),
     ),
     Entry(
         name="plain_vs_residual",
@@ -119,13 +122,33 @@ CATALOG = (
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 
-_USAGE = "python -m experiments.catalog list|names [THEME]|gallery"
+_USAGE = "python -m experiments.catalog list|names [THEME]|gallery|nets"
 
 
 def module_name(name: str) -> str:
     """Return the full name of an experiment's module."""
     theme = next(entry.theme for entry in CATALOG if entry.name == name)
     return f"experiments.{theme}.{name}"
+
+
+def train_nets(experiments: Iterable[ModuleType]) -> int:
+    """Train the nets that cpu presets ask for, unless it has been done; return the exit code."""
+    from jaxvision import nets
+    from jaxvision.types import UserError
+
+    asking = [each for each in experiments if hasattr(each, "wanted_nets")]
+    wanted = [net for each in asking for net in each.wanted_nets(each.PRESETS["cpu"])]
+    if not wanted:
+        print("No experiment asks for nets: there is nothing to train.")
+    try:
+        for spec, seeds, snapshots in wanted:
+            found = nets.trained(spec, seeds, snapshots=snapshots)
+            error = found.test_error.mean()
+            print(f"{spec}: {len(seeds)} runs, test error {error:.1%} (mean), key {found.key}")
+    except UserError as error:
+        print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def main(arguments: list[str]) -> int:
@@ -147,6 +170,11 @@ def main(arguments: list[str]) -> int:
             from jaxvision.report import gallery
 
             return gallery.main(flags, CATALOG)
+        case ["nets"]:
+            from jaxvision import runtime
+
+            runtime.configure(cpu_devices=runtime.usable_cores())
+            return train_nets(importlib.import_module(module_name(each.name)) for each in CATALOG)
         case _:
             print(f"usage: {_USAGE}", file=sys.stderr)
             return 2

@@ -15,9 +15,6 @@ computes, and its derivative rules are written by hand:
 * ``vmap`` over images folds the mapped axis into the batch; ``vmap`` over kernels maps in sequence.
 """
 
-import contextlib
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -30,7 +27,6 @@ from jaxvision.types import Array
 Pair = tuple[int, int]
 Padding = str | tuple[Pair, Pair]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_plain = False
 
 
 def conv2d(x: Array, kernel: Array, stride: int | Pair = 1, padding: Padding = "SAME") -> Array:
@@ -50,7 +46,7 @@ def conv2d(x: Array, kernel: Array, stride: int | Pair = 1, padding: Padding = "
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     padding = tuple((int(low), int(high)) for low, high in padding)
-    if _plain or "conv" in runtime.disabled() or jax.default_backend() != "cpu":
+    if "conv" in runtime.disabled() or jax.default_backend() != "cpu":
         return _lax(x, kernel, strides, padding)
     ones = (1, 1)
     # The barriers here and in the gradients make XLA store what enters a convolution once; without
@@ -59,20 +55,6 @@ def conv2d(x: Array, kernel: Array, stride: int | Pair = 1, padding: Padding = "
     return _convolve(
         x, kernel, strides=strides, padding=padding, input_dilation=ones, kernel_dilation=ones
     )
-
-
-@contextlib.contextmanager
-def plain_lax() -> Iterator[None]:
-    """Trace ``conv2d`` as ``lax.conv_general_dilated`` in this context: the off switch in code.
-
-    A function that JAX has already traced keeps what it was traced with.
-    """
-    global _plain
-    before, _plain = _plain, True
-    try:
-        yield
-    finally:
-        _plain = before
 
 
 def _lax(

@@ -24,16 +24,6 @@ CASES = {
     ),
     "he_forward": (initializers.he_forward(), lambda i, o: 2 / i, stats.norm()),
     "he_backward": (initializers.he_backward(), lambda i, o: 2 / o, stats.norm()),
-    "he_prelu_in": (
-        initializers.he_prelu(0.5, "fan_in"),
-        lambda i, o: 2 / (1.25 * i),
-        stats.norm(),
-    ),
-    "he_prelu_out": (
-        initializers.he_prelu(0.5, "fan_out"),
-        lambda i, o: 2 / (1.25 * o),
-        stats.norm(),
-    ),
     "flax_default": (
         initializers.flax_default(),
         lambda i, o: 1 / i,
@@ -78,32 +68,11 @@ def test_only_the_default_of_flax_is_truncated_and_uniforms_are_bounded(name):
         assert largest <= math.sqrt(3) * (1 + 1e-6)
 
 
-def test_by_name_lists_the_initializers_without_arguments():
-    no_argument = set(CASES) - {"he_prelu_in", "he_prelu_out", "fixed"}
-    assert set(initializers.BY_NAME) == no_argument
-    for name, make in initializers.BY_NAME.items():
-        np.testing.assert_array_equal(draw(make(), DENSE), draw(CASES[name][0], DENSE))
-
-
 def test_forward_and_backward_he_agree_only_on_square_layers():
     forward, backward = initializers.he_forward(), initializers.he_backward()
     np.testing.assert_array_equal(draw(forward, (64, 64)), draw(backward, (64, 64)))
     ratio = draw(backward, DENSE) / draw(forward, DENSE)
     np.testing.assert_allclose(ratio, math.sqrt(320 / 64), rtol=1e-5)
-
-
-def test_prelu_of_slope_zero_is_he_and_of_slope_one_is_xavier():
-    np.testing.assert_array_equal(
-        draw(initializers.he_prelu(0.0, "fan_out"), DENSE), draw(initializers.he_backward(), DENSE)
-    )
-    np.testing.assert_array_equal(
-        draw(initializers.he_prelu(1.0, "fan_in"), DENSE), draw(initializers.xavier_he2015(), DENSE)
-    )
-
-
-def test_torch_bias_is_uniform_in_the_fan_in_of_its_kernel():
-    bias = draw(initializers.torch_default_bias(25), (20_000,))
-    assert stats.kstest(bias, stats.uniform(-0.2, 0.4).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("shape", [(64, 64), DENSE, (64, 320), CONV])
@@ -147,70 +116,3 @@ def test_delta_orthogonal_of_a_dense_kernel_is_orthogonal():
 def test_delta_orthogonal_refuses_a_narrowing_convolution():
     with pytest.raises(UserError, match="16 in and 8 out"):
         draw(initializers.delta_orthogonal(1.0), (3, 3, 16, 8))
-
-
-WIDTH = 48
-
-
-def stacked_mlp_std(images):
-    """A 10-layer ReLU MLP: stem, eight stacked, head. Their names do not sort in depth order."""
-
-    def pre_activation_std(params):
-        first = images @ params["stem"]["kernel"] + params["stem"]["bias"][None]
-
-        def layer(x, layer_params):
-            x = jax.nn.relu(x) @ layer_params["kernel"] + layer_params["bias"][None]
-            return x, jnp.std(x)
-
-        x, hidden = jax.lax.scan(layer, first, params["net"]["hidden"])
-        last = jax.nn.relu(x) @ params["head"]["kernel"]
-        return {"stem": jnp.std(first), "net/hidden": hidden, "head": jnp.std(last)}
-
-    return pre_activation_std
-
-
-def stacked_mlp_params(key, init):
-    stem, head, *hidden = jax.random.split(key, 10)
-    bias = 0.1 * jnp.ones(WIDTH)
-    return {
-        "stem": {"kernel": init(stem, (20, WIDTH)), "bias": bias},
-        "net": {
-            "hidden": {
-                "kernel": jnp.stack([init(k, (WIDTH, WIDTH)) for k in hidden]),
-                "bias": jnp.tile(bias, (8, 1)),
-            }
-        },
-        "head": {"kernel": init(head, (WIDTH, 5))},
-    }
-
-
-@pytest.mark.parametrize("gain", [0.3, 1.0, 20.0])
-def test_lsuv_gives_every_layer_unit_variance(gain):
-    images = jax.random.normal(random.stream(0, "probe"), (64, 20))
-    pre_activation_std = stacked_mlp_std(images)
-    params = stacked_mlp_params(random.stream(0, "init"), initializers.orthogonal(gain))
-    rescaled = jax.jit(lambda p: initializers.lsuv(p, pre_activation_std, tolerance=0.01))(params)
-    for std in pre_activation_std(rescaled).values():
-        np.testing.assert_allclose(jnp.square(std), 1.0, atol=0.01)
-    # One positive factor per layer, and the biases are left alone.
-    factors = rescaled["net"]["hidden"]["kernel"] / params["net"]["hidden"]["kernel"]
-    per_layer = jnp.broadcast_to(factors[:, :1, :1], factors.shape)
-    np.testing.assert_allclose(factors, per_layer, rtol=1e-5)
-    assert (factors > 0).all()
-    np.testing.assert_array_equal(rescaled["stem"]["bias"], params["stem"]["bias"])
-
-
-def test_lsuv_leaves_a_layer_within_tolerance_alone():
-    images = jax.random.normal(random.stream(0, "probe"), (64, 20))
-    pre_activation_std = stacked_mlp_std(images)
-    params = stacked_mlp_params(random.stream(0, "init"), initializers.orthogonal(1.0))
-    once = initializers.lsuv(params, pre_activation_std, tolerance=0.01)
-    twice = initializers.lsuv(once, pre_activation_std, tolerance=0.1)
-    jax.tree.map(np.testing.assert_array_equal, once, twice)
-
-
-def test_lsuv_divides_at_most_max_iterations_times():
-    # A std that no rescaling mends: every pass divides by 2.
-    params = {"only": {"kernel": jnp.ones((2, 2))}}
-    result = initializers.lsuv(params, lambda _: {"only": jnp.float32(2.0)}, max_iterations=3)
-    np.testing.assert_allclose(result["only"]["kernel"], 1 / 8)

@@ -23,14 +23,14 @@ def residual_branches(
     """Return what a residual net's blocks add, and to what, by the name of their last layer.
 
     Args:
-      model: the net that made them, residual and not of the preactivation form.
+      model: the net that made them, residual.
       activations: of ``model``, none of its blocks left out.
 
     Returns:
       ``{'stage1_rest/conv2': (branch, shortcut), ...}``, shapes as in ``activations``. A branch is
       a difference of two activations, so it carries their rounding.
     """
-    if model.shortcut == "none" or model.preactivation:
+    if model.shortcut == "none":
         raise ValueError("branches are read from a residual net whose blocks end in an addition")
     found = {}
     before = activations["stem"]
@@ -44,7 +44,8 @@ def residual_branches(
         carried = jax.nn.relu(jnp.concatenate([before[None], y[:-1]]) if stacked else before)
         shortcut = activations.get(f"{block}/shortcut")
         if shortcut is None:
-            stride = -(-carried.shape[-3] // y.shape[-3])
+            sides = zip(carried.shape[-3:-1], y.shape[-3:-1], strict=True)
+            stride = max(-(-before // after) for before, after in sides)
             shortcut = subsample_and_pad(carried, stride, y.shape[-1])
         found[name] = (y - shortcut, shortcut)
         before = y[-1] if stacked else y
@@ -81,7 +82,7 @@ def layer_responses(
     before other nonlinearity (ReLU/addition)", in a residual net that of the branch alone.
 
     Args:
-      model: plain or residual, not of the preactivation form.
+      model: plain or residual.
       apply: of ``model``.
       variables: leaves [R, ...].
       images: the same for all nets.
@@ -164,13 +165,15 @@ def lesion_errors(
     return errors
 
 
-def lesion_damage(errors: np.ndarray, num_classes: int) -> np.ndarray:
+def lesion_damage(errors: np.ndarray, chance: float) -> np.ndarray:
     """Return the share [R] of what a net has learned that leaving a block out costs, on average.
 
-    What it has learned is how far its error lies below chance. ``errors``: see ``lesion_errors``.
+    What it has learned is how far its error lies below ``chance``, that of always answering the
+    largest class; NaN for a net that does not. ``errors``: see ``lesion_errors``.
     """
-    learned = 1 - 1 / num_classes - errors[:, 0]
-    return np.nanmean(errors[:, 1:] - errors[:, :1], 1) / learned
+    learned = chance - errors[:, 0]
+    cost = np.nanmean(errors[:, 1:] - errors[:, :1], 1)
+    return np.divide(cost, learned, out=np.full_like(cost, np.nan), where=learned > 0)
 
 
 def _last_layer(model: ResNet) -> str:

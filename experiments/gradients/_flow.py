@@ -11,12 +11,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from matplotlib.axes import Axes
 
 from jaxvision import initializers as init
+from jaxvision.data import Splits
+from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import mean_field, probes, theory
+from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.report import plots
-from jaxvision.training.step import zero_taps
+from jaxvision.training.arms import Arm
+from jaxvision.training.fit import Trainer
+from jaxvision.training.step import Task, zero_taps
 from jaxvision.types import Array, PyTree
 
 ACTIVATIONS = {
@@ -26,6 +33,24 @@ ACTIVATIONS = {
     "linear": lambda x: x,
 }
 QUANTITIES = ("signal", "delta")
+
+
+def trainer(config: Any, data: Splits, model: ResidualMLP, steps: int) -> Trainer:
+    """Return what trains a net's runs for so many steps, with a probe in every layer."""
+    task = Task(
+        apply=apply_function(model),
+        optimizer=lambda hyper: optax.sgd(hyper["learning_rate"]),
+        preprocess=standardizer(data.train),
+        probe=probes.per_layer,
+    )
+    return Trainer(task, data.train, data.test, config.batch_size, steps)
+
+
+def arm(config: Any, data: Splits, model: ResidualMLP, sigma_w: float) -> Arm:
+    """Return the arm of one gain: gains differ by the starting weights alone."""
+    draw = partial(initialize_runs, model, image_shape=data.train.images.shape[1:])
+    hyper = {"learning_rate": config.learning_rate}
+    return Arm(lambda keys: init.with_gain(draw(keys), sigma_w), hyper)
 
 
 def image_log_norms(
@@ -144,6 +169,7 @@ def draw_departures(
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.axvspan(-0.02, 0.02, color=plots.THEORY_COLOR, alpha=0.1, linewidth=0)
     ax.set_xlim(-0.06, 0.06)
+    ax.set_xticks([-0.05, 0.0, 0.05])
     title = "One image's gradient against theory,\n3 gains each (gray: within .02)"
     plots.describe(ax, title, "growth a layer, measured less theory", "")
 

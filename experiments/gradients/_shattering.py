@@ -3,17 +3,25 @@
 Balduzzi et al. 2017 (arXiv 1702.08591): nets of one input, seen on a grid of it.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.dynamics import theory
+from jaxvision.dynamics import mean_field
 from jaxvision.types import Array
 
 
-def gradients_on_a_line(
-    key: Array, positions: Array, width: int, depth: int, *, residual: bool, normalized: bool
-) -> Array:
+class Kind(NamedTuple):
+    """What a net has; the fields may be traced, so that kinds of one shape share a program."""
+
+    residual: Array  # bool: each layer adds its output to its input
+    normalized: Array  # bool: batch norm before the ReLU
+    weight_variance: Array  # of a weight, times the width; He's is 2
+
+
+def gradients_on_a_line(key: Array, positions: Array, width: int, depth: int, kind: Kind) -> Array:
     """Return the gradients of one random ReLU net along a line of inputs, [depth, P, width].
 
     Entry l, p is the derivative of layer l's units (unit norm) at input p by one random direction
@@ -23,42 +31,51 @@ def gradients_on_a_line(
     once.
 
     The first pre-activations are ``positions * a + b``, a and b Gaussian: a line past the origin (a
-    ReLU net without biases bends nowhere else). Weights are He's; a layer computes ``f(x) = W
-    relu(x)``, a residual one ``x + f(x)``. Batch norm stands before the ReLU; its statistics are
-    those of the line, held constant in the derivative: the gradient is that of one input alone.
+    ReLU net without biases bends nowhere else). A layer computes ``f(x) = W relu(x)``, a residual
+    one ``x + f(x)``. Batch norm's statistics are those of the line, held constant in the
+    derivative: the gradient is that of one input alone.
 
     Args:
       key: of the net.
       positions: [P].
       width: units of every layer.
       depth: number of layers after the first.
-      residual: add each layer's output to its input.
-      normalized: batch norm.
+      kind: of the net.
     """
-    line_key, direction_key, kernel_key = jax.random.split(key, 3)
-    slope, offset = jax.random.normal(line_key, (2, width))
-    direction = jax.random.normal(direction_key, (width,))
+    start_key, kernel_key = jax.random.split(key)
+    slope, offset, direction = jax.random.normal(start_key, (3, width))
     h = positions[:, None] * slope[None] + offset[None]
 
     def layer(carry: tuple[Array, Array], index: Array) -> tuple[tuple[Array, Array], Array]:
-        h, gradient = carry
         kernel = jax.random.normal(jax.random.fold_in(kernel_key, index), (width, width))
-        kernel = kernel * jnp.sqrt(2 / width)
-        x, dx = h, gradient
-        if normalized:
-            std = jnp.std(h, axis=0, keepdims=True)
-            x, dx = (h - jnp.mean(h, axis=0, keepdims=True)) / std, gradient / std
-        active = x > 0
-        x, dx = jnp.where(active, x, 0) @ kernel, jnp.where(active, dx, 0) @ kernel
-        if residual:
-            x, dx = h + x, gradient + dx
-        # One scale for all inputs (a ReLU net does not see it) keeps both within float32.
-        dx = dx / jnp.sqrt(jnp.mean(jnp.square(dx)))
-        x = x if normalized else x / jnp.sqrt(jnp.mean(jnp.square(x)))
-        return (x, dx), dx / jnp.linalg.norm(dx, axis=-1, keepdims=True)
+        kernel = kernel * jnp.sqrt(kind.weight_variance / width)
+        x, dx = _layer(kind, kernel, *carry)
+        unit = dx / jnp.linalg.norm(dx, axis=-1, keepdims=True)
+        return (x, dx), unit
 
     start = (h, jnp.broadcast_to(direction, h.shape))
     return jax.lax.scan(layer, start, jnp.arange(depth))[1]
+
+
+def _layer(kind: Kind, kernel: Array, h: Array, gradient: Array) -> tuple[Array, Array]:
+    """Return pre-activations and derivatives [P, width] after one more layer."""
+    mean = jnp.where(kind.normalized, jnp.mean(h, axis=0, keepdims=True), 0.0)
+    std = jnp.where(kind.normalized, jnp.std(h, axis=0, keepdims=True), 1.0)
+    x = (h - mean) / std
+    dx = gradient / std
+    active = x > 0
+    x = jnp.where(active, x, 0) @ kernel
+    dx = jnp.where(active, dx, 0) @ kernel
+    x = jnp.where(kind.residual, h + x, x)
+    dx = jnp.where(kind.residual, gradient + dx, dx)
+    # One scale for all inputs keeps both within float32; a ReLU net does not see it. With batch
+    # norm the stream of a residual net must grow.
+    x = jnp.where(kind.normalized, x, x / _rms(x))
+    return x, dx / _rms(dx)
+
+
+def _rms(x: Array) -> Array:
+    return jnp.sqrt(jnp.mean(jnp.square(x)))
 
 
 def autocorrelation(gradients: Array, lag: int) -> Array:
@@ -81,15 +98,46 @@ def _at(correlation: np.ndarray, depth: int) -> np.ndarray:
     return np.maximum(correlation[:, depth - 1], 1e-3)  # finite width: noise of either sign
 
 
-def plain_autocorrelation(positions: np.ndarray, lag: int, depth: int) -> np.ndarray:
-    """Return the closed form of ``autocorrelation`` for infinitely wide plain nets, [depth].
+def wide_autocorrelation(
+    positions: np.ndarray, lag: int, depth: int, *, residual: bool
+) -> np.ndarray:
+    """Return the closed form of ``autocorrelation`` for infinitely wide nets, [depth].
 
-    ``theory.relu_gradient_correlation`` from each layer down to the first pre-activations, whose
-    correlation at two positions is that of (x, 1) and (y, 1).
+    Without batch norm, He's weights. Derived from the arc-cosine kernels (Cho & Saul 2009): at
+    pre-activations that correlate by c, a layer's outputs correlate by k_1(c), and its derivative
+    multiplies the correlation of the gradients by k_0(c) = 1 - arccos(c) / pi. A residual layer
+    adds its input, of equal variance: it takes the mean of c and k_1(c), and of 1 and k_0(c).
+
+    Args:
+      positions: [P].
+      lag: between the two inputs, in places of ``positions``.
+      depth: number of layers.
+      residual: each layer's output is added to its input.
     """
+    # The first pre-activations at two positions correlate as (x, 1) and (y, 1).
     points = np.stack([positions, np.ones_like(positions)], 1)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    first = np.sum(points[:-lag] * points[lag:], 1)
-    down = np.stack([theory.relu_gradient_correlation(float(c), depth) for c in first])
-    # ``down`` holds products of factors from layer l to the top; wanted are those from 1 to l.
-    return (down[:, :1] / np.append(down[:, 1:], np.ones((len(down), 1)), axis=1)).mean(0)
+    correlation = np.sum(points[:-lag] * points[lag:], 1)
+    gradients = np.ones_like(correlation)
+    means = []
+    for _ in range(depth):
+        correlation = np.minimum(correlation, 1.0)
+        factor = 2 * mean_field.slope_moment("relu", 1.0, correlation)
+        passed = 2 * mean_field.second_moment("relu", 1.0, correlation)
+        gradients = gradients * ((1 + factor) / 2 if residual else factor)
+        correlation = (correlation + passed) / 2 if residual else passed
+        means.append(gradients.mean())
+    return np.array(means)
+
+
+def centered_branch_correlation(depth: int) -> np.ndarray:
+    """Return the law of residual nets with batch norm whose branches have no mean, [depth].
+
+    Derived after Balduzzi et al. 2017, for units that fire independently at the two inputs. A
+    branch W relu(z) of a normalized z has mean square 1, of which 1 / pi is its mean over inputs;
+    the next batch norm takes that off. So the stream's variance grows by 1 - 1 / pi a layer, from
+    1, and a branch adds 1 / variance to the gradient's variance, half of it to the covariance.
+    The power of depth tends to 1 / (2 (1 - 1 / pi)) = .73.
+    """
+    variance = 1 + (1 - 1 / np.pi) * np.arange(depth)
+    return np.cumprod((1 + 0.5 / variance) / (1 + 1 / variance))

@@ -45,7 +45,7 @@ from jaxvision.types import Array, PyTree
 
 
 class Net(NamedTuple):
-    """A net that descends, and the modes in which its sharpness is measured."""
+    """A net that descends, and the modes its sharpness is measured in."""
 
     normalized: bool
     modes: tuple[str, ...]
@@ -206,15 +206,14 @@ def claims(config: Config) -> list[Claim]:
         modes = [hover("batch_norm", mode, 0, bn)(r) for mode in ("eval", "train")]
         return np.subtract(*modes)
 
-    def losses(r: Record) -> np.ndarray:  # at the edge, [G, S, T]
-        return r.arrays["mlp/loss"][:-1]
-
     def falls(r: Record) -> np.ndarray:  # each fifth of the run lies below the one before
-        fifths = np.stack([part.mean(-1) for part in np.array_split(losses(r), 5, axis=-1)])
+        fifths = np.stack(
+            [part.mean(-1) for part in np.array_split(r.arrays["mlp/loss"][:-1], 5, axis=-1)]
+        )
         return (np.diff(fifths, axis=0) < 0).all((0, 1))
 
     def rises(r: Record) -> np.ndarray:  # does the loss of a step, in the second half
-        late = losses(r)[..., config.steps // 2 :]
+        late = r.arrays["mlp/loss"][:-1, :, config.steps // 2 :]
         return (np.diff(late) > 0).any(-1).all(0)
 
     def calm(r: Record) -> np.ndarray:
@@ -237,13 +236,10 @@ def claims(config: Config) -> list[Claim]:
 
     bn, all_widths = config.batch_norm_threshold, len(config.widths)
     cohen, figure = "Cohen et al. 2021, abstract", "Cohen et al. 2021, figure 1"
-    hovers = [
-        Claim(f"hovers-{at:g}", figure, f"2 / rate = {at:g}: sharpness stays there (their ratio, "
-              "second half of the run)", hover("mlp", "train", i, at), Equivalent(0.03, target=1.0))
-        for i, at in enumerate(config.thresholds)
-    ]  # fmt: skip
     return [
-        *hovers,
+        *[Claim(f"hovers-{at:g}", figure, f"2 / rate = {at:g}: sharpness stays there (their ratio, "
+                "second half of the run)", hover("mlp", "train", i, at),
+                Equivalent(0.03, target=1.0)) for i, at in enumerate(config.thresholds)],
         Claim("just-above", cohen, "it hovers just above, not below (mean over the rates)",
               hover_mean, Greater(1.0)),
         Claim("loss-rises", cohen, "at the edge some steps raise the loss, at every rate", rises,
@@ -310,7 +306,8 @@ def _draw_sharpness(ax: Axes, record: Record, config: Config) -> None:
     lines = record.arrays["mlp/sharpness_train"]
     for (label, color), values in zip(_rates(config).items(), lines, strict=True):
         plots.seed_band(ax, steps, values, color, label)
-    _draw_edges(ax, steps, config.thresholds)
+    for at in config.thresholds:
+        plots.theory_line(ax, steps[[0, -1]], (at, at), "_edge")
     plots.mark_contradicted(ax, record, *(f"hovers-{at:g}" for at in config.thresholds))
     plots.describe(ax, "Sharpness climbs to 2 / rate (dashed)\nand stays", "step", "sharpness")
 
@@ -321,8 +318,7 @@ def _draw_loss(ax: Axes, record: Record, config: Config) -> None:
         plots.seed_band(ax, np.arange(config.steps), values, color, label)
     plots.log_axis(ax, "y")
     plots.mark_contradicted(ax, record, "loss-rises", "loss-falls", "calm")
-    title = "The loss falls all the same,\nnot at every step (one seed)"
-    plots.describe(ax, title, "step", "square loss")
+    plots.describe(ax, "The loss falls all the same,\nnot always (one seed)", "step", "square loss")
 
 
 def _draw_batch_norm(ax: Axes, record: Record, config: Config) -> None:
@@ -330,7 +326,7 @@ def _draw_batch_norm(ax: Axes, record: Record, config: Config) -> None:
     for mode in NETS["batch_norm"].modes:
         values = record.arrays[f"batch_norm/sharpness_{mode}"][0]
         plots.seed_band(ax, steps, values, plots.color_of(f"{mode} mode"), f"{mode} mode")
-    _draw_edges(ax, steps, [config.batch_norm_threshold])
+    plots.theory_line(ax, steps[[0, -1]], 2 * (config.batch_norm_threshold,), "_edge")
     plots.mark_contradicted(ax, record, "batch-norm-train", "batch-norm-eval")
     title = "Batch norm: train mode is at the edge,\neval mode beyond it"
     plots.describe(ax, title, "step", "sharpness")
@@ -348,11 +344,6 @@ def _draw_drift(ax: Axes, record: Record, config: Config) -> None:
     plots.mark_contradicted(ax, record, "lazy-bound", "lazy", "feature")
     title = "The tangent kernel of a wide net stands\nstill, unless it learns features"
     plots.describe(ax, title, "width", "relative change of the kernel")
-
-
-def _draw_edges(ax: Axes, steps: np.ndarray, thresholds: tuple[float, ...] | list[float]) -> None:
-    for threshold in thresholds:
-        plots.theory_line(ax, steps[[0, -1]], (threshold, threshold), "_edge")
 
 
 if __name__ == "__main__":

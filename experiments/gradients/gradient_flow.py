@@ -8,21 +8,18 @@ and a residual net needs batch norm.
 
 Command: make exp-gradient-flow (under 3 minutes on two cores; embedded 8x8 digits, no download).
 
-Nets without biases; weights drawn with the critical gain (chi_1 = 1) times ``below``, 1 and
-``above``; signal, delta (the loss's gradient at a pre-activation) and dW of every layer at steps 0,
-1, 10 and 100 of plain SGD. Theory speaks of one input, so single images are followed through wide
-nets that are not trained.
+Nets without biases; weights drawn with the critical gain (chi_1 = 1) times ``below``, 1, ``above``;
+signal, delta (the loss's gradient at a pre-activation) and dW of every layer along plain SGD.
+Theory speaks of one input: single images are followed through wide nets, which are not trained.
 """
 
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -33,14 +30,12 @@ from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import probes, theory
 from jaxvision.fields import flagged
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Less, Within
 from jaxvision.report.record import Record
-from jaxvision.training.arms import Arm, fit_arms, make_runs
-from jaxvision.training.fit import Trainer
-from jaxvision.training.step import Task
+from jaxvision.training.arms import fit_arms, make_runs
 
 GAINS = ("below", "critical", "above")
 WATCHED = (0, 1, 10, 100)
@@ -106,9 +101,8 @@ def measure(
     """
     data = load(config.dataset)
     sizes = [(name, depth) for name in nets for depth in depths_of(config, nets[name])]
-    trainings = sum(len(nets[name].gains) for name, _ in sizes) * config.seeds
-    arrays = {}
-    with progress(trainings * STEPS, "training") as bar:
+    arms, arrays = sum(len(nets[name].gains) for name, _ in sizes), {}
+    with progress(arms * config.seeds * STEPS, "training") as bar:
         for name, depth in sizes:
             found = train_net(config, data, nets[name], depth, bar.advance)
             arrays |= {f"{name}{depth}/{key}": value for key, value in found.items()}
@@ -131,8 +125,8 @@ def train_net(
     kind = {"residual": net.residual, "normalized": net.normalized}
     model = ResidualMLP(*shape, jax.nn.relu, **kind)
     gains = {gain: flow.sigma_ws("relu", factors(config))[gain] for gain in net.gains}
-    trainer = _trainer(config, data, model)
-    arms = {gain: _arm(config, data, model, sigma) for gain, sigma in gains.items()}
+    trainer = flow.trainer(config, data, model, STEPS)
+    arms = {gain: flow.arm(config, data, model, sigma) for gain, sigma in gains.items()}
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     found = {}
     for gain, history in fit_arms(trainer, arms, seeds, STEPS, advance).items():
@@ -140,23 +134,6 @@ def train_net(
         for quantity in ("signal_std", "delta_norm"):
             found[f"{gain}/{quantity}"] = history.train[quantity][:, 0]
     return found
-
-
-def _trainer(config: Config, data: Splits, model: ResidualMLP) -> Trainer:
-    task = Task(
-        apply=apply_function(model),
-        optimizer=lambda hyper: optax.sgd(hyper["learning_rate"]),
-        preprocess=standardizer(data.train),
-        probe=probes.per_layer,
-    )
-    return Trainer(task, data.train, data.test, config.batch_size, STEPS)
-
-
-def _arm(config: Config, data: Splits, model: ResidualMLP, sigma_w: float) -> Arm:
-    """Return the arm of one gain: gains differ by the starting weights alone."""
-    draw = partial(initialize_runs, model, image_shape=data.train.images.shape[1:])
-    hyper = {"learning_rate": config.learning_rate}
-    return Arm(lambda keys: init.with_gain(draw(keys), sigma_w), hyper)
 
 
 def follow_images(
@@ -169,7 +146,7 @@ def follow_images(
     shape = max(config.depths), config.width_followed, data.num_classes, init.xavier_he2015()
     model = ResidualMLP(*shape, flow.ACTIVATIONS[activation])
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    nets = make_runs({"unit": _arm(config, data, model, factor)}, seeds).variables
+    nets = make_runs({"unit": flow.arm(config, data, model, factor)}, seeds).variables
     images = standardizer(data.train)(data.train.sample(config.batch_size).images, None)
     gains = flow.sigma_ws(activation, factors(config))
     found = flow.image_log_norms(apply_function(model), nets, images, gains)
@@ -189,14 +166,12 @@ def values(
     return found[:, WATCHED.index(step)] if quantity == "dw_norm" else found
 
 
-def departure(record: Record, config: Config, activation: str, statistic: Callable) -> np.ndarray:
-    """Return a statistic of single images less theory's [S], at the gain where it is largest."""
-    arguments = config, factors(config), activation, statistic
-    return flow.largest(flow.departures(record.arrays, *arguments))
-
-
 def claims(config: Config) -> list[Claim]:
     """Return the sources' claims; the rules are fixed here."""
+
+    def departure(activation: str, statistic: Callable) -> Callable:  # at the worst gain, [S]
+        given = config, factors(config), activation, statistic
+        return lambda r: flow.largest(flow.departures(r.arrays, *given))
 
     def delta_growth(r: Record, net: str, gain: str) -> np.ndarray:  # log a layer, [S]
         return probes.growth(values(r, config, net, gain, "delta_norm"), upward=False)
@@ -223,21 +198,26 @@ def claims(config: Config) -> list[Claim]:
 
     law = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
     yang, de, textbook = "Yang et al. 2019", "De & Smith 2020", "textbook reading"
-    of_images = [
-        Claim(f"{quantity}-{a}", source, f"{a}: below, at and above critical gain one image's "
-              f"{words} (log a layer less theory's, the worst gain)",
-              lambda r, a=a, statistic=statistic: departure(r, config, a, statistic),
-              Within(0.0, TOLERANCE), "theory")
-        for a in config.activations
-        for quantity, source, words, statistic in (
-            ("delta", "Schoenholz et al. 2017, chi_1", "gradient grows as theory says",
-             flow.growth_of_delta),
-            ("signal", "Poole et al. 2016, variance map", "signal too (sigmoid: its level)",
-             flow.level if a == "sigmoid" else flow.growth_of_signal),
-        )
-    ]  # fmt: skip
+    of_one_image = (  # id, source, words, statistic
+        (
+            "delta",
+            "Schoenholz et al. 2017, chi_1",
+            "gradient grows as theory says",
+            lambda a: flow.growth_of_delta,
+        ),
+        (
+            "signal",
+            "Poole et al. 2016, variance map",
+            "signal too (sigmoid: its level)",
+            lambda a: flow.level if a == "sigmoid" else flow.growth_of_signal,
+        ),
+    )
     return [
-        *of_images,
+        *[Claim(f"{quantity}-{a}", source, f"{a}: below, at and above critical gain one image's "
+                f"{words} (log a layer less theory's, the worst gain)",
+                departure(a, statistic(a)),
+                Within(0.0, TOLERANCE), "theory")
+          for a in config.activations for quantity, source, words, statistic in of_one_image],
         Claim("batch-norm-factor", f"{yang}, at initialization", "batch norm in a plain ReLU net: "
               f"the squared gradient grows by {law:.3f} a layer (pi/(pi-1) = 1.467 in large "
               "batches)", lambda r: np.exp(2 * delta_growth(r, "batch_norm", "critical")),
@@ -260,7 +240,7 @@ def claims(config: Config) -> list[Claim]:
               "and last hidden layer within a factor 2 (octaves)", dw_ratio, Equivalent(1.0)),
         Claim("batch-norm-gain", f"{yang}, abstract", "the explosion does not depend on the gain "
               "(log factor, above minus below critical)", gain_matters, Equivalent(0.02)),
-        *[Claim(f"batch-norm-relaxes-{depth}", f"{yang}, along training", "one step of SGD takes "
+        *[Claim(f"relaxes-{depth}", f"{yang}, along training", "one step of SGD takes "
                 f"most of it away at {depth} layers (growth of dW a layer, after over before)",
                 relaxation(depth), Less(0.5))
           for depth in depths_of(config, NETS["batch_norm"])],
@@ -297,8 +277,7 @@ def plot(record: Record, config: Config) -> Figure:
 
 
 def _draw_gains(ax: Axes, record: Record, config: Config) -> None:
-    below = np.arange(max(config.depths))  # layers below the output
-    sigmas = flow.sigma_ws("relu", factors(config))
+    below, sigmas = np.arange(max(config.depths)), flow.sigma_ws("relu", factors(config))
     for (gain, factor), color in zip(factors(config).items(), plots.shades(3), strict=True):
         norms = values(record, config, "relu", gain, "delta_norm")[:, ::-1]
         plots.seed_band(ax, below, norms, color, f"{factor:.2g} x He")
@@ -306,8 +285,8 @@ def _draw_gains(ax: Axes, record: Record, config: Config) -> None:
         plots.theory_line(ax, below, np.median(norms[:, 1]) * np.exp(slope * (below - 1)), "_")
     plots.log_axis(ax, "y")
     plots.mark_contradicted(ax, record, "delta-decays")
-    plots.describe(ax, "Plain ReLU net: the gain decides\n(dashed: theory)",
-                   "layers below the output", "norm of delta, step 0")  # fmt: skip
+    title = "Plain ReLU net: the gain decides\n(dashed: theory)"
+    plots.describe(ax, title, "layers below the output", "norm of delta, step 0")
 
 
 def _draw_dw(ax: Axes, record: Record, config: Config) -> None:
@@ -345,7 +324,7 @@ def _draw_steps(ax: Axes, record: Record, config: Config) -> None:
         norms = values(record, config, "batch_norm", "critical", "dw_norm", step)[:, ::-1]
         plots.seed_band(ax, below, norms, color, f"step {step}")
     plots.log_axis(ax, "y")
-    plots.mark_contradicted(ax, record, *(f"batch-norm-relaxes-{depth}" for depth in depths))
+    plots.mark_contradicted(ax, record, *(f"relaxes-{depth}" for depth in depths))
     title = f"Plain + BN, {max(depths)} layers:\nSGD ends the explosion"
     plots.describe(ax, title, "layers below the output", "norm of dW")
 
@@ -362,8 +341,7 @@ def _draw_streams(ax: Axes, record: Record, config: Config) -> None:
             variance = law + first - 1 if net.normalized else first * law
             plots.theory_line(ax, layers, np.sqrt(variance), "_")
     plots.log_axis(ax, "y")
-    ids = ("residual-variance", "residual-gradient", "residual-bn-variance")
-    plots.mark_contradicted(ax, record, *ids)
+    plots.mark_contradicted(ax, record, "residual-variance", "residual-gradient")
     title = "Forward: skips double the variance,\nbatch norm tames it (dashed: theory)"
     plots.describe(ax, title, "layer", "signal's std, step 0")
 

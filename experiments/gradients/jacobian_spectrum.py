@@ -5,51 +5,55 @@ dynamical isometry" (arXiv 1711.04735). Claim in one sentence: the singular valu
 input-output Jacobian stay near 1 with orthogonal weights and tanh, never with Gaussian weights or
 ReLU, and nets that start so learn faster.
 
-Command: make exp-jacobian-spectrum (under 2 minutes on two cores; embedded 8x8 digits).
+Command: make exp-jacobian-spectrum (under 3 minutes on two cores; embedded 8x8 digits).
 
 Nets stand on the edge of chaos, where the variance of their pre-activations is ``bend`` / depth, so
-that tanh bends alike over the whole net, however deep. Conv nets are in ``delta_orthogonal``. What
-differs from the paper: small widths, 8x8 digits, SGD at each arm's best rate of one grid; and the
-spectrum is followed while the nets train.
+that tanh bends alike over the whole net, however deep; biases are next to nothing there. Conv nets
+are in ``delta_orthogonal``. What differs from the paper: small widths, 8x8 digits, SGD at each
+arm's best rate of one grid; and the spectrum is followed while the nets train. Its laws are those
+of infinite width, which hold to a tenth up to width / 8 layers; that of orthogonal tanh alone
+needs, and has, a correction (``_critical_nets.expected_spread``).
 """
 
 import dataclasses
 import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.gradients import _critical_nets as critical_nets
 from jaxvision import cli
-from jaxvision import initializers as init
 from jaxvision.data import Splits, load
-from jaxvision.data.augment import normalize, per_pixel_mean
+from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import isometry, mean_field
-from jaxvision.fields import flagged
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.fields import check_periods, disjoint_seeds, flagged
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
-from jaxvision.random import stream
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Within
 from jaxvision.report.record import Record
 from jaxvision.training.arms import Arm, fit_arms, tune
-from jaxvision.training.fit import Trainer
+from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look, Moment
 from jaxvision.training.mapping import over_seeds
 from jaxvision.training.step import Task
+from jaxvision.types import Array, Hyper, UserError
 
-# Of gain 1; ``isometry.scale_layers`` puts them on the edge of chaos.
-WEIGHTS = {"orthogonal": init.orthogonal(1.0), "gaussian": init.xavier_he2015()}
-NETS = [f"{weights}/{activation}" for weights in WEIGHTS for activation in isometry.ACTIVATIONS]
-TRAINED = {
-    "orthogonal/tanh": "orthogonal tanh",
-    "gaussian/tanh": "Gaussian tanh",
-    "orthogonal/relu": "orthogonal ReLU",
+IMAGES = 8  # at which the spectra of trained nets are taken
+N_TUNING_SEEDS = 2
+
+
+NETS = {
+    "orthogonal_tanh": critical_nets.Net("orthogonal tanh", "orthogonal", "tanh", trained=True),
+    "gaussian_tanh": critical_nets.Net("Gaussian tanh", "gaussian", "tanh", trained=True),
+    "orthogonal_relu": critical_nets.Net("orthogonal ReLU", "orthogonal", "relu", trained=True),
+    "gaussian_relu": critical_nets.Net("Gaussian ReLU", "gaussian", "relu"),
 }
-IMAGES, TUNING_SEEDS = 8, (1000, 1001)
+TRAINED = {name: net for name, net in NETS.items() if net.trained}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,224 +61,289 @@ class Config:
     """Flags of the experiment."""
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
-    seeds: int = flagged(10, "Random nets of each kind.", low=1, high=1000)
-    first_seed: int = flagged(0, "First seed.", low=0)
+    seeds: int = flagged(60, "Random nets of each kind.", low=1, high=1000)
+    first_seed: int = flagged(3000, "First seed.", low=0)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)
     width: int = flagged(128, "Units of the random nets.", low=8, high=4096)
     depth: int = flagged(64, "Layers behind the spectra.", low=8, high=1024)
     train_seeds: int = flagged(5, "Paired seeds of every trained arm.", low=1, high=1000)
     train_depth: int = flagged(32, "Weight layers of the trained MLPs.", low=4, high=1000)
     train_width: int = flagged(64, "Units of the trained MLPs.", low=8, high=8192)
+    steps: int = flagged(500, "Steps of every training, a multiple of period.", low=1)
+    period: int = flagged(20, "Steps between two evaluations.", low=1)
     checkpoints: tuple[int, ...] = flagged(
-        (20, 100, 500), "Steps at which the spectrum is taken, multiples of the first.", low=1
+        (5, 10, 20, 50, 100, 200, 500), "Steps at which the spectrum is taken, beside 0.", low=1
     )
     batch_size: int = flagged(32, "Images in a step.", low=1)
-    rates: tuple[float, ...] = flagged((0.003, 0.01, 0.03, 0.1), "Grid of learning rates.", low=0)
+    learning_rates: tuple[float, ...] = flagged((0.003, 0.01, 0.03, 0.1), "Grid of rates.", low=0)
 
 
 PRESETS = {
     "tiny": Config(
-        seeds=6, width=96, depth=16, train_seeds=2, train_depth=6, train_width=16,
-        checkpoints=(2, 4), rates=(0.03,),
+        seeds=2, first_seed=0, width=16, depth=8, train_seeds=2, train_depth=4, train_width=8,
+        steps=4, period=2, checkpoints=(2, 4), learning_rates=(0.03,),
     ),
     "cpu": Config(),
     "gpu": Config(
-        seeds=20, width=512, depth=256, train_seeds=10, train_depth=200, train_width=400,
-        checkpoints=(100, 1000, 10_000),
+        width=512, depth=256, train_seeds=10, train_depth=200, train_width=400, steps=10_000,
+        period=100, checkpoints=(10, 30, 100, 300, 1000, 3000, 10_000),
     ),
     "paper": Config(
-        dataset="cifar10", seeds=20, width=1024, depth=1024, train_seeds=5, train_depth=200,
-        train_width=400, checkpoints=(100, 1000, 10_000, 100_000), batch_size=128,
+        dataset="cifar10", width=1024, depth=1024, train_depth=200, train_width=400,
+        steps=100_000, period=1000, checkpoints=(10, 100, 1000, 10_000, 100_000), batch_size=128,
     ),
 }  # fmt: skip
 
 
 def depths_of(config: Config) -> np.ndarray:
-    """Return the depths at which dense spectra are taken: 1, 2, 4, ... layers."""
+    """Return the depths at which spectra are taken: 1, 2, 4, ... layers."""
     return 2 ** np.arange(config.depth.bit_length())
 
 
-def measure(config: Config, progress: cli.ShowProgress) -> tuple[dict, dict]:
-    """Measure random nets, then train some; arrays are named 'part/net/quantity'."""
+def measure(
+    config: Config,
+    progress: cli.ShowProgress,
+    nets: Mapping[str, critical_nets.Net] = NETS,
+    critical: critical_nets.Critical = isometry.critical,
+) -> tuple[dict, dict]:
+    """Return arrays 'net/quantity' of random nets and 'trained/net/quantity' of trained ones.
+
+    ``critical`` gives the weights' and biases' scale by activation and variance.
+    """
+    check_periods(config, "steps")
+    if (last := config.checkpoints[-1]) > config.steps:
+        raise UserError(f"--checkpoints={last} lies beyond --steps={config.steps}")
+    judged = max(config.seeds, config.train_seeds)
+    seeds, tuning_seeds = disjoint_seeds(config.first_seed, judged, N_TUNING_SEEDS)
     with progress(1, "random nets") as bar:
-        nets = over_seeds(partial(_spectra, config), config.seeds, first=config.first_seed)
-        bar.advance()
-    arrays = {
-        f"random/{net}/{name}": array
-        for net, found in nets.items()
-        for name, array in found.items()
-    }
-    rates, trained = _training(config, progress)
+        q = config.bend / config.depth
+        depths = tuple(int(depth) for depth in depths_of(config))
+        spectra = partial(critical_nets.random_spectra, nets, critical, config.width, q, depths)
+        found = over_seeds(spectra, config.seeds, first=config.first_seed)
+        bar.advance(1)
+    arrays = {f"{net}/{name}": values for net in nets for name, values in found[net].items()}
+    arms = {name: net for name, net in nets.items() if net.trained}
+    both = seeds[: config.train_seeds], tuning_seeds
+    rates, trained = _train_all(config, arms, critical, *both, progress)
     return {"rates": rates}, arrays | trained
 
 
-def _spectra(config: Config, seed, shared) -> dict:
-    """Describe the spectra of a seed's nets at a random input, at every depth [D]."""
-    start = isometry.unit_variance(jax.random.normal(stream(seed, "probe"), (config.width,)))
-    shape = (config.width, config.width)
+def _train_all(
+    config: Config,
+    arms: Mapping[str, critical_nets.Net],
+    critical: critical_nets.Critical,
+    seeds: range,
+    tuning_seeds: range,
+    progress: cli.ShowProgress,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Return the best rate of every arm, and what its runs at that rate have shown."""
+    data = load(config.dataset)
+    rates, arrays = {}, {}
+    runs = len(tuning_seeds) * len(config.learning_rates) + len(seeds)
+    with progress(len(arms) * runs * config.steps, "training") as bar:
+        for activation in dict.fromkeys(net.activation for net in arms.values()):
+            alike = {name: net for name, net in arms.items() if net.activation == activation}
+            point = critical(activation, config.bend / config.train_depth)
+            train = partial(_train, config, data, activation, point, advance=bar.advance)
+            for name, (rate, history) in train(alike, seeds, tuning_seeds).items():
+                half = history.escape_step(0.5 * history.plateau)
+                rates[name] = rate
+                arrays[f"trained/{name}/share"] = history.looks
+                arrays[f"trained/{name}/half_step"] = half
+                arrays[f"trained/{name}/test_loss"] = history.test["loss"]
+                arrays["test_steps"] = history.test_steps
+    return rates, arrays
+
+
+def _train(
+    config: Config,
+    data: Splits,
+    activation: str,
+    point: isometry.Critical,
+    nets: Mapping[str, critical_nets.Net],
+    seeds: range,
+    tuning_seeds: range,
+    advance: Callable[[int], None],
+) -> dict[str, tuple[float, History]]:
+    """Return every net's best rate and the history at it; the nets differ in their weights."""
+    size = config.train_depth, config.train_width, data.num_classes
+    any_weights = critical_nets.WEIGHTS["orthogonal"]
+    apply = apply_function(MLP(*size, any_weights, isometry.ACTIVATIONS[activation]))
+    preprocess = partial(critical_nets.scaled_inputs, point.input_std, standardizer(data.train))
+    task = Task(apply, _sgd, preprocess)
+    trainer = Trainer(task, data.train, data.test, config.batch_size, config.period)
+
+    def share(moment: Moment, images: Array) -> Array:
+        return isometry.trained_share(apply, moment.variables, images)
+
+    images = preprocess(data.test.sample(IMAGES).images, None)
+    look = Look(share, (0, *config.checkpoints), images)
     found = {}
-    for weights, initializer in WEIGHTS.items():
-        drawn = isometry.draw_layers(stream(seed, "init"), initializer, shape, config.depth)
-        for activation in isometry.ACTIVATIONS:
-            point = isometry.critical(activation, config.bend / config.depth)
-            layers, x = isometry.scale_layers(drawn, point), point.input_std * start
-            values = isometry.singular_values(layers, activation, x, tuple(depths_of(config)))
-            described = isometry.describe_spectrum(values)
-            found[f"{weights}/{activation}"] = described | {"values": values[-1]}
+    for name, net in nets.items():
+        # Of gain 1 and whatever nonlinearity, so that nets of the same weights share a program.
+        drawn = MLP(*size, critical_nets.WEIGHTS[net.weights])
+        begin = partial(
+            critical_nets.initialize_with_gain, drawn, data.train.images.shape[1:], point.sigma_w
+        )
+        grid = {rate: Arm(begin, {"learning_rate": rate}) for rate in config.learning_rates}
+        rate, _ = tune(trainer, grid, tuning_seeds, config.steps, advance)
+        history = fit_arms(trainer, {name: grid[rate]}, seeds, config.steps, advance, look)[name]
+        found[name] = rate, history
     return found
 
 
-def _training(config: Config, progress) -> tuple[dict, dict]:
-    """Train the arms at their best rates; look at the spectrum at the checkpoints."""
-    data, steps = load(config.dataset), max(config.checkpoints)
-    mean = per_pixel_mean(data.train.images)
-    spread = float(np.std(data.train.images[:5000] - mean))
-    rates, found, trainers, looks = {}, {}, {}, {}
-    runs = len(TUNING_SEEDS) * len(config.rates) + config.train_seeds
-    with progress(len(TRAINED) * runs * steps, "training") as bar:
-        for arm in TRAINED:
-            weights, activation = arm.split("/")
-            point = isometry.critical(activation, config.bend / config.train_depth)
-            size = config.train_depth, config.train_width, data.num_classes
-            kernel_init = partial(_scaled, point.sigma_w, WEIGHTS[weights])
-            net = MLP(*size, kernel_init, isometry.ACTIVATIONS[activation])
-            task = Task(
-                apply_function(net), _sgd, partial(_preprocess, mean, spread / point.input_std)
-            )
-            trainer = Trainer(task, data.train, data.test, config.batch_size, config.checkpoints[0])
-            trainer = trainers.setdefault(activation, trainer)  # the same but for the weights
-            begin = partial(initialize_runs, net, image_shape=data.train.images.shape[1:])
-            grid = {rate: Arm(begin, {"learning_rate": rate}) for rate in config.rates}
-            rates[arm], _ = tune(trainer, grid, TUNING_SEEDS, steps, bar.advance)
-            seeds = range(config.first_seed, config.first_seed + config.train_seeds)
-            look = looks.setdefault(activation, _look(config, task, data))
-            arms = {arm: grid[rates[arm]]}
-            history = fit_arms(trainer, arms, seeds, steps, bar.advance, look)[arm]
-            found[f"trained/{arm}/share"] = history.looks
-            found[f"trained/{arm}/half_step"] = history.escape_step(0.5 * history.plateau)
-            found[f"trained/{arm}/test_loss"] = history.test["loss"]
-            found["test_steps"] = history.test_steps
-    return rates, found
-
-
-def _look(config: Config, task: Task, data: Splits) -> Look:
-    """Return the look at the share of singular values near 1: at the start and the checkpoints."""
-
-    def share(moment: Moment, images: jax.Array) -> jax.Array:
-        return isometry.trained_share(task.apply, moment.variables, images)
-
-    return Look(share, (0, *config.checkpoints), task.preprocess(data.test.images[:IMAGES], None))
-
-
-def _scaled(gain: float, initializer, key, shape, dtype=jnp.float32):
-    return gain * initializer(key, shape, dtype)
-
-
-def _sgd(hyper: dict) -> optax.GradientTransformation:
+def _sgd(hyper: Hyper) -> optax.GradientTransformation:
     return optax.sgd(hyper["learning_rate"])
-
-
-def _preprocess(mean, scale: float, images, key):
-    return normalize(images, mean, scale)
 
 
 def claims(config: Config) -> list[Claim]:
     """Return the paper's claims and the questions beside them; the rules are fixed here."""
-    paper = "Pennington et al. 2017"
     depths = depths_of(config)
-    row = len(depths) - 3  # a quarter of the depth: finite width shows below it
+    tested = depths[depths <= max(1, config.width // 8)]
     q = config.bend / config.depth
+    law_at_depth = mean_field.jacobian_spread(depths[-1], q, "tanh", orthogonal=True)
 
-    def last(name):
-        return lambda r: r.arrays[f"random/{name}"][:, -1]
+    def worst(
+        name: str, net: critical_nets.Net
+    ) -> Callable:  # the depth at which the mean is farthest off
+        def over_law(r: Record) -> np.ndarray:
+            ratio = r.arrays[f"{name}/spread"][:, : len(tested)]
+            ratio = ratio / critical_nets.expected_spread(net, tested, q, config.width)
+            return ratio[:, np.argmax(np.abs(ratio.mean(0) - 1))]
 
-    def later(arm):  # than orthogonal tanh, in octaves of steps; a censored time is a lower bound
-        step = lambda r, arm: np.log2(r.arrays[f"trained/{arm}/half_step"] + 1)  # noqa: E731
-        return lambda r: step(r, arm) - step(r, "orthogonal/tanh")
+        return over_law
 
-    def share_lost(r):
-        shares = r.arrays["trained/orthogonal/tanh/share"]
+    def weakest(r: Record) -> np.ndarray:
+        return r.arrays["orthogonal_tanh/values"][:, -1]
+
+    def bulk(r: Record) -> np.ndarray:  # ln of largest over smallest, the weakest left out
+        values = r.arrays["orthogonal_tanh/values"]
+        floor = isometry.RESOLUTION * values[:, 0]
+        return np.log(values[:, 0] / np.maximum(values[:, -2], floor))
+
+    def later(name: str) -> Callable:  # than orthogonal tanh, in octaves
+        def octaves(r: Record) -> np.ndarray:
+            # A run that never halves its loss has the last step, a lower bound.
+            steps = {arm: r.arrays[f"trained/{arm}/half_step"] for arm in TRAINED}
+            return np.log2((steps[name] + 1) / (steps["orthogonal_tanh"] + 1))
+
+        return octaves
+
+    def lost(r: Record) -> np.ndarray:
+        shares = r.arrays["trained/orthogonal_tanh/share"]
         return shares[:, 0] - shares[:, -1]
 
-    def law(net):
-        weights, activation = net.split("/")
-        expected = mean_field.jacobian_spread(depths[row], q, activation, weights == "orthogonal")
-        return ("law-" + net.replace("/", "-"), f"{paper}, variance of the spectrum",
-                f"{net}, {depths[row]} layers: the variance of the squared singular values is "
-                "L (mu_2 / mu_1^2 - 1 - s_1)", lambda r: r.arrays[f"random/{net}/spread"][:, row],
-                Within(float(expected), 0.25, relative=True))  # fmt: skip
-
-    theory = [law(net) for net in NETS if net != "orthogonal/linear"] + [
-        ("rotation", "Saxe et al. 2014, section 3", "Orthogonal and linear: isometric at any depth",
-         last("orthogonal/linear/spread"), Within(0.0, 1e-4)),
-        ("weakest", "derived, fixed point of the variance", "Orthogonal tanh: the weakest "
-         "direction is the input's own norm, shrunk by exp(-2 bend)",
-         last("orthogonal/tanh/values"),
-         Within(float(np.exp(-2 * config.bend)), 0.1, relative=True)),
-    ]  # fmt: skip
-    direction = [
-        ("tanh-can", f"{paper}, abstract", f"Orthogonal tanh, {config.depth} layers: the singular "
-         "values are near 1 (share within a factor 2)", last("orthogonal/tanh/share"),
-         Greater(0.95)),
-        ("gaussian-cannot", f"{paper}, abstract", "Gaussian tanh: few are",
-         last("gaussian/tanh/share"), Less(0.25)),
-        ("relu-cannot", f"{paper}, abstract", "Orthogonal ReLU: few are alike, whatever the gain",
-         last("orthogonal/relu/best_share"), Less(0.25)),
-        ("sooner-than-gaussian", f"{paper}, abstract", "Orthogonal tanh halves its loss sooner "
-         "than Gaussian tanh (octaves of steps)", later("gaussian/tanh"), Greater()),
-        ("sooner-than-relu", f"{paper}, abstract", "... and sooner than orthogonal ReLU",
-         later("orthogonal/relu"), Greater()),
-        ("isometry-lost", "question, along training", "Training leaves isometry: the share near 1 "
-         "falls", share_lost, Greater()),
-    ]  # fmt: skip
-    tiers = {"theory": theory, "direction": direction}
-    return [
-        Claim(id, source, sentence, statistic, rule, tier)
-        for tier, stated in tiers.items()
-        for id, source, sentence, statistic, rule in stated
+    paper = "Pennington et al. 2017"
+    reach = f"at every depth up to {tested[-1]} layers the variance of the squared singular values"
+    laws = [
+        Claim(
+            id=f"law-{name.replace('_', '-')}",
+            source=f"{paper}, variance of the spectrum",
+            sentence=f"{net.label}: {reach} is L (mu_2 / mu_1^2 - 1 - s_1) (over it, worst depth)",
+            statistic=worst(name, net),
+            rule=Within(1.0, 0.1, relative=True),
+            tier="theory",
+        )
+        for name, net in NETS.items()
     ]
+    return [
+        *laws,
+        Claim("weakest", "derived, fixed point of the variance", f"orthogonal tanh, {config.depth} "
+              "layers: the weakest direction is the signal's own, shrunk to exp(-2 bend)", weakest,
+              Within(float(np.exp(-2 * config.bend)), 0.05, relative=True), "theory"),
+        Claim("bulk", "derived, semicircle of radius 2 sd", "... and all others are close: ln of "
+              "the largest over the smallest is twice the square root of the law's variance", bulk,
+              Within(2 * float(np.sqrt(law_at_depth)), 0.1, relative=True), "theory"),
+        Claim("relu-cannot", f"{paper}, section on ReLU", "one layer of orthogonal ReLU sets half "
+              "of the singular values to zero, which no gain brings back (their share)",
+              lambda r: r.arrays["orthogonal_relu/silent"][:, 0], Within(0.5, 0.03), "theory"),
+        Claim("gaussian-cannot", f"{paper}, abstract", f"Gaussian tanh, {config.depth} layers: few "
+              "singular values are near 1 (share within a factor 2)",
+              lambda r: r.arrays["gaussian_tanh/share"][:, -1],
+              Less(0.25, resolution=1 / config.width)),
+        Claim("sooner-than-gaussian", f"{paper}, abstract", "orthogonal tanh halves its loss "
+              "sooner than Gaussian tanh (octaves of steps)", later("gaussian_tanh"), Greater()),
+        Claim("sooner-than-relu", f"{paper}, abstract", "... and sooner than orthogonal ReLU",
+              later("orthogonal_relu"), Greater()),
+        Claim("isometry-lost", "question, along training", "training leaves isometry: the share "
+              f"of singular values near 1 is lower after {config.checkpoints[-1]} steps", lost,
+              Greater(resolution=1 / (IMAGES * config.train_width))),
+    ]  # fmt: skip
 
 
 def plot(record: Record, config: Config) -> Figure:
     """Draw the spectrum of a deep net, and what depth and training do to it."""
-    arrays, config = record.arrays, record.config
-    depths = 2 ** np.arange(arrays["random/orthogonal/tanh/share"].shape[1])
-    ticks = ("start", *config["checkpoints"])
-    figure, axes = plots.new_figure(2, 2, (15.0, 9.6))
-    (spectrum, kept), (learning, along) = axes
-    for arm, color in plots.arm_colors(list(TRAINED)).items():
-        values = arrays[f"random/{arm}/values"]
-        directions = 100 * (np.arange(values.shape[1]) + 0.5) / values.shape[1]
-        for ax, x, measured in (
-            (spectrum, directions, values),
-            (kept, depths, 100 * arrays[f"random/{arm}/share"]),
-            (learning, arrays["test_steps"], arrays[f"trained/{arm}/test_loss"]),
-            (along, range(len(ticks)), 100 * arrays[f"trained/{arm}/share"]),
-        ):
-            plots.seed_band(ax, x, measured, color, TRAINED[arm])
-    spectrum.axhspan(0.5, 2, color=plots.THEORY_COLOR, alpha=0.12, zorder=0)
-    spectrum.text(30, 3, "gray: near 1, within a factor 2")
-    plots.log_axis(spectrum, "y")
-    spectrum.set_ylim(1e-4, 100)
-    spectrum.legend(loc="center right")
-    learning.set_ylim(bottom=0)
-    kept.set_xscale("log", base=2)
-    kept.set_xticks(depths, depths)
-    along.set_xticks(range(len(ticks)), ticks)
-    for ax in (kept, along):
-        ax.set_ylim(0, 104)
-    near = "singular values near 1, %"
-    random, trained = (f"(n = {config[name]})" for name in ("seeds", "train_seeds"))
-    title = f"What {config['depth']} layers do to each direction {random}"
-    plots.describe(spectrum, title, "directions of the input, %", "singular value of the Jacobian")
-    plots.describe(kept, f"The deeper, the fewer survive {random}", "layers", near)
-    title = f"Those that keep all learn first {trained}"
-    plots.describe(learning, title, "step", "test loss, nats")
-    plots.describe(along, f"... and training gives isometry up {trained}", "step", near)
-    title = (
-        "Orthogonal tanh nets keep every direction of their input; Gaussian and ReLU nets cannot"
+    figure, axes = plots.new_figure(2, 2)
+    _draw_spectrum(axes[0, 0], record, config)
+    _draw_depth(axes[0, 1], record, config)
+    _draw_learning(axes[1, 0], record)
+    _draw_training(axes[1, 1], record, config)
+    can = "Orthogonal tanh nets keep every direction of their input; others lose most"
+    title = plots.headline(
+        record,
+        {("weakest", "bulk", "gaussian-cannot", "relu-cannot"): can},
+        otherwise="Which deep nets keep the directions of their input",
     )
-    return plots.finish(figure, record, title)
+    return plots.finish(
+        figure,
+        record,
+        title,
+        net=f"Top: random nets of width {config.width}. Bottom: MLPs of {config.train_depth} "
+        f"layers, width {config.train_width}",
+        optimizer="SGD at each arm's best rate",
+        paper="Pennington et al. 2017",
+    )
+
+
+def _draw_lines(ax: Axes, record: Record, x: np.ndarray, quantity: str, unit: float = 1) -> None:
+    """Draw ``quantity`` of the three nets that are trained; purple is orthogonal, dots are ReLU."""
+    for name, net in TRAINED.items():
+        color = plots.color_of("orthogonal" if net.orthogonal else "Gaussian")
+        values = unit * record.arrays[quantity.format(name)]
+        line = plots.seed_band(ax, x, values, color, net.label)
+        line.set_linestyle(":" if net.activation == "relu" else "-")
+
+
+def _draw_spectrum(ax: Axes, record: Record, config: Config) -> None:
+    directions = 100 * (np.arange(config.width) + 0.5) / config.width
+    _draw_lines(ax, record, directions, "{}/values")
+    ax.axhspan(0.5, 2, color=plots.THEORY_COLOR, alpha=0.12, zorder=0)
+    plots.log_axis(ax, "y")
+    ax.set_ylim(1e-4, 100)
+    plots.mark_contradicted(ax, record, "weakest", "bulk")
+    title = f"{config.depth} layers: what becomes of each\ndirection (gray: within a factor 2)"
+    plots.describe(ax, title, "directions of the input, %", "singular value")
+
+
+def _draw_depth(ax: Axes, record: Record, config: Config) -> None:
+    depths = depths_of(config)
+    _draw_lines(ax, record, depths, "{}/share", unit=100)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(depths, [str(depth) for depth in depths])
+    ax.set_ylim(0, 104)
+    plots.mark_contradicted(ax, record, "gaussian-cannot", "relu-cannot")
+    title = "The deeper the net, the fewer stay\nwithin that factor"
+    plots.describe(ax, title, "layers", "singular values near 1, %")
+
+
+def _draw_learning(ax: Axes, record: Record) -> None:
+    _draw_lines(ax, record, record.arrays["test_steps"], "trained/{}/test_loss")
+    ax.set_ylim(bottom=0)
+    plots.mark_contradicted(ax, record, "sooner-than-gaussian", "sooner-than-relu")
+    title = "Trained: how soon each of the three\nkinds of net learns"
+    plots.describe(ax, title, "step", "test loss, nats")
+
+
+def _draw_training(ax: Axes, record: Record, config: Config) -> None:
+    steps = np.array((0, *config.checkpoints))
+    _draw_lines(ax, record, steps, "trained/{}/share", unit=100)
+    ax.set_xscale("symlog", linthresh=steps[1], linscale=0.5)
+    named = np.concatenate([steps[:1], steps[1:][::-2]])  # labels of all would meet
+    ax.set_xticks(named, [str(step) for step in named])
+    ax.minorticks_off()
+    ax.set_ylim(0, 104)
+    plots.mark_contradicted(ax, record, "isometry-lost")
+    plots.describe(ax, "What training does to those\nspectra (log axis)", "step", "near 1, %")
 
 
 if __name__ == "__main__":

@@ -19,10 +19,7 @@ another one changes. Rates, steps and grids: chosen on seeds below 100.
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.axes import Axes
@@ -30,22 +27,16 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from experiments.gradients import _phase_map as phase_map
+from experiments.gradients._maps import MAPS, SIGMA_B, Map, correlation_limit
 from jaxvision import cli
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
-from jaxvision.dynamics import mean_field, theory
 from jaxvision.fields import flagged
-from jaxvision.models.normalization import standardize
 from jaxvision.report import plots, stats
 from jaxvision.report.claims import Claim, Equivalent, Greater, Share
 from jaxvision.report.record import Record
 from jaxvision.training.depth_sweep import Cells, DepthSweep
-from jaxvision.types import Array
 
-SIGMA_B = 0.05**0.5
-CRITICAL = 1.76  # sigma_w^2 of a critical tanh net with these biases
-SCALES = 6  # trainable depth in units of xi_c (Schoenholz et al. 2017)
-BATCH_NORM_SCALES = 16  # ... of 1 / log(lambda_G) (Yang et al. 2019)
 TRAINS = 5 / 9  # of chance: the error below which a net counts as trained ...
 LAST = 20  # ... over this many of its last steps
 
@@ -84,67 +75,6 @@ PRESETS = {
         batch_size=32, learning_rate=1e-3, runs_per_call=500,
     ),
 }  # fmt: skip
-
-
-def correlation_limit(config: Config, sigma_w: np.ndarray) -> np.ndarray:
-    """Return the depth that theory gives a tanh net: 6 xi_c."""
-    return SCALES * mean_field.correlation_depth_scale(sigma_w, SIGMA_B, "tanh")
-
-
-def dropout_limit(config: Config, sigma_w: np.ndarray) -> np.ndarray:
-    """Return the same with dropout."""
-    return SCALES * mean_field.correlation_depth_scale(sigma_w, SIGMA_B, "tanh", config.keep)
-
-
-def batch_norm_limit(config: Config, sigma_w: np.ndarray) -> np.ndarray:
-    """Return the depth of Yang et al. for a ReLU net with batch norm: 16 / log(lambda_G)."""
-    factor = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
-    return np.full(np.shape(sigma_w), BATCH_NORM_SCALES / np.log(factor))
-
-
-def tanh_layer(config: Config, h: Array, key: Array) -> Array:
-    """Return what a layer computes before its weights, [B, width]."""
-    return jnp.tanh(h)
-
-
-def dropout_layer(config: Config, h: Array, key: Array) -> Array:
-    """Return the same with dropout."""
-    kept = jax.random.bernoulli(key, config.keep, h.shape)
-    return jnp.where(kept, jnp.tanh(h), 0.0) / config.keep
-
-
-def batch_norm_layer(config: Config, h: Array, key: Array) -> Array:
-    """Return the same with a ReLU after batch norm."""
-    return jax.nn.relu(standardize(h, epsilon=1e-5))
-
-
-def tanh_rate(config: Config) -> float:
-    """Return the learning rate of the tanh nets."""
-    return config.learning_rate
-
-
-def bn_rate(config: Config) -> float:
-    """Return the learning rate of the nets with batch norm."""
-    return config.learning_rate_batch_norm
-
-
-class Map(NamedTuple):
-    """One map: how its nets compute, how deep theory says they train, and their rate's flag."""
-
-    label: str
-    layer: Callable
-    limit: Callable
-    limit_words: str
-    rate: Callable
-
-
-MAPS = {
-    "tanh": Map("tanh", tanh_layer, correlation_limit, r"6 $\xi_c$", tanh_rate),
-    "dropout": Map("tanh + dropout", dropout_layer, dropout_limit, r"6 $\xi_c$", tanh_rate),
-    "batch_norm": Map(
-        "ReLU + batch norm", batch_norm_layer, batch_norm_limit, r"16 / ln $\lambda_G$", bn_rate
-    ),
-}
 
 
 def sigmas_of(config: Config) -> np.ndarray:
@@ -277,11 +207,6 @@ def claims(config: Config) -> list[Claim]:
 
     paper = "Schoenholz et al. 2017"
     figure, drop, yang = f"{paper}, figure 5", f"{paper}, section 3.2", "Yang et al. 2019, figure 2"
-    six = [
-        Claim(f"six-{layers}", figure, f"... and the factor is about 6 where theory says {layers} "
-              "layers (edge over 6 xi_c on the fitted line, octaves)", off_six(layers),
-              Equivalent(0.4)) for layers in (16, 32, 64)
-    ]  # fmt: skip
     return [
         Claim("rank", figure, "the deepest net that trains goes with 6 xi_c over sigma_w (rank "
               "correlation)", rank(), Greater(0.7)),
@@ -291,7 +216,9 @@ def claims(config: Config) -> list[Claim]:
               "correlation)", rank(phases["chaotic"]), Greater(0.7)),
         Claim("slope", figure, "... in proportion to it (slope of log edge on log xi_c, censored "
               "regression)", lambda r: line_of(r, config)[:, 1], Equivalent(0.3, 1.0)),
-        *six,
+        *[Claim(f"six-{layers}", figure, "... and the factor is about 6 where theory says "
+                f"{layers} layers (edge over 6 xi_c on the fitted line, octaves)", off_six(layers),
+                Equivalent(0.4)) for layers in (16, 32, 64)],
         Claim("peak", f"{paper}, abstract", "nets train deeper near criticality than at both ends "
               "of sigma_w (edge there over the larger one at the ends, octaves)", peak,
               Greater(resolution=step)),

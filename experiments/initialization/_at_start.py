@@ -28,8 +28,8 @@ def log_squared_norms(keys: Array, width: int, depth: int) -> np.ndarray:
 def signal_slopes(nets: Mapping[str, MLP], keys: Array, images: Array) -> dict[str, np.ndarray]:
     """Return the octaves [N] that the signal's std grows by per hidden layer, for each net and key.
 
-    ``images`` [B, H, W, C] are preprocessed. ``theory.relu_signal_std``: 0 under He, -1/2 under
-    Xavier.
+    ``images`` [B, H, W, C] are preprocessed. A ReLU layer multiplies the variance by fan_in *
+    Var[w] / 2 (He et al. 2015, Eq. 10): 0 octaves under He, -1/2 under Xavier.
     """
     slopes = {}
     for name, net in nets.items():

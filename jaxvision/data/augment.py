@@ -20,7 +20,8 @@ def per_pixel_mean(images: np.ndarray) -> np.ndarray:
     """
     total = np.zeros(images.shape[1:], np.int64)
     for start in range(0, len(images), 256):  # 257 times 255 still is a uint16
-        total += np.add.reduce(images[start : start + 256], 0, np.uint16)
+        some = images[start : start + 256]
+        total += np.add.reduce(some, 0, np.uint16)
     return (total / len(images)).astype(np.float32)
 
 
@@ -33,7 +34,9 @@ def normalize(images: Array, mean: Array, std: Array | float = 1.0) -> Array:
       std: the same.
     """
     pixels = images.astype(jnp.float32)
-    return (pixels - jnp.broadcast_to(mean, pixels.shape)) / jnp.broadcast_to(std, pixels.shape)
+    mean = jnp.broadcast_to(mean, pixels.shape)
+    std = jnp.broadcast_to(std, pixels.shape)
+    return (pixels - mean) / std
 
 
 def standardizer(train: Dataset) -> Callable[[Array, Array | None], Array]:
@@ -51,7 +54,8 @@ def standardizer(train: Dataset) -> Callable[[Array, Array | None], Array]:
       UserError: the images are all alike, so there is no scale.
     """
     mean = per_pixel_mean(train.images)
-    scale = float(np.std(train.sample(_SCALED_BY).images - mean))
+    some = train.sample(_SCALED_BY)
+    scale = float(np.std(some.images - mean))
     if scale == 0.0:
         raise UserError(
             "the training images are all alike, so their pixels have no scale to divide by: look"
@@ -68,9 +72,11 @@ def standardizer(train: Dataset) -> Callable[[Array, Array | None], Array]:
 def shrink(images: Array, factor: int) -> Array:
     """Return images [B, H, W, C] averaged over squares of ``factor`` pixels, the rest cut off."""
     b, h, w, c = images.shape
-    h, w = h // factor, w // factor
-    images = images[:, : h * factor, : w * factor]
-    return images.reshape(b, h, factor, w, factor, c).mean((2, 4))
+    h = h // factor
+    w = w // factor
+    whole = images[:, : h * factor, : w * factor]
+    squares = whole.reshape(b, h, factor, w, factor, c)
+    return squares.mean((2, 4))
 
 
 def pad_crop_flip(key: Array, images: Array, pad: int = 4) -> Array:
@@ -87,12 +93,19 @@ def pad_crop_flip(key: Array, images: Array, pad: int = 4) -> Array:
     b, h, w, _ = images.shape
     corner_key, flip_key = jax.random.split(key)
     shifts = jax.random.randint(corner_key, (b, 2), -pad, pad + 1)
-    rows = shifts[:, :1] + jnp.arange(h)[None]
-    columns = shifts[:, 1:] + jnp.arange(w)[None]
+    down, across = jnp.split(shifts, 2, axis=1)
+    rows = down + jnp.arange(h)[None]
+    columns = across + jnp.arange(w)[None]
     flips = jax.random.bernoulli(flip_key, 0.5, (b, 1))
     columns = jnp.where(flips, columns[:, ::-1], columns)
     # Two gathers that fill zeros outside need no padded copy. Inside a scan on CPU they cost a
     # tenth of vmap(dynamic_slice). A negative index would count from the end: moved beyond it.
-    rows, columns = jnp.where(rows < 0, h, rows), jnp.where(columns < 0, w, columns)
-    take = functools.partial(jnp.take_along_axis, mode="fill", fill_value=0)
-    return take(take(images, rows[:, :, None, None], 1), columns[:, None, :, None], 2)
+    rows = jnp.where(rows < 0, h, rows)
+    columns = jnp.where(columns < 0, w, columns)
+    take = functools.partial(
+        jnp.take_along_axis,
+        mode="fill",
+        fill_value=0,
+    )
+    shifted = take(images, rows[:, :, None, None], 1)
+    return take(shifted, columns[:, None, :, None], 2)

@@ -56,12 +56,14 @@ class Dataset(NamedTuple):
         """
         counts = np.bincount(self.labels)
         shares = counts[counts > 0] / len(self.labels)
-        return float(-(shares * np.log(shares)).sum())
+        terms = shares * np.log(shares)
+        return 0.0 - float(terms.sum())
 
     @property
     def chance_error(self) -> float:
         """The error of always answering the most frequent class: 1 - 1/K where all are equal."""
-        return float(1 - np.bincount(self.labels).max() / len(self.labels))
+        most = np.bincount(self.labels).max()
+        return float(1 - most / len(self.labels))
 
     def _rows(self, rows: slice | np.ndarray) -> "Dataset":
         masks = None if self.masks is None else self.masks[rows]
@@ -98,7 +100,8 @@ def hold_out(data: Dataset, every: int = 5) -> tuple[Dataset, Dataset]:
     examples is in both; a class of one is learned from, never only judged by.
     """
     is_test = np.zeros(len(data.labels), bool)
-    is_test[np.argsort(data.labels, kind="stable")[::every]] = True
+    by_class = np.argsort(data.labels, kind="stable")
+    is_test[by_class[::every]] = True
     for label in np.flatnonzero(np.bincount(data.labels)):
         rows = np.flatnonzero(data.labels == label)
         if len(rows) == 1:
@@ -116,20 +119,29 @@ def _stratified(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
     """
     members = np.bincount(labels)
     bits = np.random.PCG64(seed)
-    order = np.argsort(bits.random_raw(len(labels)), kind="stable")
+    order = _shuffled(len(labels), bits)
     wanted, left = np.divmod(n * members.astype(np.int64), len(labels))
     # The rest goes to the classes that lost most by rounding down; ties are settled by lot.
-    by_loss = np.lexsort((bits.random_raw(len(members)), -left))
-    wanted[by_loss[: n - wanted.sum()]] += 1
-    drawn = order[_rank_in_class(labels[order]) < wanted[labels[order]]]
+    lots = bits.random_raw(len(members))
+    by_loss = np.lexsort((lots, -left))
+    rest = n - wanted.sum()
+    wanted[by_loss[:rest]] += 1
+    shuffled = labels[order]
+    drawn = order[_rank_in_class(shuffled) < wanted[shuffled]]
     # A class that is filled early is rare among the last: what is drawn needs an order of its own.
-    return drawn[np.argsort(bits.random_raw(n), kind="stable")]
+    return drawn[_shuffled(n, bits)]
+
+
+def _shuffled(n: int, bits: np.random.PCG64) -> np.ndarray:
+    """Return a random order of ``range(n)``."""
+    return np.argsort(bits.random_raw(n), kind="stable")
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:
     """Return how many equal labels come before each one."""
     by_class = np.argsort(labels, kind="stable")
-    starts = np.cumsum(np.bincount(labels)) - np.bincount(labels)
+    members = np.bincount(labels)
+    starts = np.cumsum(members) - members
     ranks = np.empty(len(labels), np.int64)
-    ranks[by_class] = np.arange(len(labels)) - starts[labels[by_class]]
-    return ranks
+    ranks[by_class] = np.arange(len(labels))
+    return ranks - starts[labels]

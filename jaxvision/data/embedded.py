@@ -29,11 +29,12 @@ def digits() -> Splits:
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise UserError("the data set 'digits' ships with scikit-learn: pip install scikit-learn")
-    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    path = Path(spec.origin).parent / "datasets/data/digits.csv.gz"
     with gzip.open(path, "rt") as file:
         table = np.loadtxt(file, delimiter=",").astype(np.uint8)
-    images = (15 * table[:, :-1]).reshape(-1, 8, 8, 1)
-    labels = table[:, -1].astype(np.int32)
+    ink, labels = np.split(table, [64], axis=1)
+    images = 15 * ink.reshape(-1, 8, 8, 1)
+    labels = labels.ravel().astype(np.int32)
     train, test = hold_out(Dataset(images, labels))
     return _splits("digits", train, test, tuple("0123456789"))
 
@@ -54,8 +55,12 @@ def shapes(train_size: int = 4000, test_size: int = 1000, seed: int = 0) -> Spli
     Raises:
       UserError: a size or the seed is out of range.
     """
-    limits = {"train_size": (train_size, 1), "test_size": (test_size, 1), "seed": (seed, 0)}
-    for name, (value, least) in limits.items():
+    limits = (
+        ("train_size", train_size, 1),
+        ("test_size", test_size, 1),
+        ("seed", seed, 0),
+    )
+    for name, value, least in limits:
         if value < least:
             raise UserError(f"shapes: {name} must be at least {least}, got {value}")
     train = drawing.draw(train_size, seed, part=0)
@@ -63,10 +68,25 @@ def shapes(train_size: int = 4000, test_size: int = 1000, seed: int = 0) -> Spli
     return _splits("shapes", train, test, drawing.CLASS_NAMES)
 
 
-def _splits(name: str, train: Dataset, test: Dataset, class_names: tuple[str, ...]) -> Splits:
-    parts = (cache.in_memory(split).digest for split in (train, test))
-    digest = combined(*parts, len(class_names))
-    identity = Identity(name, "", "", digest, len(train.labels), len(test.labels))
+def _splits(
+    name: str,
+    train: Dataset,
+    test: Dataset,
+    class_names: tuple[str, ...],
+) -> Splits:
+    digest = combined(
+        cache.in_memory(train).digest,
+        cache.in_memory(test).digest,
+        len(class_names),
+    )
+    identity = Identity(
+        name,
+        version="",
+        label="",
+        digest=digest,
+        train=len(train.labels),
+        test=len(test.labels),
+    )
     return Splits(name, train, test, class_names, identity)
 
 

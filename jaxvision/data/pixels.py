@@ -11,9 +11,22 @@ import io
 import numpy as np
 from PIL import Image
 
-_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by the number of channels
-_DIRECT = set(_MODES.values())  # Pillow converts each of them to each
-_FIRST = {"1": "L", "P": "RGBA", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB"}
+# By the number of channels. Pillow converts each of them to each.
+_MODES = {
+    1: "L",
+    2: "LA",
+    3: "RGB",
+    4: "RGBA",
+}
+# What Pillow calls the ways to keep colors, and which of the above shows them in full.
+_SHOWN_AS = {
+    "1": "L",
+    "P": "RGBA",
+    "PA": "RGBA",
+    "CMYK": "RGB",
+    "YCbCr": "RGB",
+    "RGBX": "RGB",
+}
 _SIXTEEN_BITS = {"I;16", "I;16L", "I;16B", "I;16N"}
 
 
@@ -23,7 +36,9 @@ class ModeError(ValueError):
 
 def declared_channels(shape: tuple[int | None, ...]) -> int | None:
     """Return the channels of a declared shape [H, W, C], or None where they are not 1 to 4."""
-    return shape[-1] if len(shape) == 3 and shape[-1] in _MODES else None
+    if len(shape) != 3 or shape[-1] not in _MODES:
+        return None
+    return shape[-1]
 
 
 def decoded(file: bytes, channels: int) -> np.ndarray:
@@ -34,18 +49,23 @@ def decoded(file: bytes, channels: int) -> np.ndarray:
       Exception: whatever Pillow raises where the file is damaged.
     """
     with Image.open(io.BytesIO(file)) as picture:
+        height, width = picture.height, picture.width
         converted = _converted(picture, _MODES[channels])
-        return np.asarray(converted).reshape(picture.height, picture.width, channels)
+        return np.asarray(converted).reshape(height, width, channels)
 
 
 def squared(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return the middle of pixels [H, W, C] as [size, size, C], the shorter side scaled to fit."""
     height, width, channels = pixels.shape
     side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    box = (left, top, left + side, top + side)
-    scaled = picture.resize((size, size), Image.Resampling.BILINEAR, box)  # smooths when it shrinks
+    left = (width - side) / 2
+    top = (height - side) / 2
+    picture = Image.fromarray(pixels.squeeze(-1) if channels == 1 else pixels)
+    scaled = picture.resize(
+        (size, size),
+        Image.Resampling.BILINEAR,  # smooths when it shrinks
+        (left, top, left + side, top + side),
+    )
     return np.asarray(scaled).reshape(size, size, channels)
 
 
@@ -54,8 +74,10 @@ def _converted(picture: Image.Image, wanted: str) -> Image.Image:
     if mode in _SIXTEEN_BITS:
         upper = np.asarray(picture) >> 8
         picture = Image.fromarray(upper.astype(np.uint8))
-    elif mode in _FIRST:
-        picture = picture.convert(_FIRST[mode])
-    elif mode not in _DIRECT:
+    elif mode in _SHOWN_AS:
+        picture = picture.convert(_SHOWN_AS[mode])
+    elif mode not in _MODES.values():
         raise ModeError(f"colors of mode {mode!r}")
-    return picture if picture.mode == wanted else picture.convert(wanted)
+    if picture.mode == wanted:
+        return picture
+    return picture.convert(wanted)

@@ -79,15 +79,6 @@ def logistic_cycle_exponent(rates: ArrayLike) -> np.ndarray:
     return np.where((rates > 0) & (rates < 1 + np.sqrt(6)), known, np.nan)
 
 
-def logistic_period(rate: float, longest: int = 64, tolerance: float = 1e-6) -> int | None:
-    """Return the attracting cycle's period at ``rate``; None for chaos or beyond ``longest``."""
-    orbit = logistic_iterates(rate, 2 * longest, skip=100_000)
-    for period in range(1, longest + 1):
-        if np.max(np.abs(orbit[period:] - orbit[:-period])) < tolerance:
-            return period
-    return None
-
-
 def superstable_rates(count: int) -> np.ndarray:
     """Return the rates at which 1/2 lies on the cycle of period 1, 2, 4, ..., [count].
 
@@ -105,27 +96,6 @@ def superstable_rates(count: int) -> np.ndarray:
         )
         ratio = gap / (rates[-1] - rates[-2])
     return np.array(rates[:count])
-
-
-def period_doublings(count: int) -> np.ndarray:
-    """Return the rates at which the cycle of period 1, 2, 4, ... loses stability, [count].
-
-    3, 1 + sqrt 6, ...: where the cycle's multiplier, 0 at its superstable rate, reaches -1.
-    """
-    doublings = []
-    for n, rate in enumerate(superstable_rates(count)):
-        solution = np.array([0.5, rate])
-        for multiplier in np.linspace(0, -1, 11)[1:]:
-            solution, _, converged, message = optimize.fsolve(
-                lambda z, p=2**n, m=multiplier: np.subtract(_cycle(*z, p), (0, m)),
-                solution,
-                full_output=True,
-                xtol=1e-12,
-            )
-            if converged != 1:
-                raise ArithmeticError(f"the cycle of period {2**n} was lost: {message}")
-        doublings.append(solution[1])
-    return np.array(doublings)
 
 
 def _cycle(x: float, rate: float, period: int) -> tuple[float, float]:

@@ -91,7 +91,7 @@ def hessian_quadrature(
 ) -> Quadrature:
     """Return the spectrum of the Hessian of ``loss`` at ``params`` by Lanczos, ``steps`` nodes.
 
-    The mean of ``smoothed_density`` over keys is stochastic Lanczos quadrature.
+    The mean over keys of sums over nodes is stochastic Lanczos quadrature.
     """
     flat, unravel = ravel_pytree(params)
     product = hessian_vector_product(loss, params)
@@ -112,17 +112,6 @@ def sharpness(
     ``steps`` Hessian-vector products.
     """
     return hessian_quadrature(loss, params, key, steps).nodes[-1]
-
-
-def smoothed_density(quadrature: Quadrature, grid: Array, width: float) -> Array:
-    """Return the spectral density on ``grid`` [G], each node a Gaussian of std ``width``.
-
-    Leading axes of the quadrature (probes) are averaged.
-    """
-    probes = quadrature.nodes.reshape(-1, 1, quadrature.nodes.shape[-1])
-    weights = quadrature.weights.reshape(probes.shape)
-    bumps = jax.scipy.stats.norm.pdf(grid.reshape(1, -1, 1), probes, width)
-    return jnp.mean(jnp.sum(bumps * weights, axis=-1), axis=0)
 
 
 def lanczos(multiply: MatrixVector, start: Array, steps: int) -> tuple[Array, Array]:
@@ -216,8 +205,3 @@ def neural_tangent_kernel(function: Callable[[PyTree], Array], params: PyTree) -
 def relative_drift(kernel: Array, initial: Array) -> Array:
     """Return ||kernel - initial|| / ||initial|| (Frobenius)."""
     return jnp.linalg.norm(kernel - initial) / jnp.linalg.norm(initial)
-
-
-def alignment(a: Array, b: Array) -> Array:
-    """Return the cosine between two kernels (Frobenius inner product)."""
-    return jnp.sum(a * b) / (jnp.linalg.norm(a) * jnp.linalg.norm(b))

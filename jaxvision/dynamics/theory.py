@@ -1,9 +1,8 @@
 """Closed forms of signals and gradients at initialization (NumPy, float64).
 
-He et al. 2015, finite width, batch normalization, residual nets, shattered gradients, and the
-exponents they add up to. A *squared factor* multiplies a squared norm at every layer; the
-*exponent* of a net is half its log: the growth of the log norm per layer. Infinite-width maps are
-in ``mean_field``.
+He et al. 2015, finite width, batch normalization, residual nets, and the exponents they add up to.
+A *squared factor* multiplies a squared norm at every layer; the *exponent* of a net is half its
+log: the growth of the log norm per layer. Infinite-width maps are in ``mean_field``.
 """
 
 from collections.abc import Sequence
@@ -17,21 +16,11 @@ from jaxvision.dynamics.mean_field import (
     second_moment,
     slope_kurtosis,
     slope_moment,
-    variance_fixed_point,
     variance_map,
 )
 
 # VGG-B, output channels of conv2..conv10. At std .01 the paper's 1 / (5.9 * 4.2^2 * 2.9^2 * 2.1^4).
 VGG_B_CONV2_TO_CONV10 = (64, 128, 128, 256, 256, 512, 512, 512, 512)
-
-
-def relu_signal_std(depth: int, fan_in_variance: float) -> np.ndarray:
-    """Return the std of the pre-activations of layers 1..depth relative to layer 1, shape [depth].
-
-    A ReLU layer multiplies the variance by half of ``fan_in_variance`` = fan_in * Var[w]: by 1
-    under He (Eq. 10), by 1/2 under Xavier, whose std falls by sqrt 2 a layer (He et al. 2015).
-    """
-    return np.sqrt(fan_in_variance / 2) ** np.arange(depth)
 
 
 def he_std(kernel_size: int, channels: ArrayLike) -> np.ndarray:
@@ -108,41 +97,6 @@ def residual_variance(blocks: ArrayLike, normalized: bool) -> np.ndarray:
     return 1 + blocks if normalized else 2.0**blocks
 
 
-def shattered_correlation(depth: ArrayLike, net: str) -> np.ndarray:
-    """Return the correlation of the gradients at two inputs, ``depth`` layers below the output.
-
-    Balduzzi et al. 2017: exponential decay in plain nets, slower in residual ones. Derived for
-    units whose activity at the two inputs is independent, so that a ReLU halves the covariance
-    against the variance: 'plain' 2^-L; 'residual' (3/4)^L (blocks x + W relu(x), He);
-    'residual_batch_norm' (branch l scaled by 1/sqrt l): prod_{l=1..L} (l + 1/2) / (l + 1), about
-    1.128 / sqrt L.
-
-    Raises:
-      KeyError: another ``net``.
-    """
-    depth = np.asarray(depth, float)
-    return {
-        "plain": 0.5**depth,
-        "residual": 0.75**depth,
-        "residual_batch_norm": special.poch(depth + 1, 0.5) / special.gamma(1.5) / (depth + 1),
-    }[net]
-
-
-def relu_gradient_correlation(correlation: float, depth: int) -> np.ndarray:
-    """Return the correlation of two inputs' gradients at pre-activations 1..depth, shape [depth].
-
-    A He net without bias or batch norm, infinite width, one gradient at the output of layer
-    ``depth``: the product from there down of 1 - arccos(c_l) / pi, c_l the correlation of the
-    pre-activations (``correlation`` is c_1). As c_l tends to 1 the decay is a power of depth, not
-    2^-depth.
-    """
-    factors = np.empty(depth)
-    for layer in range(depth):
-        factors[layer] = 2 * slope_moment("relu", 1.0, correlation)
-        correlation = min(1.0, float(2 * second_moment("relu", 1.0, correlation)))
-    return np.cumprod(factors[::-1])[::-1]
-
-
 def relu_exponent(sigma_w: ArrayLike, width: ArrayLike = np.inf) -> np.ndarray:
     """Return a ReLU net's exponent: ln(sigma_w^2 / 2) / 2, and at finite width -5 / (4 n) more.
 
@@ -156,22 +110,6 @@ def exponent(squared_factor: ArrayLike) -> np.ndarray:
     return 0.5 * np.log(squared_factor)
 
 
-def log_norm_slope(activation: str, sigma_w: float, width: int, layers: int) -> tuple[float, float]:
-    """Return mean and std, over nets without biases, of the slope of log ||Ju|| by layer.
-
-    The least-squares slope over ``layers`` layers, deep enough for q*. Derived to first order in
-    1 / width: a layer multiplies the squared norm by the mean of phi'^2 (w u)^2 over its units, of
-    relative variance v = (3 kappa - 1) / width (``slope_kurtosis``; for ReLU 5 / width,
-    ``hanin_nica``). Its log then has mean ln chi - v / 2, and the log norm is a random walk, the
-    variance of whose slope is exact.
-    """
-    m, q = layers, variance_fixed_point(sigma_w, 0.0, activation)
-    variance = (3 * slope_kurtosis(activation, q) - 1) / width
-    walk = 6 * (m**2 + 1) / (5 * m * (m**2 - 1))
-    mean = exponent(chi(sigma_w, q, activation)) - variance / 4
-    return float(mean), float(np.sqrt(variance / 4 * walk))
-
-
 def log_norms(
     activation: str, sigma_w: float, width: int, depth: int, input_square: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -179,9 +117,14 @@ def log_norms(
 
     A net without biases. The variance follows ``variance_map`` layer by layer from inputs of mean
     square ``input_square``, so that it need not stand at its fixed point; the gradient is 1 (log 0)
-    at the last layer. Finite width to first order, as in ``log_norm_slope``; of the signal only for
-    'relu' and 'linear', whose squared norms multiply as the gradient's do. In 'tanh' and 'sigmoid'
-    nets the signal is drawn back to its fixed point, and fluctuations do not add up.
+    at the last layer.
+
+    Finite width, derived to first order in 1 / width: a layer multiplies the squared norm by the
+    mean of phi'^2 (w u)^2 over its units, of relative variance v = (3 kappa - 1) / width
+    (``slope_kurtosis``; for ReLU 5 / width, ``hanin_nica``), so its log has mean ln chi - v / 2. Of
+    the signal only for 'relu' and 'linear', whose squared norms multiply as the gradient's do. In
+    'tanh' and 'sigmoid' nets the signal is drawn back to its fixed point, and fluctuations do not
+    add up.
     """
     q, variances, steps = sigma_w**2 * input_square, [], []
     for _ in range(depth):

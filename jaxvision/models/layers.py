@@ -152,11 +152,13 @@ def stack(
 def max_pool(x: Array, window: int = 2) -> Array:
     """Non-overlapping max pooling of x [B, H, W, C]; rows and columns left over are dropped.
 
+    A side shorter than the window is pooled whole: maps of one row keep it.
     Written as a reshape and a max: the gradient of ``reduce_window`` is a scalar loop on CPU.
     """
     b, h, w, c = x.shape
-    h, w = h // window, w // window
-    x = x[:, : h * window, : w * window].reshape(b, h, window, w, window, c)
+    rows, columns = min(window, h), min(window, w)
+    h, w = h // rows, w // columns
+    x = x[:, : h * rows, : w * columns].reshape(b, h, rows, w, columns, c)
     return x.max((2, 4))
 
 

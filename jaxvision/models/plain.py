@@ -27,6 +27,9 @@ class Stage(NamedTuple):
 class PlainConvNet(nn.Module):
     """Stem convolution, stages with a 2x2 max pool between, pyramid pooling, three dense layers.
 
+    Takes images of any size: a direction is pooled while it has two pixels, and the pyramid has as
+    many bins as the shorter one.
+
     Attributes:
       stem_features: width of the first 3x3 convolution.
       stages: in depth order.
@@ -62,7 +65,7 @@ class PlainConvNet(nn.Module):
             activations[f"{name}_first"] = x = tapped(x, taps, f"{name}_first")
             rest = Conv(stage.features, stage.kernel_size, name=f"{name}_rest", **conv)
             x, activations[f"{name}_rest"] = stack(rest, x, nn.relu, stage.layers - 1, taps)
-        x = spatial_pyramid(nn.relu(x), tuple(b for b in (4, 2, 1) if b <= x.shape[1]))
+        x = spatial_pyramid(nn.relu(x), tuple(b for b in (4, 2, 1) if b <= min(x.shape[1:3])))
         for name in ("dense1", "dense2"):
             x = nn.Dense(self.head_width, name=name, **init)(x)
             activations[name] = x = tapped(x, taps, name)
@@ -79,7 +82,10 @@ def he2015_net(
 
     14 and 30 layers: Table 1's 2x2 convolutions, 4 in the second stage, 6 or 22 in the third. 22:
     model B of Table 3, three stages of six 3x3 convolutions. Widths keep the paper's ratios roughly
-    (64:128:256 and 96:256:512:512); pooling is set so that the last maps stay at least 2x2.
+    (64:128:256 and 96:256:512:512). The last maps of square images of 8 pixels or more are at least
+    2x2; smaller and thinner images are pooled as far as they go, each direction by itself.
+
+    ``image_size`` is the images' height: the stem is pooled too where it is 32 or more.
 
     Raises:
       UserError: the paper has no net of this depth.

@@ -35,8 +35,6 @@ class Block(nn.Module):
         channels and 'B' projects with a 1x1 convolution; 'C' projects always.
       bottleneck: which of the two forms.
       kernel_init: initialiser of the kernels.
-      preactivation: normalization and ReLU before each convolution, nothing after the addition.
-      normalize_input: False for a preactivation block whose input is normalized already.
     """
 
     features: int
@@ -44,8 +42,6 @@ class Block(nn.Module):
     shortcut: Shortcut
     bottleneck: bool
     kernel_init: Initializer
-    preactivation: bool = False
-    normalize_input: bool = True
 
     @nn.compact
     def __call__(
@@ -56,25 +52,19 @@ class Block(nn.Module):
         ``keep`` is a boolean: False leaves the block out, see ``ResNet``.
         """
         # Both branches read it: the barrier keeps XLA from computing it twice.
-        x = carried = lax.optimization_barrier(x if self.preactivation else nn.relu(x))
+        x = carried = lax.optimization_barrier(nn.relu(x))
         widths = (self.features,) * 2 + (4 * self.features,) * self.bottleneck
         windows = (1, 3, 1) if self.bottleneck else (3, 3)
         activations = {}
         for i, (width, window) in enumerate(zip(widths, windows, strict=True), start=1):
-            if self.preactivation and (i > 1 or self.normalize_input):
-                x = BatchNorm(name=f"norm{i}")(x, train=train)
-            if i > 1 or self.preactivation:
-                x = nn.relu(x)
-            if i == 1:
-                projected = x
+            x = nn.relu(x) if i > 1 else x
             x = self._convolution(x, width, window, self.stride if i == 1 else 1, f"conv{i}")
-            if not self.preactivation:
-                x = BatchNorm(name=f"norm{i}")(x, train=train)
+            x = BatchNorm(name=f"norm{i}")(x, train=train)
             if i < len(widths):
                 activations[f"conv{i}"] = x = tapped(x, taps, f"conv{i}")
         if self.shortcut != "none":
             x = x if keep is None else jnp.where(keep, x, 0)
-            x = x + self._shortcut(carried, projected, x.shape, taps, activations, train)
+            x = x + self._shortcut(carried, x.shape, taps, activations, train)
         elif keep is not None and x.shape == carried.shape:
             x = jnp.where(keep, x, carried)
         activations[f"conv{i}"] = x = tapped(x, taps, f"conv{i}")
@@ -84,11 +74,10 @@ class Block(nn.Module):
         pad = (window // 2, window // 2)
         return Conv(width, window, stride, (pad, pad), False, self.kernel_init, name=name)(x)
 
-    def _shortcut(self, carried, projected, shape, taps, activations, train):
+    def _shortcut(self, carried, shape, taps, activations, train):
         if self.shortcut == "C" or (self.shortcut == "B" and carried.shape != shape):
-            x = self._convolution(projected, shape[-1], 1, self.stride, "shortcut")
-            if not self.preactivation:
-                x = BatchNorm(name="shortcut_norm")(x, train=train)
+            x = self._convolution(carried, shape[-1], 1, self.stride, "shortcut")
+            x = BatchNorm(name="shortcut_norm")(x, train=train)
             activations["shortcut"] = x = tapped(x, taps, "shortcut")
             return x
         return subsample_and_pad(carried, self.stride, shape[-1])
@@ -104,14 +93,8 @@ class ResNet(nn.Module):
     """Stem, stages of blocks, global average pool and one dense layer.
 
     An activation is a batch normalization's output before the ReLU, at a block's end after the
-    addition; with ``preactivation`` a convolution's output, likewise. Blocks of one shape are
-    stacked and run in ``nn.scan``: ``stage2_first/conv1`` is one layer, ``stage2_rest/conv1`` is
-    [l, ...].
-
-    ``preactivation`` is He et al. 2016, "Identity Mappings" (arXiv 1603.05027), figure 4e and its
-    appendix: the stem's output is normalized and rectified before the first block, which adds to
-    it; the last sum is normalized and rectified before the pool. With option A the blocks' outputs
-    are then sums of the stem's and of branches, nothing else.
+    addition. Blocks of one shape are stacked and run in ``nn.scan``: ``stage2_first/conv1`` is one
+    layer, ``stage2_rest/conv1`` is [l, ...].
 
     Attributes:
       stages: blocks of each stage; from one to the next resolution halves and width doubles.
@@ -120,8 +103,7 @@ class ResNet(nn.Module):
       shortcut: see ``Block``; 'none' is the plain net.
       bottleneck: see ``Block``.
       large_images: stem 7x7 stride 2 and 3x3 max pool (ImageNet) instead of 3x3 (CIFAR).
-      kernel_init: initialiser of the convolutions.
-      preactivation: see above.
+      kernel_init: initializer of the convolutions.
     """
 
     stages: tuple[int, ...]
@@ -131,7 +113,6 @@ class ResNet(nn.Module):
     bottleneck: bool = False
     large_images: bool = False
     kernel_init: Initializer = HE_NORMAL
-    preactivation: bool = False
 
     @property
     def keeps_shape(self) -> tuple[bool, ...]:
@@ -156,22 +137,20 @@ class ResNet(nn.Module):
         window, stride, pad = (7, 2, (3, 3)) if self.large_images else (3, 1, (1, 1))
         options = (self.features, window, stride, (pad, pad), False, self.kernel_init)
         x = Conv(*options, name="stem")(images)
-        norm = BatchNorm(name="stem_norm")
-        x = tapped(x if self.preactivation else norm(x, train=train), taps, "stem")
-        activations = {"stem": x}
-        if self.preactivation:
-            x = nn.relu(norm(x, train=train))
+        x = BatchNorm(name="stem_norm")(x, train=train)
+        activations = {"stem": tapped(x, taps, "stem")}
+        x = activations["stem"]
         if self.large_images:  # of pre-activations: max and ReLU commute
             x = stem_pool(x)
         done = 0
         for i, blocks in enumerate(self.stages):
-            kind = (self.shortcut, self.bottleneck, self.kernel_init, self.preactivation)
+            kind = (self.shortcut, self.bottleneck, self.kernel_init)
             features, stride = self.features * 2**i, 1 if i == 0 else 2
             kept = None if keep is None else keep[done : done + blocks]
             done += blocks
-            if i > 0 or self.bottleneck or self.preactivation:
+            if i > 0 or self.bottleneck:
                 name = f"stage{i + 1}_first"
-                first = Block(features, stride, *kind, normalize_input=i > 0, name=name)
+                first = Block(features, stride, *kind, name=name)
                 x, inner = first(x, _within(taps, name), None if kept is None else kept[0], train)
                 activations |= _prefixed(inner, name)
                 kept = None if kept is None else kept[1:]
@@ -181,8 +160,6 @@ class ResNet(nn.Module):
                 rest = Block(features, 1, *kind, name=name)
                 x, inner = _scan(rest, blocks, train)(rest, x, _within(taps, name), kept)
                 activations |= _prefixed(inner, name)
-        if self.preactivation:
-            x = BatchNorm(name="last_norm")(x, train=train)
         x = nn.relu(x).mean((1, 2))
         logits = tapped(nn.Dense(self.num_classes, name="logits")(x), taps, "logits")
         return logits, activations | {"logits": logits}
@@ -219,7 +196,6 @@ def cifar_resnet(
     shortcut: Shortcut = "A",
     kernel_init: Initializer = HE_NORMAL,
     features: int = 16,
-    preactivation: bool = False,
 ) -> ResNet:
     """Return the 6n+2-layer net for 32x32 images (section 4.2: widths 16, 32, 64; option A).
 
@@ -238,7 +214,6 @@ def cifar_resnet(
         num_classes,
         shortcut,
         kernel_init=kernel_init,
-        preactivation=preactivation,
     )
 
 
@@ -248,7 +223,6 @@ def imagenet_resnet(
     shortcut: Shortcut = "B",
     kernel_init: Initializer = HE_NORMAL,
     features: int = 64,
-    preactivation: bool = False,
 ) -> ResNet:
     """Return the net of Table 1 with 18, 34, 50, 101 or 152 layers for images of 224 pixels.
 
@@ -269,7 +243,6 @@ def imagenet_resnet(
         bottleneck,
         large_images=True,
         kernel_init=kernel_init,
-        preactivation=preactivation,
     )
 
 

@@ -71,27 +71,6 @@ def test_bifurcation_density_counts_the_visits_of_the_orbit():
     np.testing.assert_allclose(counts[:, 2] / 3000, expected, atol=0.01)
 
 
-@pytest.mark.parametrize(
-    ("rate", "period"), [(2.8, 1), (3.3, 2), (3.5, 4), (3.55, 8), (3.84, 3), (3.9, None)]
-)
-def test_period(rate, period):
-    assert chaos.logistic_period(rate) == period
-
-
-def test_period_doublings_are_where_they_should_be():
-    doublings = chaos.period_doublings(6)
-    assert doublings[0] == pytest.approx(3, abs=1e-9)
-    assert doublings[1] == pytest.approx(1 + math.sqrt(6), abs=1e-9)
-    # The detected period doubles across each of them, so the values do not rest on the solver.
-    for n, rate in enumerate(doublings[:4]):
-        assert chaos.logistic_period(rate - 2e-3 / 4.6**n) == 2**n
-        assert chaos.logistic_period(rate + 2e-3 / 4.6**n) == 2 ** (n + 1)
-    # They accumulate at 3.569946.
-    ratio = (doublings[4] - doublings[3]) / (doublings[5] - doublings[4])
-    limit = doublings[5] + (doublings[5] - doublings[4]) / (ratio - 1)
-    assert limit == pytest.approx(3.569946, abs=1e-5)
-
-
 def test_superstable_rates_give_feigenbaums_ratio():
     rates = chaos.superstable_rates(9)
     gaps = np.diff(rates)

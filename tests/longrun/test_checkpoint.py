@@ -284,8 +284,10 @@ def test_where_none_can_be_trusted_it_fails_and_changes_nothing(copy, capsys):
     line = refused(lambda: restore(copy), "none of the 3 checkpoints", "--noresume")
     assert "start afresh" in line
     assert [line.split("skipped")[0][-3:] for line in capsys.readouterr().err.splitlines()] == [
-        "30 ", "20 ", "10 ",
-    ]  # fmt: skip
+        "30 ",
+        "20 ",
+        "10 ",
+    ]
     assert files(copy) == before
 
 

@@ -278,9 +278,13 @@ def test_two_processes_leave_the_record_of_one(tmp_path):
             where = [f"--workdir={place / 'work'}", f"--results={place}", "--run_name=it"]
             shared = [f"--data_devices={count}"] if flags else []
             done = subprocess.run(
-                [*before, *command, *where, *flags, *shared], cwd=ROOT, check=False,
-                capture_output=True, text=True, env=os.environ | with_devices(1),
-            )  # fmt: skip
+                [*before, *command, *where, *flags, *shared],
+                cwd=ROOT,
+                check=False,
+                capture_output=True,
+                text=True,
+                env=os.environ | with_devices(1),
+            )
             assert done.returncode == 0, done.stdout + done.stderr
             record = json.loads((place / "it" / "record.json").read_text())
             assert record["provenance"]["device_count"] == count

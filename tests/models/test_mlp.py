@@ -54,8 +54,10 @@ def test_activations_are_named_after_their_kernels_in_depth_order():
     assert order == ["input", "hidden", "output"]
     assert all(f"{name}/kernel" in named_leaves(params) for name in activations)
     assert {name: x.shape for name, x in activations.items()} == {
-        "input": (2, 7), "hidden": (4, 2, 7), "output": (2, 5),
-    }  # fmt: skip
+        "input": (2, 7),
+        "hidden": (4, 2, 7),
+        "output": (2, 5),
+    }
     assert logits.shape == (2, 5)
 
 

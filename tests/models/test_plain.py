@@ -34,13 +34,19 @@ def kernels(params):
 def by_hand(depth, w, channels, cells):
     """The layers of the paper's tables, written out; ``cells`` of the pyramid before the head."""
     convs = {
-        14: [(3, channels, w), (2, w, 2 * w)] + 3 * [(2, 2 * w, 2 * w)]
-        + [(2, 2 * w, 4 * w)] + 5 * [(2, 4 * w, 4 * w)],
-        22: [(3, channels, w), (3, w, 2 * w)] + 5 * [(3, 2 * w, 2 * w)]
-        + [(3, 2 * w, 4 * w)] + 11 * [(3, 4 * w, 4 * w)],
-        30: [(3, channels, w), (2, w, 2 * w)] + 3 * [(2, 2 * w, 2 * w)]
-        + [(2, 2 * w, 4 * w)] + 21 * [(2, 4 * w, 4 * w)],
-    }[depth]  # fmt: skip
+        14: [(3, channels, w), (2, w, 2 * w)]
+        + 3 * [(2, 2 * w, 2 * w)]
+        + [(2, 2 * w, 4 * w)]
+        + 5 * [(2, 4 * w, 4 * w)],
+        22: [(3, channels, w), (3, w, 2 * w)]
+        + 5 * [(3, 2 * w, 2 * w)]
+        + [(3, 2 * w, 4 * w)]
+        + 11 * [(3, 4 * w, 4 * w)],
+        30: [(3, channels, w), (2, w, 2 * w)]
+        + 3 * [(2, 2 * w, 2 * w)]
+        + [(2, 2 * w, 4 * w)]
+        + 21 * [(2, 4 * w, 4 * w)],
+    }[depth]
     dense = [(cells * 4 * w, 16 * w), (16 * w, 16 * w), (16 * w, 10)]
     return [(k, k, i, o) for k, i, o in convs] + dense
 
@@ -69,6 +75,27 @@ def test_layers_and_parameters(depth, size, channels, cells):
 def test_other_depths_are_one_clear_line(depth):
     with pytest.raises(UserError, match=rf"^He et al\. 2015 has nets of .* not {depth}$"):
         he2015_net(depth, 4, 10, he_backward(), 8)
+
+
+THIN = [(64, 3), (3, 64), (1, 32), (32, 1), (32, 4), (8, 32), (3, 3), (2, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("depth", [14, 22, 30])
+@pytest.mark.parametrize(("height", "width"), THIN)
+def test_thin_and_small_images_are_pooled_as_far_as_they_go(height, width, depth):
+    model = he2015_net(depth, 2, 5, he_backward(), height)
+    start = partial(initialize, model, image_shape=(height, width, 3))
+    params = jax.eval_shape(start, stream(0, "init"))["params"]
+    images = jax.ShapeDtypeStruct((2, height, width, 3), jnp.float32)
+    apply = partial(apply_function(model), train=True)
+    logits, activations, _ = jax.eval_shape(apply, params, {}, images)
+    assert logits.shape == (2, 5)
+    pools = (height >= 32) + len(model.stages) - 1
+    last = [max(1, side // 2**pools) for side in (height, width)]
+    assert activations["stem"].shape[1:3] == (height, width)
+    assert list(activations[f"stage{len(model.stages)}_rest"].shape[2:4]) == last
+    cells = sum(b * b for b in (4, 2, 1) if b <= min(last))
+    assert params["dense1"]["kernel"].shape == (8 * cells, 32)
 
 
 SMALL = PlainConvNet(3, (Stage(3, 4, 2), Stage(4, 5, 3)), 6, 5, he_backward())

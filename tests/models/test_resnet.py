@@ -1,5 +1,7 @@
 """Residual and plain nets: parameter counts, shapes, names, and what makes them residual."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,22 @@ def test_imagenet_shapes(size):
     side = -(-size // 32)
     assert logits.shape == (1, 1000)
     assert activations["stage4_rest/conv3"].shape == (2, 1, side, side, 2048)
+
+
+@pytest.mark.parametrize("shortcut", ["none", "A", "B", "C"])
+@pytest.mark.parametrize(("height", "width"), [(64, 3), (3, 64), (1, 32), (3, 3), (1, 1)])
+@pytest.mark.parametrize("make", [partial(cifar_resnet, 14), partial(imagenet_resnet, 50)])
+def test_thin_and_small_images_keep_a_pixel_on_every_side(make, height, width, shortcut):
+    model = make(num_classes=5, features=2, shortcut=shortcut)
+    images = jax.ShapeDtypeStruct((2, height, width, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)
+    logits, activations = jax.eval_shape(model.apply, variables, images)
+    assert logits.shape == (2, 5)
+    halvings = len(model.stages) - 1 + 2 * model.large_images
+    last = [-(-side // 2**halvings) for side in (height, width)]
+    end = f"stage{len(model.stages)}_rest/"
+    (deepest,) = {x.shape[-3:-1] for name, x in activations.items() if name.startswith(end)}
+    assert list(deepest) == last
 
 
 @pytest.fixture(scope="module")
@@ -165,71 +183,12 @@ def test_mistakes_are_one_clear_line(make, options, message):
         make(**options)
 
 
-@pytest.mark.parametrize("depth", [8, 20, 110, 1202])
-def test_preactivation_moves_normalizations_and_adds_none(depth):
-    """Norms of the blocks' inputs and of the last sum for those of their outputs and the stem."""
-    assert count(cifar_resnet(depth, preactivation=True)) == count(cifar_resnet(depth))
-
-
-@pytest.mark.parametrize(
-    ("depth", "shortcut", "parameters"),
-    [  # the norms that move balance; with option B the projections' own are gone
-        (18, "B", 11_689_512 - 2 * (128 + 256 + 512)),
-        (34, "A", 21_623_848),
-        (34, "B", 21_797_672 - 2 * (128 + 256 + 512)),
-        (50, "B", 25_557_032 - 2 * (256 + 512 + 1024 + 2048)),
-        (101, "B", 44_549_160 - 2 * (256 + 512 + 1024 + 2048)),
-        (152, "B", 60_192_808 - 2 * (256 + 512 + 1024 + 2048)),
-    ],
-)
-def test_preactivation_imagenet_parameters(depth, shortcut, parameters):
-    assert count(imagenet_resnet(depth, shortcut=shortcut, preactivation=True)) == parameters
-
-
 def test_width_of_the_first_stage():
     wide, narrow = (count(cifar_resnet(8, features=f)) for f in (16, 8))
     blocks = [(3, 16)] + [(16, 16)] * 2 + [(16, 32), (32, 32), (32, 64), (64, 64)]
     assert wide == sum(9 * i * o + 2 * o for i, o in blocks) + 65 * 10
     assert narrow < wide / 3
     assert count(imagenet_resnet(18, features=32)) < count(imagenet_resnet(18)) / 3
-
-
-def silenced(variables):
-    """Return variables whose blocks' last convolutions put out zero."""
-
-    def silence(path, leaf):
-        return leaf * 0 if [part.key for part in path][-2:] == ["conv2", "kernel"] else leaf
-
-    return jax.tree_util.tree_map_with_path(silence, variables)
-
-
-def test_the_identity_path_of_a_preactivation_net_is_clean(net):
-    """With silent branches all that reaches the last sum is the stem, subsampled and padded."""
-    _, _, images = net
-    model = cifar_resnet(14, features=4, preactivation=True)
-    rng = np.random.default_rng(0)
-    drawn = jax.tree.map(
-        lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32), shapes(model)
-    )
-    activations = model.apply(silenced(drawn), images)[1]
-    statistics = drawn["batch_stats"]["stem_norm"]
-    factor = drawn["params"]["stem_norm"]["scale"] / jnp.sqrt(statistics["var"] + 1e-5)
-    shifted = activations["stem"] - statistics["mean"].reshape(1, 1, 1, -1)
-    bias = drawn["params"]["stem_norm"]["bias"].reshape(1, 1, 1, -1)
-    stem = jnp.maximum(shifted * factor.reshape(1, 1, 1, -1) + bias, 0)
-    last = activations["stage3_rest/conv2"][-1]
-    np.testing.assert_allclose(last[..., :4], stem[:, ::4, ::4], rtol=1e-5)
-    np.testing.assert_array_equal(last[..., 4:], 0)
-
-
-def test_preactivation_projects_what_is_normalized(net):
-    _, _, images = net
-    model = cifar_resnet(8, features=4, shortcut="B", preactivation=True)
-    given = shapes(model)
-    assert given["params"]["stage2_first"]["shortcut"]["kernel"].shape == (1, 1, 4, 8)
-    assert "shortcut_norm" not in given["params"]["stage2_first"]
-    assert "norm1" not in given["params"]["stage1_first"]
-    assert jax.eval_shape(model.apply, given, images)[0].shape == (4, 10)
 
 
 @pytest.mark.parametrize("shortcut", ["none", "A"])

@@ -11,10 +11,12 @@ from experiments.depth import _blocks as residual
 from jaxvision.data import load
 from jaxvision.data.augment import normalize
 from jaxvision.data.dataset import Dataset
+from jaxvision.dynamics.probes import per_layer
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.resnet import ResNet
 from jaxvision.random import stream
 from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.looks import Look
 from jaxvision.training.optimizers import caffe_sgd
 from jaxvision.training.step import Task
 
@@ -58,9 +60,13 @@ def test_branches_are_what_the_blocks_add(nets):
     parts = residual.residual_branches(MODEL, sums)
     assert list(parts) == ["stage1_rest/conv2", "stage2_first/conv2", "stage2_rest/conv2"]
     for i, (name, row) in enumerate(
-        [("stage1_rest/conv2", 0), ("stage1_rest/conv2", 1), ("stage2_first/conv2", None),
-         ("stage2_rest/conv2", 0)]
-    ):  # fmt: skip
+        [
+            ("stage1_rest/conv2", 0),
+            ("stage1_rest/conv2", 1),
+            ("stage2_first/conv2", None),
+            ("stage2_rest/conv2", 0),
+        ]
+    ):
         keep = jnp.arange(4) != i
         without = forward(task, net, images, keep=keep)[1][name]
         branch, shortcut = parts[name]
@@ -69,6 +75,19 @@ def test_branches_are_what_the_blocks_add(nets):
             branch, shortcut, whole, without = (x[row] for x in (branch, shortcut, whole, without))
         np.testing.assert_allclose(shortcut, without, atol=1e-5)
         np.testing.assert_allclose(branch, whole - without, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 8), (8, 1), (3, 8)])
+def test_branches_on_thin_images(height, width):
+    variables = MODEL.init(jax.random.key(0), jnp.zeros((1, height, width, 1)))
+    images = jax.random.normal(jax.random.key(1), (3, height, width, 1))
+    sums, without = (
+        MODEL.apply(variables, images, keep=keep)[1]
+        for keep in (None, jnp.array([True, True, False, True]))
+    )
+    name = "stage2_first/conv2"  # changes the shape, but not on a side of one pixel
+    _, shortcut = residual.residual_branches(MODEL, sums)[name]
+    np.testing.assert_allclose(shortcut, without[name], atol=1e-5)
 
 
 def test_branches_of_a_plain_net_are_refused():
@@ -80,11 +99,16 @@ def test_depth_order_goes_block_by_block():
     image, stacked = (jax.ShapeDtypeStruct((1,) * n, jnp.float32) for n in (4, 5))
     stacked = stacked.update(shape=(2, 1, 1, 1, 1))
     activations = {
-        "stem": image, "stage1_rest/conv1": stacked, "stage1_rest/conv2": stacked,
-        "stage2_first/conv1": image, "stage2_first/shortcut": image, "stage2_first/conv2": image,
-        "stage2_rest/conv1": stacked, "stage2_rest/conv2": stacked,
+        "stem": image,
+        "stage1_rest/conv1": stacked,
+        "stage1_rest/conv2": stacked,
+        "stage2_first/conv1": image,
+        "stage2_first/shortcut": image,
+        "stage2_first/conv2": image,
+        "stage2_rest/conv1": stacked,
+        "stage2_rest/conv2": stacked,
         "logits": jax.ShapeDtypeStruct((1, 10), jnp.float32),
-    }  # fmt: skip
+    }
     assert residual.depth_order(activations) == [0, 1, 3, 2, 4, 5, 7, 8, 10, 9, 11]
 
 
@@ -116,8 +140,13 @@ def test_a_lesion_is_a_net_whose_branch_is_silent(nets):
     assert errors.shape == (3, 5)
     images = _preprocess(data.images, None)
     apply = jax.jit(lambda net: forward(task, net, images)[0])
-    places = [None, ("stage1_rest", 0), ("stage1_rest", 1), ("stage2_first", ...),
-              ("stage2_rest", 0)]  # fmt: skip
+    places = [
+        None,
+        ("stage1_rest", 0),
+        ("stage1_rest", 1),
+        ("stage2_first", ...),
+        ("stage2_rest", 0),
+    ]
     for run in range(3):
         for i, place in enumerate(places):
             net = one(variables, run)
@@ -135,7 +164,9 @@ def test_gradient_norms_are_those_of_the_steps(nets):
     trainer = Trainer(task, data, data, len(data.labels), 1)
     hyper = {"learning_rate": np.full(3, 0.01, np.float32)}
     runs = Runs(variables, np.arange(3, dtype=np.int32), hyper)
-    norms = residual.gradient_norms(trainer, runs, (0, 1))
+    look = Look(trainer.watch_step(per_layer), (0, 1))
+    watched = trainer.fit(runs, 2, look=look).looks
+    norms = residual.gradient_norms(trainer, variables, watched)
     assert norms.shape == (3, 2, 9)
     assert np.all(norms > 0)
     assert not np.array_equal(norms[:, 0], norms[:, 1])
@@ -153,4 +184,4 @@ def test_gradient_norms_are_those_of_the_steps(nets):
 def test_damage_is_a_share_of_what_was_learned():
     """Ten classes: a net of 10 % error has learned 80 points; a block may have no lesion (NaN)."""
     errors = np.array([[0.1, 0.5, 0.9, np.nan], [0.1, 0.1, 0.1, np.nan]])
-    np.testing.assert_allclose(residual.lesion_damage(errors, 10), [0.75, 0.0])
+    np.testing.assert_allclose(residual.lesion_damage(errors, 0.9), [0.75, 0.0])

@@ -11,82 +11,56 @@ import numpy as np
 import pytest
 
 from experiments.depth import plain_vs_residual
+from experiments.depth._protocol import parts_of
 from jaxvision import cli
 from jaxvision.data import cache
 from jaxvision.parallel import feed
+from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
-from jaxvision.training import fit
 from jaxvision.types import UserError
 
-CONFIG = dataclasses.replace(
-    plain_vs_residual.PRESETS["tiny"],
-    depths=(32,),
-    width=4,
-    seeds=4,
-    steps=48,
-    learning_rate=0.03,
-)
+TINY = plain_vs_residual.PRESETS["tiny"]
+CONFIG = dataclasses.replace(TINY, depths=(32,), images=0, width=4, seeds=5, steps=48)
 
 
-@pytest.fixture
-def unwatched(monkeypatch):
-    """Do not look into the trained nets: compiling that takes most of a run's time."""
-    found = {
-        "layer_responses": {"response_std": np.ones((4, 31)), "sum_std": np.ones((4, 31))},
-        "lesion_errors": np.full((4, 16), 0.5),
-        "gradient_norms": np.ones((4, 2, 31)),
-    }
-    for name, fixed in found.items():
-        monkeypatch.setattr(plain_vs_residual.residual, name, lambda *_, fixed=fixed: fixed.copy())
-
-
-def verdicts(config=CONFIG) -> dict[str, str]:
-    made = cli.run(plain_vs_residual, config, "tiny", "broken", "a test")
-    return {claim.id: claim.verdict for claim in judge(plain_vs_residual.claims(config), made)}
+def verdicts(config=CONFIG, **mutation) -> dict[str, str]:
+    numbers, arrays = plain_vs_residual.measure(config, silent, **mutation)
+    fields = dataclasses.asdict(config)
+    record = Record("plain_vs_residual", "cpu", "x", "", fields, numbers, arrays, [], {})
+    return {claim.id: claim.verdict for claim in judge(plain_vs_residual.claims(config), record)}
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unwatched")
 def test_the_claims_of_one_depth_hold():
     found = verdicts()
-    assert found["faster-32"] == found["learns"] == found["same-parameters"] == "reproduced"
+    assert found["faster"] == found["learns"] == "reproduced"
     assert found["degradation"] == found["table6-20"] == "not run"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unwatched")
-def test_residual_labeled_plain(monkeypatch):
-    monkeypatch.setattr(plain_vs_residual, "KINDS", {"plain": "A", "resnet": "none"})
-    assert verdicts()["faster-32"] == "contradicted"
+def test_residual_labeled_plain():
+    kinds = plain_vs_residual.KINDS
+    swapped = {"plain": kinds["resnet"], "resnet": kinds["plain"]}
+    assert verdicts(kinds=swapped)["faster"] == "contradicted"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unwatched")
-def test_shuffled_labels(monkeypatch):
-    load = plain_vs_residual.load
-
-    def shuffled(name, **options):
-        data = load(name, **options)
-        labels = np.random.default_rng(0).permutation(data.train.labels)
-        return data._replace(train=data.train._replace(labels=labels))
-
-    monkeypatch.setattr(plain_vs_residual, "load", shuffled)
-    assert verdicts()["learns"] != "reproduced"
+def test_shuffled_labels(relabelled):
+    relabelled("shuffled", lambda rng, labels: rng.permutation(labels))
+    assert verdicts(dataclasses.replace(CONFIG, dataset="shuffled"))["learns"] != "reproduced"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unwatched")
 def test_zeroed_updates():
-    """At rate zero (a traced number, so nothing is compiled anew) the weights stay."""
+    """At rate zero nothing is learned, so nothing is said of trained nets."""
     found = verdicts(dataclasses.replace(CONFIG, learning_rate=0.0))
-    assert found["faster-32"] != "reproduced"
-    assert found["learns"] != "reproduced"
-    assert found["same-parameters"] == "reproduced"  # says nothing about training
+    for claim in ("faster", "learns", "responses", "lesion-mild", "lesion-fatal", "lesion-order"):
+        assert found[claim] != "reproduced", claim
 
 
-def judged(plain: tuple[float, float], resnet: tuple[float, float]) -> dict[str, str]:
-    """Return the verdicts on depth of five seeds with these errors at 8 and 20 layers."""
+def made_up(plain: tuple[float, float], resnet: tuple[float, float]) -> Record:
+    """The record of five seeds with these errors at 8 and 20 layers."""
     noise = 0.005 * np.arange(5)
     arrays = {}
     for kind, errors in (("plain", plain), ("resnet", resnet)):
@@ -95,22 +69,45 @@ def judged(plain: tuple[float, float], resnet: tuple[float, float]) -> dict[str,
             arrays |= {f"{kind}{depth}/{n}_error": values[:, None] for n in ("train", "test")}
             arrays[f"{kind}{depth}/branch_ratio"] = 1 / depth + noise[:, None] * np.ones(3)
             arrays[f"{kind}{depth}/response_std"] = 1 / depth + noise[:, None] * np.ones(depth - 1)
-    record = Record("", "", "", "", {}, {}, arrays, [], {})
+            whole = values[:, None] * np.ones(4)
+            arrays[f"{kind}{depth}/lesion"] = np.hstack([values[:, None], whole + 0.1])
+    numbers = {"chance": {"train": 0.9, "test": 0.9}}
+    return Record("plain_vs_residual", "cpu", "x", "", {}, numbers, arrays, [], {})
+
+
+def judged(*ids, plain, resnet) -> dict[str, str]:
     claims = plain_vs_residual.claims(dataclasses.replace(CONFIG, depths=(8, 20)))
-    about = ("degradation", "degradation-test", "no-degradation", "cure", "responses-depth",
-             "modifies-less")  # fmt: skip
-    return {c.id: c.verdict for c in judge([c for c in claims if c.id in about], record)}
+    chosen = [claim for claim in claims if claim.id in ids]
+    return {c.id: c.verdict for c in judge(chosen, made_up(plain, resnet))}
+
+
+OF_DEPTH = (
+    "degradation",
+    "degradation-test",
+    "no-degradation",
+    "cure",
+    "responses-depth",
+    "modifies-less",
+)
 
 
 def test_claims_about_depth_judge_what_they_say():
-    upheld = judged(plain=(0.2, 0.6), resnet=(0.2, 0.1))
+    upheld = judged(*OF_DEPTH, plain=(0.2, 0.6), resnet=(0.2, 0.1))
     assert set(upheld.values()) == {"reproduced"}
-    swapped = judged(plain=(0.2, 0.1), resnet=(0.2, 0.6))
+    swapped = judged(*OF_DEPTH, plain=(0.2, 0.1), resnet=(0.2, 0.4))
     changed = {id for id in upheld if swapped[id] == "contradicted"}
     assert changed == {"degradation", "degradation-test", "no-degradation", "cure"}
-    alike = judged(plain=(0.2, 0.6), resnet=(0.2, 0.6))
+    alike = judged(*OF_DEPTH, plain=(0.2, 0.4), resnet=(0.2, 0.4))
     assert (alike["degradation"], alike["no-degradation"]) == ("reproduced", "contradicted")
     assert alike["cure"] == "inconclusive"
+
+
+def test_nets_that_have_not_learned_are_not_judged():
+    of_trained = ("no-degradation", "modifies-less", "responses-depth", "lesion-mild")
+    trained = judged(*of_trained, plain=(0.2, 0.3), resnet=(0.2, 0.1))
+    assert set(trained.values()) == {"reproduced"}
+    untrained = judged(*of_trained, plain=(0.9, 0.9), resnet=(0.85, 0.85))
+    assert set(untrained.values()) == {"inconclusive"}
 
 
 @pytest.mark.parametrize(
@@ -119,69 +116,59 @@ def test_claims_about_depth_judge_what_they_say():
         ({"depths": (21,)}, r"^depth=21: a CIFAR net"),
         ({"depths": (8, 9)}, r"^depth=9: a CIFAR net"),
         ({"imagenet": True}, "^depth=32: the ImageNet nets have .*--depths=18,34"),
+        ({"watched": (0, 49)}, "^--watched=49 is beyond the 48 steps"),
+    ],
+)
+def test_mistakes_are_found_before_data_are_read(change, message):
+    unknown = dataclasses.replace(CONFIG, dataset="no-such-set", **change)
+    with pytest.raises(UserError, match=message):
+        verdicts(unknown)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         ({"shrink": 9}, "^--shrink=9 leaves nothing of images of 8 pixels"),
-        ({"watched": (0, 48)}, "^--watched=48: step 24 is the last to look at"),
-        ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 parts"),
-        ({"batch_size": 50, "deterministic_reduction": True}, "^a batch of 50 .* into 8 parts"),
+        ({"bn_parts": 3}, "^a batch of 16 images cannot be cut into 3 equal parts"),
+        (
+            {"batch_size": 50, "deterministic_reduction": True},
+            "^a batch of 50 .* into 8 equal parts",
+        ),
         ({"steps": 6}, "^6 steps are not a whole number of periods of 4"),
     ],
 )
-def test_mistakes_are_one_clear_line(monkeypatch, change, message):
+def test_mistakes_are_one_clear_line(change, message):
     """... and no net is trained before it."""
-    monkeypatch.setattr(fit.Trainer, "_advance", None)
     with pytest.raises(UserError, match=message):
-        verdicts(dataclasses.replace(CONFIG, **change))
+        verdicts(dataclasses.replace(TINY, **change))
 
 
 @pytest.mark.parametrize(
     ("parts", "deterministic", "shards"),
     [(1, False, None), (1, True, 8), (2, False, 2), (2, True, 2)],
 )
-def test_a_deterministic_reduction_has_eight_parts_unless_told(
-    monkeypatch, parts, deterministic, shards
-):
-    def trainer(*_, shards, **__):
-        raise UserError(f"{shards} shards")
-
-    monkeypatch.setattr(plain_vs_residual, "Trainer", trainer)
-    with pytest.raises(UserError, match=f"^{shards} shards"):
-        verdicts(dataclasses.replace(CONFIG, bn_parts=parts, deterministic_reduction=deterministic))
+def test_a_deterministic_reduction_has_eight_parts_unless_told(parts, deterministic, shards):
+    config = dataclasses.replace(CONFIG, bn_parts=parts, deterministic_reduction=deterministic)
+    assert parts_of(config) == shards
 
 
-@pytest.mark.parametrize("change", [{"depths": (8, 9)}, {"imagenet": True}, {"watched": (48,)}])
-def test_mistakes_are_found_before_data_are_read(monkeypatch, change):
-    monkeypatch.setattr(plain_vs_residual, "load", None)  # calling it would be a TypeError
-    with pytest.raises(UserError):
-        verdicts(dataclasses.replace(CONFIG, **change))
-
-
-@pytest.mark.parametrize(("images", "split"), [(0, "test"), (40, "train")])
-def test_lesions_are_judged_by_unseen_images_unless_few_are_learned(monkeypatch, images, split):
+def test_the_images_trained_on_are_a_sample_of_every_class(monkeypatch):
     seen = []
-    monkeypatch.setattr(plain_vs_residual.residual, "layer_responses", lambda *_: {})
-
-    def lesions(model, task, variables, judges):
-        seen.append(judges.images)
-        raise UserError("enough")
-
-    monkeypatch.setattr(plain_vs_residual.residual, "lesion_errors", lesions)
-    history = type("History", (), {"train": {"error": 0}, "test": {"error": 0}, "steps": 0,
-                                   "variables": None})  # fmt: skip
-    monkeypatch.setattr(plain_vs_residual, "fit_long", lambda *_, **__: history)
-    with pytest.raises(UserError, match="enough"):
-        verdicts(dataclasses.replace(CONFIG, depths=(8,), images=images))
-    data = plain_vs_residual.load("digits")
-    wanted = data.test.images if split == "test" else data.train.sample(images).images
-    np.testing.assert_array_equal(seen[0], wanted)
+    monkeypatch.setattr(
+        plain_vs_residual, "_measure_net", lambda *given: seen.append(given[4]) or {"parameters": 0}
+    )
+    plain_vs_residual.measure(dataclasses.replace(TINY, images=100), silent)
+    counts = np.bincount(seen[0].train.labels, minlength=10)
+    assert counts.sum() == 100
+    assert counts.min() >= 9
 
 
-def test_the_paper_row_of_1202_layers_names_its_command():
-    rows = {claim.id: claim for claim in plain_vs_residual.claims(plain_vs_residual._PAPER)}
-    assert rows["table6-1202"].not_run.endswith("--preset=paper --depths=1202")
-    assert not rows["table6-110"].not_run
-    deep = dataclasses.replace(plain_vs_residual._PAPER, depths=(1202,), first_seed=0)
-    rows = {claim.id: claim for claim in plain_vs_residual.claims(deep)}
-    assert not rows["table6-1202"].not_run
+def test_the_paper_s_numbers_are_judged_by_its_own_preset():
+    for preset, run in (("paper", True), ("cpu", False), ("gpu", False)):
+        claims = plain_vs_residual.claims(plain_vs_residual.PRESETS[preset])
+        paper = [claim for claim in claims if claim.tier == "paper"]
+        assert paper
+        assert all((claim.not_run == "") == run for claim in paper)
 
 
 @pytest.mark.slow
@@ -197,7 +184,7 @@ def test_a_prepared_cifar10(tfds_data_dir, tmp_path, capsys, monkeypatch):
         cli.main(plain_vs_residual, ["plain_vs_residual", *flags.split()])
     assert ended.value.code == 0, capsys.readouterr().err
     made = cli.records.load(tmp_path / "results" / "tiny")
-    assert made.numbers["num_classes"] == 10
+    assert made.numbers["chance"]["test"] == pytest.approx(0.9)
     assert made.arrays["resnet8/test_error"].shape == (2, 3)
     assert np.isfinite(made.arrays["plain8/delta_norm"]).all()
 
@@ -223,7 +210,6 @@ def test_imagenet_nets_from_a_prepared_set(tfds_data_dir, tmp_path, capsys, monk
         return cli.records.load(tmp_path / name / "results" / "tiny")
 
     made = run("held")
-    assert made.numbers["num_classes"] == 20
     assert made.numbers["parameters"]["plain18"] == made.numbers["parameters"]["resnet18"]
     assert made.arrays["resnet34/lesion"].shape == (2, 1 + 16)
     assert (tmp_path / "held" / "results" / "tiny" / "figure.png").exists()
@@ -231,7 +217,6 @@ def test_imagenet_nets_from_a_prepared_set(tfds_data_dir, tmp_path, capsys, monk
     monkeypatch.setattr(cache, "LARGE", 1 << 16)
     monkeypatch.setattr(feed, "room_for_data", lambda: 1 << 16)
     monkeypatch.setattr(feed, "CHUNK_BYTES", 1 << 16)  # two steps of a run on two devices
-    monkeypatch.setattr(fit, "Held", None)  # calling it would be a TypeError
     streamed = run("streamed")
     assert streamed.numbers == made.numbers
     assert streamed.arrays.keys() == made.arrays.keys()

@@ -12,9 +12,18 @@ from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
 
 SMALL = dataclasses.replace(
-    curvature.Config(), seeds=9, first_seed=0, images=40, width=16, thresholds=(5.0,), steps=600,
-    lanczos=8, widths=(16, 64), kernel_images=8, kernel_steps=50,
-)  # fmt: skip
+    curvature.Config(),
+    seeds=9,
+    first_seed=0,
+    images=40,
+    width=16,
+    thresholds=(5.0,),
+    steps=600,
+    lanczos=8,
+    widths=(16, 64),
+    kernel_images=8,
+    kernel_steps=50,
+)
 
 
 def measured(**mutation):

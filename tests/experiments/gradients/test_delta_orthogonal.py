@@ -1,7 +1,6 @@
 """The experiment's verdicts must follow the science: break it, and the right claims fall."""
 
 import dataclasses
-from functools import partial
 
 import jax
 import numpy as np
@@ -12,13 +11,25 @@ from jaxvision.dynamics import isometry
 from jaxvision.progress import progress
 from jaxvision.random import stream
 from jaxvision.report.claims import judge
+from jaxvision.report.record import Record
 
-CONFIG = delta_orthogonal.PRESETS["tiny"]
+CONFIG = delta_orthogonal.Config(seeds=6, first_seed=0, channels=8, depths=(2, 64), depth=500)
+NETS = delta_orthogonal.NETS
+
+
+def measured(nets=NETS, activation="tanh"):
+    numbers, arrays = delta_orthogonal.measure(CONFIG, progress, nets, activation)
+    fields = dataclasses.asdict(CONFIG)
+    return Record("delta_orthogonal", "tiny", "x", "", fields, numbers, arrays, [], {})
+
+
+def verdicts(record):
+    return {found.id: found.verdict for found in judge(delta_orthogonal.claims(CONFIG), record)}
 
 
 @pytest.fixture(scope="module")
-def record(tiny_record):
-    return tiny_record(delta_orthogonal)
+def record():
+    return measured()
 
 
 @pytest.fixture
@@ -26,58 +37,77 @@ def fallen(record):
     """The claims that a record with some arrays replaced contradicts."""
 
     def judged(arrays):
-        changed = dataclasses.replace(record, arrays=record.arrays | arrays)
-        found = judge(delta_orthogonal.claims(CONFIG), changed)
-        return {judgement.id for judgement in found if judgement.verdict == "contradicted"}
+        found = verdicts(dataclasses.replace(record, arrays=record.arrays | arrays))
+        return {id for id, verdict in found.items() if verdict == "contradicted"}
 
     return judged
 
 
 @pytest.fixture
 def labeled(record):
-    """The arrays of one kind of kernels under the name of another."""
+    """The arrays of one net under the name of another."""
 
-    def swap(kernels, label):
-        found = [name for name in record.arrays if f"/{kernels}/" in name]
-        return {n.replace(f"/{kernels}/", f"/{label}/"): record.arrays[n] for n in found}
+    def swap(net, label):
+        found = [name for name in record.arrays if name.startswith(f"{net}/")]
+        return {name.replace(net, label, 1): record.arrays[name] for name in found}
 
     return swap
 
 
-def test_everything_holds_and_ten_thousand_layers_are_not_run(record):
-    found = {f.id: f.verdict for f in judge(delta_orthogonal.claims(CONFIG), record)}
-    assert found.pop("ten-thousand") == "not run"
-    assert set(found.values()) == {"reproduced"}
+def test_everything_holds(record):
+    found = verdicts(record)
+    loose = {"signal", "gradient-gaussian"}  # bands for 16 channels and 10,000 layers
+    assert {found[id] for id in found.keys() - loose} == {"reproduced"}
+    assert {found[id] for id in loose} <= {"reproduced", "inconclusive"}
 
 
 def test_kernels_without_the_delta_are_no_isometry_and_carry_nothing(fallen, labeled):
-    lost = {"isometry", "isometry-depth"}
-    assert fallen(labeled("orthogonal", "delta")) == lost
-    assert lost | {"gradient", "images"} <= fallen(labeled("gaussian", "delta"))
+    assert fallen(labeled("orthogonal", "delta")) == {"isometry"}
+    assert {"isometry", "gradient", "images"} <= fallen(labeled("gaussian", "delta"))
 
 
 def test_gaussian_kernels_that_are_delta_orthogonal_lose_nothing(fallen, labeled):
-    found = fallen(labeled("delta", "gaussian"))
-    spectra = {"isometry-gaussian", "isometry-depth-gaussian"}
-    assert found == spectra | {"gradient-gaussian", "images-gaussian"}
+    expected = {"isometry-gaussian", "gradient-gaussian", "images-gaussian"}
+    assert fallen(labeled("delta", "gaussian")) == expected
 
 
-@pytest.mark.parametrize("broken", [0, 1])
-def test_isometry_at_one_depth_is_none_over_depth(record, fallen, broken):
-    shares = record.arrays["spectrum/delta/share"].copy()
-    shares[:, broken] = record.arrays["spectrum/gaussian/share"][:, broken]
-    shown = np.searchsorted(record.arrays["depths"], CONFIG.spectrum_depth)
-    expected = {"isometry-depth"} | ({"isometry"} if broken == shown else set())
-    assert fallen({"spectrum/delta/share": shares}) == expected
+def test_kernels_at_one_variance_that_bend_alike_at_any_depth(fallen, labeled):
+    assert fallen(labeled("delta", "delta_fixed")) == {"fixed-variance"}
+
+
+def test_isometry_at_one_depth_is_none_over_depth(record, fallen):
+    shares = record.arrays["delta/share"].copy()
+    shares[:, 0] = record.arrays["gaussian/share"][:, 0]
+    assert fallen({"delta/share": shares}) == {"isometry"}
+
+
+def test_without_the_bend_of_tanh_theory_falls(record):
+    """At variance bend / depth a layer is all but linear: only the bend tells."""
+    deep = {name: net for name, net in NETS.items() if name in ("delta", "gaussian")}
+    found = measured(deep, activation="linear").arrays
+    linear = dataclasses.replace(record, arrays=record.arrays | found)
+    fallen = {id for id, verdict in verdicts(linear).items() if verdict == "contradicted"}
+    assert fallen == {"signal", "gradient"}
+    # An identity adds bend / ln 2 octaves to the gradient.
+    np.testing.assert_allclose(
+        found["delta/delta_octaves"][:, 0], CONFIG.bend / np.log(2), rtol=0.02
+    )
 
 
 def test_each_pixel_has_the_spectrum_of_a_dense_critical_net_of_that_depth():
     seed, shallow = CONFIG.first_seed, 2
-    drawn = jax.jit(lambda: delta_orthogonal._draw(CONFIG, "delta", seed, 5))()
+    nets = {"delta": NETS["delta"]}
+    shape = (3, 3, CONFIG.channels, CONFIG.channels)
+    drawn = jax.jit(
+        lambda: isometry.draw_layers(stream(seed, "init"), delta_orthogonal.DELTA, shape, 5)
+    )()
     x = jax.random.normal(stream(seed, "probe"), (1, 8, 8, CONFIG.channels))
     x = isometry.unit_variance(x)
-    quadratures = partial(delta_orthogonal._quadratures, CONFIG, seed)
-    nodes = jax.jit(quadratures, static_argnums=2)([drawn], x, shallow).nodes[0]
+
+    def quadratures(drawn, x):
+        return delta_orthogonal.quadratures(CONFIG, nets, "tanh", seed, [drawn], x, shallow)
+
+    nodes = jax.jit(quadratures)(drawn, x).nodes[0]
     # Critical at its own depth: its weakest direction knows the bend of a whole net.
     point = isometry.critical("tanh", CONFIG.bend / shallow)
     out = point.input_std * np.float64(x).reshape(64, CONFIG.channels)
@@ -92,32 +122,21 @@ def test_each_pixel_has_the_spectrum_of_a_dense_critical_net_of_that_depth():
 
 
 def test_the_figure_draws_gradients_that_float32_cannot_hold(record):
-    name = "signal/gaussian/delta_octaves"
+    name = "gaussian/delta_octaves"
     tiny = np.where(record.arrays[name] == 0, 0, np.float32(-200))
-    arrays = record.arrays | {name: tiny}
-    figure = delta_orthogonal.plot(dataclasses.replace(record, arrays=arrays), CONFIG)
-    gradient = figure.axes[1]
-    lowest = min(line.get_ydata().min() for line in gradient.get_lines())
-    assert lowest == pytest.approx(2.0**-200)
+    changed = dataclasses.replace(record, arrays=record.arrays | {name: tiny})
+    changed.provenance.update(versions={}, devices="cpu")
+    lines = delta_orthogonal.plot(changed, CONFIG).axes[0].get_lines()
+    lowest = min(line.get_ydata().min() for line in lines)
+    assert lowest == pytest.approx(-200 * np.log10(2))
 
 
 @pytest.mark.slow  # test_gradient_flow leaves the critical gain too
-def test_off_the_edge_of_chaos_nothing_is_carried(fallen, monkeypatch):
-    critical = isometry.critical
+def test_off_the_edge_of_chaos_nothing_is_carried(fallen):
+    """Gains 2 % below critical, as kernels that are drawn 2 % smaller."""
 
-    def ordered(activation, q):
-        point = critical(activation, q)
-        return point._replace(sigma_w=0.98 * point.sigma_w)
+    def ordered(key, shape):
+        return 0.98 * delta_orthogonal.DELTA(key, shape)
 
-    monkeypatch.setattr(isometry, "critical", ordered)
-    monkeypatch.setattr(delta_orthogonal, "DEEP", ("delta",))
-    monkeypatch.setattr(delta_orthogonal, "_spectra", lambda *_: {})
-    found = fallen(delta_orthogonal.measure(CONFIG, progress)[1])
-    assert {"signal", "gradient", "images"} <= found
-
-
-@pytest.mark.parametrize("depth", [1000, 10_000])
-def test_ten_thousand_layers_are_judged_where_they_are_run(depth):
-    config = dataclasses.replace(CONFIG, depth=depth)
-    claim = {claim.id: claim for claim in delta_orthogonal.claims(config)}["ten-thousand"]
-    assert bool(claim.not_run) == (depth < 10_000)
+    broken = {"delta": dataclasses.replace(NETS["delta"], kernels=ordered)}
+    assert {"signal", "gradient", "images"} <= fallen(measured(broken).arrays)

@@ -10,14 +10,18 @@ from experiments.gradients import _shattering as shattering
 POSITIONS = np.linspace(-2, 2, 12)
 
 
+def kind(residual=False, normalized=False, weight_variance=2.0):
+    return shattering.Kind(residual, normalized, weight_variance)
+
+
 def draw(key, width, depth):
     """The draws of ``gradients_on_a_line``."""
-    line_key, direction_key, kernel_key = jax.random.split(key, 3)
-    slope, offset = jax.random.normal(line_key, (2, width))
+    start_key, kernel_key = jax.random.split(key)
+    slope, offset, direction = jax.random.normal(start_key, (3, width))
     kernels = [
         jax.random.normal(jax.random.fold_in(kernel_key, i), (width, width)) for i in range(depth)
     ]
-    return slope, offset, jax.random.normal(direction_key, (width,)), kernels
+    return slope, offset, direction, kernels
 
 
 @pytest.mark.parametrize(("residual", "normalized"), [(False, True), (True, False)])
@@ -46,9 +50,8 @@ def test_gradients_are_those_of_one_input_by_the_first_pre_activations(residual,
     starts = points[:, None] * slope[None] + offset[None]
     expected = jax.jit(jax.vmap(lambda first: jax.jacrev(output)(first) @ direction))(starts)
     expected /= jnp.linalg.norm(expected, axis=1, keepdims=True)
-    found = shattering.gradients_on_a_line(
-        key, points, width, depth, residual=residual, normalized=normalized
-    )
+    net = kind(residual, normalized)
+    found = shattering.gradients_on_a_line(key, points, width, depth, net)
     assert found.shape == (depth, len(points), width)
     np.testing.assert_allclose(found[-1], expected, atol=2e-5)
 
@@ -59,21 +62,35 @@ def test_autocorrelation_is_the_mean_over_pairs():
     np.testing.assert_allclose(shattering.autocorrelation(gradients, 2), slow, rtol=1e-5)
 
 
-def test_wide_plain_nets_follow_the_closed_form():
+@pytest.mark.parametrize("residual", [False, True])
+def test_wide_nets_follow_the_closed_form(residual):
     points = jnp.asarray(POSITIONS, jnp.float32)
 
     def correlation(key):
-        kind = {"residual": False, "normalized": False}
-        gradients = shattering.gradients_on_a_line(key, points, 600, 6, **kind)
+        gradients = shattering.gradients_on_a_line(key, points, 600, 6, kind(residual))
         return shattering.autocorrelation(gradients, 2)
 
-    keys = jax.random.split(jax.random.key(0), 6)
+    keys = jax.random.split(jax.random.key(0), 16)
     found = jax.jit(lambda keys: jax.lax.map(correlation, keys))(keys).mean(0)
-    expected = shattering.plain_autocorrelation(POSITIONS, 2, 6)
+    expected = shattering.wide_autocorrelation(POSITIONS, 2, 6, residual=residual)
     np.testing.assert_allclose(found, expected, atol=0.03)
     # A product of layers' factors: shorter nets are its beginning.
-    shorter = shattering.plain_autocorrelation(POSITIONS, 2, 3)
+    shorter = shattering.wide_autocorrelation(POSITIONS, 2, 3, residual=residual)
     np.testing.assert_allclose(shorter, expected[:3], rtol=1e-12)
+
+
+def test_gradients_of_independent_units_lose_half_a_layer_in_a_plain_net_and_a_quarter_with_skips():
+    """Two inputs that are not alike at all: a ReLU halves the covariance, not the variance."""
+    far = np.array([-1.0, 1.0])
+    assert shattering.wide_autocorrelation(far, 1, 1, residual=False) == pytest.approx(0.5)
+    assert shattering.wide_autocorrelation(far, 1, 1, residual=True) == pytest.approx(0.75)
+
+
+def test_the_law_of_centered_branches_tends_to_its_power():
+    law = shattering.centered_branch_correlation(4000)
+    assert law[0] == pytest.approx(0.75)
+    power = shattering.decay_power(law[None], 2000, 4000)
+    assert power == pytest.approx(np.pi / (2 * (np.pi - 1)), abs=1e-3)
 
 
 def test_rates_and_powers_of_known_decays():

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.gradients import trainability
+from experiments.gradients import _maps, trainability
 from jaxvision.dynamics import mean_field
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
@@ -14,9 +14,17 @@ from jaxvision.training.depth_sweep import Cells
 
 CONFIG = trainability.Config()
 SMALL = trainability.Config(
-    seeds=5, first_seed=0, n_gains=6, n_depths=6, shallowest=6, deepest=48, width=48, steps=150,
-    learning_rate=0.05, runs_per_call=30,
-)  # fmt: skip
+    seeds=5,
+    first_seed=0,
+    n_gains=6,
+    n_depths=6,
+    shallowest=6,
+    deepest=48,
+    width=48,
+    steps=150,
+    learning_rate=0.05,
+    runs_per_call=30,
+)
 
 
 def made_up(config=CONFIG, **edges):
@@ -51,8 +59,8 @@ def trained(config=SMALL, **mutation):
 
 
 def test_the_critical_line_of_the_figure_is_that_of_the_theory():
-    variances = trainability.CRITICAL + np.array([-0.01, 0, 0.01])
-    scale = mean_field.correlation_depth_scale(np.sqrt(variances), trainability.SIGMA_B, "tanh")
+    variances = _maps.CRITICAL + np.array([-0.01, 0, 0.01])
+    scale = mean_field.correlation_depth_scale(np.sqrt(variances), _maps.SIGMA_B, "tanh")
     assert scale.argmax() == 1
 
 

@@ -19,9 +19,15 @@ from jaxvision.training import optimizers
 from jaxvision.types import UserError
 
 CONFIG = dataclasses.replace(
-    he_init.PRESETS["tiny"], seeds=5, mlp_depths=(30,), mlp_width=32, mlp_steps=220, period=220,
-    learning_rates_xavier=(0.003,), theory_nets=5,
-)  # fmt: skip
+    he_init.PRESETS["tiny"],
+    seeds=5,
+    mlp_depths=(30,),
+    mlp_width=32,
+    mlp_steps=220,
+    period=220,
+    learning_rates_xavier=(0.003,),
+    theory_nets=5,
+)
 
 
 def verdicts(config=CONFIG, **mutation) -> dict[str, str]:
