@@ -30,6 +30,9 @@ _MEANINGS = {
     "linear": "#737373",
     "batch norm": "#C51B7D",
     "dropout": "#4DAC26",
+    # images
+    "train": "#6A3D9A",
+    "test": "#B15928",
     # what is looked at
     "logistic map": "#3B3B98",
     "train mode": "#B8860B",

@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import Protocol
 
-from jaxvision.report import provenance
+from jaxvision.report import folders, provenance
 from jaxvision.report import record as records
 from jaxvision.report.judgement import Judgement, by_verdict
 from jaxvision.report.record import Record
@@ -108,7 +108,8 @@ def _entry(results: pathlib.Path, name: str, listed: dict[str, Listed]) -> Entry
         known = listed.get(name)
         title = known.title if known else name
         theme = known.theme if known else ""
-        return Entry(name, theme, title, "", None, (), (), "", str(error))
+        trouble = str(error).replace(str(folders.place(results) / name), name)  # pages may move
+        return Entry(name, theme, title, "", None, (), (), "", trouble)
     known = listed.get(record.experiment)
     title = known.title if known else record.experiment
     source = f"{known.theme}/{known.name}.py" if known else ""

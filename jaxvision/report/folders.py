@@ -37,13 +37,13 @@ def read(directory: pathlib.Path, names: Sequence[str]) -> list[bytes]:
       OSError: one is missing, or is no regular file.
     """
     while True:
-        whole = _whole(directory)
-        descriptor = os.open(whole, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = _open(directory)
         try:
             return [_content(name, descriptor) for name in names]
         except FileNotFoundError:
-            if _is_still_at(whole, descriptor):
-                raise
+            with _locked(directory.parent):
+                if _is_at(_put_back(directory), descriptor):
+                    raise  # nobody has exchanged the folder meanwhile: it lacks the file
         finally:
             os.close(descriptor)
 
@@ -120,12 +120,14 @@ def _tidy(directory: pathlib.Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _whole(directory: pathlib.Path) -> pathlib.Path:
-    """Return where the folder is, once nobody is exchanging it."""
-    if directory.exists() or not _parked(directory).is_dir():
-        return directory
-    with _locked(directory.parent):
-        return _put_back(directory)
+def _open(directory: pathlib.Path) -> int:
+    """Return a descriptor of the folder, wherever it is moved from now on."""
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    try:
+        return os.open(directory, flags)
+    except FileNotFoundError:
+        with _locked(directory.parent):  # while nobody is exchanging it
+            return os.open(_put_back(directory), flags)
 
 
 def _put_back(directory: pathlib.Path) -> pathlib.Path:
@@ -187,7 +189,7 @@ def _content(path: str, directory: int | None = None) -> bytes:
         os.close(descriptor)
 
 
-def _is_still_at(path: pathlib.Path, descriptor: int) -> bool:
+def _is_at(path: pathlib.Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:

@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 
 from jaxvision.report.plots import style
 
+_NOT_FINITE = (1.0, 0.0, 0.0)  # red
+
 
 @style()
 def image_grid(
@@ -22,7 +24,7 @@ def image_grid(
     """Draw images [rows, columns, H, W, C] into one panel, every pixel a square of one color.
 
     Args:
-      ax: the panel; its axes are switched off.
+      ax: the panel; the names are its ticks.
       images: uint8 or float; C is 1 (gray) or 3. What is not finite is drawn red.
       rows: names beside the rows, none or one each.
       columns: names above the columns, none or one each.
@@ -35,27 +37,38 @@ def image_grid(
     """
     if images.ndim != 5 or images.shape[-1] not in (1, 3):
         raise ValueError(f"images are [rows, columns, H, W, 1 or 3], not {images.shape}")
-    for names, count in ((rows, images.shape[0]), (columns, images.shape[1])):
-        if len(names) not in (0, count):
-            raise ValueError(f"{len(names)} names for {count} images")
-    height, width = images.shape[2] + gap, images.shape[3] + gap
+    down, right, height, width, _ = images.shape
+    _check_names(rows, down)
+    _check_names(columns, right)
     ax.imshow(_sheet(images, low, high, gap), interpolation="nearest", aspect="equal")
-    ax.set_axis_off()
-    for i, name in enumerate(rows):
-        place = (-0.04 * width, (i + 0.5) * height - gap / 2)
-        ax.text(*place, name, ha="right", va="center", clip_on=False)
-    for j, name in enumerate(columns):
-        place = ((j + 0.5) * width - gap / 2, -0.06 * height)
-        ax.text(*place, name, ha="center", va="bottom", clip_on=False)
+    ax.set_yticks(_centers(len(rows), height, gap), labels=rows)
+    ax.set_xticks(_centers(len(columns), width, gap), labels=columns)
+    # As labels of ticks the names have their room in the layout, below the panel's title.
+    ax.tick_params(length=0, labeltop=True, labelbottom=False)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+
+
+def _check_names(names: Sequence[str], count: int) -> None:
+    if len(names) not in (0, count):
+        raise ValueError(f"{len(names)} names for {count} images")
+
+
+def _centers(count: int, size: int, gap: int) -> np.ndarray:
+    """Return where the middle of each image lies, in pixels of the sheet."""
+    return np.arange(count) * (size + gap) + (size - 1) / 2
 
 
 def _sheet(images: np.ndarray, low: float, high: float, gap: int) -> np.ndarray:
     """Return the grid as one picture [H, W, 3] in [0, 1]."""
     scaled = (images.astype(np.float64) - low) / (high - low)
-    bad = ~np.isfinite(scaled).all(-1)
     colored = np.clip(np.nan_to_num(scaled), 0, 1) * np.ones(3)
-    colored[bad] = (1.0, 0.0, 0.0)
-    padded = np.pad(colored, [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)], constant_values=1.0)
-    rows, columns, height, width, _ = padded.shape
-    sheet = padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
-    return sheet[: rows * height - gap, : columns * width - gap]
+    colored[~np.isfinite(scaled).all(-1)] = _NOT_FINITE
+    rows, columns, height, width, _ = images.shape
+    down, right = height + gap, width + gap
+    sheet = np.ones((rows * down - gap, columns * right - gap, 3))
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * down, column * right
+            sheet[top : top + height, left : left + width] = colored[row, column]
+    return sheet

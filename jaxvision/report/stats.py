@@ -67,7 +67,9 @@ def weigh(
     note = too_few(n, min_seeds)
     verdict: Verdict = "inconclusive"
     if resolution > 0:
-        p_for, p_against = (float(np.maximum(p, 0.5**n)) for p in (p_for, p_against))
+        smallest = 0.5**n
+        p_for = float(np.maximum(p_for, smallest))
+        p_against = float(np.maximum(p_against, smallest))
     if p_for <= ALPHA and not note:
         verdict = "reproduced"
     elif p_against <= ALPHA and not note:
@@ -89,7 +91,8 @@ def t_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
         return Interval(mean, mean, mean)
     if error in (0.0, np.inf):
         return Interval(mean, mean - error, mean + error)
-    reach = float(scipy_stats.t.isf((1 - confidence) / 2, n - 1)) * error
+    tail = (1 - confidence) / 2
+    reach = float(scipy_stats.t.isf(tail, n - 1)) * error
     return Interval(mean, mean - reach, mean + reach)
 
 
@@ -115,12 +118,16 @@ def less_p(values: ArrayLike, than: float = 0.0) -> float:
 
 def equivalence_p(values: ArrayLike, margin: float, target: float = 0.0) -> float:
     """Return p against "the mean lies within ``margin`` of ``target``": TOST (Schuirmann 1987)."""
-    return float(np.maximum(greater_p(values, target - margin), less_p(values, target + margin)))
+    above = greater_p(values, target - margin)
+    below = less_p(values, target + margin)
+    return float(np.maximum(above, below))
 
 
 def difference_p(values: ArrayLike, margin: float, target: float = 0.0) -> float:
     """Return p against "the mean lies outside the margin", on the side where it falls out."""
-    return float(np.minimum(greater_p(values, target + margin), less_p(values, target - margin)))
+    above = greater_p(values, target + margin)
+    below = less_p(values, target - margin)
+    return float(np.minimum(above, below))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -162,7 +169,8 @@ def _smallest_effect_in_errors(n: int, power: float) -> float:
     """
     critical = float(scipy_stats.t.isf(ALPHA, n - 1))
     quantiles = (np.arange(_GRID) + 0.5) / _GRID
-    spread = np.sqrt(scipy_stats.chi2.ppf(quantiles, n - 1) / (n - 1))
+    freedom = n - 1
+    spread = np.sqrt(scipy_stats.chi2.ppf(quantiles, freedom) / freedom)
 
     def excess_power(shift: float) -> float:
         above = special.ndtr(shift * spread[:, None] - critical * spread[None, :])
@@ -192,11 +200,12 @@ def spearman(x: ArrayLike, y: ArrayLike, confidence: float = CONFIDENCE) -> Inte
     NaN where a value is not finite, where one side is constant, or for fewer than two pairs; the
     interval is (-1, 1) below four pairs.
     """
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    x = np.asarray(x, np.float64)
+    y = np.asarray(y, np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"spearman needs two vectors of one length, got {x.shape} and {y.shape}")
-    finite = np.isfinite(x).all() and np.isfinite(y).all()
-    if len(x) < 2 or not finite or np.ptp(x) == 0 or np.ptp(y) == 0:
+    pairs = np.stack([x, y])
+    if len(x) < 2 or not np.isfinite(pairs).all() or (np.ptp(pairs, axis=1) == 0).any():
         return Interval(float("nan"), float("nan"), float("nan"))
     rho = float(scipy_stats.spearmanr(x, y).statistic)
     if len(x) < 4:
@@ -218,7 +227,8 @@ def censored_line(
     ``above`` marks the y whose true value is at least as large, ``below`` at most. NaN for fewer
     than three values that are no bounds, or where these share one x.
     """
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    x = np.asarray(x, np.float64)
+    y = np.asarray(y, np.float64)
     x, y, above, below = np.broadcast_arrays(x, y, above, below)
     exact = ~(above | below)
     if exact.sum() < 3 or np.ptp(x[exact]) == 0:
@@ -234,8 +244,10 @@ def censored_line(
         # A floor: points on one line would have infinite likelihood.
         scale = np.exp(np.maximum(parameters[2], np.log(1e-2 * spread)))
         z = (y - line) / scale
-        known = np.square(z[exact]).sum() / 2 + exact.sum() * np.log(scale)
-        bounds = special.log_ndtr(-z[above]).sum() + special.log_ndtr(z[below]).sum()
+        known = np.square(z[exact]).sum() / 2
+        known += exact.sum() * np.log(scale)
+        bounds = special.log_ndtr(-z[above]).sum()
+        bounds += special.log_ndtr(z[below]).sum()
         return float(known - bounds)
 
     start = [intercept + slope * middle, slope, np.log(0.2 * spread)]
@@ -257,4 +269,5 @@ def _mean_and_error(values: ArrayLike) -> tuple[float, float, int]:
     # Equal values are asked for exactly: rounding in the mean would leave a spread of 1e-17.
     if (values == values[0]).all():
         return float(values[0]), 0.0, n
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)), n
+    error = values.std(ddof=1) / np.sqrt(n)
+    return float(values.mean()), float(error), n

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
 from jaxvision.report import claims
 from jaxvision.report.claims import Claim, Equivalent, Greater, Judgement, Less, Share, Within
@@ -11,6 +12,7 @@ from jaxvision.report.record import Record
 
 NAN = float("nan")
 RECORD = Record("he_init", "cpu", "he_init", "python", {}, {}, {}, [], {})
+BAND = Equivalent(0.5, resolution=0.4)
 NEAR_ZERO = [0.1, -0.1, 0.05, -0.05, 0.0]
 
 
@@ -259,3 +261,29 @@ def test_a_smoke_test_decides_nothing():
     assert {judgement.verdict for judgement in told} == {"not run"}
     assert [judgement.note for judgement in told] == [claims.SMOKE_TEST] * 2 + ["make exp-he-init"]
     assert told[0].estimate == 3
+
+
+@pytest.mark.parametrize("than", [0.5, 0.8])
+@pytest.mark.parametrize("n", [5, 10, 14, 32])
+def test_a_share_errs_in_one_run_of_twenty_at_most(n, than):
+    """Where just so many of all seeds do it, either verdict is wrong: exactly, by the binomial."""
+    wrong = {"reproduced": 0.0, "contradicted": 0.0, "inconclusive": 0.0}
+    for holds in range(n + 1):
+        found = verdict([True] * holds + [False] * (n - holds), Share(than)).verdict
+        wrong[found] += scipy_stats.binom.pmf(holds, n, than)
+    assert wrong["reproduced"] <= 0.05
+    assert wrong["contradicted"] <= 0.05
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.1, 0.4, 2.0])
+@pytest.mark.parametrize(("rule", "mean"), [(Greater(resolution=0.4), 0.0), (BAND, 0.5)])
+def test_numbers_off_a_grid_err_as_rarely(rule, mean, spread):
+    """The mean lies on the bound, the cells of the grid anywhere; equal seeds prove nothing."""
+    rng = np.random.default_rng(0)
+    wrong = {"reproduced": 0, "contradicted": 0, "inconclusive": 0}
+    for _ in range(300):
+        cells = rng.uniform()
+        values = mean + spread * rng.normal(size=5)
+        values = (np.floor(values / 0.4 + cells) + 0.5 - cells) * 0.4
+        wrong[verdict(values, rule).verdict] += 1
+    assert max(wrong["reproduced"], wrong["contradicted"]) <= 28  # binomial(300, 5 %): 99.9 %

@@ -240,6 +240,10 @@ def test_a_grid_of_images_keeps_every_pixel_and_one_scale():
     assert sheet[0, 0].tolist() == [1.0, 0.0, 0.0]
     assert sheet[8, 13].tolist() == [1.0, 1.0, 1.0]  # 95, the last
     np.testing.assert_allclose(sheet[5, 0], 3 * [images[1, 0, 0, 0, 0] / 95])
-    assert texts(axes[0, 0]) == ["a", "b", "x", "y", "z"]
+    names = {"yaxis": (["a", "b"], [1.5, 6.5]), "xaxis": (["x", "y", "z"], [1.5, 6.5, 11.5])}
+    for name, (shown, centers) in names.items():
+        axis = getattr(axes[0, 0], name)
+        assert [text.get_text() for text in axis.get_ticklabels()] == shown
+        assert axis.get_ticklocs().tolist() == centers
     with pytest.raises(ValueError, match="names"):
         image_grid(axes[0, 0], images, rows=["a"])
