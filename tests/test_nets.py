@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,14 @@ from tests.test_architecture import imports, sources_of_the_house, within
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"depth": 3, "width": 8}
 SPEC = Spec("digits", "mlp", SIZES, 0.05, 20, images=100, batch_size=20)
-CONV = dataclasses.replace(SPEC, net="resnet", sizes={"depth": 8, "width": 2}, steps=8)
+
+
+def spec_with(**changed):
+    return dataclasses.replace(SPEC, **changed)
+
+
+CONV = spec_with(net="resnet", sizes={"depth": 8, "width": 2}, steps=8)
+BOTH, ALONG = (0, 1), (0, 10)  # the seeds and the snapshots that are filed
 
 
 def same(a, b):
@@ -41,16 +49,21 @@ def row(tree, *index):
 def trainings(capsys):
     """Return the number of steps of each training that was said to start, and the other lines."""
     lines = capsys.readouterr().err.splitlines()
-    started = [line for line in lines if ": started, " in line]
+    started = [re.search(r": started, (\d+) steps", line) for line in lines]
+    steps = [int(found[1]) for found in started if found]
     others = [line for line in lines if not line.startswith("training ")]
-    return [int(line.split(": started, ")[1].split()[0]) for line in started], others
+    return steps, others
+
+
+def last_kernel(trained):
+    return trained.variables["params"]["output"]["kernel"]
 
 
 @pytest.fixture(scope="module")
 def filed(tmp_path_factory):
     """A directory with two runs of ``SPEC``, to be copied, and what they are."""
     directory = tmp_path_factory.mktemp("nets")
-    return directory, nets.trained(SPEC, (0, 1), snapshots=(0, 10), directory=directory)
+    return directory, nets.trained(SPEC, BOTH, snapshots=ALONG, directory=directory)
 
 
 @pytest.fixture
@@ -71,16 +84,16 @@ def test_they_are_what_they_say(filed):
         wrong = np.argmax(logits, -1) != found.data.test.labels
         assert wrong.mean() == pytest.approx(error)
     assert (found.test_error < 0.6).all()  # of ten classes
-    same(row(found.snapshots, 0, 0)["params"].keys(), found.variables["params"].keys())
 
 
 def test_they_are_trained_once(filed, copy, capsys):
-    found = nets.trained(SPEC, (0, 1), snapshots=(0, 10), directory=copy)
+    found = nets.trained(SPEC, BOTH, snapshots=ALONG, directory=copy)
     assert trainings(capsys) == ([], [])
     same(found.variables, filed[1].variables)
     same(found.snapshots, filed[1].snapshots)
     np.testing.assert_array_equal(found.test_error, filed[1].test_error)
-    assert (found.key, found.origin) == (filed[1].key, filed[1].origin)
+    assert found.key == filed[1].key
+    assert found.origin == filed[1].origin
 
 
 def test_only_missing_seeds_are_trained(filed, copy, capsys):
@@ -116,20 +129,19 @@ def test_more_snapshots_are_added(filed, copy, capsys):
 @pytest.mark.parametrize("drops", [(), (10,)])
 def test_a_snapshot_is_a_run_that_stopped_there(filed, tmp_path, drops):
     """And a rate that drops later has done nothing yet."""
-    stopped = nets.trained(dataclasses.replace(SPEC, steps=10), (0, 1), directory=tmp_path)
-    dropping = dataclasses.replace(SPEC, drops=drops)
+    stopped = nets.trained(spec_with(steps=10), (0, 1), directory=tmp_path)
+    dropping = spec_with(drops=drops)
     found = nets.trained(dropping, (0, 1), snapshots=(10,), directory=tmp_path)
     same(row(found.snapshots, slice(None), 0), stopped.variables)
-    kernels = [nets_.variables["params"]["output"]["kernel"] for nets_ in (found, filed[1])]
-    assert np.array_equal(*kernels) == (not drops)
+    unchanged = np.array_equal(last_kernel(found), last_kernel(filed[1]))
+    assert unchanged == (not drops)
 
 
 def test_augmentation_is_of_training_alone(filed, tmp_path):
-    found = nets.trained(dataclasses.replace(SPEC, pad=1), (0,), directory=tmp_path)
+    found = nets.trained(spec_with(pad=1), (0,), directory=tmp_path)
     images = found.data.test.images[:3]
     same(found.preprocess(images, None), filed[1].preprocess(images, None))
-    kernels = [nets_.variables["params"]["output"]["kernel"][0] for nets_ in (found, filed[1])]
-    assert not np.array_equal(*kernels)
+    assert not np.array_equal(last_kernel(found)[0], last_kernel(filed[1])[0])
 
 
 # The key.
@@ -153,12 +165,12 @@ OTHERS = {
 
 def test_the_key_changes_with_every_field_and_with_the_data():
     assert OTHERS.keys() == {field.name for field in dataclasses.fields(Spec)}
-    keys = {key_of(dataclasses.replace(SPEC, **{name: v}), "d") for name, v in OTHERS.items()}
-    keys |= {key_of(SPEC, "d"), key_of(SPEC, "e")}
+    specs = [spec_with(**{name: value}) for name, value in OTHERS.items()]
+    keys = {key_of(spec, "d") for spec in [SPEC, *specs]}
+    keys.add(key_of(SPEC, "e"))
     assert len(keys) == len(OTHERS) + 2
-    assert key_of(SPEC, "d") == key_of(dataclasses.replace(SPEC, sizes=dict(SIZES)), "d")
     turned = {name: SIZES[name] for name in reversed(SIZES)}
-    assert key_of(SPEC, "d") == key_of(dataclasses.replace(SPEC, sizes=turned), "d")
+    assert key_of(spec_with(sizes=turned), "d") == key_of(SPEC, "d")
 
 
 def test_the_key_changes_with_the_code_that_trains(tmp_path):
@@ -177,19 +189,34 @@ def test_the_key_changes_with_the_code_that_trains(tmp_path):
         assert code(number, changed) != training_code()
 
 
+# What the nets import beside the code that is hashed: no weight depends on it.
+NOT_TRAINING = (
+    "jaxvision.fields",
+    "jaxvision.longrun",
+    "jaxvision.progress",
+    "jaxvision.report",
+    "jaxvision.terminal",
+    "jaxvision.types",
+)
+
+
 def test_all_code_that_trains_is_in_the_key():
-    """Whatever the nets import is hashed, or stands here as what no weight depends on."""
-    others = ("jaxvision.longrun", "jaxvision.progress", "jaxvision.report", "jaxvision.types")
-    others += ("jaxvision.terminal", "jaxvision.fields")
     hashed = [f"jaxvision.{name.removesuffix('.py')}" for name in TRAINING_CODE]
     sources = sources_of_the_house()
-    reached, new = set(), {module for module in sources if within(module, "jaxvision.nets")}
+
+    def imported(module):
+        return imports(module, ast.parse(sources[module]), sources) & sources.keys()
+
+    def is_in(module, rooms):
+        return any(within(module, room) for room in rooms)
+
+    reached, new = set(), {"jaxvision.nets"}
     while new:
         reached |= new
-        wanted = {m for module in new for m in imports(module, ast.parse(sources[module]), sources)}
-        new = {m for m in wanted & sources.keys() - reached if any(within(m, r) for r in hashed)}
-        foreign = wanted & sources.keys() - {"jaxvision"}
-        assert [m for m in foreign if not any(within(m, r) for r in (*hashed, *others))] == []
+        wanted = set().union(*map(imported, new))
+        new = {module for module in wanted - reached if is_in(module, hashed)}
+        others = wanted - reached - new - {"jaxvision"}
+        assert [module for module in others if not is_in(module, NOT_TRAINING)] == []
     assert {"jaxvision.training.step", "jaxvision.models.mlp", "jaxvision.random"} <= reached
 
 
@@ -220,7 +247,7 @@ def of_another_seed(path):
 
 
 def of_another_net(path):
-    nets.trained(dataclasses.replace(SPEC, steps=10), (0,), directory=path.parent / "other")
+    nets.trained(spec_with(steps=10), (0,), directory=path.parent / "other")
     (folder,) = (path.parent / "other").iterdir()
     shutil.copy(folder / "seed0.npz", path)
 
@@ -239,13 +266,13 @@ def test_a_damaged_or_foreign_file_is_trained_anew(filed, copy, capsys, damage, 
     path = file_of(copy)
     damage(path)
     capsys.readouterr()
-    found = nets.trained(SPEC, (0, 1), snapshots=(0, 10), directory=copy)
+    found = nets.trained(SPEC, BOTH, snapshots=ALONG, directory=copy)
     started, (line,) = trainings(capsys)
     assert started == [20]
     assert line.startswith(f"jaxvision: the net in {path} cannot be used ({reason}")
     assert line.endswith("): training it anew")
     same(found.variables, filed[1].variables)
-    nets.trained(SPEC, (0, 1), snapshots=(0, 10), directory=copy)
+    nets.trained(SPEC, BOTH, snapshots=ALONG, directory=copy)
     assert trainings(capsys) == ([], [])
 
 
@@ -288,9 +315,11 @@ def test_what_a_killed_process_left_is_removed(copy):
 def test_who_comes_second_waits_and_takes_what_the_first_has_made(filed, tmp_path, capfd):
     """In one process: locks are between open files, so threads are to each other as processes."""
     found = []
-    second = threading.Thread(
-        target=lambda: found.append(nets.trained(SPEC, (0, 1), directory=tmp_path))
-    )
+
+    def ask_second():
+        found.append(nets.trained(SPEC, BOTH, directory=tmp_path))
+
+    second = threading.Thread(target=ask_second)
     net = Net(SPEC)
     shelf = Shelf(tmp_path, net)
     with shelf.locked():
@@ -327,16 +356,18 @@ def answers(children):
 
 @pytest.mark.slow
 def test_of_processes_that_ask_at_once_one_trains(tmp_path):
-    outs, errs = answers([ask(tmp_path, (0, 1)) for _ in range(3)])
+    children = [ask(tmp_path, BOTH) for _ in range(3)]
+    outs, errs = answers(children)
     assert len(set(outs)) == 1
-    assert sum(err.count(": started, ") for err in errs) == 1
+    assert "".join(errs).count(": started, ") == 1
 
 
 @pytest.mark.slow
 def test_optimized_programs_round_alike_for_one_run_and_for_six(tmp_path):
     """Side by side on one device they would not: batched products are summed in another order."""
-    places = [(tmp_path / f"{len(seeds)}", seeds) for seeds in ((5,), (0, 1, 2, 3, 4, 5))]
-    outs, _ = answers([ask(*place, XLA_FLAGS="") for place in places])
+    one = ask(tmp_path / "one", (5,), XLA_FLAGS="")
+    six = ask(tmp_path / "six", (0, 1, 2, 3, 4, 5), XLA_FLAGS="")
+    outs, _ = answers([one, six])
     assert outs[0] == outs[1]
 
 
@@ -353,7 +384,8 @@ def test_the_origin_names_key_spec_and_error(copy):
     }
     assert origin["key"] == found.key == file_of(copy).parent.name
     assert Spec(**origin["spec"]) == SPEC
-    assert (origin["seeds"], origin["test_error"]) == ([1, 0], list(found.test_error))
+    assert origin["seeds"] == [1, 0]
+    assert origin["test_error"] == list(found.test_error)
     (maker,) = origin["made"]
     assert maker["versions"]["jax"] == jax.__version__
     nets.forget_origins()
@@ -372,7 +404,7 @@ def test_the_origin_names_key_spec_and_error(copy):
 )
 def test_what_there_is_not_is_one_line(tmp_path, changed, line):
     with pytest.raises(UserError) as caught:
-        nets.trained(dataclasses.replace(SPEC, **changed), (0,), directory=tmp_path)
+        nets.trained(spec_with(**changed), (0,), directory=tmp_path)
     assert line in str(caught.value)
 
 
@@ -384,7 +416,7 @@ def test_a_snapshot_after_the_end_is_refused(tmp_path):
 
 def test_a_rate_that_is_too_high_is_one_line_and_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="not finite"):
-        nets.trained(dataclasses.replace(SPEC, learning_rate=1e20), (0,), directory=tmp_path)
+        nets.trained(spec_with(learning_rate=1e20), (0,), directory=tmp_path)
     assert list(tmp_path.rglob("*.npz")) == []
 
 
