@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvision import initializers as init
 from jaxvision.dynamics import isometry, mean_field
-from jaxvision.random import stream
+from jaxvision.random import probe, stream
 from jaxvision.types import Array
 
 # Of gain 1; a point on the edge of chaos scales them.
@@ -62,7 +62,7 @@ def random_spectra(
       [width], those of the deepest net, falling.
     """
     del shared
-    start = isometry.unit_variance(jax.random.normal(stream(seed, "probe"), (width,)))
+    start = isometry.unit_variance(jax.random.normal(probe(seed, "inputs"), (width,)))
     drawn = {
         weights: isometry.draw_layers(stream(seed, "init"), draw, (width, width), depths[-1])
         for weights, draw in WEIGHTS.items()

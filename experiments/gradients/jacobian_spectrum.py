@@ -31,6 +31,7 @@ from jaxvision import initializers as init
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import isometry, mean_field
+from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.mlp import MLP
@@ -157,7 +158,7 @@ def _train(
 ) -> dict[str, tuple[float, History]]:
     """Return every net's best rate and the history at it; the nets differ in their weights."""
     size = config.train_depth, config.train_width, data.num_classes
-    nonlinearity = isometry.ACTIVATIONS[activation]
+    nonlinearity = ACTIVATIONS[activation]
     apply = apply_function(MLP(*size, WEIGHTS["orthogonal"], nonlinearity))
     preprocess = partial(_inputs, point.input_std, standardizer(data.train))
     task = Task(apply, _sgd, preprocess)

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.dynamics import mean_field, spectra
-from jaxvision.models.layers import Apply, Conv, Initializer
+from jaxvision.dynamics.activations import ACTIVATIONS
+from jaxvision.initializers import Initializer
+from jaxvision.models.layers import Apply, Conv
 from jaxvision.taps import normalizing_tap
 from jaxvision.types import Array, PyTree
 
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "linear": lambda x: x}
 RESOLUTION = 1e-6  # of singular values in float32
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from jaxvision.models.layers import Initializer, Taps, stack, tapped
+from jaxvision.initializers import Initializer
+from jaxvision.models.layers import Taps, stack, tapped
 from jaxvision.types import Array
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from jaxvision.models.layers import Initializer, Taps, scan_layers, tapped
+from jaxvision.initializers import Initializer
+from jaxvision.models.layers import Taps, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array

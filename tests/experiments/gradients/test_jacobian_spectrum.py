@@ -8,6 +8,7 @@ import pytest
 
 from experiments.gradients import jacobian_spectrum
 from jaxvision.dynamics import isometry
+from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
@@ -85,7 +86,7 @@ def test_off_the_edge_of_chaos_tanh_is_no_isometry(verdicts):
 
 
 def test_a_leaky_relu_silences_nothing(verdicts, monkeypatch):
-    monkeypatch.setitem(isometry.ACTIVATIONS, "relu", lambda x: jax.nn.leaky_relu(x, 0.1))
+    monkeypatch.setitem(ACTIVATIONS, "relu", lambda x: jax.nn.leaky_relu(x, 0.1))
     assert contradicted(verdicts(drawn(net_as("orthogonal_relu")))) == {"relu-cannot"}
 
 
