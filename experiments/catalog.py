@@ -55,7 +55,7 @@ CATALOG = (
         theme="gradients",
         title="One exponent, four systems",
         sentence="One number says what vanishes and what explodes, in the logistic map as in nets.",
-        minutes=1,
+        minutes=2,
     ),
     Entry(
         name="trainability",
@@ -70,21 +70,21 @@ CATALOG = (
         theme="gradients",
         title="Dynamical isometry",
         sentence="Orthogonal tanh nets keep every direction of their input; others cannot.",
-        minutes=2,
+        minutes=3,
     ),
     Entry(
         name="delta_orthogonal",
         theme="gradients",
         title="Ten thousand plain conv layers",
         sentence="A 10,000-layer plain conv net carries its signal, if delta-orthogonal.",
-        minutes=1,
+        minutes=2,
     ),
     Entry(
         name="shattered_gradients",
         theme="gradients",
         title="Shattered gradients",
         sentence="Batch norm shatters a plain net's gradients in ten layers; skips resist.",
-        minutes=1,
+        minutes=2,
     ),
     Entry(
         name="curvature",

@@ -28,7 +28,7 @@ def iterates(rates: ArrayLike, steps: int, start: float = _START, skip: int = 0)
 def bifurcation_density(rates: ArrayLike, bins: int, steps: int, skip: int = 1000) -> np.ndarray:
     """Return how often each orbit visits each of ``bins`` equal cells of [0, 1], [bins, R].
 
-    The bifurcation diagram as an image, ``steps`` visits a column.
+    The bifurcation diagram in numbers, ``steps`` visits a column.
     """
     rates = np.asarray(rates, float)
     counts = np.zeros((bins, rates.size), int)
@@ -38,6 +38,15 @@ def bifurcation_density(rates: ArrayLike, bins: int, steps: int, skip: int = 100
         counts[np.minimum((x * bins).astype(int), bins - 1), columns] += 1
         x = rates * x * (1 - x)
     return counts
+
+
+def bifurcation_image(rates: ArrayLike, bins: int, steps: int) -> np.ndarray:
+    """Return ``bifurcation_density`` as shares of the most visited cell, 0 to 255, [bins, R].
+
+    So cycles and chaos alike are dark.
+    """
+    density = bifurcation_density(rates, bins, steps)
+    return np.ceil(255 * density / density.max(0)).astype(np.uint8)
 
 
 def exponent(

@@ -102,9 +102,8 @@ def measure(
     """
     data = load(config.dataset)
     sizes = [(name, depth) for name in nets for depth in depths_of(config, nets[name])]
-    trainings = sum(len(nets[name].gains) for name, _ in sizes) * config.seeds
-    arrays = {}
-    with progress(trainings * STEPS, "training") as bar:
+    arms, arrays = sum(len(nets[name].gains) for name, _ in sizes), {}
+    with progress(arms * config.seeds * STEPS, "training") as bar:
         for name, depth in sizes:
             found = train_net(config, data, nets[name], depth, bar.advance)
             arrays |= {f"{name}{depth}/{key}": value for key, value in found.items()}
@@ -124,8 +123,7 @@ def train_net(
 ) -> dict[str, np.ndarray]:
     """Train all gains and seeds of a net in one sweep, by one program; returns its arrays."""
     shape = depth, config.width, data.num_classes, init.xavier_he2015()
-    kind = {"residual": net.residual, "normalized": net.normalized}
-    model = ResidualMLP(*shape, jax.nn.relu, **kind)
+    model = ResidualMLP(*shape, jax.nn.relu, net.residual, net.normalized)
     gains = {gain: flow.sigma_ws("relu", factors(config))[gain] for gain in net.gains}
     trainer = flow.trainer(config, data, model, STEPS)
     arms = {gain: flow.arm(config, data, model, sigma) for gain, sigma in gains.items()}
@@ -279,8 +277,7 @@ def plot(record: Record, config: Config) -> Figure:
 
 
 def _draw_gains(ax: Axes, record: Record, config: Config) -> None:
-    below = np.arange(max(config.depths))  # layers below the output
-    sigmas = flow.sigma_ws("relu", factors(config))
+    below, sigmas = np.arange(max(config.depths)), flow.sigma_ws("relu", factors(config))
     for (gain, factor), color in zip(factors(config).items(), plots.shades(3), strict=True):
         norms = values(record, config, "relu", gain, "delta_norm")[:, ::-1]
         plots.seed_band(ax, below, norms, color, f"{factor:.2g} x He")

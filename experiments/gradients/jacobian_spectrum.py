@@ -5,14 +5,14 @@ dynamical isometry" (arXiv 1711.04735). Claim in one sentence: the singular valu
 input-output Jacobian stay near 1 with orthogonal weights and tanh, never with Gaussian weights or
 ReLU, and nets that start so learn faster.
 
-Command: make exp-jacobian-spectrum (under 2 minutes on two cores; embedded 8x8 digits).
+Command: make exp-jacobian-spectrum (under 3 minutes on two cores; embedded 8x8 digits).
 
 Nets stand on the edge of chaos, where the variance of their pre-activations is ``bend`` / depth, so
 that tanh bends alike over the whole net, however deep; biases are next to nothing there. Conv nets
 are in ``delta_orthogonal``. What differs from the paper: small widths, 8x8 digits, SGD at each
 arm's best rate of one grid; and the spectrum is followed while the nets train. The laws of the
 spectrum are those of infinite width, which hold to a tenth up to width / 8 layers; that of
-orthogonal tanh alone needs, and has, a correction (``_isometric.expected_spread``).
+orthogonal tanh alone needs, and has, a correction (``_critical_nets.expected_spread``).
 """
 
 import dataclasses
@@ -25,15 +25,13 @@ import optax
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.gradients._isometric import WEIGHTS, Critical, Net, expected_spread, random_spectra
+from experiments.gradients import _critical_nets as critical_nets
 from jaxvision import cli
-from jaxvision import initializers as init
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import isometry, mean_field
-from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Within
@@ -43,17 +41,17 @@ from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look, Moment
 from jaxvision.training.mapping import over_seeds
 from jaxvision.training.step import Task
-from jaxvision.types import Array, Hyper, PyTree, UserError
+from jaxvision.types import Array, Hyper, UserError
 
 IMAGES = 8  # at which the spectra of trained nets are taken
 N_TUNING_SEEDS = 2
 
 
 NETS = {
-    "orthogonal_tanh": Net("orthogonal tanh", "orthogonal", "tanh", trained=True),
-    "gaussian_tanh": Net("Gaussian tanh", "gaussian", "tanh", trained=True),
-    "orthogonal_relu": Net("orthogonal ReLU", "orthogonal", "relu", trained=True),
-    "gaussian_relu": Net("Gaussian ReLU", "gaussian", "relu"),
+    "orthogonal_tanh": critical_nets.Net("orthogonal tanh", "orthogonal", "tanh", trained=True),
+    "gaussian_tanh": critical_nets.Net("Gaussian tanh", "gaussian", "tanh", trained=True),
+    "orthogonal_relu": critical_nets.Net("orthogonal ReLU", "orthogonal", "relu", trained=True),
+    "gaussian_relu": critical_nets.Net("Gaussian ReLU", "gaussian", "relu"),
 }
 TRAINED = {name: net for name, net in NETS.items() if net.trained}
 
@@ -105,8 +103,8 @@ def depths_of(config: Config) -> np.ndarray:
 def measure(
     config: Config,
     progress: cli.ShowProgress,
-    nets: Mapping[str, Net] = NETS,
-    critical: Critical = isometry.critical,
+    nets: Mapping[str, critical_nets.Net] = NETS,
+    critical: critical_nets.Critical = isometry.critical,
 ) -> tuple[dict, dict]:
     """Return arrays 'net/quantity' of random nets and 'trained/net/quantity' of trained ones.
 
@@ -122,28 +120,41 @@ def measure(
     with progress(1, "random nets") as bar:
         q = config.bend / config.depth
         depths = tuple(int(depth) for depth in depths_of(config))
-        spectra = partial(random_spectra, nets, critical, config.width, q, depths)
+        spectra = partial(critical_nets.random_spectra, nets, critical, config.width, q, depths)
         found = over_seeds(spectra, config.seeds, first=config.first_seed)
         bar.advance(1)
     arrays = {f"{net}/{name}": values for net in nets for name, values in found[net].items()}
-    data = load(config.dataset)
     arms = {name: net for name, net in nets.items() if net.trained}
-    rates = {}
-    runs = N_TUNING_SEEDS * len(config.learning_rates) + config.train_seeds
+    train_seeds = seeds[: config.train_seeds]
+    rates, trained = _train_all(config, arms, critical, train_seeds, tuning_seeds, progress)
+    return {"rates": rates}, arrays | trained
+
+
+def _train_all(
+    config: Config,
+    arms: Mapping[str, critical_nets.Net],
+    critical: critical_nets.Critical,
+    seeds: range,
+    tuning_seeds: range,
+    progress: cli.ShowProgress,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Return the best rate of every arm, and what its runs at that rate have shown."""
+    data = load(config.dataset)
+    rates, arrays = {}, {}
+    runs = len(tuning_seeds) * len(config.learning_rates) + len(seeds)
     with progress(len(arms) * runs * config.steps, "training") as bar:
         for activation in dict.fromkeys(net.activation for net in arms.values()):
             alike = {name: net for name, net in arms.items() if net.activation == activation}
             point = critical(activation, config.bend / config.train_depth)
             train = partial(_train, config, data, activation, point, advance=bar.advance)
-            found = train(alike, seeds[: config.train_seeds], tuning_seeds)
-            for name, (rate, history) in found.items():
+            for name, (rate, history) in train(alike, seeds, tuning_seeds).items():
+                half = history.escape_step(0.5 * history.plateau)
                 rates[name] = rate
                 arrays[f"trained/{name}/share"] = history.looks
-                half = history.escape_step(0.5 * history.plateau)
                 arrays[f"trained/{name}/half_step"] = half
                 arrays[f"trained/{name}/test_loss"] = history.test["loss"]
                 arrays["test_steps"] = history.test_steps
-    return {"rates": rates}, arrays
+    return rates, arrays
 
 
 def _train(
@@ -151,16 +162,16 @@ def _train(
     data: Splits,
     activation: str,
     point: isometry.Critical,
-    nets: Mapping[str, Net],
+    nets: Mapping[str, critical_nets.Net],
     seeds: range,
     tuning_seeds: range,
     advance: Callable[[int], None],
 ) -> dict[str, tuple[float, History]]:
     """Return every net's best rate and the history at it; the nets differ in their weights."""
     size = config.train_depth, config.train_width, data.num_classes
-    nonlinearity = ACTIVATIONS[activation]
-    apply = apply_function(MLP(*size, WEIGHTS["orthogonal"], nonlinearity))
-    preprocess = partial(_inputs, point.input_std, standardizer(data.train))
+    nonlinearity = isometry.ACTIVATIONS[activation]
+    apply = apply_function(MLP(*size, critical_nets.WEIGHTS["orthogonal"], nonlinearity))
+    preprocess = partial(critical_nets.scaled_inputs, point.input_std, standardizer(data.train))
     task = Task(apply, _sgd, preprocess)
     trainer = Trainer(task, data.train, data.test, config.batch_size, config.period)
 
@@ -172,21 +183,15 @@ def _train(
     found = {}
     for name, net in nets.items():
         # Of gain 1 and whatever nonlinearity, so that nets of the same weights share a program.
-        drawn = MLP(*size, WEIGHTS[net.weights])
-        begin = partial(_begin, drawn, data.train.images.shape[1:], point.sigma_w)
+        drawn = MLP(*size, critical_nets.WEIGHTS[net.weights])
+        begin = partial(
+            critical_nets.initialize_with_gain, drawn, data.train.images.shape[1:], point.sigma_w
+        )
         grid = {rate: Arm(begin, {"learning_rate": rate}) for rate in config.learning_rates}
         rate, _ = tune(trainer, grid, tuning_seeds, config.steps, advance)
         history = fit_arms(trainer, {name: grid[rate]}, seeds, config.steps, advance, look)[name]
         found[name] = rate, history
     return found
-
-
-def _begin(net: MLP, image_shape: tuple[int, ...], gain: float, keys: Array) -> PyTree:
-    return init.with_gain(initialize_runs(net, keys, image_shape), gain)
-
-
-def _inputs(std: float, standardize: Callable, images: Array, key: Array | None) -> Array:
-    return std * standardize(images, key)
 
 
 def _sgd(hyper: Hyper) -> optax.GradientTransformation:
@@ -200,10 +205,12 @@ def claims(config: Config) -> list[Claim]:
     q = config.bend / config.depth
     law_at_depth = mean_field.jacobian_spread(depths[-1], q, "tanh", orthogonal=True)
 
-    def worst(name: str, net: Net) -> Callable:  # the depth at which the mean is farthest off
+    def worst(
+        name: str, net: critical_nets.Net
+    ) -> Callable:  # the depth at which the mean is farthest off
         def over_law(r: Record) -> np.ndarray:
             ratio = r.arrays[f"{name}/spread"][:, : len(tested)]
-            ratio = ratio / expected_spread(net, tested, q, config.width)
+            ratio = ratio / critical_nets.expected_spread(net, tested, q, config.width)
             return ratio[:, np.argmax(np.abs(ratio.mean(0) - 1))]
 
         return over_law
@@ -231,11 +238,16 @@ def claims(config: Config) -> list[Claim]:
     paper = "Pennington et al. 2017"
     reach = f"at every depth up to {tested[-1]} layers the variance of the squared singular values"
     laws = [
-        Claim(f"law-{name.replace('_', '-')}", f"{paper}, variance of the spectrum",
-              f"{net.label}: {reach} is L (mu_2 / mu_1^2 - 1 - s_1) (over it, worst depth)",
-              worst(name, net), Within(1.0, 0.1, relative=True), "theory")
+        Claim(
+            id=f"law-{name.replace('_', '-')}",
+            source=f"{paper}, variance of the spectrum",
+            sentence=f"{net.label}: {reach} is L (mu_2 / mu_1^2 - 1 - s_1) (over it, worst depth)",
+            statistic=worst(name, net),
+            rule=Within(1.0, 0.1, relative=True),
+            tier="theory",
+        )
         for name, net in NETS.items()
-    ]  # fmt: skip
+    ]
     return [
         *laws,
         Claim("weakest", "derived, fixed point of the variance", f"orthogonal tanh, {config.depth} "
@@ -281,8 +293,8 @@ def plot(record: Record, config: Config) -> Figure:
         figure,
         record,
         title,
-        net=f"Top: random nets of width {config.width}, n = {config.seeds}. Bottom: MLPs of "
-        f"{config.train_depth} layers, width {config.train_width}, n = {config.train_seeds}",
+        net=f"Top: random nets of width {config.width}. Bottom: MLPs of {config.train_depth} "
+        f"layers, width {config.train_width}",
         optimizer="SGD at each arm's best rate",
         paper="Pennington et al. 2017",
     )
@@ -323,7 +335,7 @@ def _draw_learning(ax: Axes, record: Record) -> None:
     _draw_lines(ax, record, record.arrays["test_steps"], "trained/{}/test_loss")
     ax.set_ylim(bottom=0)
     plots.mark_contradicted(ax, record, "sooner-than-gaussian", "sooner-than-relu")
-    title = "Trained: how soon each net learns"
+    title = "Trained: how soon each of the three\nkinds of net learns"
     plots.describe(ax, title, "step", "test loss, nats")
 
 
@@ -331,11 +343,12 @@ def _draw_training(ax: Axes, record: Record, config: Config) -> None:
     steps = np.array((0, *config.checkpoints))
     _draw_lines(ax, record, steps, "trained/{}/share", unit=100)
     ax.set_xscale("symlog", linthresh=steps[1], linscale=0.5)
-    ax.set_xticks(steps, [str(step) for step in steps])
+    named = np.concatenate([steps[:1], steps[1:][::-2]])  # labels of all would meet
+    ax.set_xticks(named, [str(step) for step in named])
     ax.minorticks_off()
     ax.set_ylim(0, 104)
     plots.mark_contradicted(ax, record, "isometry-lost")
-    title = "... and what training does to\nits spectrum (log axis)"
+    title = "What training does to those spectra\n(log axis)"
     plots.describe(ax, title, "step", "singular values near 1, %")
 
 

@@ -22,8 +22,6 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,6 +30,7 @@ from experiments.gradients import _exponents as exponents
 from experiments.gradients import _logistic as logistic
 from jaxvision import cli
 from jaxvision.dynamics import random_nets, theory
+from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.fields import flagged
 from jaxvision.random import probe
 from jaxvision.report import plots
@@ -59,8 +58,8 @@ class Net:
 
 
 NETS = {
-    "relu": Net("ReLU", jax.nn.relu, scale_free=True, homogeneous=True),
-    "tanh": Net("tanh", jnp.tanh, scale_free=False),
+    "relu": Net("ReLU", ACTIVATIONS["relu"], scale_free=True, homogeneous=True),
+    "tanh": Net("tanh", ACTIVATIONS["tanh"], scale_free=False),
     "batch_norm": Net("batch norm", exponents.batch_norm_relu, scale_free=True),
 }
 FIRST_DOUBLING, SECOND_DOUBLING = 3.0, 1 + math.sqrt(6)
@@ -169,10 +168,8 @@ def measure_map(
     at_4 = [exponent(4.0, config.iterations, start=start) for start in starts]
     near = SECOND_DOUBLING + np.linspace(-WINDOW, WINDOW, 350)  # no point of it is the answer
     doubling = near[exponent(near, config.iterations).argmax()]
-    density = logistic.bifurcation_density(rates, 300, 2000)
-    # Of the most visited cell: cycles and chaos alike are dark.
-    share = np.ceil(255 * density / density.max(0)).astype(np.uint8)
-    arrays = {"map": np.float32(exponent(rates, config.iterations)), "density": share}
+    image = logistic.bifurcation_image(rates, 300, 2000)
+    arrays = {"map": np.float32(exponent(rates, config.iterations)), "density": image}
     return {"exponent_at_4": at_4, "doubling-4": doubling}, arrays
 
 

@@ -86,7 +86,7 @@ class Workdir:
         'differs'.
 
     Raises:
-      UserError: there can be no directory of this name.
+      UserError: the root cannot be followed, or a file or a link has the directory's name.
     """
 
     def __init__(
@@ -101,10 +101,7 @@ class Workdir:
         source: str | os.PathLike | None = None,
     ) -> None:
         name = f"{experiment}-{preset}-{config_hash(config)}"
-        try:
-            self.directory = records.run_directory(Path(root).expanduser(), name)
-        except (OSError, RuntimeError) as error:  # a link loop, nobody's home
-            raise UserError(_refused(root, error)) from error
+        self.directory = records.run_directory(root, name)
         self.earlier: list[dict[str, Any]] = []
         self._run = {"experiment": experiment, "preset": preset, "config": config}
         self._resume, self._tensorboard = resume, tensorboard

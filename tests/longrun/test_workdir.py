@@ -342,13 +342,22 @@ def test_going_on_with_another_device_is_said(enter, monkeypatch, capsys):
         assert maker["differs"] == ["device"]
 
 
-@pytest.mark.parametrize("place", ["file", "file/below", "loop", "x" * 300, "~nosuchuser"])
-def test_a_place_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, place):
+UNUSABLE = {
+    "file": "choose another place with --workdir",
+    "file/below": "choose another place with --workdir",
+    "loop": "cannot be followed",
+    "x" * 300: "cannot be followed: File name too long",
+    "~nosuchuser": "cannot be followed",
+}
+
+
+@pytest.mark.parametrize(("place", "words"), UNUSABLE.items(), ids=[p[:12] for p in UNUSABLE])
+def test_a_place_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, place, words):
     """Before anything is loaded or trained."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(UserError, match="choose another place with --workdir") as caught:
+    with pytest.raises(UserError, match=words) as caught:
         Workdir(place, "toy", "tiny", CONFIG).__enter__()
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]

@@ -8,13 +8,12 @@ import pytest
 
 from experiments.gradients import jacobian_spectrum
 from jaxvision.dynamics import isometry
-from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
 
-CONFIG = jacobian_spectrum.Config(seeds=40, first_seed=0, width=48, depth=16)
+CONFIG = jacobian_spectrum.Config(seeds=60, first_seed=0, bend=0.05, width=64, depth=8)
 NETS = {name: net._replace(trained=False) for name, net in jacobian_spectrum.NETS.items()}
 TRAINED = {
     "trained/orthogonal_tanh/half_step": np.array([30, 33, 31, 30, 35]),
@@ -86,7 +85,7 @@ def test_off_the_edge_of_chaos_tanh_is_no_isometry(verdicts):
 
 
 def test_a_leaky_relu_silences_nothing(verdicts, monkeypatch):
-    monkeypatch.setitem(ACTIVATIONS, "relu", lambda x: jax.nn.leaky_relu(x, 0.1))
+    monkeypatch.setitem(isometry.ACTIVATIONS, "relu", lambda x: jax.nn.leaky_relu(x, 0.1))
     assert contradicted(verdicts(drawn(net_as("orthogonal_relu")))) == {"relu-cannot"}
 
 

@@ -4,6 +4,7 @@ Pennington et al. 2017 (arXiv 1711.04735).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,8 +13,10 @@ import numpy as np
 
 from jaxvision import initializers as init
 from jaxvision.dynamics import isometry, mean_field
+from jaxvision.models.layers import initialize_runs
+from jaxvision.models.mlp import MLP
 from jaxvision.random import probe, stream
-from jaxvision.types import Array
+from jaxvision.types import Array, PyTree
 
 # Of gain 1; a point on the edge of chaos scales them.
 WEIGHTS = {"orthogonal": init.orthogonal(1.0), "gaussian": init.xavier_he2015()}
@@ -43,25 +46,23 @@ def random_spectra(
     q: float,
     depths: Sequence[int],
     seed: Array,
-    shared: None = None,
+    _: None = None,
 ) -> dict[str, dict[str, Array]]:
     """Return what is asked of the Jacobian of a seed's nets at one random input.
 
     Args:
-      nets: nets of the same weights share their draws.
+      nets: those of the same weights share their draws.
       critical: scales weights, biases and input.
       width: units of every layer.
       q: variance of the pre-activations.
       depths: D of them, the last the largest.
       seed: of the nets and the input.
-      shared: nothing.
 
     Returns:
       By net: ``share`` [D], of singular values within a factor 2 of 1; ``silent`` [D], of those
       that are 0; ``spread`` [D], the variance of their squares over the squared mean; ``values``
       [width], those of the deepest net, falling.
     """
-    del shared
     start = isometry.unit_variance(jax.random.normal(probe(seed, "inputs"), (width,)))
     drawn = {
         weights: isometry.draw_layers(stream(seed, "init"), draw, (width, width), depths[-1])
@@ -71,13 +72,11 @@ def random_spectra(
     found = {}
     for activation in dict.fromkeys(net.activation for net in nets.values()):
         point = critical(activation, q)
-
-        def values_of(layers: isometry.Layers, activation=activation, point=point) -> Array:
-            return isometry.singular_values(layers, activation, point.input_std * start, depths)
-
         alike = {name: net for name, net in nets.items() if net.activation == activation}
         layers = [isometry.scale_layers(drawn[net.weights], point) for net in alike.values()]
-        values = isometry.map_nets(values_of, layers)
+        x = point.input_std * start
+        spectrum = partial(isometry.singular_values, activation=activation, x=x, depths=depths)
+        values = isometry.map_nets(spectrum, layers)
         found |= {name: _describe(values[i]) for i, name in enumerate(alike)}
     return found
 
@@ -108,3 +107,15 @@ def expected_spread(net: Net, depths: np.ndarray, q: float, width: int) -> np.nd
         return law
     shrunk = 1 - np.exp(-4 * q * depths)
     return law * (width - 1) / (width + 2) + shrunk**2 * (1 - 1 / depths) / width
+
+
+def initialize_with_gain(
+    net: MLP, image_shape: tuple[int, ...], gain: float, keys: Array
+) -> PyTree:
+    """Return the variables of a net by key, its kernels times ``gain``."""
+    return init.with_gain(initialize_runs(net, keys, image_shape), gain)
+
+
+def scaled_inputs(std: float, standardize: Callable, images: Array, key: Array | None) -> Array:
+    """Return images standardized, then scaled to ``std``: a preprocessing of ``Task``."""
+    return std * standardize(images, key)

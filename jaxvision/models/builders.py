@@ -1,0 +1,58 @@
+"""The nets that a spec can name, and what sizes each of them takes.
+
+A builder gets what the data and the spec's initializer decide, and the net's own sizes by name::
+
+    NETS["resnet"](10, (32, 32, 3), he_backward(), depth=20, width=16)
+
+To make another net nameable, write its builder here and give it a line in ``NETS``.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from jaxvision.models.layers import Initializer
+from jaxvision.models.mlp import MLP
+from jaxvision.models.plain import PlainConvNet, he2015_net
+from jaxvision.models.resnet import ResNet, cifar_resnet
+
+ImageShape = tuple[int, int, int]  # H, W, C
+
+
+def mlp(
+    num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
+) -> MLP:
+    """Return a dense ReLU net of ``depth`` weight layers, at least 3, and ``width`` units."""
+    del image_shape
+    return MLP(depth, width, num_classes, kernel_init)
+
+
+def he2015(
+    num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
+) -> PlainConvNet:
+    """Return the conv net of He et al. 2015 with 14, 22 or 30 layers, ``width`` channels first."""
+    return he2015_net(depth, width, num_classes, kernel_init, min(image_shape[:2]))
+
+
+def plain(
+    num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
+) -> ResNet:
+    """Return the net without shortcuts of He et al. 2016: 6n+2 layers, ``width`` channels first."""
+    del image_shape
+    return cifar_resnet(depth, num_classes, "none", kernel_init, width)
+
+
+def resnet(
+    num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
+) -> ResNet:
+    """Return the residual net of He et al. 2016 with option A, otherwise as ``plain``."""
+    del image_shape
+    return cifar_resnet(depth, num_classes, "A", kernel_init, width)
+
+
+NETS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "he2015": he2015,
+    "plain": plain,
+    "resnet": resnet,
+}

@@ -1,0 +1,83 @@
+"""What a net is, in plain values, and the key under which it is filed."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+# Modules and packages on whose code a net's numbers depend.
+TRAINING_CODE = (
+    "convolution.py",
+    "data",
+    "initializers.py",
+    "models",
+    "nets",
+    "parallel",
+    "random.py",
+    "runtime.py",
+    "taps.py",
+    "training",
+    "trees.py",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A net and how it is trained.
+
+    Attributes:
+      dataset: a name for ``data.load``.
+      net: one of ``models.builders.NETS``.
+      sizes: what that builder takes, by name.
+      learning_rate: at the start.
+      steps: optimizer steps.
+      image_size: pixels of a side; None takes the images as they are.
+      images: training images, drawn with every class in its share; None takes them all.
+      initializer: of every kernel, one of ``initializers.BY_NAME``.
+      optimizer: one of ``nets.training.OPTIMIZERS``.
+      drops: steps at which the rate falls to a tenth.
+      weight_decay: as the optimizer takes it.
+      batch_size: images a step.
+      pad: shift training images by up to so many pixels and mirror half of them; 0 does neither.
+    """
+
+    dataset: str
+    net: str
+    sizes: Mapping[str, int]
+    learning_rate: float
+    steps: int
+    image_size: int | None = None
+    images: int | None = None
+    initializer: str = "he_forward"
+    optimizer: str = "sgd"
+    drops: tuple[int, ...] = ()
+    weight_decay: float = 0.0
+    batch_size: int = 128
+    pad: int = 0
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
+        return f"{self.net} ({sizes}) on {self.dataset}"
+
+
+def key_of(spec: Spec, digest: str) -> str:
+    """Return 16 hex digits for a spec, the digest of its data, and the code that trains."""
+    facts = {"spec": dataclasses.asdict(spec), "data": digest, "code": training_code()}
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def training_code(package: Path = _PACKAGE) -> str:
+    """Return 64 hex digits that change with the source of ``TRAINING_CODE``, with nothing else."""
+    digest = hashlib.sha256()
+    for name in TRAINING_CODE:
+        room = package / name
+        for file in sorted(room.rglob("*.py")) if room.is_dir() else [room]:
+            source = file.read_bytes()
+            digest.update(f"{file.relative_to(package)} {len(source)}\n".encode() + source)
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+"""From a spec to trained runs: its tables of names, its data, its functions, its training."""
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxvision import data
+from jaxvision.data.augment import pad_crop_flip, standardizer
+from jaxvision.initializers import BY_NAME
+from jaxvision.models.builders import NETS
+from jaxvision.models.layers import apply_function, initialize, initialize_runs
+from jaxvision.nets.spec import Spec, key_of
+from jaxvision.parallel import distributed
+from jaxvision.parallel.mesh import make_mesh
+from jaxvision.progress import Progress, progress, silent
+from jaxvision.report import provenance
+from jaxvision.training.arms import Arm, make_runs
+from jaxvision.training.fit import History, Trainer
+from jaxvision.training.looks import Look, snapshot
+from jaxvision.training.optimizers import adam, caffe_sgd, sgd
+from jaxvision.training.schedules import Optimizer, scheduled, step_decay
+from jaxvision.training.step import Task
+from jaxvision.types import Array, PyTree, UserError
+
+OPTIMIZERS: dict[str, Callable] = {"sgd": sgd, "caffe_sgd": caffe_sgd, "adam": adam}
+
+
+class Run(NamedTuple):
+    """What is kept of one run."""
+
+    weights: dict[int, PyTree]  # {'params', 'batch_stats'} after so many steps
+    note: dict[str, Any]  # 'test_error', and 'made': on what it was trained, and by which code
+
+
+class Net:
+    """A spec, its data and its functions.
+
+    Attributes:
+      spec: what it is.
+      data: what it learns from, a sample where the spec wants one, and is tested on.
+      key: see ``key_of``.
+      apply: see ``models.layers.apply_function``.
+      standardize: uint8 images, None -> the inputs of ``apply``.
+
+    Raises:
+      UserError: the spec names what there is not, or the data cannot be loaded.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        make = _named(NETS, spec.net, "net")
+        kernel_init = _named(BY_NAME, spec.initializer, "initializer")()
+        optimizer = _optimizer(spec)
+        loaded = data.load(spec.dataset, image_size=spec.image_size)
+        images = len(loaded.train.labels) if spec.images is None else spec.images
+        self.spec = spec
+        self.data = loaded._replace(train=loaded.train.sample(images))
+        self.key = key_of(spec, loaded.identity.digest)
+        self.standardize = standardizer(self.data.train)
+        self._shape = loaded.train.images.shape[1:]
+        self._model = make(loaded.num_classes, self._shape, kernel_init, **spec.sizes)
+        self.apply = apply_function(self._model)
+        self._task = Task(self.apply, optimizer, self._preprocess)
+
+    def template(self) -> PyTree:
+        """Return shapes and dtypes of one run's variables; computes nothing."""
+        draw = partial(initialize, self._model, image_shape=self._shape)
+        return jax.eval_shape(draw, jax.random.key(0))
+
+    def train(self, seeds: Sequence[int], at: Sequence[int]) -> Iterator[tuple[int, Run]]:
+        """Train runs, as many at a time as there are devices; yields them by seed.
+
+        A device trains one run after the other. Side by side they would round otherwise, and a
+        run's weights would depend on how many there are.
+
+        Args:
+          seeds: of the runs.
+          at: steps whose weights are kept; the last one is the spec's number of steps.
+
+        Raises:
+          UserError: the loss is not finite, or the batch is larger than the training set.
+        """
+        trainer = self._trainer()
+        at_once = trainer.mesh.shape["run"]
+        look = Look(snapshot, at)
+        made = _maker()
+        show = progress if distributed.is_main() else silent
+        with show(self.spec.steps * len(seeds), f"training {self.spec}") as bar:
+            for first in range(0, len(seeds), at_once):
+                together = seeds[first : first + at_once]
+                history = self._fit(trainer, together, look, bar)
+                for row, seed in enumerate(together):
+                    error = float(history.test["error"][row, -1])
+                    note = {"test_error": error, "made": made}
+                    yield seed, Run(_weights(history, row, at), note)
+
+    def _trainer(self) -> Trainer:
+        mesh = make_mesh()
+        steps = self.spec.steps
+        return Trainer(
+            self._task,
+            self.data.train,
+            self.data.test,
+            self.spec.batch_size,
+            period=steps // 10 if steps % 10 == 0 else steps,  # between two moves of the bar
+            mapping="map",
+            runs_per_call=mesh.shape["run"],
+            mesh=mesh,
+        )
+
+    def _fit(self, trainer: Trainer, seeds: Sequence[int], look: Look, bar: Progress) -> History:
+        start = partial(initialize_runs, self._model, image_shape=self._shape)
+        hyper = {"learning_rate": self.spec.learning_rate, "train_biases": 1.0}
+        runs = make_runs({"net": Arm(start, hyper)}, seeds)
+        return trainer.fit(runs, self.spec.steps, bar.advance, look=look)
+
+    def _preprocess(self, images: Array, key: Array | None) -> Array:
+        inputs = self.standardize(images, None)
+        if self.spec.pad and key is not None:
+            return pad_crop_flip(key, inputs, self.spec.pad)
+        return inputs
+
+
+def _optimizer(spec: Spec) -> Optimizer:
+    optimizer = partial(_named(OPTIMIZERS, spec.optimizer, "optimizer"), spec.weight_decay)
+    return scheduled(optimizer, step_decay(spec.drops)) if spec.drops else optimizer
+
+
+def _named(table: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in table:
+        raise UserError(f"there is no {what} {name!r}: use {', '.join(table)}")
+    return table[name]
+
+
+def _maker() -> dict[str, Any]:
+    """Return what trains now: code, versions, device, date."""
+    known = provenance.describe(datetime.datetime.now(datetime.UTC), 0.0)
+    names = ("commit", "dirty", "versions", "device", "started")
+    return {name: known[name] for name in names}
+
+
+def _weights(history: History, row: int, at: Sequence[int]) -> dict[int, PyTree]:
+    """Return one run's variables by step, from a history with a look at them."""
+    return {
+        step: jax.tree.map(lambda leaf, i=i: leaf[row, i], history.looks)
+        for i, step in enumerate(at)
+    }

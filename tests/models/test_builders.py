@@ -1,0 +1,58 @@
+"""Nets by name: what a name and its sizes stand for."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvision.initializers import he_backward
+from jaxvision.models.builders import NETS
+from jaxvision.models.layers import apply_function, initialize, stacked_axes
+from jaxvision.trees import named_leaves
+
+IMAGE = (8, 8, 1)
+DEPTHS = {"mlp": 4, "he2015": 14, "plain": 8, "resnet": 8}
+FIRST = {"mlp": "input", "he2015": "stem", "plain": "stem", "resnet": "stem"}
+
+
+def shapes(name, **sizes):
+    """Return a net of this name, and the shapes of its variables."""
+    model = NETS[name](10, IMAGE, he_backward(), **sizes)
+    draw = partial(initialize, model, image_shape=IMAGE)
+    return model, jax.eval_shape(draw, jax.random.key(0))
+
+
+@pytest.mark.parametrize(("name", "depth"), DEPTHS.items())
+def test_a_net_is_its_sizes(name, depth):
+    model, variables = shapes(name, depth=depth, width=2)
+    kernels = {n: k for n, k in named_leaves(variables["params"]).items() if n.endswith("kernel")}
+    assert sum(np.prod(k.shape[: stacked_axes(n, k)]) for n, k in kernels.items()) == depth
+    _, wider = shapes(name, depth=depth, width=4)
+    widths = [tree["params"][FIRST[name]]["kernel"].shape[-1] for tree in (variables, wider)]
+    assert widths == [2, 4]
+    images = jax.ShapeDtypeStruct((3, *IMAGE), np.float32)
+    apply = partial(apply_function(model), train=False)
+    logits, _, _ = jax.eval_shape(apply, variables["params"], variables["batch_stats"], images)
+    assert logits.shape == (3, 10)
+
+
+def test_every_name_is_tried():
+    assert DEPTHS.keys() == NETS.keys()
+
+
+def test_plain_and_resnet_differ_by_the_shortcuts_alone():
+    nets = [NETS[name](10, IMAGE, he_backward(), depth=8, width=2) for name in ("plain", "resnet")]
+    variables = [initialize(net, jax.random.key(0), IMAGE) for net in nets]
+    jax.tree.map(np.testing.assert_array_equal, *variables)
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
+    plain, residual = (
+        apply_function(net)(v["params"], v["batch_stats"], x, train=False)[0]
+        for net, v in zip(nets, variables, strict=True)
+    )
+    assert not np.allclose(plain, residual)
+
+
+def test_a_size_that_a_net_does_not_have_is_a_mistake():
+    with pytest.raises(TypeError, match="length"):
+        NETS["mlp"](10, IMAGE, he_backward(), depth=4, width=6, length=2)

@@ -1,0 +1,400 @@
+"""Nets that are trained once: the same bits whoever asks, and never another's."""
+
+import ast
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvision import nets
+from jaxvision.nets import Spec
+from jaxvision.nets.shelf import Shelf, default_directory
+from jaxvision.nets.spec import TRAINING_CODE, key_of, training_code
+from jaxvision.nets.training import Net
+from jaxvision.types import UserError
+from tests.test_architecture import imports, sources_of_the_house, within
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = {"depth": 3, "width": 8}
+SPEC = Spec("digits", "mlp", SIZES, 0.05, 20, images=100, batch_size=20)
+CONV = dataclasses.replace(SPEC, net="resnet", sizes={"depth": 8, "width": 2}, steps=8)
+
+
+def same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def row(tree, *index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def trainings(capsys):
+    """Return the number of steps of each training that was said to start, and the other lines."""
+    lines = capsys.readouterr().err.splitlines()
+    started = [line for line in lines if ": started, " in line]
+    others = [line for line in lines if not line.startswith("training ")]
+    return [int(line.split(": started, ")[1].split()[0]) for line in started], others
+
+
+@pytest.fixture(scope="module")
+def filed(tmp_path_factory):
+    """A directory with two runs of ``SPEC``, to be copied, and what they are."""
+    directory = tmp_path_factory.mktemp("nets")
+    return directory, nets.trained(SPEC, (0, 1), snapshots=(0, 10), directory=directory)
+
+
+@pytest.fixture
+def copy(filed, tmp_path, capsys):
+    capsys.readouterr()
+    return shutil.copytree(filed[0], tmp_path / "copy")
+
+
+def test_they_are_what_they_say(filed):
+    _, found = filed
+    assert len(found.data.train.labels) == 100
+    inputs = found.preprocess(found.data.test.images, None)
+    for run, error in enumerate(found.test_error):
+        variables = row(found.variables, run)
+        logits, _, _ = found.apply(
+            variables["params"], variables["batch_stats"], inputs, train=False
+        )
+        wrong = np.argmax(logits, -1) != found.data.test.labels
+        assert wrong.mean() == pytest.approx(error)
+    assert (found.test_error < 0.6).all()  # of ten classes
+    same(row(found.snapshots, 0, 0)["params"].keys(), found.variables["params"].keys())
+
+
+def test_they_are_trained_once(filed, copy, capsys):
+    found = nets.trained(SPEC, (0, 1), snapshots=(0, 10), directory=copy)
+    assert trainings(capsys) == ([], [])
+    same(found.variables, filed[1].variables)
+    same(found.snapshots, filed[1].snapshots)
+    np.testing.assert_array_equal(found.test_error, filed[1].test_error)
+    assert (found.key, found.origin) == (filed[1].key, filed[1].origin)
+
+
+def test_only_missing_seeds_are_trained(filed, copy, capsys):
+    found = nets.trained(SPEC, (2, 1), directory=copy)
+    assert trainings(capsys) == ([20], [])
+    same(row(found.variables, 1), row(filed[1].variables, 1))
+    again = nets.trained(SPEC, (2, 2, 0), directory=copy)
+    assert trainings(capsys) == ([], [])
+    same(row(again.variables, 0), row(found.variables, 0))
+    same(row(again.variables, 1), row(found.variables, 0))
+    same(row(again.variables, 2), row(filed[1].variables, 0))
+    assert again.snapshots is None
+
+
+@pytest.mark.parametrize(("spec", "count"), [(SPEC, 6), (CONV, 3)], ids=["dense", "conv"])
+def test_a_run_depends_neither_on_the_others_nor_on_the_snapshots(spec, count, tmp_path):
+    alone = nets.trained(spec, (1,), directory=tmp_path / "alone")
+    many = nets.trained(spec, range(count), snapshots=(1, 5), directory=tmp_path / "many")
+    same(row(alone.variables, 0), row(many.variables, 1))
+
+
+def test_more_snapshots_are_added(filed, copy, capsys):
+    found = nets.trained(SPEC, (0,), snapshots=(5,), directory=copy)
+    assert trainings(capsys) == ([20], [])
+    same(row(found.variables, 0), row(filed[1].variables, 0))
+    for snapshots in ((0, 10), (5,), (10, 5, 0)):
+        again = nets.trained(SPEC, (0,), snapshots=snapshots, directory=copy)
+        assert trainings(capsys) == ([], [])
+    same(row(again.snapshots, 0, 1), row(found.snapshots, 0, 0))
+    same(row(again.snapshots, 0, 0), row(filed[1].snapshots, 0, 1))
+
+
+@pytest.mark.parametrize("drops", [(), (10,)])
+def test_a_snapshot_is_a_run_that_stopped_there(filed, tmp_path, drops):
+    """And a rate that drops later has done nothing yet."""
+    stopped = nets.trained(dataclasses.replace(SPEC, steps=10), (0, 1), directory=tmp_path)
+    dropping = dataclasses.replace(SPEC, drops=drops)
+    found = nets.trained(dropping, (0, 1), snapshots=(10,), directory=tmp_path)
+    same(row(found.snapshots, slice(None), 0), stopped.variables)
+    kernels = [nets_.variables["params"]["output"]["kernel"] for nets_ in (found, filed[1])]
+    assert np.array_equal(*kernels) == (not drops)
+
+
+def test_augmentation_is_of_training_alone(filed, tmp_path):
+    found = nets.trained(dataclasses.replace(SPEC, pad=1), (0,), directory=tmp_path)
+    images = found.data.test.images[:3]
+    same(found.preprocess(images, None), filed[1].preprocess(images, None))
+    kernels = [nets_.variables["params"]["output"]["kernel"][0] for nets_ in (found, filed[1])]
+    assert not np.array_equal(*kernels)
+
+
+# The key.
+
+OTHERS = {
+    "dataset": "shapes",
+    "net": "plain",
+    "sizes": {"depth": 3, "width": 9},
+    "learning_rate": 0.06,
+    "steps": 21,
+    "image_size": 8,
+    "images": 101,
+    "initializer": "flax_default",
+    "optimizer": "adam",
+    "drops": (10,),
+    "weight_decay": 1e-4,
+    "batch_size": 21,
+    "pad": 1,
+}
+
+
+def test_the_key_changes_with_every_field_and_with_the_data():
+    assert OTHERS.keys() == {field.name for field in dataclasses.fields(Spec)}
+    keys = {key_of(dataclasses.replace(SPEC, **{name: v}), "d") for name, v in OTHERS.items()}
+    keys |= {key_of(SPEC, "d"), key_of(SPEC, "e")}
+    assert len(keys) == len(OTHERS) + 2
+    assert key_of(SPEC, "d") == key_of(dataclasses.replace(SPEC, sizes=dict(SIZES)), "d")
+    turned = {name: SIZES[name] for name in reversed(SIZES)}
+    assert key_of(SPEC, "d") == key_of(dataclasses.replace(SPEC, sizes=turned), "d")
+
+
+def test_the_key_changes_with_the_code_that_trains(tmp_path):
+    package = ROOT / "jaxvision"
+
+    def code(number, changed=None):
+        copied = shutil.copytree(package, tmp_path / f"{number}")
+        if changed:
+            with open(copied / changed, "a") as file:
+                file.write("# another line\n")
+        return training_code(copied)
+
+    assert code(0) == training_code()
+    assert code(1, "report/plots.py") == training_code()
+    for number, changed in enumerate(["models/mlp.py", "random.py", "training/step.py"], start=2):
+        assert code(number, changed) != training_code()
+
+
+def test_all_code_that_trains_is_in_the_key():
+    """Whatever the nets import is hashed, or stands here as what no weight depends on."""
+    others = ("jaxvision.longrun", "jaxvision.progress", "jaxvision.report", "jaxvision.types")
+    others += ("jaxvision.terminal", "jaxvision.fields")
+    hashed = [f"jaxvision.{name.removesuffix('.py')}" for name in TRAINING_CODE]
+    sources = sources_of_the_house()
+    reached, new = set(), {module for module in sources if within(module, "jaxvision.nets")}
+    while new:
+        reached |= new
+        wanted = {m for module in new for m in imports(module, ast.parse(sources[module]), sources)}
+        new = {m for m in wanted & sources.keys() - reached if any(within(m, r) for r in hashed)}
+        foreign = wanted & sources.keys() - {"jaxvision"}
+        assert [m for m in foreign if not any(within(m, r) for r in (*hashed, *others))] == []
+    assert {"jaxvision.training.step", "jaxvision.models.mlp", "jaxvision.random"} <= reached
+
+
+# Files that cannot be trusted.
+
+
+def file_of(directory, seed=0):
+    (folder,) = directory.iterdir()
+    return folder / f"seed{seed}.npz"
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def of_another_seed(path):
+    shutil.copy(path.with_name("seed1.npz"), path)
+
+
+def of_another_net(path):
+    nets.trained(dataclasses.replace(SPEC, steps=10), (0,), directory=path.parent / "other")
+    (folder,) = (path.parent / "other").iterdir()
+    shutil.copy(folder / "seed0.npz", path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (cut, "it cannot be read"),
+        (flip, ""),
+        (empty, "it cannot be read"),
+        (of_another_seed, "it is of seed 1"),
+        (of_another_net, "it is of key "),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_trained_anew(filed, copy, capsys, damage, reason):
+    path = file_of(copy)
+    damage(path)
+    capsys.readouterr()
+    found = nets.trained(SPEC, (0, 1), snapshots=(0, 10), directory=copy)
+    started, (line,) = trainings(capsys)
+    assert started == [20]
+    assert line.startswith(f"jaxvision: the net in {path} cannot be used ({reason}")
+    assert line.endswith("): training it anew")
+    same(found.variables, filed[1].variables)
+    nets.trained(SPEC, (0, 1), snapshots=(0, 10), directory=copy)
+    assert trainings(capsys) == ([], [])
+
+
+def test_a_disk_that_refuses_costs_no_net(filed, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        found = nets.trained(SPEC, range(3), directory=tmp_path)
+    started, (line,) = trainings(capsys)
+    assert started == [60]
+    (folder,) = tmp_path.iterdir()
+    assert line.startswith(f"jaxvision: cannot keep nets in {folder} (No space left on device): ")
+    same(row(found.variables, slice(2)), filed[1].variables)
+    assert sorted(os.listdir(folder)) == ["lock", "spec.json"]
+
+
+def test_a_place_that_cannot_be_used_costs_no_net(filed, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    found = nets.trained(SPEC, (0,), directory=tmp_path / "file")
+    started, lines = trainings(capsys)
+    assert started == [20]
+    assert [line for line in lines if "cannot keep nets" in line] == lines[-1:]
+    same(row(found.variables, 0), row(filed[1].variables, 0))
+
+
+def test_what_a_killed_process_left_is_removed(copy):
+    left = file_of(copy).with_name("seed7.npz.new")
+    left.write_bytes(b"half")
+    nets.trained(SPEC, (2,), directory=copy)
+    assert not left.exists()
+    told = json.loads(left.with_name("spec.json").read_text())
+    assert told == json.loads(json.dumps(dataclasses.asdict(SPEC)))
+
+
+# Two at a time.
+
+
+def test_who_comes_second_waits_and_takes_what_the_first_has_made(filed, tmp_path, capfd):
+    """In one process: locks are between open files, so threads are to each other as processes."""
+    found = []
+    second = threading.Thread(
+        target=lambda: found.append(nets.trained(SPEC, (0, 1), directory=tmp_path))
+    )
+    net = Net(SPEC)
+    shelf = Shelf(tmp_path, net)
+    with shelf.locked():
+        second.start()
+        told = ""
+        while "waiting for it" not in told:
+            second.join(0.01)
+            told += capfd.readouterr().err
+        assert f"jaxvision: process {os.getpid()} is training mlp (depth 3, width 8) on" in told
+        for seed, run in net.train((0, 1), (20,)):
+            shelf.write(seed, run)
+    second.join()
+    same(found[0].variables, filed[1].variables)
+    assert capfd.readouterr().err.count(": started, ") == 1
+
+
+def ask(directory, seeds, **environment):
+    """Start a process that asks for nets and prints the weights of its last one."""
+    code = (
+        "import sys; from jaxvision.nets import Spec, trained; "
+        f"found = trained({SPEC!r}, {seeds}, directory=sys.argv[1]); "
+        "print(found.variables['params']['output']['kernel'][-1].tobytes().hex())"
+    )
+    command = [sys.executable, "-c", code, str(directory)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, **pipes)
+
+
+def answers(children):
+    found = [child.communicate(timeout=200) for child in children]
+    assert [child.returncode for child in children] == [0] * len(children), found
+    return [out for out, _ in found], [err for _, err in found]
+
+
+@pytest.mark.slow
+def test_of_processes_that_ask_at_once_one_trains(tmp_path):
+    outs, errs = answers([ask(tmp_path, (0, 1)) for _ in range(3)])
+    assert len(set(outs)) == 1
+    assert sum(err.count(": started, ") for err in errs) == 1
+
+
+@pytest.mark.slow
+def test_optimized_programs_round_alike_for_one_run_and_for_six(tmp_path):
+    """Side by side on one device they would not: batched products are summed in another order."""
+    places = [(tmp_path / f"{len(seeds)}", seeds) for seeds in ((5,), (0, 1, 2, 3, 4, 5))]
+    outs, _ = answers([ask(*place, XLA_FLAGS="") for place in places])
+    assert outs[0] == outs[1]
+
+
+# What a record says, and what a user does wrong.
+
+
+def test_the_origin_names_key_spec_and_error(copy):
+    nets.forget_origins()
+    found = nets.trained(SPEC, (1, 0), directory=copy)
+    nets.trained(SPEC, (1, 0), directory=copy)
+    (origin,) = nets.origins()
+    assert json.loads(json.dumps(origin)) == origin | {
+        "spec": json.loads(json.dumps(origin["spec"]))
+    }
+    assert origin["key"] == found.key == file_of(copy).parent.name
+    assert Spec(**origin["spec"]) == SPEC
+    assert (origin["seeds"], origin["test_error"]) == ([1, 0], list(found.test_error))
+    (maker,) = origin["made"]
+    assert maker["versions"]["jax"] == jax.__version__
+    nets.forget_origins()
+    assert nets.origins() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"net": "MLP"}, "there is no net 'MLP': use mlp, "),
+        ({"initializer": "he"}, "there is no initializer 'he': use "),
+        ({"optimizer": "lion"}, "there is no optimizer 'lion': use sgd, "),
+        ({"dataset": "digit"}, "unknown data set 'digit'"),
+        ({"batch_size": 200}, "batch size 200 exceeds the 100 training images"),
+    ],
+)
+def test_what_there_is_not_is_one_line(tmp_path, changed, line):
+    with pytest.raises(UserError) as caught:
+        nets.trained(dataclasses.replace(SPEC, **changed), (0,), directory=tmp_path)
+    assert line in str(caught.value)
+
+
+def test_a_snapshot_after_the_end_is_refused(tmp_path):
+    with pytest.raises(UserError, match="there is no step 21"):
+        nets.trained(SPEC, (0,), snapshots=(21,), directory=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rate_that_is_too_high_is_one_line_and_leaves_nothing(tmp_path):
+    with pytest.raises(UserError, match="not finite"):
+        nets.trained(dataclasses.replace(SPEC, learning_rate=1e20), (0,), directory=tmp_path)
+    assert list(tmp_path.rglob("*.npz")) == []
+
+
+def test_where_nets_are_kept(filed, copy, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_directory() == tmp_path / "xdg" / "jaxvision" / "nets"
+    nets.configure(copy)
+    nets.trained(SPEC, (0,))
+    assert trainings(capsys) == ([], [])
+    nets.configure(None)
+    nets.trained(SPEC, (0,))
+    assert trainings(capsys) == ([20], [])
+    assert file_of(default_directory()).is_file()
