@@ -26,7 +26,7 @@ NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 # Targets given together run one after the other: each uses every core.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv list exps gallery test test-all lint bench clean
+.PHONY: help venv list exps nets gallery test test-all lint bench clean
 .PHONY: $(addprefix exp-,$(NAMES)) $(addprefix plot-,$(NAMES))
 
 help: ## this list
@@ -62,6 +62,9 @@ exps: $(READY) ## run them all, in the order of the list, or those of one THEME
 	    case $$? in 130) exit 130;; 75) exit 75;; *) failed="$$failed $$name";; esac; \
 	done; \
 	test -z "$$failed" || { echo "These did not end well:$$failed" >&2; exit 1; }
+
+nets: $(READY) ## train the nets that experiments share (they do so themselves where need be)
+	@$(RUN) -m experiments.catalog nets
 
 gallery: $(READY) ## write experiments/README.md and index.html from the records
 	@$(RUN) -m experiments.catalog gallery $(ARGS)

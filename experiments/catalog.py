@@ -4,8 +4,11 @@ A line here gives the file ``experiments/<theme>/<name>.py`` its make target, it
 its contract test.
 """
 
+import importlib
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import ModuleType
 
 from jaxvision import terminal
 
@@ -16,9 +19,12 @@ class Entry:
 
     Attributes:
       name: the module's name, as in ``python -m experiments he_init``.
+      theme: the folder it lies in.
       title: what the gallery calls it.
-      sentence: the finding in one sentence.
+      sentence: the finding in one sentence. It says no more than its claims.
       minutes: what the ``cpu`` preset takes on a laptop's two cores, rounded up.
+      claims: ids of the claims that the sentence states: the record must have reproduced them.
+      contradicts: ids of those whose contradiction it states.
     """
 
     name: str
@@ -26,6 +32,8 @@ class Entry:
     title: str
     sentence: str
     minutes: int
+    claims: tuple[str, ...]
+    contradicts: tuple[str, ...] = ()
 
 
 CATALOG = (
@@ -33,22 +41,25 @@ CATALOG = (
         name="he_init",
         theme="initialization",
         title="He against Xavier",
-        sentence="Xavier stalls at 30 layers, He converges.",
-        minutes=3,
+        sentence="At 30 layers Xavier stalls, and He's MLP converges.",
+        minutes=4,
+        claims=("conv30-xavier", "mlp30-xavier", "mlp30-he"),
     ),
     Entry(
         name="escape_time",
         theme="initialization",
         title="How long the plateau holds",
-        sentence="Xavier holds SGD ever longer with depth, Adam walks off at once.",
+        sentence="At 30 layers Xavier holds SGD at least eight times as long as Adam.",
         minutes=4,
+        claims=("lead", "lead_bias"),
     ),
     Entry(
         name="gradient_flow",
         theme="gradients",
         title="How gradients vanish and explode",
-        sentence="Gain, batch norm and skips decide which gradient the first layers see.",
+        sentence="Gain and skips decide which gradient the first layers see, as theory says.",
         minutes=3,
+        claims=("delta-relu", "delta-tanh", "delta-decays", "residual-gradient"),
     ),
     Entry(
         name="logistic_map",
@@ -56,6 +67,7 @@ CATALOG = (
         title="One exponent, four systems",
         sentence="One number says what vanishes and what explodes, in the logistic map as in nets.",
         minutes=2,
+        claims=("ln-2", "relu-16", "relu-64", "tanh", "batch-norm"),
     ),
     Entry(
         name="trainability",
@@ -64,6 +76,8 @@ CATALOG = (
         sentence="The depth that trains goes with xi_c, less than in proportion; dropout and batch "
         "norm lower it.",
         minutes=5,
+        claims=("rank", "dropout-shallower", "batch-norm-depth"),
+        contradicts=("slope",),
     ),
     Entry(
         name="jacobian_spectrum",
@@ -71,6 +85,7 @@ CATALOG = (
         title="Dynamical isometry",
         sentence="Orthogonal tanh nets keep every direction of their input; others cannot.",
         minutes=3,
+        claims=("weakest", "bulk", "gaussian-cannot", "relu-cannot"),
     ),
     Entry(
         name="delta_orthogonal",
@@ -78,6 +93,7 @@ CATALOG = (
         title="Ten thousand plain conv layers",
         sentence="A 10,000-layer plain conv net carries its signal, if delta-orthogonal.",
         minutes=2,
+        claims=("signal", "images", "images-gaussian"),
     ),
     Entry(
         name="shattered_gradients",
@@ -85,6 +101,7 @@ CATALOG = (
         title="Shattered gradients",
         sentence="Batch norm shatters a plain net's gradients in ten layers; skips resist.",
         minutes=2,
+        claims=("exponential-bn", "resists-bn", "resists"),
     ),
     Entry(
         name="curvature",
@@ -92,6 +109,7 @@ CATALOG = (
         title="The edge of stability",
         sentence="Gradient descent climbs to the edge of stability and stays there.",
         minutes=2,
+        claims=("hovers-5", "hovers-7", "hovers-10", "just-above", "sharpening"),
     ),
     Entry(
         name="plain_vs_residual",
@@ -99,17 +117,38 @@ CATALOG = (
         title="Plain against residual",
         sentence="Depth costs a plain net far more training error than a residual one.",
         minutes=8,
+        claims=("cure",),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 
-_USAGE = "python -m experiments.catalog list|names [THEME]|gallery"
+_USAGE = "python -m experiments.catalog list|names [THEME]|gallery|nets"
 
 
 def module_name(name: str) -> str:
     """Return the full name of an experiment's module."""
     theme = next(entry.theme for entry in CATALOG if entry.name == name)
     return f"experiments.{theme}.{name}"
+
+
+def train_nets(experiments: Iterable[ModuleType]) -> int:
+    """Train the nets that cpu presets ask for, unless it has been done; return the exit code."""
+    from jaxvision import nets
+    from jaxvision.types import UserError
+
+    asking = [each for each in experiments if hasattr(each, "wanted_nets")]
+    wanted = [net for each in asking for net in each.wanted_nets(each.PRESETS["cpu"])]
+    if not wanted:
+        print("No experiment asks for nets: there is nothing to train.")
+    try:
+        for spec, seeds, snapshots in wanted:
+            found = nets.trained(spec, seeds, snapshots=snapshots)
+            error = found.test_error.mean()
+            print(f"{spec}: {len(seeds)} runs, test error {error:.1%} (mean), key {found.key}")
+    except UserError as error:
+        print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def main(arguments: list[str]) -> int:
@@ -130,7 +169,12 @@ def main(arguments: list[str]) -> int:
             # Imported here because `list` must answer before anything is installed.
             from jaxvision.report import gallery
 
-            return gallery.main(flags, {entry.name: entry.title for entry in CATALOG})
+            return gallery.main(flags, CATALOG)
+        case ["nets"]:
+            from jaxvision import runtime
+
+            runtime.configure(cpu_devices=runtime.usable_cores())
+            return train_nets(importlib.import_module(module_name(each.name)) for each in CATALOG)
         case _:
             print(f"usage: {_USAGE}", file=sys.stderr)
             return 2

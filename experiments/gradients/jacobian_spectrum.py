@@ -10,9 +10,9 @@ Command: make exp-jacobian-spectrum (under 3 minutes on two cores; embedded 8x8 
 Nets stand on the edge of chaos, where the variance of their pre-activations is ``bend`` / depth, so
 that tanh bends alike over the whole net, however deep; biases are next to nothing there. Conv nets
 are in ``delta_orthogonal``. What differs from the paper: small widths, 8x8 digits, SGD at each
-arm's best rate of one grid; and the spectrum is followed while the nets train. The laws of the
-spectrum are those of infinite width, which hold to a tenth up to width / 8 layers; that of
-orthogonal tanh alone needs, and has, a correction (``_critical_nets.expected_spread``).
+arm's best rate of one grid; and the spectrum is followed while the nets train. Its laws are those
+of infinite width, which hold to a tenth up to width / 8 layers; that of orthogonal tanh alone
+needs, and has, a correction (``_critical_nets.expected_spread``).
 """
 
 import dataclasses
@@ -111,10 +111,8 @@ def measure(
     ``critical`` gives the weights' and biases' scale by activation and variance.
     """
     check_periods(config, "steps")
-    if config.checkpoints[-1] > config.steps:
-        raise UserError(
-            f"--checkpoints={config.checkpoints[-1]} lies beyond --steps={config.steps}"
-        )
+    if (last := config.checkpoints[-1]) > config.steps:
+        raise UserError(f"--checkpoints={last} lies beyond --steps={config.steps}")
     judged = max(config.seeds, config.train_seeds)
     seeds, tuning_seeds = disjoint_seeds(config.first_seed, judged, N_TUNING_SEEDS)
     with progress(1, "random nets") as bar:
@@ -125,8 +123,8 @@ def measure(
         bar.advance(1)
     arrays = {f"{net}/{name}": values for net in nets for name, values in found[net].items()}
     arms = {name: net for name, net in nets.items() if net.trained}
-    train_seeds = seeds[: config.train_seeds]
-    rates, trained = _train_all(config, arms, critical, train_seeds, tuning_seeds, progress)
+    both = seeds[: config.train_seeds], tuning_seeds
+    rates, trained = _train_all(config, arms, critical, *both, progress)
     return {"rates": rates}, arrays | trained
 
 
@@ -169,8 +167,8 @@ def _train(
 ) -> dict[str, tuple[float, History]]:
     """Return every net's best rate and the history at it; the nets differ in their weights."""
     size = config.train_depth, config.train_width, data.num_classes
-    nonlinearity = isometry.ACTIVATIONS[activation]
-    apply = apply_function(MLP(*size, critical_nets.WEIGHTS["orthogonal"], nonlinearity))
+    any_weights = critical_nets.WEIGHTS["orthogonal"]
+    apply = apply_function(MLP(*size, any_weights, isometry.ACTIVATIONS[activation]))
     preprocess = partial(critical_nets.scaled_inputs, point.input_std, standardizer(data.train))
     task = Task(apply, _sgd, preprocess)
     trainer = Trainer(task, data.train, data.test, config.batch_size, config.period)
@@ -280,13 +278,10 @@ def plot(record: Record, config: Config) -> Figure:
     _draw_depth(axes[0, 1], record, config)
     _draw_learning(axes[1, 0], record)
     _draw_training(axes[1, 1], record, config)
-    can = "Orthogonal tanh nets keep every direction of their input"
+    can = "Orthogonal tanh nets keep every direction of their input; others lose most"
     title = plots.headline(
         record,
-        {
-            ("weakest", "bulk", "gaussian-cannot", "relu-cannot"): f"{can}; others lose most",
-            ("weakest", "bulk"): can,
-        },
+        {("weakest", "bulk", "gaussian-cannot", "relu-cannot"): can},
         otherwise="Which deep nets keep the directions of their input",
     )
     return plots.finish(
@@ -348,8 +343,7 @@ def _draw_training(ax: Axes, record: Record, config: Config) -> None:
     ax.minorticks_off()
     ax.set_ylim(0, 104)
     plots.mark_contradicted(ax, record, "isometry-lost")
-    title = "What training does to those spectra\n(log axis)"
-    plots.describe(ax, title, "step", "singular values near 1, %")
+    plots.describe(ax, "What training does to those\nspectra (log axis)", "step", "near 1, %")
 
 
 if __name__ == "__main__":

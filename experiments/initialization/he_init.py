@@ -133,7 +133,8 @@ def measure(
         numbers["nets"][net.name] = found
         for arm, history in histories.items():
             kept = record_arrays(f"{net.name}/{arm}", history, probes.LAYERWISE)
-            del kept[f"{net.name}/{arm}/error"]  # of every batch, which nobody reads
+            for of_every_batch in ("loss", "error"):  # nobody reads them: escape steps are kept
+                kept.pop(f"{net.name}/{arm}/{of_every_batch}")
             arrays |= kept
     return numbers, arrays
 
@@ -239,14 +240,28 @@ def _claims_of(net: Net, config: Config) -> list[Claim]:
         ],
     }  # fmt: skip
     beside = {  # by the arm that it is about
-        "flax": Claim(f"{name}-flax", "question, frameworks", f"{words}: Flax's default "
-                      "initializer stalls like Xavier", stalled(name, "flax"), Share()),
-        "adam": Claim(f"{name}-adam", "question, optimizers", f"{words}: Adam takes Xavier off the "
-                      f"plateau {steps}", escaped(name, "adam"), Share()),
-        "he_again": Claim(f"{name}-control", "negative control, He against He", f"{words}: He from "
-                          "other draws starts no earlier (octaves)",
-                          octaves(name, "he_again", "he"), Equivalent(1.0)),
-    }  # fmt: skip
+        "flax": Claim(
+            f"{name}-flax",
+            "question, frameworks",
+            f"{words}: Flax's default initializer stalls like Xavier",
+            stalled(name, "flax"),
+            Share(),
+        ),
+        "adam": Claim(
+            f"{name}-adam",
+            "question, optimizers",
+            f"{words}: Adam takes Xavier off the plateau {steps}",
+            escaped(name, "adam"),
+            Share(),
+        ),
+        "he_again": Claim(
+            f"{name}-control",
+            "negative control, He against He",
+            f"{words}: He from other draws starts no earlier (octaves)",
+            octaves(name, "he_again", "he"),
+            Equivalent(1.0),
+        ),
+    }
     run = [arm for arm in beside if runs_on(ARMS[arm], net, depths_of(config, net))]
     return by_depth.get(net.depth, []) + [beside[arm] for arm in run]
 

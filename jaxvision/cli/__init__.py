@@ -4,7 +4,8 @@ An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fiel
 ``measure(config, progress)``, ``claims(config)`` and ``plot(record, config)``; it ends by calling
 ``main``. One with long runs has ``measure(config, progress, workdir)`` and gets the flags of
 ``Workdir``. Fields that do not fit together are refused by the ``__post_init__`` of ``Config``, by
-a UserError: then nothing has been touched.
+a UserError: then nothing has been touched. One that takes shared nets from ``jaxvision.nets`` names
+them by ``wanted_nets(config)``, a sequence of ``nets.Wanted``, and gets the flag ``--nets``.
 
 Where several processes run it together (``parallel/distributed.py``), all measure; process 0 alone
 writes and speaks.
@@ -27,11 +28,11 @@ from typing import Any
 import jax
 from absl import flags
 
-from jaxvision import data, fields, runtime, terminal
+from jaxvision import data, fields, nets, runtime, terminal
 from jaxvision import progress as progress_lib
 from jaxvision.cli.configs import make_config, make_config_from
 from jaxvision.cli.help import help_text
-from jaxvision.cli.parsing import is_long, name_of, parse_flags
+from jaxvision.cli.parsing import is_long, name_of, parse_flags, uses_nets
 from jaxvision.cli.places import (
     check_writable,
     default_run_name,
@@ -131,7 +132,8 @@ def _run(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> No
     if distributed.is_main() and not values.plot_only:
         check_writable(directory)
         _say_how_long(experiment, values, config, minutes)
-    # Entered last: it may empty what an earlier run left, so all checks come before it.
+    if uses_nets(experiment):
+        nets.configure(None if values.nets is None else place("nets", values.nets))
     with _workdir(experiment, values, config) as workdir:
         if values.plot_only:
             record = _load(experiment, directory)
@@ -174,12 +176,15 @@ def run(
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     known = provenance.describe(started, 0.0)  # before the work, lest it cannot be had after it
     data.forget_identities()
+    nets.forget_origins()
     arguments = [config, shown_by_one()]
     if is_long(experiment):
         arguments.append(workdir)
     numbers, arrays = experiment.measure(*arguments)
     distributed.agree(data_identity())  # some load their data late
     known["data"] = [dataclasses.asdict(identity) for identity in data.identities()]
+    if origins := nets.origins():
+        known["nets"] = origins
     known["wall_time_s"] = time.perf_counter() - clock
     if workdir:
         known |= _earlier(workdir, known["wall_time_s"])

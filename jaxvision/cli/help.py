@@ -6,7 +6,7 @@ from types import ModuleType
 
 from absl import flags
 
-from jaxvision.cli.parsing import define_flags, is_long, name_of
+from jaxvision.cli.parsing import define_flags, is_long, name_of, uses_nets
 from jaxvision.parallel import distributed
 
 WIDTH = 96  # columns
@@ -19,7 +19,11 @@ def help_text(experiment: ModuleType) -> str:
     """Return the whole help of an experiment."""
     values = define_flags(experiment)
     own = [field.name for field in dataclasses.fields(experiment.Config)]
-    common = [*COMMON, *LONG] if is_long(experiment) else COMMON
+    common = [*COMMON]
+    if is_long(experiment):
+        common += LONG
+    if uses_nets(experiment):
+        common.append("nets")
     command = f"python -m experiments {name_of(experiment)}"
     changed = "--seeds=10 --run_name=ten_seeds" if "seeds" in own else "--run_name=mine"
     parts = [

@@ -50,6 +50,11 @@ def is_long(experiment: ModuleType) -> bool:
     return callable(measure) and "workdir" in inspect.signature(measure).parameters
 
 
+def uses_nets(experiment: ModuleType) -> bool:
+    """Whether it asks for nets that experiments share: then it says which by ``wanted_nets``."""
+    return hasattr(experiment, "wanted_nets")
+
+
 def parse_flags(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues:
     """Return the values of the flags; ``argv[0]`` is the program.
 
@@ -94,6 +99,9 @@ def define_flags(experiment: ModuleType) -> flags.FlagValues:
         flags.DEFINE_string("workdir", "workdir", text, **common)
         flags.DEFINE_boolean("resume", True, "Go on with an unfinished run.", **common)
         flags.DEFINE_boolean("tensorboard", False, "Write TensorBoard events too.", **common)
+    if uses_nets(experiment):
+        text = "Directory of nets that experiments share. [default: in the user's cache]"
+        flags.DEFINE_string("nets", None, text, **common)
     text = "Devices that share the batch of one run; the rest of the devices takes other runs."
     fields.define_whole("data_devices", 1, text, 1, MOST_DEVICES, values)
     distributed.define_flags(values)

@@ -1,4 +1,4 @@
-"""The nets that a spec can name, and what sizes each of them takes.
+"""The nets and initializers that a spec can name, and what sizes each net takes.
 
 A builder gets what the data and the spec's initializer decide, and the net's own sizes by name::
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
+from jaxvision import initializers
 from jaxvision.models.layers import Initializer
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
@@ -31,7 +32,7 @@ def he2015(
     num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
 ) -> PlainConvNet:
     """Return the conv net of He et al. 2015 with 14, 22 or 30 layers, ``width`` channels first."""
-    return he2015_net(depth, width, num_classes, kernel_init, min(image_shape[:2]))
+    return he2015_net(depth, width, num_classes, kernel_init, image_shape[0])
 
 
 def plain(
@@ -55,4 +56,13 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "he2015": he2015,
     "plain": plain,
     "resnet": resnet,
+}
+
+INITIALIZERS: dict[str, Callable[[], Initializer]] = {
+    "xavier_he2015": initializers.xavier_he2015,
+    "glorot2010": initializers.glorot2010,
+    "he_forward": initializers.he_forward,
+    "he_backward": initializers.he_backward,
+    "flax_default": initializers.flax_default,
+    "torch_default": initializers.torch_default,
 }

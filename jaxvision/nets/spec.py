@@ -37,7 +37,7 @@ class Spec:
       steps: optimizer steps.
       image_size: pixels of a side; None takes the images as they are.
       images: training images, drawn with every class in its share; None takes them all.
-      initializer: of every kernel, one of ``initializers.BY_NAME``.
+      initializer: of every kernel, one of ``models.builders.INITIALIZERS``.
       optimizer: one of ``nets.training.OPTIMIZERS``.
       drops: steps at which the rate falls to a tenth.
       weight_decay: as the optimizer takes it.

@@ -9,8 +9,7 @@ import jax
 
 from jaxvision import data
 from jaxvision.data.augment import pad_crop_flip, standardizer
-from jaxvision.initializers import BY_NAME
-from jaxvision.models.builders import NETS
+from jaxvision.models.builders import INITIALIZERS, NETS
 from jaxvision.models.layers import apply_function, initialize, initialize_runs
 from jaxvision.nets.spec import Spec, key_of
 from jaxvision.parallel import distributed
@@ -51,7 +50,7 @@ class Net:
 
     def __init__(self, spec: Spec) -> None:
         make = _named(NETS, spec.net, "net")
-        kernel_init = _named(BY_NAME, spec.initializer, "initializer")()
+        kernel_init = _named(INITIALIZERS, spec.initializer, "initializer")()
         optimizer = _optimizer(spec)
         loaded = data.load(spec.dataset, image_size=spec.image_size)
         images = len(loaded.train.labels) if spec.images is None else spec.images

@@ -73,9 +73,10 @@ def unseal(kinds: Mapping[str, bool], text: bytes) -> dict[str, Any]:
         fields = decode(json.loads(text))
     except (TypeError, RecursionError) as error:
         raise ValueError("no JSON that a record could be") from error
-    if not isinstance(fields, dict) or fields.get("format") not in kinds:
+    kind = fields.pop("format", None) if isinstance(fields, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
         raise ValueError("another format")
-    if kinds[fields.pop("format")] != (_SEAL in fields):
+    if kinds[kind] != (_SEAL in fields):
         raise ValueError("a hash too many or too few")
     if _SEAL in fields:
         found = _SEALED.search(text)

@@ -44,7 +44,7 @@ class Judgement:
 
     def measured(self) -> str:
         """Return estimate, 90 % interval, n and p in one line; empty where nothing was measured."""
-        if self.estimate is None:
+        if self.estimate is None or self.low is None or self.high is None:
             return ""
         text = f"{self.estimate:.4g}"
         if self.low != self.high:

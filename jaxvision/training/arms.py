@@ -67,7 +67,8 @@ def fit_arms(
 
 def _rows(history: History, first: int, count: int) -> History:
     """Return the history of ``count`` of the runs."""
-    by_run = {name: getattr(history, name) for name in ("train", "test", "variables", "looks")}
+    names = "train", "test", "variables", "plateau", "looks"
+    by_run = {name: getattr(history, name) for name in names}
     return history._replace(**jax.tree.map(lambda leaf: leaf[first : first + count], by_run))
 
 
@@ -100,11 +101,11 @@ def summarize(histories: Mapping[str, History]) -> dict[str, dict]:
 
     The error of a run that has diverged is NaN: whatever its net answers, it has learned nothing.
 
-    A run has left the plateau when its loss falls below nine tenths of ``History.plateau``, the
-    loss of a net that has learned how frequent each class is and nothing else.
+    A run has left the plateau, the loss of a net that has learned how frequent each class is and
+    nothing else, when its loss falls below nine tenths of it (see ``History.escape_step``).
     """
     return {
-        "escape_step": {n: h.escape_step(0.9 * h.plateau) for n, h in histories.items()},
+        "escape_step": {n: h.escape_step() for n, h in histories.items()},
         "diverged_step": {n: h.diverged_step() for n, h in histories.items()},
         "test_error": {n: _test_error(h)[:, -1] for n, h in histories.items()},
     }

@@ -103,7 +103,7 @@ class DepthSweep:
         cells: Cells,
         steps: int,
         advance: Callable[[int], None] = lambda _: None,
-        finished: Callable[[np.ndarray], np.ndarray] | None = None,
+        finished: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
         """Train every cell for ``steps`` (a multiple of ``period``); divergence is a result.
 
@@ -111,8 +111,8 @@ class DepthSweep:
           cells: R trainings, in any order.
           steps: optimizer steps of every cell.
           advance: told the number of trainings finished, call by call.
-          finished: losses [r, t] so far -> bool [r]. A call's trainings stop together when all of
-            them have finished; the steps they save are NaN.
+          finished: (which cells [r], losses [r, t] so far) -> bool [r]. A call's trainings stop
+            together when all of them have finished; the steps they save are NaN.
 
         Returns:
           ``loss`` (nats) and ``error`` (fraction) [R, steps] of each batch, before the step.
@@ -136,7 +136,7 @@ class DepthSweep:
                 for name, values in fetch(metrics).items():
                     history[name][rows[:real], first : first + self.period] = values.T[:real]
                 done = history["loss"][rows[:real], : first + self.period]
-                if finished is not None and finished(done).all():
+                if finished is not None and finished(rows[:real], done).all():
                     break
             advance(real)
         return history

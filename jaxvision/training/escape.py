@@ -1,13 +1,68 @@
-"""When a run leaves the plateau of the loss on which it starts."""
+"""When a run leaves the plateau: the loss of a net that knows the shares of the classes alone.
 
+Where all K classes are equally frequent that is ln K at every step. Else it goes up and down with
+the labels of a step's batch, by more than a net needs to learn to be called off the plateau; so a
+run is held to what its own batches cost.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from jaxvision.training.order import batch_rows
+from jaxvision.types import Array
 
-def escape_step(loss: np.ndarray, threshold: float, window: int = 10) -> np.ndarray:
+
+def plateau(
+    labels: np.ndarray, seeds: Sequence[int], steps: int, batch_size: int, chunk: int = 100
+) -> np.ndarray:
+    """Return the loss [R, steps], in nats, of a net that knows the shares of the classes alone.
+
+    On the very batches of each run; over an epoch its mean is the labels' entropy.
+
+    Args:
+      labels: of the training images, int [N].
+      seeds: of the runs [R].
+      steps: of a run.
+      batch_size: images a step.
+      chunk: steps whose order is drawn at a time.
+    """
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    if (counts == counts[0]).all():
+        return np.full((len(seeds), steps), np.log(len(counts)))
+    shares = np.bincount(labels) / len(labels)
+    surprise = -np.log(shares, out=np.zeros_like(shares), where=shares > 0)[labels]
+    each, run = np.unique(np.asarray(seeds, np.int32), return_inverse=True)
+    program = partial(_mean_of_batches, jnp.asarray(surprise, jnp.float32), each)
+    parts = [program(start, chunk, batch_size) for start in range(0, steps, chunk)]
+    return np.concatenate(parts, axis=1)[run, :steps]
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _mean_of_batches(values: Array, seeds: Array, start: Array, steps: int, size: int) -> Array:
+    """Return the mean [S, steps] of ``values`` [N] over the batches of each seed."""
+
+    def of_seed(seed: Array) -> Array:
+        rows = batch_rows(seed, start, steps, len(values), size)
+        return values[rows].mean(-1)
+
+    return jax.lax.map(of_seed, seeds)
+
+
+def escape_step(loss: np.ndarray, threshold: float | np.ndarray, window: int = 10) -> np.ndarray:
     """Return the first step [R] whose next ``window`` losses [R, T] average below ``threshold``.
 
-    T for a run that never does: a censored time.
+    T for a run that never does: a censored time. Where there is a threshold for every loss [R, T]
+    their averages over the window are compared.
     """
-    below = sliding_window_view(loss, min(window, loss.shape[1]), axis=1).mean(-1) < threshold
+    below = _means(loss, window) < (_means(threshold, window) if np.ndim(threshold) else threshold)
     return np.where(below.any(1), below.argmax(1), loss.shape[1])
+
+
+def _means(values: np.ndarray, window: int) -> np.ndarray:
+    return sliding_window_view(values, min(window, values.shape[1]), axis=1).mean(-1)

@@ -15,7 +15,7 @@ from jaxvision.parallel.feed import Held, Streamed, fits
 from jaxvision.parallel.mesh import data_devices, make_mesh
 from jaxvision.parallel.shards import Split
 from jaxvision.training.calls import Call, Runs, Training, check_steps, joined
-from jaxvision.training.escape import escape_step
+from jaxvision.training.escape import escape_step, plateau
 from jaxvision.training.looks import Look, Moment, watch_step
 from jaxvision.training.mapping import Mapping, choose_mapping
 from jaxvision.training.programs import Programs
@@ -30,14 +30,18 @@ class History(NamedTuple):
     test: dict[str, np.ndarray]  # [R, E] at ``test_steps``
     test_steps: np.ndarray  # int [E]: 0, period, 2 period, ..., T
     variables: PyTree  # at the end, leaves [R, ...]
-    plateau: float  # loss of a net that knows the classes' shares alone: the labels' entropy, nats
+    plateau: np.ndarray  # [R, T] nats: loss of a net that knows the shares of the classes alone
+    label_entropy: float  # nats; what the plateau is on average
     looks: PyTree = None  # what was seen, leaves [R, steps looked at, ...]
 
-    def escape_step(self, threshold: float, window: int = 10) -> np.ndarray:
-        """First step [R] whose next ``window`` losses average below ``threshold`` (nats).
+    def escape_step(self, share: float = 0.9, window: int = 10) -> np.ndarray:
+        """First step [R] whose next ``window`` losses average below a ``share`` of the plateau.
 
-        T, the number of steps, for a run that never does: a censored time.
+        That is by 1 - ``share`` of the labels' entropy below what the same batches cost a net that
+        knows the shares of the classes alone. The number of steps, a censored time, for a run that
+        never gets there. Cross-entropy is meant.
         """
+        threshold = self.plateau - (1 - share) * self.label_entropy
         return escape_step(self.train["loss"], threshold, window)
 
     def diverged_step(self) -> np.ndarray:
@@ -153,7 +157,9 @@ class Trainer:
         ]
         train, test, variables, looks = joined(found)
         test_steps = np.arange(0, steps + 1, self.period)
-        return History(train, test, test_steps, variables, self.train.label_entropy, looks)
+        level = plateau(self.train.labels, runs.seeds, steps, self.batch_size)
+        entropy = self.train.label_entropy
+        return History(train, test, test_steps, variables, level, entropy, looks)
 
     def stopwatch(self, runs: Runs) -> Callable[[], float]:
         """Return a clock: each call trains the first call's runs for a period, returns seconds."""

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxvision import cli
+from jaxvision import cli, nets
+from jaxvision.cli.help import help_text
 from jaxvision.fields import flagged
 from jaxvision.report import plots
 from jaxvision.report import record as records
 from jaxvision.report.claims import Greater
+from tests.cli import toy as toys
 from tests.cli.toy import ROOT, Config, call, claims, files
 
 
@@ -135,3 +137,26 @@ def test_a_quiet_run_shows_verdicts_alone(toy, results, capsys):
     assert err == ""
     assert call(toy, f"--results={results}") == 0
     assert "measuring: started" in capsys.readouterr().err
+
+
+def test_a_record_names_the_nets_that_were_used(toy, results, tmp_path, capsys):
+    """Whoever takes shared nets has the flag that says where they lie; others do not."""
+    assert call(toy, "--preset=cpu", f"--nets={tmp_path}") == 2
+    assert "unknown flag --nets" in capsys.readouterr().err
+    spec = nets.Spec("digits", "mlp", {"depth": 3, "width": 4}, 0.05, 4, images=50, batch_size=20)
+
+    def measure(config, progress):
+        nets.trained(spec, (0,))
+        return toys.measure(config, progress)
+
+    toy.measure, toy.wanted_nets = measure, lambda config: [nets.Wanted(spec, (0,))]
+    flags = [f"--results={results}", "--run_name=mine", f"--nets={tmp_path / 'nets'}"]
+    for _ in range(2):
+        assert call(toy, "--preset=cpu", *flags) == 0
+        (used,) = records.load(results / "mine").provenance["nets"]
+        (folder,) = (tmp_path / "nets").iterdir()
+        assert used["key"] == folder.name
+        assert used["spec"]["sizes"] == {"depth": 3, "width": 4}
+        assert len(used["test_error"]) == 1
+    assert "--nets: Directory of nets" in help_text(toy)
+    nets.configure(None)

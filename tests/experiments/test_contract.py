@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +44,17 @@ def test_presets_are_configs_of_the_four_scales(experiment):
     assert experiment.Config.__dataclass_params__.frozen
     for preset in experiment.PRESETS.values():
         assert type(preset) is experiment.Config
+
+
+def test_the_cpu_preset_is_the_config_s_own_defaults(experiment):
+    """So ``--help`` prints the defaults of the run that most people make."""
+    assert experiment.PRESETS["cpu"] == experiment.Config()
+
+
+def test_arrays_of_the_committed_record_are_small(experiment):
+    name = experiment.__name__.rpartition(".")[2]
+    path = Path(experiment.__file__).parents[1] / "results" / name / "arrays.npz"
+    assert path.stat().st_size < 500_000
 
 
 def test_a_preset_is_what_its_flags_make_of_it(experiment):

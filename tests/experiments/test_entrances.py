@@ -4,7 +4,9 @@ import importlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +15,7 @@ from experiments import __main__ as entrance
 from experiments import catalog
 from experiments.catalog import CATALOG
 from jaxvision import __main__ as overview
-from jaxvision import __version__, cli
+from jaxvision import __version__, cli, nets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,6 +99,25 @@ def test_a_file_can_be_run_as_it_is():
     done = run(str(file), "--help", PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
     assert "usage: python -m experiments logistic_map" in done.stdout
+
+
+def test_nets_are_trained_for_those_who_ask(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    spec = nets.Spec("digits", "mlp", {"depth": 3, "width": 8}, 0.05, 20, images=100, batch_size=20)
+    asking = SimpleNamespace(
+        PRESETS={"cpu": 2}, wanted_nets=lambda config: [nets.Wanted(spec, range(config), (10,))]
+    )
+    assert catalog.train_nets([asking, SimpleNamespace()]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("mlp (depth 3, width 8) on digits: 2 runs, test error ")
+    assert "training mlp (depth 3, width 8) on digits: started, 40 steps" in err
+    assert catalog.train_nets([asking]) == 0
+    assert capsys.readouterr().err == ""
+    asking.wanted_nets = lambda config: [nets.Wanted(replace(spec, net="nosuch"), range(config))]
+    assert catalog.train_nets([asking]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no net 'nosuch'")
+    assert catalog.train_nets([SimpleNamespace()]) == 0
+    assert "nothing to train" in capsys.readouterr().out
 
 
 def test_names_of_one_theme(capsys):

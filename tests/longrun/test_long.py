@@ -288,7 +288,7 @@ def shortened(data):
         ({"train": repainted}, r"training images is 50 \(\w{12}\) there and 50 \("),
         ({"test": relabeled}, r"test images is 37 \(\w{12}\) there and 37 \("),
     ],
-    ids=str,
+    ids=["batch", "parts", "fewer", "relabeled", "repainted", "test set"],
 )
 def test_another_batch_or_other_data_are_refused(world, tmp_path, change, words):
     """In one line, and nothing is changed: the right command goes on."""
@@ -338,7 +338,7 @@ def test_a_look_changes_no_bit_and_sees_what_fit_sees(world):
     same(found[:4], world.history[:4])
     same(found.looks, wanted.looks)
     assert found.looks["sums"].shape == (3, 5, 4)
-    np.testing.assert_allclose(found.looks["inverse"][0], [1 / 10, np.inf, 1 / 4, 1 / 23, 1 / 24])
+    np.testing.assert_allclose(found.looks["inverse"][0], [0.1, np.inf, 1 / 4, 1 / 23, 1 / 24])
 
 
 @pytest.mark.parametrize("stops", [(4, 24), (8, 12, 24)], ids=str)

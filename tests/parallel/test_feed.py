@@ -20,6 +20,7 @@ from jaxvision.longrun.workdir import Part
 from jaxvision.parallel import distributed, feed
 from jaxvision.parallel.mesh import make_mesh
 from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.looks import Look
 from jaxvision.training.optimizers import caffe_sgd
 from jaxvision.training.step import Task
 from jaxvision.types import UserError
@@ -117,6 +118,21 @@ def test_streamed_is_held_to_the_bit(monkeypatch, streamed, options):
     assert compiled == dict.fromkeys(names, 1)
     monkeypatch.undo()
     same(parts(found), parts(held(*options)))
+
+
+def bits_seen(moment, data):
+    """The weights, and the batch that comes next."""
+    del data
+    return moment.variables, moment.images, moment.labels
+
+
+def test_looks_at_streamed_data_are_those_at_held_data(monkeypatch, streamed):
+    """Inside a chunk, at its end, at the end of a period and before the first step."""
+    look = Look(bits_seen, (0, 1, 4, 5, 8))
+    found = streaming().fit(some_runs(3), STEPS, look=look)
+    monkeypatch.undo()
+    same(parts(found), parts(held((2, 1), "map", None)))
+    same(found.looks, trainer((2, 1), "map", None).fit(some_runs(3), STEPS, look=look).looks)
 
 
 @pytest.mark.slow

@@ -4,17 +4,31 @@ import base64
 import dataclasses
 import hashlib
 import html.parser
+import json
 import os
+import random
 import re
 import urllib.parse
 
 import pytest
 
-from jaxvision.report import gallery, plots, record
-from jaxvision.report.claims import Judgement
+from jaxvision.report import gallery, markdown, plots, record
+from jaxvision.report.entries import collect
+from jaxvision.report.judgement import Judgement
 from jaxvision.report.record import Record
 
 EVIL = "<script>alert(1)</script> \"'><img src=x onerror=alert(1)> | `a` $x$ [b](http://c) *d* & é"
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    name: str
+    theme: str = "initialization"
+    title: str = "He against Xavier"
+    sentence: str = "He learns faster."
+
+
+CATALOG = (Listed("he_init"), Listed("unrun", "depth", "No record"))
 
 
 def make(name="he_init", text="He learns faster.", **fields):
@@ -28,6 +42,8 @@ def make(name="he_init", text="He learns faster.", **fields):
         )
     ]
     provenance = {"commit": text, "device": text, "started": text, "wall_time_s": 12.3}
+    digits = {"name": text, "version": "", "label": "", "digest": "ab", "train": 1437, "test": 360}
+    provenance["data"] = [digits]
     fields = {"experiment": name, "command": f"python -m {text}"} | fields
     return Record(
         preset=text,
@@ -44,9 +60,11 @@ def make(name="he_init", text="He learns faster.", **fields):
 @pytest.fixture
 def results(tmp_path):
     folder = tmp_path / "experiments" / "results"
-    figure, _ = plots.new_figure()
-    record.save(make(), figure, folder / "he_init")
+    record.save(make(), lambda: plots.new_figure()[0], folder / "he_init")
     record.save(make("relu", experiment=EVIL, text=EVIL), None, folder / "relu")
+    source = folder.parent / "initialization" / "he_init.py"
+    source.parent.mkdir()
+    source.touch()
     return folder
 
 
@@ -79,44 +97,75 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def write(results, titles=None):
-    readme, index = gallery.write(results, titles)
-    return readme.read_text("utf-8"), index.read_text("utf-8")
+def write(results, catalog=CATALOG):
+    """Return the texts of index, web page and the page of each record."""
+    gallery.write(results, catalog)
+    read = lambda path: path.read_text("utf-8")  # noqa: E731
+    records = {path.parent.name: read(path) for path in sorted(results.glob("*/README.md"))}
+    return read(results.parent / "README.md"), read(results.parent / "index.html"), records
+
+
+def links_of(text):
+    """Return the links of a Markdown page."""
+    return re.findall(r"(?<!\\)\]\(([^)]*)\)", outside_code(text))
+
+
+def outside_code(text):
+    return re.sub(r"(?s)^(`{3,})$.*?^\1$", "", text, flags=re.M)
 
 
 def test_links_are_relative_and_lead_somewhere(results):
-    page = Page(write(results)[1])
-    assert "results/he_init/figure.png" in page.links
-    for link in page.links:
-        parts = urllib.parse.urlsplit(link)
-        assert not parts.scheme and not parts.netloc and not link.startswith("/")
-        if link.startswith("#"):
-            assert urllib.parse.unquote(link[1:]) in {urllib.parse.unquote(i) for i in page.ids}
-        else:
-            assert (results.parent / urllib.parse.unquote(link)).is_file()
+    index, web, records = write(results)
+    page = Page(web)
+    here = results.parent
+    places = [(here, links_of(index)), (here, page.links)]
+    places += [(results / name, links_of(text)) for name, text in records.items()]
+    for folder, links in places:
+        assert links
+        for link in links:
+            parts = urllib.parse.urlsplit(link)
+            assert not parts.scheme and not parts.netloc and not link.startswith("/")
+            if link.startswith("#"):
+                assert urllib.parse.unquote(link[1:]) in map(urllib.parse.unquote, page.ids)
+            else:
+                assert (folder / urllib.parse.unquote(link)).is_file(), link
+
+
+def test_a_record_links_all_that_belongs_to_it(results):
+    index, web, records = write(results)
+    files = ["figure.png", "figure.svg", "record.json", "arrays.npz"]
+    assert set(files) < set(links_of(records["he_init"]))
+    assert {f"results/he_init/{file}" for file in files} < set(links_of(index))
+    assert {f"results/he_init/{file}" for file in files} < set(Page(web).links)
+    assert "../../initialization/he_init.py" in links_of(records["he_init"])
+    assert "initialization/he_init.py" in links_of(index)
+    assert "initialization/he_init.py" in Page(web).links
 
 
 def test_every_string_is_escaped(results):
-    readme, text = write(results, {"he_init": EVIL})
-    page = Page(text)
+    index, web, records = write(results, [Listed("he_init", EVIL, EVIL, EVIL)])
+    page = Page(web)
     assert not {tag for tag, _ in page.tags} & {"script", "iframe", "object", "form", "b", "em"}
     assert all(image["src"].startswith("results/") for image in page.attributes("img"))
     assert all(not name.startswith("on") for _, found in page.tags for name in found)
     assert page.text.count("<script>alert(1)</script>") > 10  # shown as text, wherever it stands
-    outside_code = re.sub(r"(?s)^(`{3,})$.*?^\1$", "", readme, flags=re.M)
-    assert "<script" not in outside_code and "<img" not in outside_code
-    assert "](http" not in outside_code.replace(r"\](", "")
+    for text in (index, *records.values()):
+        shown = outside_code(text)
+        assert "<script" not in shown
+        assert "<img" not in shown
+        assert "](http" not in shown.replace(r"\](", "")
 
 
 def test_markdown_tables_keep_their_columns(results):
-    readme, _ = write(results, {"he_init": EVIL})
-    rows = [line for line in readme.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 * (2 + 4)
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    _, _, records = write(results, [Listed("he_init", EVIL, EVIL, EVIL)])
+    for text in records.values():
+        rows = [line for line in text.splitlines() if line.startswith("|")]
+        assert len(rows) == 2 + 4
+        assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
 
 
 def test_a_command_cannot_leave_its_fence():
-    fence, inside, end = gallery._fence("a ```` b").splitlines()
+    fence, inside, end = markdown.fence("a ```` b").splitlines()
     assert fence == end == "`" * 5
     assert inside == "a ```` b"
 
@@ -138,45 +187,135 @@ def test_page_is_static_and_fits_a_phone(results):
 
 
 def test_everything_is_told(results):
-    readme, index = write(results, {"he_init": "He against Xavier"})
-    told = ["He against Xavier", "1.5 [1, 2], n=5, p=0.02", "n = 5 seeds", "direction tier"]
-    told += ["reproduced", "contradicted", "inconclusive", "not run", "12 s"]
-    for text in (readme.replace("\\", ""), Page(index).text):
-        for words in told:
+    index, web, records = write(results)
+    made = ["He against Xavier", "n = 5 seeds", "12 s", "--seeds=5", "1,437 training"]
+    counts = "1 contradicted, 1 inconclusive, 1 reproduced, 1 not run"
+    claims = ["1.5 [1, 2], n=5, p=0.02", "direction tier", counts]
+    for text in (records["he_init"].replace("\\", ""), Page(web).text):
+        for words in made + claims:
             assert words in text
+    totals = "8 claims in 2 records: 2 contradicted, 2 inconclusive, 2 reproduced, 2 not run"
+    for text in (index.replace("\\", ""), Page(web).text):
+        for words in [*made, counts, totals, "0.2 [0, 0.6], n=5", "Theory tier: a closed form"]:
+            assert words in text
+
+
+def test_contradicted_claims_come_first(results):
+    index, web, records = write(results)
+    for text in (records["he_init"], web[web.index("<section") :]):
+        places = [
+            text.index(f"{word}</span>" if "<li" in text else f"**{word}**") for word in ORDER
+        ]
+        assert places == sorted(places)
+    assert index.count("**contradicted**") == 2
+    assert "**reproduced**" not in index
+
+
+ORDER = ("contradicted", "inconclusive", "reproduced", "not run")
 
 
 def test_order_is_the_catalog_then_the_name(tmp_path):
     for name in ("b", "a", "z"):
         record.save(make(name), None, tmp_path / "results" / name)
     record.save(make("again", experiment="z"), None, tmp_path / "results" / "again")
-    entries = gallery.collect(tmp_path / "results", {"z": "The last", "unrun": "No record"})
+    catalog = [Listed("z", "depth", "The last"), Listed("unrun", "depth", "No record")]
+    entries = collect(tmp_path / "results", catalog)
     assert [entry.title for entry in entries] == ["The last (again)", "The last", "a", "b"]
+    assert [entry.theme for entry in entries] == ["depth", "depth", "", ""]
 
 
 def test_output_repeats_and_leaves_nothing_else(results):
-    first = write(results)
-    assert write(results) == first
-    assert sorted(os.listdir(results.parent)) == ["README.md", "index.html", "results"]
+    assert len(gallery.write(results, CATALOG)) == 4
+    assert gallery.write(results, CATALOG) == []  # nothing has changed
+    assert sorted(os.listdir(results.parent)) == [
+        "README.md",
+        "index.html",
+        "initialization",
+        "results",
+    ]
+
+
+def test_pages_are_not_written_through_links(results):
+    precious = results.parent / "precious"
+    precious.write_text("precious")
+    for path in (results.parent / "README.md", results / "he_init" / "README.md"):
+        path.symlink_to(precious)
+    write(results)
+    assert precious.read_text() == "precious"
+
+
+def test_the_front_page_gets_a_table(results):
+    front = results.parent.parent / "README.md"
+    before, after = "# Title | é\n\n", "\nThe rest.\n"
+    front.write_text(f"{before}{markdown.BEGIN}\nold\n{markdown.END}{after}", "utf-8")
+    write(results)
+    text = front.read_text("utf-8")
+    assert text.startswith(before + markdown.BEGIN) and text.endswith(markdown.END + after)
+    rows = text.splitlines()[3:-2]
+    counts = "1 contradicted, 1 inconclusive, 1 reproduced, 1 not run"
+    path = "experiments/results/he_init/README.md"
+    assert rows[2] == f"| [he\\_init]({path}) | He learns faster. | {counts} |"
+    assert rows[3] == "| unrun | He learns faster. | no record yet |"
+    write(results)
+    assert front.read_text("utf-8") == text
+
+
+@pytest.mark.parametrize("content", [b"no marks", b"\xff" + markdown.BEGIN.encode()])
+def test_a_front_page_that_is_not_ours_is_left_alone(results, content):
+    front = results.parent.parent / "README.md"
+    front.write_bytes(content)
+    write(results)
+    assert front.read_bytes() == content
 
 
 def test_damaged_records_are_listed_not_fatal(results):
     (results / "relu" / "arrays.npz").write_bytes(b"")
     (results / "he_init copy").mkdir()
     (results / "he_init copy" / "record.json").write_text("{}")
-    bad = dataclasses.replace(make("odd"), claims=[{"verdict": "maybe"}])
-    record.save(bad, None, results / "odd")
-    readme, index = write(results)
-    assert readme.count("**Damaged:**") == Page(index).text.count("Damaged:") == 3
-    assert "checksum" in index
-    assert "1.5 [1, 2]" in index  # the whole one is shown
+    strange = os.fsencode(results) + b"/\xff"
+    os.mkdir(strange)
+    open(strange + b"/record.json", "w").close()
+    (results / "linked").symlink_to("he_init")
+    index, web, records = write(results)
+    assert index.count("**Damaged:**") == Page(web).text.count("Damaged:") == 4
+    assert "checksum" in web
+    assert "1.5 [1, 2]" in web  # the whole one is shown
+    assert records.keys() == {"he_init", "linked"}  # the latter seen through the link
+
+
+def leaves(value, path=()):
+    """Yield the path to every value in nested dicts and lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        yield (*path, key)
+        if isinstance(item, dict | list):
+            yield from leaves(item, (*path, key))
+
+
+def test_no_value_of_another_type_takes_the_gallery_down(results):
+    """Of every field, in the format without a seal: what a hand may have written."""
+    path = results / "he_init" / "record.json"
+    fields = json.loads(path.read_text()) | {"format": "jaxvision record 1"}
+    del fields["sha256"]
+    fields["provenance"]["earlier"] = [{"differs": ["code"], "device": "cpu"}]
+    pick = random.Random(0)
+    for place in leaves(fields):
+        changed = json.loads(json.dumps(fields))
+        inner = changed
+        for key in place[:-1]:
+            inner = inner[key]
+        odd = [None, 1, 1.5, "", "\ud800", [], {}, [None], {"a": None}, True]
+        inner[place[-1]] = pick.choice(odd)
+        path.write_text(json.dumps(changed))
+        for text in gallery.pages(results, CATALOG).values():
+            assert text.encode(errors="replace")
 
 
 def test_a_parked_record_is_shown(results):
     os.rename(results / "relu", results / ".relu.old")
     (results / ".relu.new-1").mkdir()  # what a killed process left
     (results / ".relu.new-1" / "record.json").touch()
-    assert [entry.name for entry in gallery.collect(results, {})] == ["he_init", "relu"]
+    assert [entry.name for entry in collect(results, CATALOG)] == ["he_init", "relu"]
     assert (results / "relu").is_dir()
 
 
@@ -185,7 +324,8 @@ def test_empty_gallery(tmp_path):
 
 
 def test_command(results, capsys):
-    assert gallery.main([f"--results={results}"], {"he_init": "He against Xavier"}) == 0
+    assert gallery.main([f"--results={results}"], CATALOG) == 0
     assert "wrote" in capsys.readouterr().out
-    assert gallery.main([f"--results={results}/no/such/place"]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    for text in (f"{results}/no/such/place", "~nosuchuser/results"):
+        assert gallery.main([f"--results={text}"]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1

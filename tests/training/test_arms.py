@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvision.data.augment import normalize
+from jaxvision.data.dataset import Dataset
 from jaxvision.dynamics import probes
 from jaxvision.initializers import he_backward, xavier_he2015
-from jaxvision.models.layers import initialize_runs
+from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.mlp import MLP
 from jaxvision.random import stream
 from jaxvision.training.arms import (
@@ -21,7 +23,10 @@ from jaxvision.training.arms import (
     summarize,
     tune,
 )
-from jaxvision.training.fit import History
+from jaxvision.training.escape import plateau
+from jaxvision.training.fit import History, Trainer
+from jaxvision.training.optimizers import sgd
+from jaxvision.training.step import Task
 
 SEEDS = (0, 3)
 
@@ -107,7 +112,7 @@ class Stub:
             np.float32,
         )
         assert loss.shape == (len(runs.seeds), steps)
-        return History({"loss": loss}, {}, np.array([0]), {}, np.log(10))
+        return History({"loss": loss}, {}, np.array([0]), {}, loss, 0.0)
 
 
 def choose(losses):
@@ -155,7 +160,8 @@ def test_summarize_by_hand():
     loss[2, 7:] = np.nan
     error = np.array([[0.9, 0.5], [0.9, 0.8], [0.9, 0.9]])
     test = {"error": error, "loss": np.array([[2.3, 1.0], [2.3, 2.2], [2.3, np.nan]])}
-    history = History({"loss": loss}, test, np.array([0, 30]), {}, np.log(10))
+    level = np.full(loss.shape, np.log(10))
+    history = History({"loss": loss}, test, np.array([0, 30]), {}, level, np.log(10))
     found = summarize({"he": history})
     np.testing.assert_array_equal(found["escape_step"]["he"], [12, 30, 30])
     np.testing.assert_array_equal(found["diverged_step"]["he"], [-1, -1, 7])
@@ -181,7 +187,7 @@ def test_a_record_keeps_steps_whole_and_layers_at_few_steps(histories):
 def test_kept_steps_are_powers_of_ten_and_the_last(steps, kept):
     train = {"loss": np.zeros((1, steps)), "layers": np.arange(steps)[None, :, None]}
     test = dict.fromkeys(("loss", "error"), np.zeros((1, 2)))
-    history = History(train, test, np.array([0, steps]), {}, np.log(10))
+    history = History(train, test, np.array([0, steps]), {}, train["loss"], 0.0)
     found = record_arrays("a", history, ("layers",))
     assert found["a/layers"].ravel().tolist() == found["a/layer_steps"].tolist() == kept
     assert "a/layer_steps" not in record_arrays("a", history)
@@ -203,3 +209,31 @@ def test_a_stopwatch_can_be_read_again_and_again(trainer):
     """It trains from the start each time; what was donated must not be read twice."""
     clock = trainer.stopwatch(make_runs({"a": arm(0.02)}, SEEDS))
     assert all(clock() > 0 for _ in range(3))
+
+
+def test_on_noise_with_unequal_classes_no_net_escapes():
+    """What it learns are the shares, in a few steps, and their entropy is the plateau."""
+    rng, shares = np.random.default_rng(0), [0.05, 0.10, 0.11, 0.615, 0.125]
+    train, test = (
+        Dataset(
+            rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8),
+            rng.choice(5, count, p=shares).astype(np.int32),
+        )
+        for count in (1500, 100)
+    )
+    net = MLP(30, 32, 5, xavier_he2015())
+    task = Task(apply_function(net), partial(sgd, 5e-4), lambda x, key: normalize(x, 128.0, 74.0))
+    start = partial(initialize_runs, net, image_shape=(8, 8, 3))
+    noise = Arm(start, {"learning_rate": 0.03, "train_biases": 1.0})
+    history = fit_arms(Trainer(task, train, test, 16, 100), {"x": noise}, range(3), 100)["x"]
+    learned = history.train["loss"][:, -50:].mean(1)
+    np.testing.assert_allclose(learned, history.label_entropy, rtol=0.08)
+    assert (learned < 0.9 * np.log(5)).all()  # which is no plateau of this set
+    np.testing.assert_array_equal(summarize({"x": history})["escape_step"]["x"], [100] * 3)
+
+
+def test_a_history_carries_the_plateau_of_its_own_batches(lab, histories):
+    level = plateau(lab.train.labels, SEEDS, 8, 16)
+    for history in histories.values():
+        np.testing.assert_array_equal(history.plateau, level)
+        assert history.label_entropy == lab.train.label_entropy

@@ -175,7 +175,9 @@ def test_cells_of_every_depth_come_back_in_their_order(sweep, mixed):
 def test_a_call_stops_when_all_of_its_runs_have_finished(sweep):
     cells = make_cells([2, 2, 4, 4])
 
-    def finished(loss):  # told the losses of one call so far: both nets of depth 2, later of 4
+    def finished(
+        rows, loss
+    ):  # told the losses of one call so far: both nets of depth 2, later of 4
         return np.full(len(loss), loss.shape[1] >= 3 * PERIOD) | (loss[:, 0] == first[:2])
 
     first = sweep.fit(cells, PERIOD)["loss"][:, 0]

@@ -16,7 +16,7 @@ from jaxvision.initializers import he_backward
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.plain import PlainConvNet, Stage
 from jaxvision.random import stream
-from jaxvision.training.fit import History, Runs, Trainer
+from jaxvision.training.fit import Runs, Trainer
 from jaxvision.training.order import batch_rows, epoch_order
 from jaxvision.training.step import initial_state, train_step
 from jaxvision.types import UserError
@@ -259,7 +259,7 @@ def test_a_diverged_run_is_marked_and_the_others_do_not_notice(lab, trainer, fit
     assert 1 <= step[1] < STEPS
     assert np.isfinite(loss[: step[1]]).all()
     assert not np.isfinite(loss[step[1]])
-    assert history.escape_step(2.0).shape == (3,)
+    assert history.escape_step().shape == (3,)
 
 
 def test_an_unexpected_divergence_is_one_clear_line(lab, trainer):
@@ -279,34 +279,6 @@ def test_a_batch_larger_than_the_set_is_one_clear_line(lab):
 def test_steps_that_are_no_whole_periods_are_one_clear_line(lab, trainer, steps):
     with pytest.raises(UserError, match=rf"^{steps} steps are not a whole number of periods of 4$"):
         trainer("mlp").fit(lab.runs("mlp"), steps)
-
-
-# What is read off a history.
-
-
-def history_of(loss):
-    return History({"loss": np.asarray(loss, np.float32)}, {}, np.array([0]), {}, np.log(10))
-
-
-def test_escape_is_the_first_step_of_a_window_below_the_threshold():
-    flat, low = [3.0] * 6, [1.0] * 6
-    dip = [3.0, 3.0, 1.0, 3.0, 3.0, 3.0] + [1.0] * 6
-    history = history_of([flat + low, low + flat, flat + flat, dip])
-    # Windows of three steps; one low step among three does not bring the mean below 2.
-    np.testing.assert_array_equal(history.escape_step(2.0, window=3), [5, 0, 12, 5])
-
-
-def test_escape_of_a_run_shorter_than_the_window_takes_the_whole_run():
-    np.testing.assert_array_equal(history_of([[3, 1], [1, 1]]).escape_step(1.5), [2, 0])
-
-
-def test_a_diverged_run_never_escapes_after_its_divergence():
-    loss = np.full((2, 20), 3.0)
-    loss[0, 5:] = np.nan
-    loss[1, 5:] = np.inf
-    history = history_of(loss)
-    np.testing.assert_array_equal(history.escape_step(2.0), [20, 20])
-    np.testing.assert_array_equal(history.diverged_step(), [5, 5])
 
 
 # The program of a swept step of the conv net, as XLA compiles it for the CPU.

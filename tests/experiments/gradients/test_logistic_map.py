@@ -15,10 +15,19 @@ from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
 
 CONFIG = logistic_map.Config(
-    seeds=8, first_seed=0, n_rates=40, iterations=5000, n_gains=16, width=128, depth=100,
-    relu_widths=(8, 32), relu_depth=300, batch_norm_width=64, batch_norm_depth=16,
+    seeds=8,
+    first_seed=0,
+    n_rates=40,
+    iterations=5000,
+    n_gains=16,
+    width=128,
+    depth=100,
+    relu_widths=(8, 32),
+    relu_depth=300,
+    batch_norm_width=64,
+    batch_norm_depth=16,
     batch_sizes=(8, 32),
-)  # fmt: skip
+)
 NETS = logistic_map.NETS
 
 

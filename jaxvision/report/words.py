@@ -1,0 +1,29 @@
+"""What the gallery says in every form it takes."""
+
+TITLE = "jaxvision: experiments and their verdicts"
+INTRO = (
+    "Every figure is one command. Every claim has a rule that was fixed before the run, and every "
+    "run says whether it upheld the claim. Numbers come with their 90 % interval over seeds; the "
+    "p-values of one paper's claims are corrected for their number."
+)
+VERDICTS = (
+    "A claim is contradicted where the run shows its opposite: that is a result, and it comes "
+    "first. It is inconclusive where the run is too small to tell, reproduced where the run "
+    "upholds it, and not run where the preset lacks what it needs."
+)
+TIERS = (
+    "Theory tier: a closed form, held to a tight tolerance. Direction tier: who wins, at our "
+    "scale. Paper tier: the paper's own number, at its own scale."
+)
+MARKS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?", "not run": "–"}
+FILES = {
+    "figure.svg": "figure for slides (SVG)",
+    "record.json": "record (JSON)",
+    "arrays.npz": "arrays (NumPy)",
+}
+NO_THEME = "other runs"
+
+
+def totals(experiments: int, claims: int, counts: str) -> str:
+    """Return how many claims of how many runs came out how."""
+    return f"{claims} claims in {experiments} records: {counts or 'none'}."
