@@ -4,7 +4,8 @@
 the Jacobian of x_L by x_0 is the product of D_l W_l, D_l = diag(phi'(h_l)) (their equation 2).
 Dynamical isometry: all its singular values are close to 1. Dense layers, or convolutions on a
 torus, where no pixel loses fan-in at an edge. Pure functions; layers are stacked and scanned, so
-that compile time does not grow with depth.
+that compile time does not grow with depth. Weights are kept, to be looked at repeatedly;
+``random_nets`` keeps none.
 """
 
 from collections.abc import Callable, Sequence
@@ -109,39 +110,17 @@ def singular_values(layers: Layers, activation: str, x: Array, depths: tuple[int
     return jax.vmap(spectra.singular_values)(jacobians[jnp.array(depths) - 1])
 
 
-def isometric_share(values: Array, weights: Array | None = None, gain: float = 1.0) -> Array:
-    """Return the share of singular values within a factor 2 of ``gain``, [...].
-
-    1 is dynamical isometry (up to the gain, which one layer could take out).
+def isometric_share(values: Array, weights: Array | None = None) -> Array:
+    """Return the share of singular values within a factor 2 of 1, [...]; 1: dynamical isometry.
 
     Args:
       values: [..., n], singular values or the nodes of a ``spectra.Quadrature``.
       weights: [..., n], of sum 1; equal by default.
-      gain: of the isometry.
     """
-    inside = (values >= gain / 2) & (values <= gain * 2)
+    inside = (values >= 0.5) & (values <= 2)
     if weights is None:
         return jnp.mean(inside, axis=-1)
     return jnp.sum(jnp.where(inside, weights, 0), axis=-1)
-
-
-def describe_spectrum(values: Array) -> dict[str, Array]:
-    """Return what is asked of the singular values [..., n] of a Jacobian.
-
-    Returns:
-      ``share`` [...], see ``isometric_share``; ``best_share`` [...], the largest at any gain;
-      ``spread`` [...], the variance of the squared values over their squared mean, which
-      ``mean_field.jacobian_spread`` predicts.
-    """
-    squares = jnp.square(values)
-    top = jnp.max(values, axis=-1)[..., None]
-    gains = jnp.geomspace(2 * RESOLUTION, 1, 200)  # of the largest value, as far as float32 goes
-    shares = jax.lax.map(lambda gain: isometric_share(values / top, gain=gain), gains)
-    return {
-        "share": isometric_share(values),
-        "best_share": jnp.max(shares, axis=0),
-        "spread": jnp.var(squares, axis=-1) / jnp.square(jnp.mean(squares, axis=-1)),
-    }
 
 
 class Signal(NamedTuple):

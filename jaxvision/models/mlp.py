@@ -1,4 +1,8 @@
-"""Multilayer perceptron of constant width, its hidden layers scanned."""
+"""Multilayer perceptron of constant width, its hidden layers scanned.
+
+Beside it: ``residual_mlp`` (no biases; skips, batch norm), ``training.depth_sweep`` (many depths in
+one program), ``dynamics.random_nets`` and ``dynamics.isometry`` (random nets, never trained).
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,7 @@
-"""Deep multilayer perceptrons: plain or residual, with or without batch normalization."""
+"""Multilayer perceptrons without biases: plain or residual, with or without batch normalization.
+
+``mlp`` lists the other deep dense nets.
+"""
 
 from collections.abc import Callable
 
