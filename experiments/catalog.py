@@ -73,10 +73,10 @@ CATALOG = (
         name="trainability",
         theme="gradients",
         title="The map of what trains",
-        sentence="The depth that trains goes with xi_c, less than in proportion; dropout and batch "
-        "norm lower it.",
+        sentence="The depth that trains goes with xi_c, less than in proportion; dropout lowers "
+        "it.",
         minutes=5,
-        claims=("rank", "dropout-shallower", "batch-norm-depth"),
+        claims=("rank", "dropout-shallower"),
         contradicts=("slope",),
     ),
     Entry(

@@ -87,7 +87,7 @@ def edge_on_edge(ax: Axes, limit: np.ndarray, edge: np.ndarray, ends: np.ndarray
         color = plots.color_of(f"{phase} phase")
         ax.plot(limit[part], median[part], "o", color=color, markersize=9)
         place = (limit[part].min(), median[part].min())
-        offset = (12, -4 if phase == "ordered" else 10)
+        offset = (12, 10 if phase == "ordered" else -8)
         ax.annotate(
             f"{phase} phase", place, offset, textcoords="offset points", color=color, va="top"
         )

@@ -278,7 +278,7 @@ def _draw_map(ax: Axes, record: Record, config: Config, name: str) -> QuadMesh:
     its = MAPS[name]
     phase_map.curve(ax, fine, its.limit(config, np.sqrt(fine)), its.limit_words)
     phase_map.dots(ax, variances, edges_of(record, name)[0])
-    title = f"{its.label}: dots are the edge measured,\ndashes theory"
+    title = f"{its.label}\n(dots: measured, dashes: theory)"
     plots.describe(ax, title, r"$\sigma_w^2$ (fan-in times Var[w])", "weight layers")
     return image
 
