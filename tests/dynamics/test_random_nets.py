@@ -40,11 +40,10 @@ def test_kernels_are_drawn_one_by_one():
 def test_growth_is_that_of_the_product_of_jacobians(net):
     activate, homogeneous = NETS[net]
     width, depth, batch, sigma_w = 6, 5, 4, 1.3
-    key = probe(3, "nets")
     growth = random_nets.net_growth(
-        key, activate, sigma_w, width, depth, batch, homogeneous=homogeneous
+        probe(3, "nets"), activate, sigma_w, width, depth, batch, homogeneous=homogeneous
     )
-    input_key, direction_key, kernel_key = jax.random.split(key, 3)
+    input_key, direction_key, kernel_key = jax.random.split(probe(3, "nets"), 3)
     x = jax.random.normal(input_key, (batch, width))
     product = np.asarray(jax.random.normal(direction_key, (batch, width)), np.float64).ravel()
     logs = [np.log(np.linalg.norm(product))]
@@ -83,10 +82,14 @@ def exponents(net, sigma_w, width, depth, batch=1, seeds=16):
 
 
 def test_exponents_average_the_growth_of_the_deeper_half():
-    key = probe(5, "nets")
-    measured = jax.jit(lambda key: random_nets.net_exponents(key, jnp.tanh, [0.9, 1.7], 8, 7))(key)
-    for value, gain in zip(measured, [0.9, 1.7], strict=True):
-        growth = jax.jit(lambda k, g: random_nets.net_growth(k, jnp.tanh, g, 8, 7))(key, gain)
+    gains = [0.9, 1.7]
+    measured = jax.jit(lambda key: random_nets.net_exponents(key, jnp.tanh, gains, 8, 7))(
+        probe(5, "nets")
+    )
+    for value, gain in zip(measured, gains, strict=True):
+        growth = jax.jit(lambda k, g: random_nets.net_growth(k, jnp.tanh, g, 8, 7))(
+            probe(5, "nets"), gain
+        )
         assert value == pytest.approx(float(growth[3:].mean()), abs=1e-5)
 
 
