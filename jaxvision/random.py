@@ -1,5 +1,9 @@
 """Named random streams: every draw is a pure function of (seed, stream, counters).
 
+``init order augment dropout`` drive a run. The others look at nets: ``attack`` (starts and draws of
+attacks), ``latent`` (codes of generators), ``noise`` (what is added to inputs), and ``probe`` for
+every other measurement, whose uses have names of their own.
+
 Nothing is ever split off a running key, so a resumed run, a run under ``vmap`` and a run alone draw
 the same numbers, and adding a draw to one stream never shifts another.
 """
@@ -8,7 +12,24 @@ import jax
 
 from jaxvision.types import Array
 
-STREAMS = {"init": 0, "order": 1, "augment": 2, "dropout": 3, "probe": 4}
+# Numbers never change: each stands for the draws of every run made so far.
+STREAMS = {
+    "init": 0,
+    "order": 1,
+    "augment": 2,
+    "dropout": 3,
+    "probe": 4,
+    "attack": 5,
+    "latent": 6,
+    "noise": 7,
+}
+PROBES = {
+    "nets": 0,  # random nets, drawn whole with their inputs
+    "inputs": 1,
+    "channels": 2,  # weights with which images are copied into several channels
+    "directions": 3,  # along which a gradient is followed
+    "lanczos": 4,  # starting vectors
+}
 
 
 def stream(seed: int | Array, name: str, *counters: int | Array) -> Array:
@@ -27,3 +48,12 @@ def stream(seed: int | Array, name: str, *counters: int | Array) -> Array:
     for counter in counters:
         key = jax.random.fold_in(key, counter)
     return key
+
+
+def probe(seed: int | Array, use: str, *counters: int | Array) -> Array:
+    """Return the key of one use of the stream ``probe``, of ``PROBES``; the rest as in ``stream``.
+
+    Raises:
+      KeyError: no use has such a name.
+    """
+    return stream(seed, "probe", PROBES[use], *counters)

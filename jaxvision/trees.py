@@ -22,5 +22,6 @@ def squared_norm(tree: PyTree) -> Array:
 
 def dot(a: PyTree, b: PyTree) -> Array:
     """Return the inner product of two trees of one structure, a float32 scalar."""
-    products = jax.tree.map(lambda x, y: jnp.sum(x.astype(jnp.float32) * y), a, b)
+    wide = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
+    products = jax.tree.map(lambda x, y: jnp.sum(wide(x) * wide(y)), a, b)
     return sum(jax.tree.leaves(products), jnp.float32(0))

@@ -21,15 +21,23 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # it has inherited CACHE fr
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # A forgotten axis broadcasts silently ([B] with [B, K]); in a test it is an error.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+# Two draws from one key are the same numbers in disguise.
+os.environ.setdefault("JAX_DEBUG_KEY_REUSE", "1")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
+import optax  # noqa: E402
 
 from jaxvision import cli, runtime  # noqa: E402
 from jaxvision.data import Splits, embedded  # noqa: E402
 from jaxvision.report.record import Record  # noqa: E402
 from tests.lab import lab  # noqa: E402, F401 (a fixture of every folder)
+
+# Numbers of two types are mixed by mistake, or by a cast that says so. Not in the environment, and
+# not inside Adam of optax, which raises a decay to a whole number of steps.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+optax.tree.bias_correction = jax.numpy_dtype_promotion("standard")(optax.tree.bias_correction)
 
 # Two devices, so that mapping runs over devices is really exercised, on any machine.
 runtime.configure(cpu_devices=2)

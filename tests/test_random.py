@@ -1,11 +1,16 @@
 """Named streams: one key for each (seed, stream, counters), the same wherever it is asked for."""
 
+import ast
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.random import STREAMS, stream
+from jaxvision.random import PROBES, STREAMS, probe, stream
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def bits(key):
@@ -58,8 +63,8 @@ def test_the_generator_does_not_follow_the_default_of_jax():
 
 def test_streams_keep_their_numbers():
     """A new number would silently change every run ever made from that stream."""
-    known = {"init": 0, "order": 1, "augment": 2, "dropout": 3, "probe": 4}
-    assert STREAMS.items() >= known.items()
+    names = ["init", "order", "augment", "dropout", "probe", "attack", "latent", "noise"]
+    assert {name: number for number, name in enumerate(names)} == STREAMS
     assert len(set(STREAMS.values())) == len(STREAMS)
     assert bits(stream(0, "order", 1)) == (3968330031, 3923691647)
 
@@ -67,3 +72,37 @@ def test_streams_keep_their_numbers():
 def test_an_unknown_stream_is_an_error():
     with pytest.raises(KeyError, match="shuffle"):
         stream(0, "shuffle")
+    with pytest.raises(KeyError, match="weather"):
+        probe(0, "weather")
+
+
+def test_no_two_uses_share_a_key():
+    """Nor is the key of a use also the parent of another's."""
+    streams = [(name,) for name in STREAMS]
+    counted = [("init", 0), ("init", 1), ("order", 0), ("augment", 0), ("dropout", 0)]
+    keys = [bits(stream(seed, *use)) for seed in (0, 1) for use in streams + counted]
+    keys += [bits(probe(seed, use)) for seed in (0, 1) for use in PROBES]
+    assert len(set(keys)) == len(keys)
+    assert len(set(PROBES.values())) == len(PROBES)
+
+
+def calls(tree, name):
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == name
+    ]
+
+
+def test_every_measurement_draws_under_a_name_of_its_own():
+    """In a module each use is asked for once, and nothing takes the bare stream of all of them."""
+    used = set()
+    for path in sorted([*ROOT.glob("experiments/*/*.py"), *ROOT.glob("jaxvision/**/*.py")]):
+        tree = ast.parse(path.read_text())
+        if path.name != "random.py":
+            names = [getattr(call.args[1], "value", "?") for call in calls(tree, "stream")]
+            assert "probe" not in names and "?" not in names, path
+        uses = [call.args[1].value for call in calls(tree, "probe")]
+        assert len(set(uses)) == len(uses), path
+        used |= set(uses)
+    assert used == set(PROBES)

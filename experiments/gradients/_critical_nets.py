@@ -15,7 +15,7 @@ from jaxvision import initializers as init
 from jaxvision.dynamics import isometry, mean_field
 from jaxvision.models.layers import initialize_runs
 from jaxvision.models.mlp import MLP
-from jaxvision.random import stream
+from jaxvision.random import probe, stream
 from jaxvision.types import Array, PyTree
 
 # Of gain 1; a point on the edge of chaos scales them.
@@ -63,7 +63,7 @@ def random_spectra(
       that are 0; ``spread`` [D], the variance of their squares over the squared mean; ``values``
       [width], those of the deepest net, falling.
     """
-    start = isometry.unit_variance(jax.random.normal(stream(seed, "probe"), (width,)))
+    start = isometry.unit_variance(jax.random.normal(probe(seed, "inputs"), (width,)))
     drawn = {
         weights: isometry.draw_layers(stream(seed, "init"), draw, (width, width), depths[-1])
         for weights, draw in WEIGHTS.items()

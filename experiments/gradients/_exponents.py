@@ -1,8 +1,16 @@
-"""What theory says of the exponent of random tanh nets, and where a measured one is zero."""
+"""Exponents of random nets: batch norm as theory has it, tanh, where a measured one is zero."""
 
+import jax
 import numpy as np
 
 from jaxvision.dynamics import mean_field, theory
+from jaxvision.models.normalization import standardize
+from jaxvision.types import Array
+
+
+def batch_norm_relu(h: Array) -> Array:
+    """Return ReLU of the bare batch norm of h [batch, width]: epsilon 0, as theory has it."""
+    return jax.nn.relu(standardize(h))
 
 
 def tanh_exponent(gains: np.ndarray, width: int) -> np.ndarray:

@@ -25,12 +25,6 @@ from jaxvision.training.fit import Trainer
 from jaxvision.training.step import Task, zero_taps
 from jaxvision.types import Array, PyTree
 
-ACTIVATIONS = {
-    "tanh": jnp.tanh,
-    "sigmoid": jax.nn.sigmoid,
-    "relu": jax.nn.relu,
-    "linear": lambda x: x,
-}
 QUANTITIES = ("signal", "delta")
 
 
@@ -127,7 +121,7 @@ def departures(
       arrays: of the record, 'image/activation/gain/quantity'.
       config: gradient_flow's.
       factors: the gains over the critical one.
-      activation: of ``ACTIVATIONS``.
+      activation: of ``activations.ACTIVATIONS``.
       statistic: ``{'signal', 'delta'} [R, L] -> [R]``.
     """
     found = []

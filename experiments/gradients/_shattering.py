@@ -3,6 +3,7 @@
 Balduzzi et al. 2017 (arXiv 1702.08591): nets of one input, seen on a grid of it.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.dynamics import mean_field
+from jaxvision.dynamics.random_nets import push, scan_drawn, unit_square
+from jaxvision.models.normalization import standardize
 from jaxvision.types import Array
 
 
@@ -32,8 +35,8 @@ def gradients_on_a_line(key: Array, positions: Array, width: int, depth: int, ki
 
     The first pre-activations are ``positions * a + b``, a and b Gaussian: a line past the origin (a
     ReLU net without biases bends nowhere else). A layer computes ``f(x) = W relu(x)``, a residual
-    one ``x + f(x)``. Batch norm's statistics are those of the line, held constant in the
-    derivative: the gradient is that of one input alone.
+    one ``x + f(x)``. Batch norm is bare: its statistics are those of the line, held constant in
+    the derivative, since the gradient is that of one input alone.
 
     Args:
       key: of the net.
@@ -46,36 +49,23 @@ def gradients_on_a_line(key: Array, positions: Array, width: int, depth: int, ki
     slope, offset, direction = jax.random.normal(start_key, (3, width))
     h = positions[:, None] * slope[None] + offset[None]
 
-    def layer(carry: tuple[Array, Array], index: Array) -> tuple[tuple[Array, Array], Array]:
-        kernel = jax.random.normal(jax.random.fold_in(kernel_key, index), (width, width))
+    def step(carry: tuple[Array, Array], kernel: Array) -> tuple[tuple[Array, Array], Array]:
         kernel = kernel * jnp.sqrt(kind.weight_variance / width)
-        x, dx = _layer(kind, kernel, *carry)
-        unit = dx / jnp.linalg.norm(dx, axis=-1, keepdims=True)
-        return (x, dx), unit
+        # The direction is rescaled as a whole: one factor for all inputs.
+        h, gradient, _ = push(partial(_layer, kind, kernel), *carry)
+        # A net without batch norm is homogeneous. With it, the stream of a residual net must grow.
+        h = jnp.where(kind.normalized, h, unit_square(h))
+        return (h, gradient), gradient / jnp.linalg.norm(gradient, axis=-1, keepdims=True)
 
-    start = (h, jnp.broadcast_to(direction, h.shape))
-    return jax.lax.scan(layer, start, jnp.arange(depth))[1]
-
-
-def _layer(kind: Kind, kernel: Array, h: Array, gradient: Array) -> tuple[Array, Array]:
-    """Return pre-activations and derivatives [P, width] after one more layer."""
-    mean = jnp.where(kind.normalized, jnp.mean(h, axis=0, keepdims=True), 0.0)
-    std = jnp.where(kind.normalized, jnp.std(h, axis=0, keepdims=True), 1.0)
-    x = (h - mean) / std
-    dx = gradient / std
-    active = x > 0
-    x = jnp.where(active, x, 0) @ kernel
-    dx = jnp.where(active, dx, 0) @ kernel
-    x = jnp.where(kind.residual, h + x, x)
-    dx = jnp.where(kind.residual, gradient + dx, dx)
-    # One scale for all inputs keeps both within float32; a ReLU net does not see it. With batch
-    # norm the stream of a residual net must grow.
-    x = jnp.where(kind.normalized, x, x / _rms(x))
-    return x, dx / _rms(dx)
+    start = (h, jnp.broadcast_to(direction[None], h.shape))
+    return scan_drawn(step, start, kernel_key, (width, width), depth)[1]
 
 
-def _rms(x: Array) -> Array:
-    return jnp.sqrt(jnp.mean(jnp.square(x)))
+def _layer(kind: Kind, kernel: Array, h: Array) -> Array:
+    """Return the next pre-activations [P, width]."""
+    x = jnp.where(kind.normalized, standardize(h, held=True), h)
+    x = jax.nn.relu(x) @ kernel
+    return jnp.where(kind.residual, h + x, x)
 
 
 def autocorrelation(gradients: Array, lag: int) -> Array:

@@ -36,7 +36,7 @@ from jaxvision.dynamics import spectra
 from jaxvision.fields import flagged
 from jaxvision.models.layers import apply_function, initialize
 from jaxvision.models.residual_mlp import ResidualMLP
-from jaxvision.random import stream
+from jaxvision.random import probe, stream
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
@@ -142,7 +142,7 @@ def _descend(
     weights = init.torch_default()
     model = ResidualMLP(3, config.width, classes, weights, jnp.tanh, normalized=net.normalized)
     apply = apply_function(model)
-    key = stream(seed, "probe")
+    key = probe(seed, "lanczos")
     variables = initialize(model, stream(seed, "init"), images.shape[1:])
 
     def loss(params: PyTree, batch_stats: PyTree, mode: str = "train") -> tuple[Array, PyTree]:

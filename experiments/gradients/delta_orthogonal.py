@@ -33,7 +33,7 @@ from jaxvision.data import load
 from jaxvision.dynamics import isometry, spectra
 from jaxvision.fields import flagged
 from jaxvision.models.layers import Initializer
-from jaxvision.random import stream
+from jaxvision.random import probe, stream
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Within
 from jaxvision.report.image_grid import image_grid
@@ -145,7 +145,7 @@ def _spectra(
 ) -> Array:
     """Return the share of singular values near 1 at a random 8x8 input, by net and depth."""
     del images
-    x = isometry.unit_variance(jax.random.normal(stream(seed, "probe"), (1, 8, 8, config.channels)))
+    x = isometry.unit_variance(jax.random.normal(probe(seed, "inputs"), (1, 8, 8, config.channels)))
     deepest = max(config.depths)
     # Nets of the same kernels share their draw.
     once = {net.kernels: _draw(config, net, seed, deepest) for net in nets.values()}
@@ -178,7 +178,7 @@ def quadratures(
     def spectrum(net: tuple[isometry.Layers, Array]) -> spectra.Quadrature:
         layers, x = net
         function = partial(isometry.apply_layers, layers, activation)
-        return spectra.jacobian_quadrature(function, x, stream(seed, "probe", 1), LANCZOS_STEPS)
+        return spectra.jacobian_quadrature(function, x, probe(seed, "lanczos"), LANCZOS_STEPS)
 
     return isometry.map_nets(spectrum, list(zip(scaled, inputs, strict=True)))
 
@@ -190,12 +190,12 @@ def _signals(
     point = isometry.critical("tanh", config.bend / config.depth)
     drawn = [_draw(config, net, seed, config.depth) for net in nets.values()]
     scaled = [isometry.scale_layers(layers, point) for layers in drawn]
-    x = images * jax.random.normal(stream(seed, "probe"), (1, 1, 1, config.channels))
+    x = images * jax.random.normal(probe(seed, "channels"), (1, 1, 1, config.channels))
     x = point.input_std * x / jnp.sqrt(jnp.mean(jnp.square(x)))
     shown = shown_layers(config) - 1
 
     def carried(layers: isometry.Layers) -> dict[str, Array]:
-        signal = isometry.carry(layers, activation, x, stream(seed, "probe", 1))
+        signal = isometry.carry(layers, activation, x, probe(seed, "directions"))
         kept = jax.tree.map(lambda leaf: leaf[shown], signal)._asdict()
         return kept | {"pixel_rms": signal.pixel_rms[pictured_layers(config) - 1, 0]}
 

@@ -29,6 +29,7 @@ from jaxvision import initializers as init
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import probes, theory
+from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.fields import flagged
 from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
@@ -73,7 +74,7 @@ class Config:
     width: int = flagged(64, "Units of every hidden layer.", low=2, high=8192)
     width_followed: int = flagged(256, "Units where one image is followed.", low=2, high=8192)
     activations: tuple[str, ...] = flagged(
-        tuple(flow.ACTIVATIONS), "Nets that images are followed through.", choices=flow.ACTIVATIONS
+        tuple(ACTIVATIONS), "Nets that images are followed through.", choices=ACTIVATIONS
     )
     batch_size: int = flagged(32, "Images in a step.", low=4)
     learning_rate: float = flagged(0.01, "SGD's rate.", low=0)
@@ -128,7 +129,7 @@ def train_net(
 ) -> dict[str, np.ndarray]:
     """Train all gains and seeds of a net in one sweep, by one program; returns its arrays."""
     shape = depth, config.width, data.num_classes, init.xavier_he2015()
-    model = ResidualMLP(*shape, jax.nn.relu, residual=net.residual, normalized=net.normalized)
+    model = ResidualMLP(*shape, jax.nn.relu, net.residual, net.normalized)
     gains = {gain: flow.sigma_ws("relu", flow.factors(config))[gain] for gain in net.gains}
     trainer = flow.trainer(config, data, preprocess, model, STEPS)
     arms = {gain: flow.arm(config, data, model, sigma) for gain, sigma in gains.items()}
@@ -149,7 +150,7 @@ def follow_images(
     ``factor`` multiplies all gains.
     """
     shape = max(config.depths), config.width_followed, data.num_classes, init.xavier_he2015()
-    model = ResidualMLP(*shape, flow.ACTIVATIONS[activation])
+    model = ResidualMLP(*shape, ACTIVATIONS[activation])
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     nets = make_runs({"unit": flow.arm(config, data, model, factor)}, seeds).variables
     images = preprocess(data.train.sample(config.batch_size).images, None)

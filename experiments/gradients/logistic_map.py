@@ -27,10 +27,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.gradients import _exponents as exponents
+from experiments.gradients import _logistic as logistic
 from jaxvision import cli
-from jaxvision.dynamics import chaos, theory
+from jaxvision.dynamics import random_nets, theory
+from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.fields import flagged
-from jaxvision.random import stream
+from jaxvision.random import probe
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Within
 from jaxvision.report.record import Record
@@ -44,19 +46,21 @@ class Net:
 
     Attributes:
       label: in the figure; its color stands for it.
-      layer: of ``chaos.net_growth``.
+      activate: what a layer does after its weights.
       scale_free: its layers answer to the gain by a factor, or not at all.
+      homogeneous: as in ``random_nets.net_growth``.
     """
 
     label: str
-    layer: str
+    activate: Callable[[Array], Array]
     scale_free: bool
+    homogeneous: bool = False
 
 
 NETS = {
-    "relu": Net("ReLU", "relu", scale_free=True),
-    "tanh": Net("tanh", "tanh", scale_free=False),
-    "batch_norm": Net("batch norm", "batch_norm_relu", scale_free=True),
+    "relu": Net("ReLU", ACTIVATIONS["relu"], scale_free=True, homogeneous=True),
+    "tanh": Net("tanh", ACTIVATIONS["tanh"], scale_free=False),
+    "batch_norm": Net("batch norm", exponents.batch_norm_relu, scale_free=True),
 }
 FIRST_DOUBLING, SECOND_DOUBLING = 3.0, 1 + math.sqrt(6)
 WINDOW = 0.05  # half the range of r around a doubling in which it is looked for
@@ -143,19 +147,20 @@ def measure(
             gains = gains_of(net, config)
             found = []
             for size in sizes_of(name, config):
-                one = partial(_one_net, net.layer, size)
+                one = partial(_one_net, net, size)
                 found.append(over_seeds(one, config.seeds, gains, config.first_seed))
             arrays[name] = np.stack(found, axis=1)
             bar.advance()
     return numbers, arrays
 
 
-def _one_net(layer: str, size: tuple[int, int, int], seed: Array, gains: Array) -> Array:
-    return chaos.net_exponents(stream(seed, "probe"), layer, gains, *size)
+def _one_net(net: Net, size: tuple[int, int, int], seed: Array, gains: Array) -> Array:
+    key = probe(seed, "nets")
+    return random_nets.net_exponents(key, net.activate, gains, *size, homogeneous=net.homogeneous)
 
 
 def measure_map(
-    config: Config, exponent: Callable[..., np.ndarray] = chaos.logistic_exponent
+    config: Config, exponent: Callable[..., np.ndarray] = logistic.exponent
 ) -> tuple[dict, dict]:
     """Return numbers and arrays of the map whose ``exponent`` is given."""
     rates = np.linspace(2.6, 4.0, config.n_rates)
@@ -163,10 +168,8 @@ def measure_map(
     at_4 = [exponent(4.0, config.iterations, start=start) for start in starts]
     near = SECOND_DOUBLING + np.linspace(-WINDOW, WINDOW, 350)  # no point of it is the answer
     doubling = near[exponent(near, config.iterations).argmax()]
-    density = chaos.bifurcation_density(rates, 300, 2000)
-    # Of the most visited cell: cycles and chaos alike are dark.
-    share = np.ceil(255 * density / density.max(0)).astype(np.uint8)
-    arrays = {"map": np.float32(exponent(rates, config.iterations)), "density": share}
+    image = logistic.bifurcation_image(rates, 300, 2000)
+    arrays = {"map": np.float32(exponent(rates, config.iterations)), "density": image}
     return {"exponent_at_4": at_4, "doubling-4": doubling}, arrays
 
 
@@ -290,7 +293,7 @@ def _draw_map_exponent(ax: Axes, record: Record, config: Config) -> None:
     rates = _rates(config)
     color = plots.color_of("logistic map")
     ax.plot(rates, record.arrays["map"], color=color, linewidth=1.2, label="_map")
-    plots.theory_line(ax, rates, chaos.logistic_cycle_exponent(rates), "_theory")
+    plots.theory_line(ax, rates, logistic.cycle_exponent(rates), "_theory")
     ax.plot(4, math.log(2), "o", color=color, clip_on=False, zorder=5)
     ax.annotate("ln 2", (4, math.log(2)), (-8, 4), textcoords="offset points", ha="right")
     _shade_fates(ax)

@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from experiments.gradients import _shattering as shattering
 from jaxvision import cli
 from jaxvision.fields import flagged
-from jaxvision.random import stream
+from jaxvision.random import probe
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Within
 from jaxvision.report.record import Record
@@ -149,7 +149,7 @@ def _one_seed(
 
     def one(net: tuple[shattering.Kind, Array]) -> tuple[Array, Array]:
         kind, example = net
-        key = stream(seed, "probe")
+        key = probe(seed, "nets")
         gradients = shattering.gradients_on_a_line(key, inputs, width, depth, kind)
         return shattering.autocorrelation(gradients, lag), gradients[example, :, 0]
 

@@ -6,13 +6,14 @@ from functools import partial
 import jax
 import numpy as np
 
-from jaxvision.dynamics import chaos, probes
+from jaxvision.dynamics import probes
+from jaxvision.dynamics.random_nets import net_growth
 from jaxvision.initializers import Initializer
 from jaxvision.models.layers import apply_function, initialize_runs
 from jaxvision.models.mlp import MLP
 from jaxvision.types import Array
 
-# By output channels, section 2.2; ``theory.he_std`` has them to more digits.
+# By output channels c, section 2.2: sqrt(2 / (9 c)), Eq. 14.
 VGG_STDS = {64: 0.059, 128: 0.042, 256: 0.029, 512: 0.021}
 
 
@@ -21,8 +22,11 @@ def log_squared_norms(keys: Array, width: int, depth: int) -> np.ndarray:
 
     ``theory.relu_log_norm_moments`` has their mean and variance.
     """
-    grow = jax.jit(jax.vmap(lambda key: chaos.net_growth(key, "relu", np.sqrt(2), width, depth)))
-    return 2 * np.asarray(grow(keys)).sum(1)
+
+    def growth(key: Array) -> Array:
+        return net_growth(key, jax.nn.relu, np.sqrt(2), width, depth, homogeneous=True)
+
+    return 2 * np.asarray(jax.jit(jax.vmap(growth))(keys)).sum(1)
 
 
 def signal_slopes(nets: Mapping[str, MLP], keys: Array, images: Array) -> dict[str, np.ndarray]:

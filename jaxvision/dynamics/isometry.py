@@ -4,7 +4,8 @@
 the Jacobian of x_L by x_0 is the product of D_l W_l, D_l = diag(phi'(h_l)) (their equation 2).
 Dynamical isometry: all its singular values are close to 1. Dense layers, or convolutions on a
 torus, where no pixel loses fan-in at an edge. Pure functions; layers are stacked and scanned, so
-that compile time does not grow with depth.
+that compile time does not grow with depth. Weights are kept, to be looked at repeatedly;
+``random_nets`` keeps none.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.dynamics import mean_field, spectra
-from jaxvision.models.layers import Apply, Conv, Initializer
+from jaxvision.dynamics.activations import ACTIVATIONS
+from jaxvision.initializers import Initializer
+from jaxvision.models.layers import Apply, Conv
 from jaxvision.taps import normalizing_tap
 from jaxvision.types import Array, PyTree
 
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "linear": lambda x: x}
 RESOLUTION = 1e-6  # of singular values in float32
 
 
@@ -108,17 +110,14 @@ def singular_values(layers: Layers, activation: str, x: Array, depths: tuple[int
     return jax.vmap(spectra.singular_values)(jacobians[jnp.array(depths) - 1])
 
 
-def isometric_share(values: Array, weights: Array | None = None, gain: float = 1.0) -> Array:
-    """Return the share of singular values within a factor 2 of ``gain``, [...].
-
-    1 is dynamical isometry (up to the gain, which one layer could take out).
+def isometric_share(values: Array, weights: Array | None = None) -> Array:
+    """Return the share of singular values within a factor 2 of 1, [...]; 1: dynamical isometry.
 
     Args:
       values: [..., n], singular values or the nodes of a ``spectra.Quadrature``.
       weights: [..., n], of sum 1; equal by default.
-      gain: of the isometry.
     """
-    inside = (values >= gain / 2) & (values <= gain * 2)
+    inside = (values >= 0.5) & (values <= 2)
     if weights is None:
         return jnp.mean(inside, axis=-1)
     return jnp.sum(jnp.where(inside, weights, 0), axis=-1)

@@ -2,9 +2,9 @@
 
 Poole et al. 2016 and Schoenholz et al. 2017 (arXiv 1611.01232). A layer is ``h_l = W_l x_{l-1} +
 b_l``, ``x_l = phi(h_l)``, ``Var[W] = sigma_w^2 / fan_in``, ``Var[b] = sigma_b^2``; q is the
-variance of h, c the correlation of h between two inputs. ``activation`` is one of ``ACTIVATIONS``;
-array arguments broadcast. ``keep`` is the keep rate of inverted dropout on x (1: none), with its
-own mask for each input.
+variance of h, c the correlation of h between two inputs. ``activation`` is a name of
+``activations.py``; array arguments broadcast. ``keep`` is the keep rate of inverted dropout on x
+(1: none), with its own mask for each input.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
-
-ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 
 # The trapezoid rule converges exponentially on Gaussian integrals of analytic functions; for tanh
 # of a wide argument it is many digits ahead of Gauss-Hermite with as many nodes.

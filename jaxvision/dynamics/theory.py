@@ -19,22 +19,6 @@ from jaxvision.dynamics.mean_field import (
     variance_map,
 )
 
-# VGG-B, output channels of conv2..conv10. At std .01 the paper's 1 / (5.9 * 4.2^2 * 2.9^2 * 2.1^4).
-VGG_B_CONV2_TO_CONV10 = (64, 128, 128, 256, 256, 512, 512, 512, 512)
-
-
-def he_std(kernel_size: int, channels: ArrayLike) -> np.ndarray:
-    """Return sqrt(2 / (k^2 c)); He et al. 2015, Eq. 10 (input channels) or 14 (output channels)."""
-    return np.sqrt(2 / (kernel_size**2 * np.asarray(channels, float)))
-
-
-def fixed_std_gradient_factor(std: float, kernel_size: int, channels: Sequence[int]) -> float:
-    """Return the gradient norm across conv layers of one fixed std, over its norm under Eq. 14.
-
-    He et al. 2015. ``channels``: the output channels of each layer that the gradient crosses.
-    """
-    return float(np.prod(std / he_std(kernel_size, channels)))
-
 
 def hanin_nica(widths: Sequence[int]) -> tuple[float, float]:
     """Return mean and variance of log ||Ju||^2 of a He ReLU net: (-5/2, 5) times sum 1/width.

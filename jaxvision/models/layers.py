@@ -21,11 +21,11 @@ import numpy as np
 
 from jaxvision import runtime
 from jaxvision.convolution import conv2d
+from jaxvision.initializers import Initializer
 from jaxvision.models.normalization import batch_split_over
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array, PyTree
 
-Initializer = Callable[..., Array]
 Taps = dict[str, Array] | None
 
 

@@ -1,10 +1,15 @@
-"""Multilayer perceptron of constant width, its hidden layers scanned."""
+"""Multilayer perceptron of constant width, its hidden layers scanned.
+
+Beside it: ``residual_mlp`` (no biases; skips, batch norm), ``training.depth_sweep`` (many depths in
+one program), ``dynamics.random_nets`` and ``dynamics.isometry`` (random nets, never trained).
+"""
 
 from collections.abc import Callable
 
 import flax.linen as nn
 
-from jaxvision.models.layers import Initializer, Taps, stack, tapped
+from jaxvision.initializers import Initializer
+from jaxvision.models.layers import Taps, stack, tapped
 from jaxvision.types import Array
 
 

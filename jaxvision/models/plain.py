@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import flax.linen as nn
 
+from jaxvision.initializers import Initializer
 from jaxvision.models.layers import (
     Conv,
-    Initializer,
     Taps,
     max_pool,
     spatial_pyramid,

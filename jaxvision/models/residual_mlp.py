@@ -1,10 +1,14 @@
-"""Deep multilayer perceptrons: plain or residual, with or without batch normalization."""
+"""Multilayer perceptrons without biases: plain or residual, with or without batch normalization.
+
+``mlp`` lists the other deep dense nets.
+"""
 
 from collections.abc import Callable
 
 import flax.linen as nn
 
-from jaxvision.models.layers import Initializer, Taps, scan_layers, tapped
+from jaxvision.initializers import Initializer
+from jaxvision.models.layers import Taps, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array

@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvision.models.layers import Conv, Initializer, Taps, scan_layers, tapped
+from jaxvision.initializers import Initializer
+from jaxvision.models.layers import Conv, Taps, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.types import Array, UserError
 

@@ -3,6 +3,7 @@ import pytest
 from scipy import integrate, stats
 
 from jaxvision.dynamics import mean_field
+from jaxvision.dynamics.activations import ACTIVATIONS
 
 TANH = (np.tanh, lambda u: 1 / np.cosh(u) ** 2)
 FUNCTIONS = {
@@ -20,7 +21,7 @@ def integral(function, q):
     )[0]
 
 
-@pytest.mark.parametrize("activation", mean_field.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("q", [0.05, 1.0, 9.0])
 def test_moments_of_one_input_are_the_integrals(activation, q):
     value, slope = FUNCTIONS[activation]
@@ -32,7 +33,7 @@ def test_moments_of_one_input_are_the_integrals(activation, q):
     )
 
 
-@pytest.mark.parametrize("activation", mean_field.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("c", [-0.6, 0.3, 0.95])
 def test_moments_of_two_inputs_are_those_of_correlated_samples(activation, c):
     value, slope = FUNCTIONS[activation]
@@ -197,7 +198,7 @@ def test_dropout_destroys_criticality():
     assert (mean_field.correlation_fixed_point(sigma_w, 0.2, "tanh", keep=0.95) < 1).all()
 
 
-@pytest.mark.parametrize("activation", mean_field.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("q", [0.2, 3.0])
 def test_slope_kurtosis_is_the_quotient_of_the_integrals(activation, q):
     slope = FUNCTIONS[activation][1]
@@ -205,7 +206,7 @@ def test_slope_kurtosis_is_the_quotient_of_the_integrals(activation, q):
     np.testing.assert_allclose(mean_field.slope_kurtosis(activation, q), wanted, rtol=1e-6)
 
 
-@pytest.mark.parametrize("activation", mean_field.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_at_the_critical_gain_a_gradient_keeps_its_norm(activation):
     phi, slope = FUNCTIONS[activation]
     gain, q = mean_field.critical_gain(activation), 1e-6 if activation == "tanh" else 1.0

@@ -8,7 +8,10 @@ import pytest
 from jaxvision import convolution, random
 from jaxvision.dynamics import spectra
 
-KEY = random.stream(0, "probe")
+
+def fresh_key():
+    """A key may be used once; this one is the same each time."""
+    return random.stream(0, "probe")
 
 
 def normal(*shape, draw=0):
@@ -52,7 +55,9 @@ def test_singular_values_of_a_matrix(shape):
         return matrix @ v
 
     exact = spectra.jacobian_singular_values(function, x)
-    quadrature = jax.jit(lambda x: spectra.jacobian_quadrature(function, x, KEY, len(expected)))(x)
+    quadrature = jax.jit(
+        lambda x: spectra.jacobian_quadrature(function, x, fresh_key(), len(expected))
+    )(x)
     np.testing.assert_allclose(exact, expected, rtol=1e-5)
     np.testing.assert_allclose(quadrature.nodes, expected[::-1], rtol=1e-4)
     assert float(quadrature.weights.sum()) == pytest.approx(1.0, abs=1e-5)
@@ -63,7 +68,7 @@ def test_small_singular_values_are_not_squared_away():
     left, right = jnp.linalg.qr(normal(10, 10))[0], jnp.linalg.qr(normal(10, 10, draw=1))[0]
     values = jnp.logspace(-5, 0, 10)
     quadrature = spectra.jacobian_quadrature(
-        lambda v: left @ (values * (right @ v)), jnp.zeros(10), KEY, 10
+        lambda v: left @ (values * (right @ v)), jnp.zeros(10), fresh_key(), 10
     )
     np.testing.assert_allclose(quadrature.nodes[1:], values[1:], rtol=0.05)
 
@@ -77,12 +82,12 @@ def test_quadrature_of_a_convolutional_net_finds_the_extremes():
 
     image = normal(8, 8, 3, draw=2)
     exact = jax.jit(lambda x: spectra.jacobian_singular_values(net, x))(image)
-    few = jax.jit(lambda x: spectra.jacobian_quadrature(net, x, KEY, 25))(image)
+    few = jax.jit(lambda x: spectra.jacobian_quadrature(net, x, fresh_key(), 25))(image)
     assert float(few.nodes[-1]) == pytest.approx(float(exact[0]), rel=1e-3)
     assert float(few.nodes[0]) >= float(exact[-1]) * (1 - 1e-3)
     # Moments: a 25-node rule is exact for its own probe; many probes estimate the mean of the
     # squares.
-    keys = jax.random.split(KEY, 60)
+    keys = jax.random.split(fresh_key(), 60)
     probes = jax.jit(jax.vmap(lambda key: spectra.jacobian_quadrature(net, image, key, 8)))(keys)
     second = jnp.mean(jnp.sum(probes.weights * probes.nodes**2, axis=-1))
     assert float(second) == pytest.approx(float(jnp.mean(exact**2)), rel=0.05)
@@ -90,13 +95,13 @@ def test_quadrature_of_a_convolutional_net_finds_the_extremes():
 
 def test_an_isometry_ends_the_krylov_space_at_once():
     rotation = 1.3 * jnp.linalg.qr(normal(30, 30))[0]
-    quadrature = spectra.jacobian_quadrature(lambda v: rotation @ v, jnp.ones(30), KEY, 10)
+    quadrature = spectra.jacobian_quadrature(lambda v: rotation @ v, jnp.ones(30), fresh_key(), 10)
     np.testing.assert_allclose(quadrature.nodes, 1.3, rtol=1e-4)
 
 
 def test_a_singular_jacobian_has_a_singular_value_zero():
     matrix = jnp.diag(jnp.array([0.0, 1.0, 2.0, 3.0]))
-    quadrature = spectra.jacobian_quadrature(lambda v: matrix @ v, jnp.ones(4), KEY, 4)
+    quadrature = spectra.jacobian_quadrature(lambda v: matrix @ v, jnp.ones(4), fresh_key(), 4)
     np.testing.assert_allclose(quadrature.nodes, [0, 1, 2, 3], atol=1e-5)
 
 
@@ -122,9 +127,9 @@ def test_hessian_vector_product_of_a_tree():
         atol=1e-5,
     )
     values = np.linalg.eigvalsh(np.asarray(dense, np.float64))
-    sharpness = jax.jit(lambda p: spectra.sharpness(loss, p, KEY))(params)
+    sharpness = jax.jit(lambda p: spectra.sharpness(loss, p, fresh_key()))(params)
     assert float(sharpness) == pytest.approx(values[-1], rel=1e-4)
-    nodes = jax.jit(lambda p: spectra.hessian_quadrature(loss, p, KEY, 25).nodes)(params)
+    nodes = jax.jit(lambda p: spectra.hessian_quadrature(loss, p, fresh_key(), 25).nodes)(params)
     np.testing.assert_allclose(nodes[0], values[0], atol=1e-3 * values[-1])
 
 
@@ -135,7 +140,7 @@ def test_lanczos_to_the_end_finds_every_eigenvalue(steps):
     matrix = symmetric(20)
     expected = np.linalg.eigvalsh(np.asarray(matrix, np.float64))
     quadrature = spectra.hessian_quadrature(
-        lambda v: 0.5 * v @ matrix @ v, jnp.zeros(20), KEY, steps
+        lambda v: 0.5 * v @ matrix @ v, jnp.zeros(20), fresh_key(), steps
     )
     kept = quadrature.nodes[quadrature.weights > 1e-9] if steps > 20 else quadrature.nodes
     np.testing.assert_allclose(kept, expected, atol=2e-5)
@@ -147,7 +152,7 @@ def test_lanczos_keeps_its_basis_orthogonal_where_plain_lanczos_breeds_ghosts():
     # Isolated top eigenvalues converge early; without reorthogonalization copies of them appear.
     diagonal = jnp.concatenate([jnp.linspace(0, 1, 297), jnp.array([5.0, 10.0, 20.0])])
     nodes = spectra.hessian_quadrature(
-        lambda v: 0.5 * jnp.sum(diagonal * v**2), jnp.zeros(300), KEY, 60
+        lambda v: 0.5 * jnp.sum(diagonal * v**2), jnp.zeros(300), fresh_key(), 60
     ).nodes
     np.testing.assert_allclose(nodes[-3:], [5, 10, 20], rtol=1e-5)
     assert nodes[-4] < 1 + 1e-4
@@ -155,7 +160,9 @@ def test_lanczos_keeps_its_basis_orthogonal_where_plain_lanczos_breeds_ghosts():
 
 def test_sharpness_of_a_negative_definite_loss_is_negative():
     diagonal = -jnp.arange(1.0, 6.0)
-    sharpness = spectra.sharpness(lambda v: 0.5 * jnp.sum(diagonal * v**2), jnp.zeros(5), KEY)
+    sharpness = spectra.sharpness(
+        lambda v: 0.5 * jnp.sum(diagonal * v**2), jnp.zeros(5), fresh_key()
+    )
     assert float(sharpness) == pytest.approx(-1.0, abs=1e-4)
 
 
@@ -182,11 +189,13 @@ def test_kernel_of_a_linear_model_does_not_drift():
 
 
 def sharpness_of(matrix):
-    return spectra.sharpness(lambda x: jnp.sum(jnp.sin(matrix @ x)), matrix[0], KEY, 6)
+    return spectra.sharpness(lambda x: jnp.sum(jnp.sin(matrix @ x)), matrix[0], fresh_key(), 6)
 
 
 def largest_of(matrix):
-    return spectra.jacobian_quadrature(lambda x: jnp.sin(matrix @ x), matrix[0], KEY, 6).nodes
+    return spectra.jacobian_quadrature(
+        lambda x: jnp.sin(matrix @ x), matrix[0], fresh_key(), 6
+    ).nodes
 
 
 @pytest.mark.parametrize("many", [spectra.singular_values, sharpness_of, largest_of])

@@ -19,45 +19,6 @@ def relu_net(rng, widths, fan_in_variance, x, directions):
     return np.array(stds), directions
 
 
-def test_he_stds_of_the_paper():
-    np.testing.assert_allclose(
-        theory.he_std(3, [64, 128, 256, 512]), [0.059, 0.042, 0.029, 0.021], atol=0.0005
-    )
-
-
-def test_vgg_b_gradient_factor_of_the_paper():
-    factor = theory.fixed_std_gradient_factor(0.01, 3, theory.VGG_B_CONV2_TO_CONV10)
-    assert float(f"{1 / factor:.1e}") == 1.7e4
-    assert 1 / factor == pytest.approx(5.9 * 4.2**2 * 2.9**2 * 2.1**4, rel=0.02)
-
-
-def test_fixed_std_scales_the_gradient_of_a_net_exactly():
-    rng = np.random.default_rng(0)
-    channels = (12, 20, 8)
-    he = [
-        rng.normal(size=shape) * theory.he_std(1, shape[1])
-        for shape in zip((10, *channels[:-1]), channels, strict=True)
-    ]
-    fixed = [kernel * 0.01 / theory.he_std(1, kernel.shape[1]) for kernel in he]
-
-    def input_gradient(kernels):
-        x, masks = rng_input, []
-        for kernel in kernels:
-            h = x @ kernel
-            masks.append(h > 0)
-            x = np.maximum(h, 0)
-        gradient = np.ones(channels[-1])
-        for kernel, mask in zip(reversed(kernels), reversed(masks), strict=True):
-            gradient = kernel @ (mask * gradient)
-        return gradient
-
-    rng_input = rng.normal(size=10)
-    np.testing.assert_allclose(
-        input_gradient(fixed),
-        input_gradient(he) * theory.fixed_std_gradient_factor(0.01, 1, channels),
-    )
-
-
 @pytest.mark.parametrize("widths", [(30,) * 8, (20, 60, 20, 60)])
 def test_log_norm_moments_are_those_of_random_nets(widths):
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 from experiments.gradients import delta_orthogonal
 from jaxvision.dynamics import isometry
 from jaxvision.progress import progress
-from jaxvision.random import stream
+from jaxvision.random import probe, stream
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
 
@@ -101,7 +101,7 @@ def test_each_pixel_has_the_spectrum_of_a_dense_critical_net_of_that_depth():
     drawn = jax.jit(
         lambda: isometry.draw_layers(stream(seed, "init"), delta_orthogonal.DELTA, shape, 5)
     )()
-    x = jax.random.normal(stream(seed, "probe"), (1, 8, 8, CONFIG.channels))
+    x = jax.random.normal(probe(seed, "inputs"), (1, 8, 8, CONFIG.channels))
     x = isometry.unit_variance(x)
 
     def quadratures(drawn, x):

@@ -143,7 +143,7 @@ def test_batch_norm_over_another_number_of_inputs(changed):
 
 
 def test_without_batch_norm_nothing_explodes_at_small_gains(changed):
-    broken = {"batch_norm": dataclasses.replace(NETS["batch_norm"], layer="relu")}
+    broken = {"batch_norm": dataclasses.replace(NETS["batch_norm"], activate=jax.nn.relu)}
     fewer = dataclasses.replace(CONFIG, batch_norm_width=32)
     found = contradicted(changed(measured(broken, fewer).arrays))
     assert "batch-norm" in found
