@@ -29,6 +29,8 @@ PROBES = {
     "channels": 2,  # weights with which images are copied into several channels
     "directions": 3,  # along which a gradient is followed
     "lanczos": 4,  # starting vectors
+    "signals": 5,  # nets whose signal is looked at before training
+    "kernels": 6,  # kernels that are drawn alone
 }
 
 

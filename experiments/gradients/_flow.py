@@ -26,6 +26,7 @@ from jaxvision.training.step import Task, zero_taps
 from jaxvision.types import Array, PyTree
 
 QUANTITIES = ("signal", "delta")
+COLORED = {"tanh": "tanh", "sigmoid": "sigmoid", "relu": "ReLU", "linear": "linear"}
 
 
 def factors(config: Any) -> dict[str, float]:
@@ -113,17 +114,18 @@ def departures(
     config: Any,
     factors: Mapping[str, float],
     activation: str,
-    statistic: Callable,
+    quantity: str,
 ) -> np.ndarray:
-    """Return a statistic of ``image_log_norms`` less what theory says of it, [gains, R].
+    """Return what ``statistic_of`` a quantity measures less what theory says of it, [gains, R].
 
     Args:
       arrays: of the record, 'image/activation/gain/quantity'.
       config: gradient_flow's.
       factors: the gains over the critical one.
       activation: of ``activations.ACTIVATIONS``.
-      statistic: ``{'signal', 'delta'} [R, L] -> [R]``.
+      quantity: of ``QUANTITIES``.
     """
+    statistic = statistic_of(quantity, activation)
     found = []
     for gain, sigma in sigma_ws(activation, factors).items():
         logs = {q: arrays[f"image/{activation}/{gain}/{q}"] for q in QUANTITIES}
@@ -136,6 +138,14 @@ def departures(
 def largest(departures: np.ndarray) -> np.ndarray:
     """Return the row [R] of ``departures`` [gains, R] whose mean is farthest from 0."""
     return departures[np.argmax(np.abs(departures.mean(1)))]
+
+
+def statistic_of(quantity: str, activation: str) -> Callable:
+    """Return what is compared with theory: ``{'signal', 'delta'} [R, L] -> [R]``."""
+    if quantity == "delta":
+        return growth_of_delta
+    # The signal of sigmoid nets has a level at every gain: it settles at once.
+    return level if activation == "sigmoid" else growth_of_signal
 
 
 def growth_of_signal(log_norms: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -161,9 +171,9 @@ def draw_departures(
     """Draw how far the gradient's growth is from theory's, every seed and gain, by activation."""
     names = list(config.activations)
     for row, activation in enumerate(names):
-        off = departures(arrays, config, factors, activation, growth_of_delta)
+        off = departures(arrays, config, factors, activation, "delta")
         place = row + np.linspace(-0.2, 0.2, len(off))[:, None] * np.ones(off.shape)
-        color = plots.color_of(_COLORED[activation])
+        color = plots.color_of(COLORED[activation])
         ax.plot(off.ravel(), place.ravel(), "o", color=color, markersize=5, alpha=0.7)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
@@ -172,6 +182,3 @@ def draw_departures(
     ax.set_xticks([-0.05, 0.0, 0.05])
     title = "One image's gradient against theory,\n3 gains each (gray: within .02)"
     plots.describe(ax, title, "growth a layer, measured less theory", "")
-
-
-_COLORED = {"tanh": "tanh", "sigmoid": "sigmoid", "relu": "ReLU", "linear": "linear"}

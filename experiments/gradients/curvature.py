@@ -142,7 +142,6 @@ def _descend(
     weights = init.torch_default()
     model = ResidualMLP(3, config.width, classes, weights, jnp.tanh, normalized=net.normalized)
     apply = apply_function(model)
-    key = probe(seed, "lanczos")
     variables = initialize(model, stream(seed, "init"), images.shape[1:])
 
     def loss(params: PyTree, batch_stats: PyTree, mode: str = "train") -> tuple[Array, PyTree]:
@@ -153,7 +152,8 @@ def _descend(
         found = {}
         for mode in net.modes:
             of_mode = lambda p, mode=mode: loss(p, batch_stats, mode)[0]  # noqa: E731
-            found[mode] = spectra.sharpness(of_mode, params, key, config.lanczos)
+            start = probe(seed, "lanczos")  # the same whenever it is measured
+            found[mode] = spectra.sharpness(of_mode, params, start, config.lanczos)
         return found
 
     def run(rate: Array) -> tuple[Array, dict[str, Array]]:

@@ -103,7 +103,8 @@ def measure(
     data = load(config.dataset)
     preprocess = standardizer(data.train)
     sizes = [(name, depth) for name in nets for depth in depths_of(config, nets[name])]
-    arms, arrays = sum(len(nets[name].gains) for name, _ in sizes), {}
+    arms = sum(len(nets[name].gains) for name, _ in sizes)
+    arrays = {}
     with progress(arms * config.seeds * STEPS, "training") as bar:
         for name, depth in sizes:
             found = train_net(config, data, preprocess, nets[name], depth, bar.advance)
@@ -170,8 +171,8 @@ def values(
 def claims(config: Config) -> list[Claim]:
     """Return the sources' claims; the rules are fixed here."""
 
-    def departure(activation: str, statistic: Callable) -> Callable:  # at the worst gain, [S]
-        given = config, flow.factors(config), activation, statistic
+    def departure(activation: str, quantity: str) -> Callable:  # at the worst gain, [S]
+        given = config, flow.factors(config), activation, quantity
         return lambda r: flow.largest(flow.departures(r.arrays, *given))
 
     def delta_growth(r: Record, net: str, gain: str) -> np.ndarray:  # log a layer, [S]
@@ -199,26 +200,15 @@ def claims(config: Config) -> list[Claim]:
 
     law = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
     yang, de, textbook = "Yang et al. 2019", "De & Smith 2020", "textbook reading"
-    of_one_image = (  # id, source, words, statistic
-        (
-            "delta",
-            "Schoenholz et al. 2017, chi_1",
-            "gradient grows as theory says",
-            lambda a: flow.growth_of_delta,
-        ),
-        (
-            "signal",
-            "Poole et al. 2016, variance map",
-            "signal too (sigmoid: its level)",
-            lambda a: flow.level if a == "sigmoid" else flow.growth_of_signal,
-        ),
+    of_one_image = (  # id, source, words
+        ("delta", "Schoenholz et al. 2017, chi_1", "gradient grows as theory says"),
+        ("signal", "Poole et al. 2016, variance map", "signal too (sigmoid: its level)"),
     )
     return [
         *[Claim(f"{quantity}-{a}", source, f"{a}: below, at and above critical gain one image's "
                 f"{words} (log a layer less theory's, the worst gain)",
-                departure(a, statistic(a)),
-                Within(0.0, TOLERANCE), "theory")
-          for a in config.activations for quantity, source, words, statistic in of_one_image],
+                departure(a, quantity), Within(0.0, TOLERANCE), "theory")
+          for a in config.activations for quantity, source, words in of_one_image],
         Claim("batch-norm-factor", f"{yang}, at initialization", "batch norm in a plain ReLU net: "
               f"the squared gradient grows by {law:.3f} a layer (pi/(pi-1) = 1.467 in large "
               "batches)", lambda r: np.exp(2 * delta_growth(r, "batch_norm", "critical")),

@@ -37,7 +37,8 @@ def signal_slopes(nets: Mapping[str, MLP], keys: Array, images: Array) -> dict[s
     """
     slopes = {}
     for name, net in nets.items():
-        variables = initialize_runs(net, keys, images.shape[1:])
+        paired = jax.random.clone(keys)  # nets differ by the scale of the same draws
+        variables = initialize_runs(net, paired, images.shape[1:])
         signal = probes.initial_signal(apply_function(net), variables, images)
         slopes[name] = probes.log2_slope(signal[:, 1:-1])  # the hidden layers
     return slopes
@@ -50,6 +51,7 @@ def vgg_std_gap(init: Initializer, keys: Array) -> float:
     """
     gaps = []
     for channels, std in VGG_STDS.items():
-        kernels = jax.vmap(partial(init, shape=(3, 3, channels // 2, channels)))(keys)
+        of_width = jax.vmap(partial(jax.random.fold_in, data=channels))(keys)
+        kernels = jax.vmap(partial(init, shape=(3, 3, channels // 2, channels)))(of_width)
         gaps.append(abs(float(np.std(kernels)) - std))
     return max(gaps)

@@ -39,6 +39,7 @@ from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import probes, theory
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
 from jaxvision.models.plain import he2015_net
+from jaxvision.random import probe
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Within
 from jaxvision.report.record import Record
@@ -47,7 +48,7 @@ from jaxvision.training.optimizers import adam
 
 INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward(), "flax": init.flax_default()}
 FINITE = (50,) * 20  # widths of the nets that follow the finite-width law
-
+SIGNALS = 64  # nets of each kind whose signal is looked at before training
 
 ARMS = {
     "xavier": Start("Xavier", "xavier"),
@@ -137,15 +138,18 @@ def measure(
 def _theory(lab: Lab) -> dict:
     """Measure at initialization what the closed forms predict."""
     config = lab.config
-    keys = jax.random.split(jax.random.key(config.first_seed), config.theory_nets)
+    seed = config.first_seed
+    nets_keys = jax.random.split(probe(seed, "nets"), config.theory_nets)
+    signal_keys = jax.random.split(probe(seed, "signals"), SIGNALS)
+    kernel_keys = jax.random.split(probe(seed, "kernels"), 4)
     images = lab.preprocess(lab.data.train.sample(64).images, None)
     nets = {name: lab.model(Net("mlp", 30), name) for name in ("xavier", "he")}
-    log_squared = at_start.log_squared_norms(keys, FINITE[0], len(FINITE))
+    log_squared = at_start.log_squared_norms(nets_keys, FINITE[0], len(FINITE))
     return {
         "log_norm_mean": log_squared.mean(),
         "log_norm_variance": log_squared.var(ddof=1),
-        "signal_slope": at_start.signal_slopes(nets, keys[:64], images),
-        "vgg_std_gap": at_start.vgg_std_gap(lab.inits["he"], keys[:4]),
+        "signal_slope": at_start.signal_slopes(nets, signal_keys, images),
+        "vgg_std_gap": at_start.vgg_std_gap(lab.inits["he"], kernel_keys),
     }
 
 

@@ -82,13 +82,16 @@ def test_the_key_alone_decides():
 
 def test_the_same_crops_under_jit_vmap_and_scan():
     images = random_images(16, 8, 8, 3)
-    keys = jax.random.split(jax.random.key(0), 3)
-    one_by_one = np.stack([pad_crop_flip(key, images) for key in keys])
+
+    def keys():
+        return jax.random.split(jax.random.key(0), 3)
+
+    one_by_one = np.stack([pad_crop_flip(key, images) for key in keys()])
     vmap = jax.jit(jax.vmap(pad_crop_flip, (0, None)))
     scan = jax.jit(lambda keys, x: jax.lax.scan(lambda c, k: (c, pad_crop_flip(k, x)), 0, keys)[1])
-    np.testing.assert_array_equal([augment(key, images) for key in keys], one_by_one)
-    np.testing.assert_array_equal(vmap(keys, images), one_by_one)
-    np.testing.assert_array_equal(scan(keys, jnp.asarray(images)), one_by_one)
+    np.testing.assert_array_equal([augment(key, images) for key in keys()], one_by_one)
+    np.testing.assert_array_equal(vmap(keys(), images), one_by_one)
+    np.testing.assert_array_equal(scan(keys(), jnp.asarray(images)), one_by_one)
 
 
 def test_normalize_is_its_formula():

@@ -34,7 +34,7 @@ def apply(params, batch_stats, images, *, train, taps=None, dropout_key=None):
     """Two convolutions with dropout between them, small enough to be compiled in no time."""
     x = jnp.tanh(conv2d(images, params["first"]))
     if train:
-        x *= jax.random.bernoulli(dropout_key, 0.8, x.shape)
+        x *= jax.random.bernoulli(dropout_key, 0.8, x.shape).astype(x.dtype)
     x = jnp.tanh(conv2d(x, params["second"], 2))
     return x.reshape(len(x), -1) @ params["last"], {}, batch_stats
 

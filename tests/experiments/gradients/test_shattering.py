@@ -26,8 +26,8 @@ def draw(key, width, depth):
 
 @pytest.mark.parametrize(("residual", "normalized"), [(False, True), (True, False)])
 def test_gradients_are_those_of_one_input_by_the_first_pre_activations(residual, normalized):
-    width, depth, key = 16, 3, jax.random.key(0)
-    slope, offset, direction, kernels = draw(key, width, depth)
+    width, depth = 16, 3
+    slope, offset, direction, kernels = draw(jax.random.key(0), width, depth)
     points = jnp.asarray(POSITIONS, jnp.float32)
 
     def layer(x, kernel, mean, std):
@@ -51,7 +51,7 @@ def test_gradients_are_those_of_one_input_by_the_first_pre_activations(residual,
     expected = jax.jit(jax.vmap(lambda first: jax.jacrev(output)(first) @ direction))(starts)
     expected /= jnp.linalg.norm(expected, axis=1, keepdims=True)
     net = kind(residual, normalized)
-    found = shattering.gradients_on_a_line(key, points, width, depth, net)
+    found = shattering.gradients_on_a_line(jax.random.key(0), points, width, depth, net)
     assert found.shape == (depth, len(points), width)
     np.testing.assert_allclose(found[-1], expected, atol=2e-5)
 
