@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="times that all are measured")
     rounds = parser.parse_args().rounds
     runtime.configure(cpu_devices=runtime.usable_cores())
-    from jaxvision.models.layers import initialize_runs
+    from jaxvision.models.drawing import initialize_runs
     from jaxvision.models.resnet import cifar_resnet
     from jaxvision.random import stream
     from jaxvision.training.fit import Runs

@@ -16,7 +16,8 @@ from jaxvision import initializers, runtime
 from jaxvision.data import load
 from jaxvision.data.augment import normalize, per_pixel_mean
 from jaxvision.data.dataset import Dataset
-from jaxvision.models.layers import apply_function, initialize_runs, is_stacked
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function, is_stacked
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import he2015_net
 from jaxvision.random import stream

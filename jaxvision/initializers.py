@@ -23,46 +23,81 @@ Note the trap: ``flax_default`` (what Flax and JAX users get unasked) has the va
 ``xavier_he2015``, the curve that stalls in figure 3 of He et al. 2015.
 """
 
+import math
+from dataclasses import dataclass
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers as jax_initializers
 from jax.nn.initializers import Initializer
 
+from jaxvision.random import DISTRIBUTIONS, Distribution
 from jaxvision.types import Array, PyTree, UserError
 
 
-def _scaled(scale: float, mode: str, distribution: str) -> Initializer:
-    return jax_initializers.variance_scaling(scale, mode, distribution, dtype=jnp.float32)
+@dataclass(frozen=True)
+class Scaled:
+    """An initializer whose entries are independent draws of one variance.
+
+    So all kernels of a net may be cut from one vector of draws: see ``models.drawing``.
+
+    Attributes:
+      scale: the variance is ``scale`` over the fan.
+      fan: which; 'none' takes ``scale`` as it is.
+      distribution: of the entries.
+    """
+
+    scale: float
+    fan: Literal["in", "out", "mean", "none"]
+    distribution: Distribution = "normal"
+
+    def __call__(self, key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+        """Return the kernel of one layer."""
+        draw = DISTRIBUTIONS[self.distribution]
+        return (self.std(shape) * draw(key, shape)).astype(dtype)
+
+    def std(self, shape: tuple[int, ...]) -> float:
+        """Return the standard deviation of the entries of one layer's kernel."""
+        *window, inputs, outputs = shape
+        pixels = math.prod(window)
+        fans = {
+            "in": pixels * inputs,
+            "out": pixels * outputs,
+            "mean": pixels * (inputs + outputs) / 2,
+            "none": 1,
+        }
+        return math.sqrt(self.scale / fans[self.fan])
 
 
-def xavier_he2015() -> Initializer:
+def xavier_he2015() -> Scaled:
     """Return "Xavier" as He et al. 2015 drew it (footnote 3): Gaussian, variance 1/fan_in."""
-    return _scaled(1.0, "fan_in", "normal")
+    return Scaled(1.0, "in")
 
 
-def glorot2010() -> Initializer:
+def glorot2010() -> Scaled:
     """Return Glorot & Bengio 2010's own: uniform on +-sqrt(6 / (fan_in + fan_out))."""
-    return _scaled(1.0, "fan_avg", "uniform")
+    return Scaled(1.0, "mean", "uniform")
 
 
-def he_forward() -> Initializer:
+def he_forward() -> Scaled:
     """Return He et al. 2015, Eq. 10: Gaussian (not truncated), fan_in, variance 2/fan_in."""
-    return _scaled(2.0, "fan_in", "normal")
+    return Scaled(2.0, "in")
 
 
-def he_backward() -> Initializer:
+def he_backward() -> Scaled:
     """Return He et al. 2015, Eq. 14, which the paper trained with: Gaussian, variance 2/fan_out."""
-    return _scaled(2.0, "fan_out", "normal")
+    return Scaled(2.0, "out")
 
 
-def flax_default() -> Initializer:
+def flax_default() -> Scaled:
     """Return Flax's and JAX's default kernel (LeCun normal): truncated Gaussian, 1/fan_in."""
-    return _scaled(1.0, "fan_in", "truncated_normal")
+    return Scaled(1.0, "in", "truncated normal")
 
 
-def torch_default() -> Initializer:
+def torch_default() -> Scaled:
     """Return the kernel of torch.nn.Linear and Conv2d: uniform on +-1/sqrt(fan_in)."""
-    return _scaled(1.0 / 3.0, "fan_in", "uniform")
+    return Scaled(1.0 / 3.0, "in", "uniform")
 
 
 def orthogonal(gain: float) -> Initializer:
@@ -98,9 +133,9 @@ def delta_orthogonal(gain: float) -> Initializer:
     return init
 
 
-def fixed(std: float) -> Initializer:
+def fixed(std: float) -> Scaled:
     """Return a Gaussian of one std for every layer (.01 before He et al. 2015)."""
-    return jax_initializers.normal(std, dtype=jnp.float32)
+    return Scaled(std**2, "none")
 
 
 def with_gain(variables: PyTree, gain: float | Array) -> PyTree:

@@ -8,8 +8,16 @@ Nothing is ever split off a running key, so a resumed run, a run under ``vmap`` 
 the same numbers, and adding a draw to one stream never shifts another.
 """
 
-import jax
+import functools
+from collections.abc import Callable
+from typing import Literal
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxvision import runtime
 from jaxvision.types import Array
 
 # Numbers never change: each stands for the draws of every run made so far.
@@ -59,3 +67,51 @@ def probe(seed: int | Array, use: str, *counters: int | Array) -> Array:
       KeyError: no use has such a name.
     """
     return stream(seed, "probe", PROBES[use], *counters)
+
+
+# Of mean 0 and variance 1.
+
+Distribution = Literal["normal", "truncated normal", "uniform"]
+_TRUNCATED_STD = 0.87962566103423978  # of N(0, 1) cut off at 2
+_BLOCK = 1 << 14  # numbers that are drawn at a time
+
+
+def _uniform(key: Array, shape: tuple[int, ...]) -> Array:
+    return jax.random.uniform(key, shape, minval=-(3**0.5), maxval=3**0.5)
+
+
+def _truncated_normal(key: Array, shape: tuple[int, ...]) -> Array:
+    return jax.random.truncated_normal(key, -2.0, 2.0, shape) / _TRUNCATED_STD
+
+
+DISTRIBUTIONS: dict[Distribution, Callable[[Array, tuple[int, ...]], Array]] = {
+    "normal": jax.random.normal,
+    "truncated normal": _truncated_normal,
+    "uniform": _uniform,
+}
+
+
+def vector(key: Array, distribution: Distribution, count: int) -> Array:
+    """Return float32 [count], drawn block by block: the first ones do not depend on ``count``.
+
+    To be traced; ``vector_on_host`` serves any count by one compiled program.
+    """
+    blocks = jnp.arange(-(-count // _BLOCK))
+    drawn = lax.map(lambda block: _draw_block(key, block, distribution), blocks)
+    return drawn.reshape(-1)[:count]
+
+
+def vector_on_host(key: Array, distribution: Distribution, count: int) -> np.ndarray:
+    """Return ``vector`` as a NumPy array, but for the last bit."""
+    draw = _block_program(distribution)
+    blocks = [draw(key, np.int32(block)) for block in range(-(-count // _BLOCK))]
+    return np.concatenate([np.empty(0, np.float32), *jax.device_get(blocks)])[:count]
+
+
+def _draw_block(key: Array, block: Array, distribution: Distribution) -> Array:
+    return DISTRIBUTIONS[distribution](jax.random.fold_in(key, block), (_BLOCK,))
+
+
+@functools.cache
+def _block_program(distribution: Distribution) -> Callable[[Array, Array], Array]:
+    return runtime.jit(functools.partial(_draw_block, distribution=distribution))

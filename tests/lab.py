@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 from jaxvision.data import Dataset, load
 from jaxvision.data.augment import normalize
 from jaxvision.initializers import he_backward
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, Stage
 from jaxvision.random import stream

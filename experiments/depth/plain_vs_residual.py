@@ -37,7 +37,8 @@ from jaxvision.dynamics import probes, theory
 from jaxvision.fields import flagged
 from jaxvision.longrun.long import LongHistory, fit_long
 from jaxvision.longrun.workdir import Workdir
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.resnet import ResNet, nets_of_depths
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within

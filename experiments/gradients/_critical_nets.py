@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxvision import initializers as init
 from jaxvision.dynamics import isometry, mean_field
-from jaxvision.models.layers import initialize_runs
+from jaxvision.models.drawing import initialize_runs
 from jaxvision.models.mlp import MLP
 from jaxvision.random import probe, stream
 from jaxvision.types import Array, PyTree

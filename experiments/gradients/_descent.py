@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxvision.types import Array, PyTree
@@ -67,6 +68,11 @@ def gradient_descent(
     return Descent(
         values.reshape(-1), measured, dict(zip(("params", "batch_stats"), state, strict=True))
     )
+
+
+def late_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the second half of the last axis."""
+    return values[..., values.shape[-1] // 2 :].mean(-1)
 
 
 def squared_error(outputs: Array, labels: Array) -> Array:

@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from jaxvision import initializers as init
 from jaxvision.data import Splits
 from jaxvision.dynamics import mean_field, probes, theory
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.report import plots
 from jaxvision.training.arms import Arm

@@ -27,14 +27,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.gradients._descent import draw_wide_net, gradient_descent, squared_error, wide_net
+from experiments.gradients import _descent as descending
 from jaxvision import cli
 from jaxvision import initializers as init
 from jaxvision.data import load
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import spectra
 from jaxvision.fields import flagged
-from jaxvision.models.layers import apply_function, initialize
+from jaxvision.models.drawing import initialize
+from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.random import probe, stream
 from jaxvision.report import plots
@@ -99,7 +100,7 @@ PRESETS = {
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, descent: Callable = gradient_descent
+    config: Config, progress: cli.ShowProgress, descent: Callable = descending.gradient_descent
 ) -> tuple[dict, dict]:
     """Return loss [G, S, T] and sharpness [G, S, M] by threshold, and the drifts [widths, S].
 
@@ -146,7 +147,7 @@ def _descend(
 
     def loss(params: PyTree, batch_stats: PyTree, mode: str = "train") -> tuple[Array, PyTree]:
         logits, _, batch_stats = apply(params, batch_stats, images, train=mode == "train")
-        return squared_error(logits, labels), batch_stats
+        return descending.squared_error(logits, labels), batch_stats
 
     def sharpness(params: PyTree, batch_stats: PyTree) -> dict[str, Array]:
         found = {}
@@ -170,12 +171,12 @@ def _drift(
     images, labels = shared
     x = images.reshape(len(images), -1)
     targets = jnp.where(labels % 2 == 0, 1.0, -1.0)
-    start = draw_wide_net(stream(seed, "init"), x.shape[1], width)
+    start = descending.draw_wide_net(stream(seed, "init"), x.shape[1], width)
     scales = {"lazy": 1.0, "feature": float(np.sqrt(width / min(config.widths)))}
 
     def drift(gamma: float) -> Array:
         def outputs(kernels: list[Array]) -> Array:
-            return wide_net(kernels, x, gamma)
+            return descending.wide_net(kernels, x, gamma)
 
         first = outputs(start)  # taken off, so that every net starts from zero
 
@@ -196,7 +197,7 @@ def claims(config: Config) -> list[Claim]:
     """Return the sources' claims; the rules are fixed here."""
 
     def hover(net: str, mode: str, row: int, threshold: float) -> Callable:  # over 2 / rate, [S]
-        return lambda r: _late(r.arrays[f"{net}/sharpness_{mode}"][row]) / threshold
+        return lambda r: descending.late_mean(r.arrays[f"{net}/sharpness_{mode}"][row]) / threshold
 
     def hover_mean(r: Record) -> np.ndarray:  # over the rates
         rates = [hover("mlp", "train", i, at)(r) for i, at in enumerate(config.thresholds)]
@@ -265,11 +266,6 @@ def claims(config: Config) -> list[Claim]:
               "sqrt(width) the kernel moves alike at every width (power of width)",
               power("feature", all_widths), Equivalent(0.15)),
     ]  # fmt: skip
-
-
-def _late(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the second half of the last axis."""
-    return values[..., values.shape[-1] // 2 :].mean(-1)
 
 
 def plot(record: Record, config: Config) -> Figure:

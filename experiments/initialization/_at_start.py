@@ -9,7 +9,8 @@ import numpy as np
 from jaxvision.dynamics import probes
 from jaxvision.dynamics.random_nets import net_growth
 from jaxvision.initializers import Initializer
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.types import Array
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from jaxvision.data import Splits
 from jaxvision.dynamics import probes
-from jaxvision.models.layers import apply_function, compile_initializers, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
 from jaxvision.progress import ShowProgress
@@ -88,7 +89,6 @@ class Lab:
             if runs_on(arm, net, depths_of(self.config, net))
         }
         models = {arm.weights: self.model(net, arm.weights) for arm in ours.values()}
-        compile_initializers(list(models.values()), self.data.train.images.shape[1:])
         trainers = {arm.optimizer: self.trainer(net, arm.optimizer) for arm in ours.values()}
         rates, losses = self.choose_rates(net, ours, models, trainers)
         steps = self.steps(net)

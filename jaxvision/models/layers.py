@@ -8,18 +8,14 @@ with depth. The name of a stack is ``hidden``, ``rest`` or ends in ``_rest``; ``
 refuses others, and ``is_stacked`` reads it.
 """
 
-import functools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxvision import runtime
 from jaxvision.convolution import conv2d
 from jaxvision.initializers import Initializer
 from jaxvision.models.normalization import batch_split_over
@@ -217,30 +213,3 @@ def apply_function(model: nn.Module) -> Apply:
         return logits, OrderedDict(activations), updated.get("batch_stats", batch_stats)
 
     return apply
-
-
-def initialize(model: nn.Module, key: Array, image_shape: tuple[int, int, int]) -> PyTree:
-    """Return ``{'params': ..., 'batch_stats': ...}`` of ``model`` for images [H, W, C]."""
-    variables = model.init(key, jnp.zeros((1, *image_shape), jnp.float32), train=False)
-    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
-
-
-def initialize_runs(model: nn.Module, keys: Array, image_shape: tuple[int, int, int]) -> PyTree:
-    """Return ``initialize`` for every key [R], leaves stacked on a leading axis R, on the host.
-
-    Compiled once for a model and run key by key: a run's draws do not depend on the other runs.
-    """
-    draw = _initializer(model, tuple(image_shape))
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *(jax.device_get(draw(k)) for k in keys))
-
-
-def compile_initializers(models: Sequence[nn.Module], image_shape: tuple[int, int, int]) -> None:
-    """Compile what ``initialize_runs`` runs for each model, side by side."""
-    key = jax.random.key(0)
-    calls = [(_initializer(model, tuple(image_shape)), (key,)) for model in models]
-    runtime.compile_together(*calls)
-
-
-@functools.cache
-def _initializer(model: nn.Module, image_shape: tuple[int, int, int]) -> Callable[[Array], PyTree]:
-    return runtime.jit_once(lambda key: initialize(model, key, image_shape))

@@ -30,6 +30,11 @@ class MLP(nn.Module):
     kernel_init: Initializer
     nonlinearity: Callable[[Array], Array] = nn.relu
 
+    def initializer_of(self, layer: str) -> Initializer:
+        """Return the initializer of a layer's kernel: see ``drawing``."""
+        del layer
+        return self.kernel_init
+
     @nn.compact
     def __call__(
         self, images: Array, *, train: bool = False, taps: Taps = None

@@ -46,6 +46,11 @@ class PlainConvNet(nn.Module):
     kernel_init: Initializer
     pool_stem: bool = False
 
+    def initializer_of(self, layer: str) -> Initializer:
+        """Return the initializer of a layer's kernel: see ``drawing``."""
+        del layer
+        return self.kernel_init
+
     @nn.compact
     def __call__(
         self, images: Array, *, train: bool = False, taps: Taps = None

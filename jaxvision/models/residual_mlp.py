@@ -56,6 +56,11 @@ class ResidualMLP(nn.Module):
     residual: bool = False
     normalized: bool = False
 
+    def initializer_of(self, layer: str) -> Initializer:
+        """Return the initializer of a layer's kernel: see ``drawing``."""
+        del layer
+        return self.kernel_init
+
     @nn.compact
     def __call__(
         self, images: Array, *, train: bool = False, taps: Taps = None

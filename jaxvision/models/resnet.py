@@ -7,14 +7,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvision.initializers import Initializer
+from jaxvision.initializers import Initializer, flax_default, he_backward
 from jaxvision.models.layers import Conv, Taps, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.types import Array, UserError
 
 Shortcut = Literal["none", "A", "B", "C"]
 
-HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+HE_NORMAL = he_backward()
+HEAD = flax_default()  # the paper does not say how it drew its dense layer
 CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)
 # Blocks of the four stages, and whether a block is a bottleneck (Table 1).
 IMAGENET_STAGES = {
@@ -121,6 +122,10 @@ class ResNet(nn.Module):
         stages = enumerate(self.stages)
         return sum(((i == 0 and not self.bottleneck, *[True] * (n - 1)) for i, n in stages), ())
 
+    def initializer_of(self, layer: str) -> Initializer:
+        """Return the initializer of a layer's kernel: see ``drawing``."""
+        return HEAD if layer == "logits" else self.kernel_init
+
     @nn.compact
     def __call__(
         self,
@@ -162,7 +167,8 @@ class ResNet(nn.Module):
                 x, inner = _scan(rest, blocks, train)(rest, x, _within(taps, name), kept)
                 activations |= _prefixed(inner, name)
         x = nn.relu(x).mean((1, 2))
-        logits = tapped(nn.Dense(self.num_classes, name="logits")(x), taps, "logits")
+        dense = nn.Dense(self.num_classes, kernel_init=HEAD, name="logits")
+        logits = tapped(dense(x), taps, "logits")
         return logits, activations | {"logits": logits}
 
 

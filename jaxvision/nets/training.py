@@ -10,7 +10,8 @@ import jax
 from jaxvision import data
 from jaxvision.data.augment import pad_crop_flip, standardizer
 from jaxvision.models.builders import INITIALIZERS, NETS
-from jaxvision.models.layers import apply_function, initialize, initialize_runs
+from jaxvision.models.drawing import initialize, initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.nets.spec import Spec, key_of
 from jaxvision.parallel import distributed
 from jaxvision.parallel.mesh import make_mesh

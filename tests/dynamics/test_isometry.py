@@ -9,7 +9,8 @@ import pytest
 from jaxvision import initializers as init
 from jaxvision import random
 from jaxvision.dynamics import isometry, mean_field, spectra
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 
 GAUSSIAN, DELTA = init.xavier_he2015(), init.delta_orthogonal(1.0)

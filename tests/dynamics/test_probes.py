@@ -9,7 +9,8 @@ import pytest
 from jaxvision.dynamics import probes
 from jaxvision.initializers import he_backward, xavier_he2015
 from jaxvision.models import layers
-from jaxvision.models.layers import apply_function, initialize, initialize_runs
+from jaxvision.models.drawing import initialize, initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, Stage
 from jaxvision.random import stream

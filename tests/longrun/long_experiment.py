@@ -24,7 +24,8 @@ from jaxvision.data.augment import normalize, pad_crop_flip
 from jaxvision.dynamics import probes
 from jaxvision.fields import flagged
 from jaxvision.longrun.long import fit_long
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.resnet import ResNet
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Share

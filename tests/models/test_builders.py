@@ -8,7 +8,8 @@ import pytest
 
 from jaxvision.initializers import he_backward
 from jaxvision.models.builders import NETS
-from jaxvision.models.layers import apply_function, initialize, stacked_axes
+from jaxvision.models.drawing import initialize
+from jaxvision.models.layers import apply_function, stacked_axes
 from jaxvision.trees import named_leaves
 
 IMAGE = (8, 8, 1)

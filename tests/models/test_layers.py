@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from jaxvision.initializers import he_forward, orthogonal
+from jaxvision.models.drawing import initialize
 from jaxvision.models.layers import (
     Conv,
     apply_function,
     by_layer,
-    compile_initializers,
-    initialize,
-    initialize_runs,
     is_stacked,
     max_pool,
     scan_layers,
@@ -313,34 +311,3 @@ def test_apply_returns_new_statistics_in_training_only():
     other = apply(params, statistics, images, train=True, dropout_key=stream(0, "dropout", 6))
     assert not np.array_equal(trained[0], other[0])
     assert apply(params, statistics, images, train=False)[2] == {"calls": 0}
-
-
-def test_initialize_has_statistics_even_where_there_are_none(net):
-    variables = initialize(net, stream(0, "init"), (4, 4, 1))
-    assert variables["batch_stats"] == {}
-
-
-def test_a_run_starts_the_same_alone_and_among_others(net):
-    """Orthogonal, because a batched QR may round otherwise than a single one."""
-    keys = jnp.stack([stream(seed, "init") for seed in range(3)])
-    together = initialize_runs(net, keys, (4, 4, 1))
-    alone = initialize_runs(net, stream(1, "init")[None], (4, 4, 1))
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[1], b[0]), together, alone)
-    assert not np.array_equal(*together["params"]["input"]["kernel"][:2])
-
-
-def test_initializers_compiled_together_draw_without_compiling(caplog):
-    nets = [MLP(3, width, 2, nn.initializers.he_normal()) for width in (3, 4, 5)]
-    keys = jnp.stack([stream(0, "init")])
-
-    def compiles(net: MLP) -> bool:
-        caplog.clear()
-        with jax.log_compiles():
-            drawn = initialize_runs(net, keys, (2, 2, 1))["params"]["hidden"]["kernel"]
-        assert drawn.shape == (1, 1, net.width, net.width)
-        return any(
-            record.message.startswith("Compiling jit(<lambda>)") for record in caplog.records
-        )
-
-    compile_initializers(nets[:2], (2, 2, 1))
-    assert [compiles(net) for net in nets] == [False, False, True]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxvision.initializers import he_backward
-from jaxvision.models.layers import apply_function, initialize
+from jaxvision.models.drawing import initialize
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.random import stream
 from jaxvision.trees import named_leaves

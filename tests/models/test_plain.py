@@ -9,7 +9,8 @@ import pytest
 from jax import lax
 
 from jaxvision.initializers import he_backward
-from jaxvision.models.layers import apply_function, initialize
+from jaxvision.models.drawing import initialize
+from jaxvision.models.layers import apply_function
 from jaxvision.models.plain import PlainConvNet, Stage, he2015_net
 from jaxvision.random import stream
 from jaxvision.trees import named_leaves

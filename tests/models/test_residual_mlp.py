@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxvision.initializers import he_forward
-from jaxvision.models.layers import apply_function, initialize
+from jaxvision.models.drawing import initialize
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.training.step import zero_taps

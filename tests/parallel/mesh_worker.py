@@ -29,7 +29,8 @@ from jaxvision import runtime
 from jaxvision.data import Dataset, load
 from jaxvision.data.augment import normalize, pad_crop_flip
 from jaxvision.dynamics import probes
-from jaxvision.models.layers import Conv, apply_function, initialize_runs, stack, tapped
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import Conv, apply_function, stack, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.models.resnet import ResNet
 from jaxvision.parallel import distributed, feed

@@ -11,7 +11,8 @@ from jaxvision.data.augment import normalize
 from jaxvision.data.dataset import Dataset
 from jaxvision.dynamics import probes
 from jaxvision.initializers import he_backward, xavier_he2015
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.random import stream
 from jaxvision.training.arms import (

@@ -13,7 +13,8 @@ import pytest
 
 from jaxvision.dynamics import probes
 from jaxvision.initializers import he_backward
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.plain import PlainConvNet, Stage
 from jaxvision.random import stream
 from jaxvision.training.fit import Runs, Trainer

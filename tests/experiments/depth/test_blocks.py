@@ -12,7 +12,8 @@ from jaxvision.data import load
 from jaxvision.data.augment import normalize
 from jaxvision.data.dataset import Dataset
 from jaxvision.dynamics.probes import per_layer
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.resnet import ResNet
 from jaxvision.random import stream
 from jaxvision.training.fit import Runs, Trainer

@@ -8,7 +8,8 @@ import pytest
 from experiments.gradients import _flow as flow
 from jaxvision.dynamics import theory
 from jaxvision.initializers import xavier_he2015
-from jaxvision.models.layers import apply_function, initialize_runs
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
 
 
