@@ -73,7 +73,7 @@ def save(sweep: DepthSweep, cells: Cells, folder: Path, images: np.ndarray) -> N
     shared = (jnp.int32(phase.DEPTHS[-1] - 2), *sweep.train[:2])
     state = jax.device_get(sweep.start(runs, shared))
     labels = sweep.train.labels
-    rows = batch_rows(0, jnp.int32(0), phase.STEPS, len(labels), CONFIG.batch_size)
+    rows = batch_rows(0, 0, phase.STEPS, len(labels), CONFIG.batch_size)
     parts = {"input": state.input[0], "output": state.output[0]}
     kept = {f"{part}_{name}": leaf[0] for part, p in parts.items() for name, leaf in p.items()}
     kept |= {f"hidden_{name}": leaf[:, 0] for name, leaf in state.hidden[0].items()}

@@ -68,7 +68,7 @@ def prepare_jaxvision(net: str, folder: str) -> Case:
         labels=data.train.labels.astype(np.int64),
         test_images=(test.images - mean) / np.float32(scale),
         test_labels=test.labels.astype(np.int64),
-        rows=[batch_rows(seed, jnp.int32(0), sweep.STEPS, *size) for seed in runs.seeds],
+        rows=[batch_rows(seed, 0, sweep.STEPS, *size) for seed in runs.seeds],
         rates=hyper["learning_rate"],
         **{f"kernel{l}": k for l, k in enumerate(by_depth(variables["params"], ORDER[net]))},
     )

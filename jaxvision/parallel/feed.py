@@ -44,8 +44,6 @@ class Programs(Protocol):
     advance: Callable
     advance_some: Callable
     evaluate: Callable
-    next_batch: Callable
-    rows: Callable
     advance_on: Callable
     sums: Callable
     total: Callable
@@ -92,32 +90,43 @@ class Held:
 
         ``cut`` says whether ``advance`` is told how many steps to take.
         """
-        runs = state, seeds, hyper
+        period = len(seeds), self._programs.period, self._programs.batch_size
+        rows = _shape(period, np.int32, self._programs.mesh, P("run"))
         if cut:
-            advance = self._programs.advance_some, (*runs, self._some(0))
+            advance = self._programs.advance_some, (state, seeds, hyper, rows, self._some(0))
         else:
-            advance = self._programs.advance, (*runs, self._train)
+            advance = self._programs.advance, (state, seeds, hyper, rows, self._train)
         return [advance, (self._programs.evaluate, (state, self._test))]
 
     def advance(
-        self, state: PyTree, seeds: PyTree, hyper: PyTree, count: int | None = None
+        self,
+        state: PyTree,
+        seeds: PyTree,
+        hyper: PyTree,
+        rows: np.ndarray,
+        count: int | None = None,
     ) -> tuple[PyTree, dict]:
         """Train R runs for a period, or ``count`` steps of one, which gives up ``state``.
+
+        Args:
+          state: of the runs.
+          seeds: theirs.
+          hyper: their hyper-parameters.
+          rows: of the training set, for each step of the period, int32 [R, period, B].
+          count: steps, where they are not the whole period.
 
         Returns:
           The state, and the metrics [R, steps, ...].
         """
+        placed = on_mesh(rows, self._programs.mesh, P("run"))
         if count is None:
-            return self._programs.advance(state, seeds, hyper, self._train)
-        state, metrics = self._programs.advance_some(state, seeds, hyper, self._some(count))
+            return self._programs.advance(state, seeds, hyper, placed, self._train)
+        some = self._some(count)
+        state, metrics = self._programs.advance_some(state, seeds, hyper, placed, some)
         return state, jax.tree.map(lambda leaf: leaf[:, :count], fetch(metrics))
 
     def _some(self, count: int) -> tuple[Dataset, jax.Array]:
         return self._train, on_mesh(np.int32(count), self._programs.mesh, P())
-
-    def next_batch(self, state: PyTree, seeds: PyTree) -> tuple[jax.Array, jax.Array]:
-        """Return the images and labels [R, B, ...] of the step that comes next."""
-        return self._programs.next_batch(state.step, seeds, self._train)
 
     def evaluate(self, state: PyTree) -> dict:
         """Return the test metrics [R]."""
@@ -140,29 +149,40 @@ class Streamed:
         steps = self._chunk_steps(len(seeds), self._programs.period)
         rows = len(seeds), steps, self._programs.batch_size
         count = self._placed(np.int32(0))
-        batches = self._shapes(self._train, rows, P("run"))
-        images = self._shapes(self._test, (self._chunk_images(),), P())
+        batches = shapes_taken(self._train, rows, self._mesh, P("run"))
+        images = shapes_taken(self._test, (self._chunk_images(),), self._mesh, P())
         return [
             (self._programs.advance_on, (state, seeds, hyper, batches, count)),
             (self._programs.sums, (state, (*images, count))),
         ]
 
     def advance(
-        self, state: PyTree, seeds: PyTree, hyper: PyTree, count: int | None = None
+        self,
+        state: PyTree,
+        seeds: PyTree,
+        hyper: PyTree,
+        rows: np.ndarray,
+        count: int | None = None,
     ) -> tuple[PyTree, dict]:
         """Train R runs for a period, or ``count`` steps of one, which gives up ``state``.
+
+        Args:
+          state: of the runs.
+          seeds: theirs.
+          hyper: their hyper-parameters.
+          rows: of the training set, for each step of the period, int32 [R, period, B].
+          count: steps, where they are not the whole period.
 
         Returns:
           The state, and the metrics [R, steps, ...].
         """
-        rows = fetch(self._programs.rows(state.step, seeds, None))  # [R, period, B]
         steps, found = rows.shape[1] if count is None else count, []
         length = self._chunk_steps(len(rows), rows.shape[1])
 
         def chunk(first: int) -> tuple[PyTree, jax.Array]:
-            taken = np.minimum(np.arange(first, first + length), steps - 1)
+            within = np.minimum(np.arange(first, first + length), steps - 1)
             count = np.int32(min(length, steps - first))
-            return self._taken(self._train, rows[:, taken], P("run")), self._placed(count)
+            return taken(self._train, rows[:, within], self._mesh, P("run")), self._placed(count)
 
         with contextlib.closing(_ahead(chunk, range(0, steps, length))) as chunks:
             for batches, count in chunks:
@@ -171,11 +191,6 @@ class Streamed:
                 _await_all_but_last(found)
         return state, _joined(found, steps)
 
-    def next_batch(self, state: PyTree, seeds: PyTree) -> tuple[jax.Array, jax.Array]:
-        """Return the images and labels [R, B, ...] of the step that comes next."""
-        rows = fetch(self._programs.rows(state.step, seeds, None))
-        return self._taken(self._train, rows[:, 0], P("run"))
-
     def evaluate(self, state: PyTree) -> dict:
         """Return the test metrics [R]."""
         total, length, found = len(self._test.labels), self._chunk_images(), []
@@ -183,7 +198,7 @@ class Streamed:
         def chunk(first: int) -> tuple[jax.Array, ...]:
             rows = np.minimum(np.arange(first, first + length), total - 1)
             count = np.int32(min(length, total - first))
-            return *self._taken(self._test, rows, P()), self._placed(count)
+            return *taken(self._test, rows, self._mesh, P()), self._placed(count)
 
         with contextlib.closing(_ahead(chunk, range(0, total, length))) as chunks:
             for images in chunks:
@@ -209,34 +224,41 @@ class Streamed:
     def _room(self) -> int:
         return CHUNK_BYTES * len({device.process_index for device in self._mesh.devices.flat})
 
-    def _taken(self, data: Dataset, rows: np.ndarray, spec: P) -> tuple[jax.Array, jax.Array]:
-        """Return images and labels of these rows [..., H, W, C] and [...], placed on the mesh."""
-
-        def placed(array: np.ndarray) -> jax.Array:
-            @functools.cache  # devices that share a batch ask for the same
-            def part(*bounds: int | None) -> np.ndarray:
-                wanted = rows[slice(*bounds)]
-                read_ahead(array, wanted)
-                # New memory for every chunk: a CPU device works in it, not in a copy.
-                out = np.empty(wanted.shape + array.shape[1:], array.dtype)
-                return np.take(array, wanted, 0, out, mode="clip")  # other modes take a copy more
-
-            shape, sharding = rows.shape + array.shape[1:], NamedSharding(self._mesh, spec)
-            return jax.make_array_from_callback(
-                shape, sharding, lambda index: part(index[0].start, index[0].stop)
-            )
-
-        return placed(data.images), placed(data.labels)
-
-    def _shapes(self, data: Dataset, rows: tuple[int, ...], spec: P) -> tuple[Any, Any]:
-        sharding = NamedSharding(self._mesh, spec)
-        return tuple(
-            jax.ShapeDtypeStruct(rows + array.shape[1:], array.dtype, sharding=sharding)
-            for array in (data.images, data.labels)
-        )
-
     def _placed(self, value: np.int32) -> jax.Array:
         return on_mesh(value, self._mesh, P())
+
+
+def taken(data: Dataset, rows: np.ndarray, mesh: Mesh, spec: P) -> tuple[jax.Array, jax.Array]:
+    """Return images and labels of these rows [..., H, W, C] and [...], placed on the mesh."""
+
+    def placed(array: np.ndarray) -> jax.Array:
+        @functools.cache  # devices that share a batch ask for the same
+        def part(*bounds: int | None) -> np.ndarray:
+            wanted = rows[slice(*bounds)]
+            read_ahead(array, wanted)
+            # New memory for every chunk: a CPU device works in it, not in a copy.
+            out = np.empty(wanted.shape + array.shape[1:], array.dtype)
+            return np.take(array, wanted, 0, out, mode="clip")  # other modes take a copy more
+
+        shape, sharding = rows.shape + array.shape[1:], NamedSharding(mesh, spec)
+        return jax.make_array_from_callback(
+            shape, sharding, lambda index: part(index[0].start, index[0].stop)
+        )
+
+    return placed(data.images), placed(data.labels)
+
+
+def shapes_taken(data: Dataset, rows: tuple[int, ...], mesh: Mesh, spec: P) -> tuple[Any, Any]:
+    """Return shapes and dtypes of what ``taken`` returns for so many ``rows``."""
+    images, labels = data.images, data.labels
+    return (
+        _shape(rows + images.shape[1:], images.dtype, mesh, spec),
+        _shape(rows, labels.dtype, mesh, spec),
+    )
+
+
+def _shape(shape: tuple[int, ...], dtype: Any, mesh: Mesh, spec: P) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
 
 
 def _ahead(make: Callable[[_T], _U], jobs: Iterable[_T]) -> Iterator[_U]:

@@ -14,9 +14,10 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from jaxvision import runtime
-from jaxvision.parallel.feed import Held, Streamed
+from jaxvision.parallel.feed import Held, Streamed, shapes_taken, taken
 from jaxvision.parallel.mesh import fetch, on_mesh
 from jaxvision.training.looks import Look
+from jaxvision.training.order import Orders
 from jaxvision.training.programs import Programs
 from jaxvision.training.step import TrainState
 from jaxvision.types import PyTree, UserError
@@ -51,6 +52,22 @@ class Call:
         """Seeds and hyper-parameters on the devices."""
         return self._spread((self.runs.seeds, self.runs.hyper))
 
+    @cached_property
+    def _orders(self) -> Orders:
+        programs = self.programs
+        return Orders(self.runs.seeds, len(programs.train.labels), programs.batch_size)
+
+    @property
+    def _next_batch_shape(self) -> tuple[PyTree, PyTree]:
+        programs = self.programs
+        rows = len(self.runs.seeds), programs.batch_size
+        return shapes_taken(programs.train, rows, programs.mesh, P("run"))
+
+    def _next_batch(self, step: int) -> tuple[PyTree, PyTree]:
+        """Return images and labels [R, B, ...] of a step, on the devices."""
+        rows = self._orders.rows(step, 1)[:, 0]
+        return taken(self.programs.train, rows, self.programs.mesh, P("run"))
+
     def _spread(self, tree: PyTree) -> PyTree:
         return on_mesh(tree, self.programs.mesh, P("run"))
 
@@ -60,13 +77,9 @@ class Call:
 
     def look_shape(self, look: Look) -> PyTree:
         """Return shapes and dtypes of what a look sees [R, ...]; computes nothing."""
-        train, rows = self.programs.train, (len(self.runs.seeds), self.programs.batch_size)
-        batch = tuple(
-            jax.ShapeDtypeStruct(rows + array.shape[1:], array.dtype)
-            for array in (train.images, train.labels)
-        )
         program = self.programs.look(look.function)
-        return program.eval_shape(self.shape(), self.runs.seeds, self.runs.hyper, batch, look.data)
+        runs = self.shape(), self.runs.seeds, self.runs.hyper
+        return program.eval_shape(*runs, self._next_batch_shape, look.data)
 
     def start(self) -> TrainState:
         """Return the state at step 0."""
@@ -86,24 +99,29 @@ class Call:
         cut = look is not None and look.cuts(self.programs.period)
         programs = self.feed.to_compile(state, *self._driven, cut)
         if look is not None:
-            batch = self.feed.next_batch(state, self._driven[0])
-            arguments = state, *self._driven, batch, data
+            arguments = state, *self._driven, self._next_batch_shape, data
             programs.append((self.programs.look(look.function), arguments))
         runtime.compile_together(*programs)
 
-    def advance(self, state: TrainState, count: int | None = None) -> tuple[TrainState, dict]:
-        """Train for a period, or ``count`` steps; returns the state and metrics [R, steps, ...]."""
-        return self.feed.advance(state, *self._driven, count)
+    def advance(
+        self, state: TrainState, step: int, count: int | None = None
+    ) -> tuple[TrainState, dict]:
+        """Train from ``step`` on for a period, or ``count`` steps.
+
+        Returns:
+          The state, and the metrics [R, steps, ...].
+        """
+        rows = self._orders.rows(step, self.programs.period)
+        return self.feed.advance(state, *self._driven, rows, count)
 
     def evaluate(self, state: TrainState) -> dict:
         """Return the test metrics, on the devices."""
         return self.feed.evaluate(state)
 
-    def look(self, state: TrainState, look: Look, data: PyTree) -> PyTree:
+    def look(self, state: TrainState, step: int, look: Look, data: PyTree) -> PyTree:
         """Return what a look sees of the real runs; ``data`` is the look's, on the devices."""
-        batch = self.feed.next_batch(state, self._driven[0])
         program = self.programs.look(look.function)
-        return self.fetch(program(state, *self._driven, batch, data))
+        return self.fetch(program(state, *self._driven, self._next_batch(step), data))
 
 
 def joined(parts: Sequence[PyTree], axis: int = 0) -> PyTree:
@@ -187,7 +205,7 @@ class Training:
             stop = min({end, *(at for at in self.look.at if at > step)}) if cut else end
             count = stop - step if cut else None
             pairs = zip(self.calls, states, strict=True)
-            done = [call.advance(state, count) for call, state in pairs]
+            done = [call.advance(state, step, count) for call, state in pairs]
             states = [state for state, _ in done]
             metrics = self.fetch([metrics for _, metrics in done])
             if not self.may_diverge:
@@ -201,7 +219,8 @@ class Training:
         if self.look is None or step not in self.look.at:
             return {}
         pairs = zip(self.calls, states, strict=True)
-        return {step: joined([call.look(at, self.look, self._look_data) for call, at in pairs])}
+        seen = [call.look(state, step, self.look, self._look_data) for call, state in pairs]
+        return {step: joined(seen)}
 
 
 def check_steps(steps: int, period: int, look: Look | None) -> None:

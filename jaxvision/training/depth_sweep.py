@@ -28,7 +28,7 @@ from jaxvision.parallel.feed import fits
 from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
 from jaxvision.random import stream
 from jaxvision.training.losses import cross_entropy
-from jaxvision.training.order import batch_rows
+from jaxvision.training.order import Orders
 from jaxvision.types import Array, Hyper, PyTree, UserError
 
 
@@ -131,8 +131,11 @@ class DepthSweep:
             runs = on_mesh(runs, self.mesh, P("run"))
             shared = on_mesh(np.int32(cells.depths[rows[0]] - 2), self.mesh, P()), *data
             state = self.start(runs, shared)
+            orders = Orders(cells.seeds[rows], len(self.train.labels), self.batch_size)
             for first in range(0, steps, self.period):
-                state, metrics = self.advance(state, runs, shared)
+                order = np.swapaxes(orders.rows(first, self.period), 0, 1)
+                order = on_mesh(order, self.mesh, P(None, "run"))
+                state, metrics = self.advance(state, runs, order, shared)
                 for name, values in fetch(metrics).items():
                     history[name][rows[:real], first : first + self.period] = values.T[:real]
                 done = history["loss"][rows[:real], : first + self.period]
@@ -159,10 +162,14 @@ class DepthSweep:
 
     @cached_property
     def advance(self) -> Callable:
-        """``(state, runs, shared) -> (state, metrics [T, R])``, compiled once; takes the state."""
+        """``(state, runs, order, shared) -> (state, metrics [T, R])``, compiled once.
+
+        It takes the state. ``order`` [T, R, B] are the rows of the training set.
+        """
         spread = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
-        outs = _SPECS, P(None, "run")
-        train = spread(self._train, in_specs=(_SPECS, P("run"), P()), out_specs=outs)
+        steps = P(None, "run")
+        ins = _SPECS, P("run"), steps, P()
+        train = spread(self._train, in_specs=ins, out_specs=(_SPECS, steps))
         return runtime.jit(train, donate_argnums=0)
 
     def _start(self, runs: Cells, shared: tuple) -> _State:
@@ -187,17 +194,17 @@ class DepthSweep:
         first, last = layer(0, inputs, self.width), layer(2, self.width, classes)
         return _State(first, stacked, last, jnp.int32(0))
 
-    def _train(self, state: _State, runs: Cells, shared: tuple) -> tuple[_State, dict]:
+    def _train(
+        self, state: _State, runs: Cells, order: Array, shared: tuple
+    ) -> tuple[_State, dict]:
         hidden, images, labels = shared
-        runs_here, size = len(runs.seeds), (len(labels), self.batch_size)
-        order = jax.vmap(lambda seed: batch_rows(seed, state.step, self.period, *size))(runs.seeds)
-        kept = jnp.zeros((self.deepest - 2, runs_here, self.batch_size, self.width))
+        kept = jnp.zeros((self.deepest - 2, len(runs.seeds), self.batch_size, self.width))
 
         def body(carry: tuple, rows: Array) -> tuple[tuple, dict]:
             inputs = self.preprocess(images[rows.reshape(-1)]).reshape(*rows.shape, -1)
             return self._step(*carry, inputs, labels[rows], hidden, runs)
 
-        (state, _), metrics = lax.scan(body, (state, kept), jnp.moveaxis(order, 1, 0))
+        (state, _), metrics = lax.scan(body, (state, kept), order)
         return state, metrics
 
     def _step(

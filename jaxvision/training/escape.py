@@ -6,15 +6,11 @@ run is held to what its own batches cost.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from jaxvision.training.order import batch_rows
-from jaxvision.types import Array
+from jaxvision.training.order import Orders
 
 
 def plateau(
@@ -37,21 +33,12 @@ def plateau(
         return np.full((len(seeds), steps), np.log(len(counts)))
     shares = np.bincount(labels) / len(labels)
     surprise = -np.log(shares, out=np.zeros_like(shares), where=shares > 0)[labels]
-    each, run = np.unique(np.asarray(seeds, np.int32), return_inverse=True)
-    program = partial(_mean_of_batches, jnp.asarray(surprise, jnp.float32), each)
-    parts = [program(start, chunk, batch_size) for start in range(0, steps, chunk)]
-    return np.concatenate(parts, axis=1)[run, :steps]
-
-
-@partial(jax.jit, static_argnums=(3, 4))
-def _mean_of_batches(values: Array, seeds: Array, start: Array, steps: int, size: int) -> Array:
-    """Return the mean [S, steps] of ``values`` [N] over the batches of each seed."""
-
-    def of_seed(seed: Array) -> Array:
-        rows = batch_rows(seed, start, steps, len(values), size)
-        return values[rows].mean(-1)
-
-    return jax.lax.map(of_seed, seeds)
+    orders = Orders(seeds, len(labels), batch_size)
+    parts = []
+    for start in range(0, steps, chunk):
+        rows = orders.rows(start, min(chunk, steps - start))
+        parts.append(surprise[rows].mean(-1))
+    return np.concatenate(parts, axis=1)
 
 
 def escape_step(loss: np.ndarray, threshold: float | np.ndarray, window: int = 10) -> np.ndarray:

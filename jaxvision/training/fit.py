@@ -168,7 +168,7 @@ class Trainer:
         def seconds() -> float:
             state = jax.block_until_ready(call.start())
             before = time.perf_counter()
-            jax.block_until_ready(call.advance(state))
+            jax.block_until_ready(call.advance(state, 0))
             return time.perf_counter() - before
 
         seconds()  # compiles

@@ -1,25 +1,70 @@
-"""The order in which a run visits its training images: a pure function of (seed, step)."""
+"""The order in which a run visits its training images: a pure function of (seed, step).
+
+Drawn on the host, an epoch at a time: a compiled step is handed the rows of its batch. Inside the
+program every period would sort its whole epoch anew.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
-from jax import lax
+import numpy as np
 
+from jaxvision import runtime
 from jaxvision.random import stream
 from jaxvision.types import Array
 
 
-def epoch_order(seed: Array, epoch: Array, size: int) -> Array:
+def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     """Return the permutation int32 [size] in which an epoch visits the training set."""
-    return jax.random.permutation(stream(seed, "order", epoch), size)
+    return jax.device_get(_permutation(size)(np.int32(seed), np.int32(epoch)))
 
 
-def batch_rows(seed: Array, start: Array, steps: int, size: int, batch_size: int) -> Array:
+def batch_rows(seed: int, start: int, steps: int, size: int, batch_size: int) -> np.ndarray:
     """Return the training rows int32 [steps, batch_size] of steps ``start``, ``start + 1``, ...
 
     A pure function of (seed, step). The rows left over at the end of an epoch are skipped.
     """
-    per_epoch = size // batch_size
-    epochs = start // per_epoch + jnp.arange(-(-steps // per_epoch) + 1)
-    order = jax.vmap(lambda epoch: epoch_order(seed, epoch, size))(epochs)
-    order = order[:, : per_epoch * batch_size].reshape(-1, batch_size)
-    return lax.dynamic_slice_in_dim(order, start % per_epoch, steps)
+    return Orders([seed], size, batch_size).rows(start, steps)[0]
+
+
+class Orders:
+    """The rows that R runs visit, as in ``batch_rows``; the epochs last asked for are kept.
+
+    Attributes:
+      seeds: of the runs [R]; equal ones share their order.
+      size: number of training images.
+      batch_size: images of a step.
+    """
+
+    def __init__(self, seeds: Sequence[int], size: int, batch_size: int) -> None:
+        self.seeds = [int(seed) for seed in seeds]
+        self.size = size
+        self.batch_size = batch_size
+        self._epochs: dict[int, np.ndarray] = {}
+
+    def rows(self, start: int, steps: int) -> np.ndarray:
+        """Return the rows int32 [R, steps, batch_size] of steps ``start``, ``start + 1``, ..."""
+        per_epoch = self.size // self.batch_size
+        first, last = start // per_epoch, (start + steps - 1) // per_epoch
+        self._epochs = {epoch: self._batches(epoch) for epoch in range(first, last + 1)}
+        batches = np.concatenate(list(self._epochs.values()), axis=1)
+        skipped = start - first * per_epoch
+        return batches[:, skipped : skipped + steps]
+
+    def _batches(self, epoch: int) -> np.ndarray:
+        """Return the rows of an epoch, int32 [R, steps of an epoch, batch_size]."""
+        if epoch in self._epochs:
+            return self._epochs[epoch]
+        used = self.size // self.batch_size * self.batch_size
+        orders = {seed: epoch_order(seed, epoch, self.size)[:used] for seed in set(self.seeds)}
+        of_runs = np.stack([orders[seed] for seed in self.seeds])
+        return of_runs.reshape(len(self.seeds), -1, self.batch_size)
+
+
+@functools.cache
+def _permutation(size: int) -> Callable[[Array, Array], Array]:
+    def draw(seed: Array, epoch: Array) -> Array:
+        return jax.random.permutation(stream(seed, "order", epoch), size)
+
+    return runtime.jit(draw)

@@ -12,7 +12,6 @@ from jaxvision.data.dataset import Dataset
 from jaxvision.parallel.shards import Split
 from jaxvision.training.looks import Moment
 from jaxvision.training.mapping import Mapping, map_runs
-from jaxvision.training.order import batch_rows
 from jaxvision.training.step import (
     Task,
     TrainState,
@@ -72,34 +71,36 @@ class Programs:
 
     @cached_property
     def advance(self) -> Callable:
-        """``(state, seed, hyper, data) -> (state, metrics [period, ...])``; takes the state."""
+        """``(state, seed, hyper, rows, data) -> (state, metrics)``; takes the state.
+
+        A step for each of ``rows`` [T, B] of the training set; metrics [T, ...].
+        """
 
         def advance(
-            state: TrainState, seed: Array, hyper: Hyper, data: Dataset
+            state: TrainState, seed: Array, hyper: Hyper, rows: Array, data: Dataset
         ) -> tuple[TrainState, Metrics]:
             def body(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
                 batch = data.images[rows], data.labels[rows]
                 return train_step(self.task, state, *batch, hyper, seed, self.split)
 
-            return lax.scan(body, state, self._rows(state.step, seed))
+            return lax.scan(body, state, rows)
 
         return self._compiled(advance, donate=(0,))
 
     @cached_property
     def advance_some(self) -> Callable:
-        """``(state, seed, hyper, (data, count))``: as ``advance``, but only ``count`` steps."""
+        """``(state, seed, hyper, rows, (data, count))``: ``advance`` by only ``count`` steps."""
 
         def advance_some(
-            state: TrainState, seed: Array, hyper: Hyper, shared: tuple[Dataset, Array]
+            state: TrainState, seed: Array, hyper: Hyper, rows: Array, shared: tuple[Dataset, Array]
         ) -> tuple[TrainState, Metrics]:
             data, count = shared
-            rows = self._rows(state.step, seed)
 
             def batch(i: Array) -> tuple[Array, Array]:
                 at = lax.dynamic_index_in_dim(rows, i, keepdims=False)
                 return data.images[at], data.labels[at]
 
-            return take_steps(self.task, state, batch, self.period, count, hyper, seed, self.split)
+            return take_steps(self.task, state, batch, len(rows), count, hyper, seed, self.split)
 
         return self._compiled(advance_some, donate=(0,))
 
@@ -113,26 +114,7 @@ class Programs:
 
         return self._compiled(on_all)
 
-    @cached_property
-    def next_batch(self) -> Callable:
-        """``(step, seed, data) -> (images, labels)`` of the step that comes next."""
-
-        def next_batch(step: Array, seed: Array, data: Dataset) -> tuple[Array, Array]:
-            (rows,) = batch_rows(seed, step, 1, len(data.labels), self.batch_size)
-            return data.images[rows], data.labels[rows]
-
-        return self._compiled(next_batch)
-
     # Data that are streamed, a chunk at a time.
-
-    @cached_property
-    def rows(self) -> Callable:
-        """``(step, seed, None) -> int32 [period, B]``, the training rows of a period."""
-
-        def rows(step: Array, seed: Array, shared: None) -> Array:
-            return self._rows(step, seed)
-
-        return self._compiled(rows)
 
     @cached_property
     def advance_on(self) -> Callable:
@@ -192,6 +174,3 @@ class Programs:
         if function not in self._looks:
             self._looks[function] = self._compiled(look)
         return self._looks[function]
-
-    def _rows(self, step: Array, seed: Array) -> Array:
-        return batch_rows(seed, step, self.period, len(self.train.labels), self.batch_size)

@@ -38,6 +38,7 @@ from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
 from jaxvision.random import stream as key_stream
 from jaxvision.training.fit import Runs, Trainer
 from jaxvision.training.optimizers import sgd
+from jaxvision.training.order import Orders
 from jaxvision.training.step import Task
 from jaxvision.types import UserError
 
@@ -125,7 +126,10 @@ def move(made, start, file):
             leaves = [saved[str(i)] for i in range(shape.num_leaves)]
         state = on_mesh(jax.tree.unflatten(shape, leaves), made.mesh, P("run"))
     data = Dataset(*on_mesh((made.train.images, made.train.labels), made.mesh, P()))
-    state, _ = programs.advance(state, seeds, hyper, data)
+    size = len(made.train.labels), made.batch_size
+    rows = Orders(start.seeds, *size).rows(int(fetch(state.step)[0]), made.period)
+    rows = on_mesh(rows, made.mesh, P("run"))
+    state, _ = programs.advance(state, seeds, hyper, rows, data)
     state = fetch(state)
     if distributed.is_main():
         with file.open("wb") as out:

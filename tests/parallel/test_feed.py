@@ -112,7 +112,7 @@ def test_streamed_is_held_to_the_bit(monkeypatch, streamed, options):
     """Loss of every step, every evaluation (three batches, the last not full), every weight."""
     made = streaming(*options)
     found = made.fit(some_runs(3), STEPS)
-    names = {"start", "rows", "advance_on", "sums", "total"}
+    names = {"start", "advance_on", "sums", "total"}
     programs = vars(made.programs(some_runs(3).variables["params"]))
     compiled = {n: p._cache_size() for n, p in programs.items() if hasattr(p, "_cache_size")}
     assert compiled == dict.fromkeys(names, 1)

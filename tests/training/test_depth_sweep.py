@@ -16,7 +16,7 @@ from jaxvision.data.augment import normalize
 from jaxvision.random import stream
 from jaxvision.training.depth_sweep import Cells, DepthSweep
 from jaxvision.training.mapping import on_mesh
-from jaxvision.training.order import batch_rows
+from jaxvision.training.order import Orders, batch_rows
 from jaxvision.types import UserError
 
 WIDTH, BATCH, PERIOD, DEEPEST = 6, 8, 3, 6
@@ -76,8 +76,10 @@ def trained_layers(sweep, cells, calls):
     shared = on_mesh((np.int32(hidden), *sweep.train[:2]), sweep.mesh, P())
     start, train = sweep.start, sweep.advance
     state = start(runs, shared)
-    for _ in range(calls):
-        state, _ = train(state, runs, shared)
+    orders = Orders(cells.seeds, len(sweep.train.labels), sweep.batch_size)
+    for call in range(calls):
+        rows = np.swapaxes(orders.rows(call * sweep.period, sweep.period), 0, 1)
+        state, _ = train(state, runs, on_mesh(rows, sweep.mesh, P(None, "run")), shared)
     first, stack, last = jax.device_get((state.input[0], state.hidden[0], state.output[0]))
     stacked = [jax.tree.map(lambda leaf, l=l: leaf[l], stack) for l in range(hidden)]
     return [
@@ -109,7 +111,7 @@ def reference_step(nonlinearity, optimizer, layers, state, batch, seed, rate, nu
 def reference(sweep, optimizer, layers, seed, rate, steps):
     """Train one run; returns losses and errors [2, T] and the layers at the end."""
     images, labels = (np.float32(sweep.train.images).reshape(-1, 64) - 70) / 90, sweep.train.labels
-    rows = np.array(batch_rows(seed, jnp.int32(0), steps, len(labels), BATCH))
+    rows = np.array(batch_rows(seed, 0, steps, len(labels), BATCH))
     state, history = None, []
     for number, row in enumerate(rows):
         batch = images[row], labels[row]

@@ -17,8 +17,9 @@ from jaxvision.models.drawing import initialize_runs
 from jaxvision.models.layers import apply_function
 from jaxvision.models.plain import PlainConvNet, Stage
 from jaxvision.random import stream
+from jaxvision.training import order
 from jaxvision.training.fit import Runs, Trainer
-from jaxvision.training.order import batch_rows, epoch_order
+from jaxvision.training.order import Orders, batch_rows, epoch_order
 from jaxvision.training.step import initial_state, train_step
 from jaxvision.types import UserError
 
@@ -69,12 +70,6 @@ def assert_close(a, b):
 # The order of the data.
 
 
-@functools.cache
-def rows_from(geometry, steps):
-    size, batch_size = geometry
-    return jax.jit(lambda seed, start: batch_rows(seed, start, steps, size, batch_size))
-
-
 @hypothesis.settings(max_examples=30)
 @hypothesis.given(
     seed=st.integers(0, 2**31 - 1),
@@ -84,9 +79,15 @@ def rows_from(geometry, steps):
 )
 def test_rows_of_a_period_are_the_rows_of_its_steps(seed, start, period, geometry):
     """Epochs of three steps and of one: a period begins and ends anywhere in an epoch."""
-    whole = rows_from(geometry, period)(seed, start)
-    alone = [rows_from(geometry, 1)(seed, start + step) for step in range(period)]
-    np.testing.assert_array_equal(whole, np.concatenate(alone))
+    orders = Orders([seed, 7, seed], *geometry)
+    whole = orders.rows(start, period)
+    assert whole.shape == (3, period, geometry[1])
+    np.testing.assert_array_equal(whole[0], whole[2])
+    alone = [batch_rows(seed, start + step, 1, *geometry) for step in range(period)]
+    np.testing.assert_array_equal(whole[0], np.concatenate(alone))
+    later = orders.rows(start + period, 2)[0]
+    again = batch_rows(seed, start + period, 2, *geometry)
+    np.testing.assert_array_equal(later, again)
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(12, 4), (13, 4), (50, 16), (6, 6), (7, 1)])
@@ -110,6 +111,20 @@ def test_every_seed_and_every_epoch_has_its_own_order():
     assert len(orders) == 16
 
 
+def test_the_order_of_an_epoch_is_drawn_once(monkeypatch):
+    drawn = []
+
+    def counted(seed, epoch, size):
+        drawn.append((seed, epoch))
+        return np.arange(size)
+
+    monkeypatch.setattr(order, "epoch_order", counted)
+    orders = Orders([1, 2, 1], 12, 4)
+    for start in range(7):
+        orders.rows(start, 2)
+    assert sorted(drawn) == [(seed, epoch) for seed in (1, 2) for epoch in (0, 1, 2)]
+
+
 def test_order_is_the_named_stream_and_nothing_else():
     expected = jax.random.permutation(stream(3, "order", 2), 20)
     np.testing.assert_array_equal(epoch_order(3, 2, 20), expected)
@@ -129,7 +144,7 @@ def test_equals_steps_taken_one_by_one(lab, fitted, kind):
         variables, seed, hyper = jax.tree.map(lambda leaf, run=run: jnp.asarray(leaf[run]), runs)
         state = initial_state(task, variables, hyper)
         for number in range(STEPS):
-            (rows,) = rows_from((50, 16), 1)(seed, number)
+            (rows,) = batch_rows(seed, number, 1, 50, 16)
             state, metrics = step(state, images[rows], labels[rows], hyper, seed)
             found = history.train["loss"][run, number]
             np.testing.assert_allclose(found, metrics["loss"], rtol=1e-4)
@@ -297,7 +312,8 @@ def advance_hlo(lab, stage_layers):
     runs = Runs(variables, *lab.runs("conv", (0, 1))[1:])
     programs = trainer.programs(variables["params"])
     state = jax.eval_shape(programs.start, variables, runs.hyper, None)
-    lowered = programs.advance.lower(state, runs.seeds, runs.hyper, lab.train)
+    rows = jax.ShapeDtypeStruct((2, trainer.period, trainer.batch_size), jnp.int32)
+    lowered = programs.advance.lower(state, runs.seeds, runs.hyper, rows, lab.train)
     return lowered.compile().as_text()
 
 
