@@ -65,18 +65,18 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(10, "Random nets of every kind.", low=1, high=1000)
-    first_seed: int = flagged(400, "First seed.", low=0)
-    images: int = flagged(200, "Images, all in every step.", low=10)
+    first_seed: int = flagged(400, "First seed.", low=0, high=10**9)
+    images: int = flagged(200, "Images, all in every step.", low=10, high=100_000)
     width: int = flagged(64, "Units of the two hidden layers.", low=2, high=8192)
     thresholds: tuple[float, ...] = flagged((5.0, 7.0, 10.0), "2 / learning rate.", low=0.1)
     calm_threshold: float = flagged(40.0, "A threshold that is never reached.", low=0.1)
     batch_norm_threshold: float = flagged(20.0, "2 / rate with batch norm.", low=0.1)
-    steps: int = flagged(2000, "Steps of gradient descent, a multiple of period.", low=20)
-    period: int = flagged(20, "Steps between two looks at the sharpness.", low=1)
+    steps: int = flagged(2000, "Steps of descent, a multiple of period.", low=20, high=10**6)
+    period: int = flagged(20, "Steps between looks at the sharpness.", low=1, high=10**6)
     lanczos: int = flagged(16, "Hessian-vector products of a look.", low=2, high=1000)
-    widths: tuple[int, ...] = flagged((32, 128, 512), "Widths of the nets with kernels.", low=2)
-    kernel_images: int = flagged(32, "Images of the kernels.", low=2)
-    kernel_steps: int = flagged(150, "Steps between the two kernels.", low=1)
+    widths: tuple[int, ...] = flagged((32, 128, 512), "Widths of kernel nets.", low=2, high=8192)
+    kernel_images: int = flagged(32, "Images of the kernels.", low=2, high=1000)
+    kernel_steps: int = flagged(150, "Steps between the two kernels.", low=1, high=10**6)
 
 
 PRESETS = {

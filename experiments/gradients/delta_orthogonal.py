@@ -77,7 +77,7 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(12, "Random nets of each kind.", low=1, high=1000)
-    first_seed: int = flagged(7000, "First seed.", low=0)
+    first_seed: int = flagged(7000, "First seed.", low=0, high=10**9)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)
     channels: int = flagged(16, "Channels of every layer.", low=2, high=1024)
     depths: tuple[int, ...] = flagged(

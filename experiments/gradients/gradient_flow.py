@@ -69,14 +69,14 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(8, "Paired seeds of every net.", low=1, high=1000)
-    first_seed: int = flagged(700, "First seed.", low=0)
+    first_seed: int = flagged(700, "First seed.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged((8, 30, 100), "Weight layers.", low=8, high=1000)
     width: int = flagged(64, "Units of every hidden layer.", low=2, high=8192)
     width_followed: int = flagged(256, "Units where one image is followed.", low=2, high=8192)
     activations: tuple[str, ...] = flagged(
         tuple(ACTIVATIONS), "Nets that images are followed through.", choices=ACTIVATIONS
     )
-    batch_size: int = flagged(32, "Images in a step.", low=4)
+    batch_size: int = flagged(32, "Images in a step.", low=4, high=65_536)
     learning_rate: float = flagged(0.01, "SGD's rate.", low=0)
     below: float = flagged(0.5**0.5, "Gain over the critical one; .707: Xavier.", low=0.1, high=1)
     above: float = flagged(2**0.5, "Gain over the critical one.", low=1, high=2)

@@ -62,19 +62,19 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(60, "Random nets of each kind.", low=1, high=1000)
-    first_seed: int = flagged(3000, "First seed.", low=0)
+    first_seed: int = flagged(3000, "First seed.", low=0, high=10**9)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)
     width: int = flagged(128, "Units of the random nets.", low=8, high=4096)
     depth: int = flagged(64, "Layers behind the spectra.", low=8, high=1024)
     train_seeds: int = flagged(5, "Paired seeds of every trained arm.", low=1, high=1000)
     train_depth: int = flagged(32, "Weight layers of the trained MLPs.", low=4, high=1000)
     train_width: int = flagged(64, "Units of the trained MLPs.", low=8, high=8192)
-    steps: int = flagged(500, "Steps of every training, a multiple of period.", low=1)
-    period: int = flagged(20, "Steps between two evaluations.", low=1)
+    steps: int = flagged(500, "Steps of training, a multiple of period.", low=1, high=10**6)
+    period: int = flagged(20, "Steps between two evaluations.", low=1, high=10**6)
     checkpoints: tuple[int, ...] = flagged(
-        (5, 10, 20, 50, 100, 200, 500), "Steps at which the spectrum is taken, beside 0.", low=1
+        (5, 10, 20, 50, 100, 200, 500), "Steps with a spectrum, beside 0.", low=1, high=10**6
     )
-    batch_size: int = flagged(32, "Images in a step.", low=1)
+    batch_size: int = flagged(32, "Images in a step.", low=1, high=65_536)
     learning_rates: tuple[float, ...] = flagged((0.003, 0.01, 0.03, 0.1), "Grid of rates.", low=0)
 
 

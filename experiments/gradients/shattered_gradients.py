@@ -82,7 +82,7 @@ class Config:
     """Flags of the experiment."""
 
     seeds: int = flagged(160, "Random nets of each kind.", low=1, high=1000)
-    first_seed: int = flagged(6000, "First seed.", low=0)
+    first_seed: int = flagged(6000, "First seed.", low=0, high=10**9)
     width: int = flagged(200, "Units of every layer.", low=2, high=8192)
     n_inputs: int = flagged(256, "Number of inputs, evenly on [-2, 2].", low=32, high=4096)
     depth: int = flagged(64, "Layers.", low=64, high=4096)

@@ -47,18 +47,18 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(8, "Paired seeds of every map.", low=1, high=1000)
-    first_seed: int = flagged(300, "The first seed.", low=0)
+    first_seed: int = flagged(300, "The first seed.", low=0, high=10**9)
     n_gains: int = flagged(9, "Values of sigma_w.", low=4, high=1000)
     n_depths: int = flagged(10, "Values of depth.", low=2, high=1000)
-    shallowest: int = flagged(8, "Weight layers.", low=2)
+    shallowest: int = flagged(8, "Weight layers.", low=2, high=10_000)
     deepest: int = flagged(128, "Weight layers.", low=3, high=10_000)
     width: int = flagged(64, "Units of every hidden layer.", low=2, high=8192)
-    steps: int = flagged(400, "Steps of every training.", low=20)
-    batch_size: int = flagged(16, "Images in a step.", low=4)
+    steps: int = flagged(400, "Steps of every training.", low=20, high=10**6)
+    batch_size: int = flagged(16, "Images in a step.", low=4, high=65_536)
     learning_rate: float = flagged(0.03, "SGD's rate of the tanh nets.", low=0)
-    learning_rate_batch_norm: float = flagged(0.03, "... of the nets with batch norm.", low=0)
+    learning_rate_batch_norm: float = flagged(0.03, "The same with batch norm.", low=0)
     keep: float = flagged(0.95, "Share of the units that dropout keeps.", low=0.1, high=1)
-    runs_per_call: int = flagged(66, "Trainings side by side.", low=1)
+    runs_per_call: int = flagged(66, "Trainings side by side.", low=1, high=10_000)
 
 
 PRESETS = {

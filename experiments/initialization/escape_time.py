@@ -70,14 +70,14 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(32, "Paired seeds of every arm.", low=1, high=1000)
-    first_seed: int = flagged(500, "The first seed.", low=0)
+    first_seed: int = flagged(500, "The first seed.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged(
-        (8, 10, 12, 14, 16, 18, 20, 30), "Weight layers, at least 6 values for slopes.", low=3
+        (8, 10, 12, 14, 16, 18, 20, 30), "Weight layers, 6 or more for slopes.", low=3, high=1000
     )
     width: int = flagged(64, "Units of every hidden layer.", low=1, high=8192)
-    steps: int = flagged(4000, "Budget of every run, in steps.", low=1)
-    period: int = flagged(100, "Steps between two looks at who has escaped.", low=1)
-    batch_size: int = flagged(16, "Images in a step.", low=1)
+    steps: int = flagged(4000, "Budget of every run, in steps.", low=1, high=10**6)
+    period: int = flagged(100, "Steps between looks at who has left.", low=1, high=10**6)
+    batch_size: int = flagged(16, "Images in a step.", low=1, high=65_536)
     learning_rate_sgd: float = flagged(0.003, "SGD's rate under Xavier.", low=0)
     learning_rate_adam: float = flagged(0.001, "Adam's rate.", low=0)
     learning_rate_he: float = flagged(0.001, "SGD's rate under He.", low=0)

@@ -65,21 +65,21 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(5, "Paired seeds of every arm.", low=1, high=1000)
-    first_seed: int = flagged(200, "First of them.", low=0)
+    first_seed: int = flagged(200, "First of them.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged((14, 22, 30), "Layers of the conv nets.", low=14, high=30)
     mlp_depths: tuple[int, ...] = flagged((22, 30), "Weight layers of the MLPs.", low=3, high=1000)
     width: int = flagged(8, "Channels of the conv nets' first layer.", low=1, high=1024)
     mlp_width: int = flagged(64, "Units of the MLPs' hidden layers.", low=1, high=8192)
-    steps: int = flagged(330, "Steps of the conv nets.", low=1)
-    mlp_steps: int = flagged(1320, "Steps of the MLPs.", low=1)
-    period: int = flagged(55, "Steps between two evaluations; divides all steps.", low=1)
-    batch_size: int = flagged(16, "Images in a step.", low=1)
+    steps: int = flagged(330, "Steps of the conv nets.", low=1, high=10**6)
+    mlp_steps: int = flagged(1320, "Steps of the MLPs.", low=1, high=10**6)
+    period: int = flagged(55, "Steps between evaluations; divides all steps.", low=1, high=10**6)
+    batch_size: int = flagged(16, "Images in a step.", low=1, high=65_536)
     weight_decay: float = flagged(5e-4, "Weight decay of every arm.", low=0)
     learning_rates_xavier: tuple[float, ...] = flagged((0.003, 0.01, 0.03), "Xavier's.", low=0)
     learning_rates_he: tuple[float, ...] = flagged((0.0003, 0.001), "He's.", low=0)
     learning_rates_adam: tuple[float, ...] = flagged((0.0003, 0.001, 0.003), "Adam's.", low=0)
-    tuning_seeds: int = flagged(3, "Seeds that choose the rates; none is used again.", low=1)
-    theory_nets: int = flagged(20_000, "Random nets behind the finite-width law.", low=2)
+    tuning_seeds: int = flagged(3, "Seeds for choosing rates; none is used again.", low=1, high=100)
+    theory_nets: int = flagged(20_000, "Nets behind the finite-width law.", low=2, high=100_000)
 
 
 PRESETS = {
