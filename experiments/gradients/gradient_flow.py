@@ -249,12 +249,14 @@ def plot(record: Record, config: Config) -> Figure:
     flow.draw_departures(axes[2, 1], record.arrays, config, flow.factors(config))
     ids = [f"{q}-{a}" for q in ("delta", "signal") for a in config.activations]
     plots.mark_contradicted(axes[2, 1], record, *ids)
+    titles = {}
+    if "relu" in config.activations:
+        titles["delta-relu", "batch-norm-factor", "residual-gradient"] = (
+            "Gain, batch norm and skip connections decide which gradient the first layers see"
+        )
     title = plots.headline(
         record,
-        {
-            ("delta-relu", "batch-norm-factor", "residual-gradient"): "Gain, batch norm and skip "
-            "connections decide which gradient the first layers see"
-        },
+        titles,
         otherwise="What gain, batch norm and skip connections do to a deep net's gradient",
     )
     return plots.finish(

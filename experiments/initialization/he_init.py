@@ -283,11 +283,10 @@ def plot(record: Record, config: Config) -> Figure:
     plots.describe(panels[-1], "Gradient at step 0", "layer", "norm of delta")
     for ax in panels[len(shown) : -2]:
         ax.set_axis_off()
-    title = plots.headline(
-        record,
-        {("mlp30-he", "mlp30-xavier"): "Xavier stalls at 30 layers, He converges"},
-        otherwise="He against Xavier in deep ReLU nets",
-    )
+    titles = {}
+    if 30 in config.mlp_depths:
+        titles["mlp30-he", "mlp30-xavier"] = "Xavier stalls at 30 layers, He converges"
+    title = plots.headline(record, titles, otherwise="He against Xavier in deep ReLU nets")
     return plots.finish(
         figure,
         record,
