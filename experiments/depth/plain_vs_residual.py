@@ -223,7 +223,8 @@ def claims(config: Config) -> list[Claim]:
         Claim("degradation", section, f"the {high}-layer plain net ends with a higher training "
               f"error than the {low}-layer one, at one learning rate", rise("plain"), Greater(),
               not_run=lacking),
-        Claim("degradation-test", section, "... and test error", rise("plain", "test"), Greater(),
+        Claim("degradation-test", section, f"the {high}-layer plain net ends with a higher "
+              f"test error than the {low}-layer one", rise("plain", "test"), Greater(),
               not_run=lacking),
         Claim("no-degradation", section, f"the training error of {words} is no higher (2 points "
               "at most)", lambda r: learned(r, rise("resnet")(r), residual), Less(0.02),
@@ -238,17 +239,18 @@ def claims(config: Config) -> list[Claim]:
               Greater(0.02)),
         Claim("responses-depth", figure7, f"layers of {words} respond less than the {low}-layer "
               "one's", less("response_std", residual, shallow), Greater(), not_run=lacking),
-        Claim("modifies-less", figure7, "its blocks add less, beside what they add to, than the "
-              f"{low}-layer one's", less("branch_ratio", residual, shallow), Greater(),
+        Claim("modifies-less", figure7, f"blocks of {words} add less, beside what they add to, "
+              f"than the {low}-layer one's", less("branch_ratio", residual, shallow), Greater(),
               not_run=lacking),
         Claim("responses", figure7, f"layers of {words} respond less than the plain net's (before "
               "the addition)", less("response_std", residual, plain), Greater()),
         Claim("lesion-mild", VEIT, f"a block less costs {words} under a quarter of what it has "
               f"learned ({judges} images)", lambda r: damage(r, residual), Less(0.25)),
-        Claim("lesion-fatal", VEIT, f"... the {middle}-layer plain net over half",
-              lambda r: damage(r, mid_plain), Greater(0.5)),
-        Claim("lesion-order", VEIT, f"... at {middle} layers the plain net more than the residual "
-              "one", lambda r: damage(r, mid_plain) - damage(r, mid_residual), Greater()),
+        Claim("lesion-fatal", VEIT, f"a block less costs the {middle}-layer plain net over half "
+              "of what it has learned", lambda r: damage(r, mid_plain), Greater(0.5)),
+        Claim("lesion-order", VEIT, f"at {middle} layers a block less costs the plain net more "
+              "than the residual one",
+              lambda r: damage(r, mid_plain) - damage(r, mid_residual), Greater()),
     ]  # fmt: skip
     return found + _gradient_claims(config, plain) + _paper_claims(config)
 
@@ -271,7 +273,7 @@ def _gradient_claims(config: Config, net: Net) -> list[Claim]:
               "explode, squared by pi/(pi - 1) a layer", lambda r: ratio(r, first) ** (2 / layers),
               Within(YANG, 0.1, relative=True)),
         *[Claim(f"relaxed-{step}", "Yang et al. 2019, along training", f"step {step}: training has "
-                f"taken most of it away (log growth over that of step {first})",
+                f"taken most of the explosion away (log growth over that of step {first})",
                 lambda r, step=step: np.log(ratio(r, step)) / np.log(ratio(r, first)), Less(0.5))
           for step in config.watched[1:]],
     ]  # fmt: skip

@@ -222,7 +222,7 @@ def claims(config: Config) -> list[Claim]:
             Claim(
                 f"sgd{kind}",
                 h1,
-                f"{deepest}, {words}: SGD does not {budget}",
+                f"{deepest}, {words}: SGD does not leave Xavier's plateau {budget}",
                 stayed(f"sgd{kind}"),
                 Share(0.8),
             ),
@@ -239,13 +239,15 @@ def claims(config: Config) -> list[Claim]:
         *of_optimizers,
         Claim("half", h2, "without biases SGD's escape step grows as the gradient shrinks, by half "
               "an octave a layer", slopes("sgd"), Equivalent(0.05, 0.5)),
-        Claim("less-than-half", h2, "... or by less than half an octave a layer", slopes("sgd"),
-              Less(0.5)),
+        Claim("less-than-half", h2, "without biases SGD's escape step grows by less than "
+              "half an octave a layer", slopes("sgd"), Less(0.5)),
         Claim("straight", h2, "without biases growth is exponential (octaves a layer, deeper less "
               "shallower depths)", bend("sgd"), Equivalent(0.03)),
-        Claim("bends", h2, "with biases growth slows with depth, more than without (the same, "
-              "difference)", lambda r: bend("sgd_bias")(r) - bend("sgd")(r), Less(0.0)),
-        Claim("biases-help", h2, "with biases it grows more slowly than without (octaves a layer)",
+        Claim("bends", h2, "with biases growth slows with depth, more than without (octaves a "
+              "layer, deeper less shallower depths, with minus without)",
+              lambda r: bend("sgd_bias")(r) - bend("sgd")(r), Less(0.0)),
+        Claim("biases-help", h2, "with biases SGD's escape step grows more slowly than without "
+              "(octaves a layer)",
               lambda r: slopes("sgd_bias")(r) - slopes("sgd")(r), Less(0.0)),
         Claim("control", "negative control, He", "He, SGD: no plateau at any depth, every net "
               f"escapes within {QUICK} steps", quick, Share(0.8)),

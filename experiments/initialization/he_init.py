@@ -189,7 +189,8 @@ def claims(config: Config) -> list[Claim]:
         Claim("finite-width-mean", hanin, f"{config.theory_nets:,} He nets, width 50, 20 layers: "
               f"the mean of log |Ju|^2 follows the law's exact form (first order: {rough[0]:.3g})",
               measured("log_norm_mean"), Within(law[0], 0.05), "theory"),
-        Claim("finite-width-variance", hanin, f"... so does the variance (first order: "
+        Claim("finite-width-variance", hanin, f"{config.theory_nets:,} He nets, width 50, 20 "
+              "layers: the variance of log |Ju|^2 follows the law's exact form (first order: "
               f"{rough[1]:.3g})", measured("log_norm_variance"),
               Within(law[1], 0.05, relative=True), "theory"),
     ]  # fmt: skip
