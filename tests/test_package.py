@@ -26,6 +26,11 @@ def test_every_folder_of_code_is_a_package():
         assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
+def test_the_readme_says_what_an_installation_holds():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "`pip install .` in a clone installs them, and the experiments." in text
+
+
 def test_no_hint_names_the_stranger_s_package():
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("jaxvision/**/*.py")]:
         text = path.read_text(encoding="utf-8")

@@ -60,21 +60,23 @@ class Config:
     dataset: str = flagged("shapes", "Data set: digits, shapes, or a TFDS name.")
     imagenet: bool = flagged(False, "Nets of table 1 instead: use it with --depths=18,34.")
     seeds: int = flagged(8, "Paired seeds of every net.", low=1, high=1000)
-    first_seed: int = flagged(300, "The first seed.", low=0)
+    first_seed: int = flagged(300, "The first seed.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged((8, 20, 32), "Layers, 6n+2 each.", low=8, high=1202)
-    width: int = flagged(8, "Channels of the first stage (the paper: 16; ImageNet 64).", low=1)
-    images: int = flagged(500, "Training images that are used; 0 means all.", low=0)
-    image_size: int = flagged(0, "Scale, crop TFDS images to so many pixels; 0: don't.", low=0)
-    shrink: int = flagged(2, "Average squares of this many pixels before all else.", low=1)
-    steps: int = flagged(320, "Optimizer steps of every net.", low=1)
-    period: int = flagged(40, "Steps between two evaluations; divides the steps.", low=1)
-    batch_size: int = flagged(50, "Images in a step.", low=2)
+    width: int = flagged(8, "First stage's channels (paper: 16; ImageNet: 64).", low=1, high=1024)
+    images: int = flagged(500, "Training images used; 0 means all.", low=0, high=10**7)
+    image_size: int = flagged(0, "Pixels TFDS images are scaled to; 0: don't.", low=0, high=1024)
+    shrink: int = flagged(2, "Average squares of so many pixels first.", low=1, high=64)
+    steps: int = flagged(320, "Optimizer steps of every net.", low=1, high=10**6)
+    period: int = flagged(40, "Steps between evaluations; divides the steps.", low=1, high=10**6)
+    batch_size: int = flagged(50, "Images in a step.", low=2, high=65_536)
     learning_rate: float = flagged(0.03, "Rate; /10 at half and at 3/4 of the steps.", low=0)
     weight_decay: float = flagged(1e-4, "Weight decay, on every parameter.", low=0)
-    pad: int = flagged(0, "Pixels of padding for random crops and flips; 0: none.", low=0)
-    bn_parts: int = flagged(1, "Parts of a batch, each with its own statistics.", low=1)
+    pad: int = flagged(0, "Padding for random crops and flips, pixels; 0: none.", low=0, high=256)
+    bn_parts: int = flagged(1, "Parts of a batch, each with its statistics.", low=1, high=1024)
     deterministic_reduction: bool = flagged(False, "Same bits on any devices: by 8 bn_parts.")
-    watched: tuple[int, ...] = flagged((0, 1, 10, 100), "Steps of the gradients seen.", low=0)
+    watched: tuple[int, ...] = flagged(
+        (0, 1, 10, 100), "Steps of the gradients seen.", low=0, high=10**6
+    )
 
 
 _PAPER = Config(
@@ -222,7 +224,8 @@ def claims(config: Config) -> list[Claim]:
         Claim("degradation", section, f"the {high}-layer plain net ends with a higher training "
               f"error than the {low}-layer one, at one learning rate", rise("plain"), Greater(),
               not_run=lacking),
-        Claim("degradation-test", section, "... and test error", rise("plain", "test"), Greater(),
+        Claim("degradation-test", section, f"the {high}-layer plain net ends with a higher "
+              f"test error than the {low}-layer one", rise("plain", "test"), Greater(),
               not_run=lacking),
         Claim("no-degradation", section, f"the training error of {words} is no higher (2 points "
               "at most)", lambda r: learned(r, rise("resnet")(r), residual), Less(0.02),
@@ -237,17 +240,18 @@ def claims(config: Config) -> list[Claim]:
               Greater(0.02)),
         Claim("responses-depth", figure7, f"layers of {words} respond less than the {low}-layer "
               "one's", less("response_std", residual, shallow), Greater(), not_run=lacking),
-        Claim("modifies-less", figure7, "its blocks add less, beside what they add to, than the "
-              f"{low}-layer one's", less("branch_ratio", residual, shallow), Greater(),
+        Claim("modifies-less", figure7, f"blocks of {words} add less, beside what they add to, "
+              f"than the {low}-layer one's", less("branch_ratio", residual, shallow), Greater(),
               not_run=lacking),
         Claim("responses", figure7, f"layers of {words} respond less than the plain net's (before "
               "the addition)", less("response_std", residual, plain), Greater()),
         Claim("lesion-mild", VEIT, f"a block less costs {words} under a quarter of what it has "
               f"learned ({judges} images)", lambda r: damage(r, residual), Less(0.25)),
-        Claim("lesion-fatal", VEIT, f"... the {middle}-layer plain net over half",
-              lambda r: damage(r, mid_plain), Greater(0.5)),
-        Claim("lesion-order", VEIT, f"... at {middle} layers the plain net more than the residual "
-              "one", lambda r: damage(r, mid_plain) - damage(r, mid_residual), Greater()),
+        Claim("lesion-fatal", VEIT, f"a block less costs the {middle}-layer plain net over half "
+              "of what it has learned", lambda r: damage(r, mid_plain), Greater(0.5)),
+        Claim("lesion-order", VEIT, f"at {middle} layers a block less costs the plain net more "
+              "than the residual one",
+              lambda r: damage(r, mid_plain) - damage(r, mid_residual), Greater()),
     ]  # fmt: skip
     return found + _gradient_claims(config, plain) + _paper_claims(config)
 
@@ -270,7 +274,7 @@ def _gradient_claims(config: Config, net: Net) -> list[Claim]:
               "explode, squared by pi/(pi - 1) a layer", lambda r: ratio(r, first) ** (2 / layers),
               Within(YANG, 0.1, relative=True)),
         *[Claim(f"relaxed-{step}", "Yang et al. 2019, along training", f"step {step}: training has "
-                f"taken most of it away (log growth over that of step {first})",
+                f"taken most of the explosion away (log growth over that of step {first})",
                 lambda r, step=step: np.log(ratio(r, step)) / np.log(ratio(r, first)), Less(0.5))
           for step in config.watched[1:]],
     ]  # fmt: skip

@@ -66,18 +66,18 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(10, "Random nets of every kind.", low=1, high=1000)
-    first_seed: int = flagged(400, "First seed.", low=0)
-    images: int = flagged(200, "Images, all in every step.", low=10)
+    first_seed: int = flagged(400, "First seed.", low=0, high=10**9)
+    images: int = flagged(200, "Images, all in every step.", low=10, high=100_000)
     width: int = flagged(64, "Units of the two hidden layers.", low=2, high=8192)
     thresholds: tuple[float, ...] = flagged((5.0, 7.0, 10.0), "2 / learning rate.", low=0.1)
     calm_threshold: float = flagged(40.0, "A threshold that is never reached.", low=0.1)
     batch_norm_threshold: float = flagged(20.0, "2 / rate with batch norm.", low=0.1)
-    steps: int = flagged(2000, "Steps of gradient descent, a multiple of period.", low=20)
-    period: int = flagged(20, "Steps between two looks at the sharpness.", low=1)
+    steps: int = flagged(2000, "Steps of descent, a multiple of period.", low=20, high=10**6)
+    period: int = flagged(20, "Steps between looks at the sharpness.", low=1, high=10**6)
     lanczos: int = flagged(16, "Hessian-vector products of a look.", low=2, high=1000)
-    widths: tuple[int, ...] = flagged((32, 128, 512), "Widths of the nets with kernels.", low=2)
-    kernel_images: int = flagged(32, "Images of the kernels.", low=2)
-    kernel_steps: int = flagged(150, "Steps between the two kernels.", low=1)
+    widths: tuple[int, ...] = flagged((32, 128, 512), "Widths of kernel nets.", low=2, high=8192)
+    kernel_images: int = flagged(32, "Images of the kernels.", low=2, high=1000)
+    kernel_steps: int = flagged(150, "Steps between the two kernels.", low=1, high=10**6)
 
 
 PRESETS = {
@@ -241,8 +241,8 @@ def claims(config: Config) -> list[Claim]:
         *[Claim(f"hovers-{at:g}", figure, f"2 / rate = {at:g}: sharpness stays there (their ratio, "
                 "second half of the run)", hover("mlp", "train", i, at),
                 Equivalent(0.03, target=1.0)) for i, at in enumerate(config.thresholds)],
-        Claim("just-above", cohen, "it hovers just above, not below (mean over the rates)",
-              hover_mean, Greater(1.0)),
+        Claim("just-above", cohen, "sharpness hovers just above 2 / rate, not below (mean over "
+              "the rates)", hover_mean, Greater(1.0)),
         Claim("loss-rises", cohen, "at the edge some steps raise the loss, at every rate", rises,
               Share(0.7)),
         Claim("loss-falls", cohen, "yet over long times the loss falls: each fifth of the run is "
@@ -254,14 +254,14 @@ def claims(config: Config) -> list[Claim]:
         Claim("batch-norm-train", "Cohen et al. 2021, batch norm", "with batch norm the sharpness "
               "of train mode stays at 2 / rate", hover("batch_norm", "train", 0, bn),
               Equivalent(0.03, target=1.0)),
-        Claim("batch-norm-eval", "question, batch norm", "that of eval mode lies above it (over 2 "
-              "/ rate, eval minus train)", eval_over_train, Greater()),
+        Claim("batch-norm-eval", "question, batch norm", "with batch norm the sharpness of eval "
+              "mode is above train mode's (difference over 2 / rate)", eval_over_train, Greater()),
         Claim("lazy-bound", "Lee et al. 2019, theorem on wide nets", "the kernel's relative change "
               "falls faster than 1 / sqrt(width) (power of width)", power("lazy", all_widths),
               Less(-0.5)),
-        Claim("lazy", "Dyer & Gur-Ari 2020, corrections of order 1 / width", "... as 1 / width "
-              "between the two widest nets (power of width)", power("lazy", 2),
-              Equivalent(0.1, target=-1.0)),
+        Claim("lazy", "Dyer & Gur-Ari 2020, corrections of order 1 / width", "the kernel's "
+              "relative change falls as 1 / width between the two widest nets (power of width)",
+              power("lazy", 2), Equivalent(0.1, target=-1.0)),
         Claim("feature", "Yang & Hu 2021, feature learning", "with the output scaled down by "
               "sqrt(width) the kernel moves alike at every width (power of width)",
               power("feature", all_widths), Equivalent(0.15)),

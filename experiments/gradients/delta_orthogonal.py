@@ -77,7 +77,7 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(12, "Random nets of each kind.", low=1, high=1000)
-    first_seed: int = flagged(7000, "First seed.", low=0)
+    first_seed: int = flagged(7000, "First seed.", low=0, high=10**9)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)
     channels: int = flagged(16, "Channels of every layer.", low=2, high=1024)
     depths: tuple[int, ...] = flagged(
@@ -242,24 +242,27 @@ def claims(config: Config) -> list[Claim]:
               "singular values are within a factor 2 of 1 (smallest share of all depths)",
               lambda r: r.arrays["delta/share"].min(axis=1), Greater(0.95)),
         Claim("isometry-orthogonal", xiao, f"{deep} layers: orthogonal kernels without the delta "
-              "do not reach it", share("orthogonal", -1), Less(0.25)),
-        Claim("isometry-gaussian", xiao, f"{deep} layers: Gaussian kernels do not either",
-              share("gaussian", -1), Less(0.25)),
+              "do not reach isometry (share within a factor 2 of 1)", share("orthogonal", -1),
+              Less(0.25)),
+        Claim("isometry-gaussian", xiao, f"{deep} layers: Gaussian kernels do not reach isometry "
+              "(share within a factor 2 of 1)", share("gaussian", -1), Less(0.25)),
         Claim("fixed-variance", question, f"Delta-orthogonal at one variance, {config.bend:g} / "
               f"{shallow}: the share falls to less than half from {shallow} to {deep} layers",
               kept, Less(0.5)),
         Claim("signal", first_order, f"Delta-orthogonal, {depth}, {bend}: tanh bends the signal's "
               "std as a logistic equation says (octaves from it)",
               signal_excess, Within(0.0, 0.05), "theory"),
-        Claim("gradient", first_order, "... and so it does the gradient's norm (octaves from it)",
+        Claim("gradient", first_order, f"Delta-orthogonal, {depth}, {bend}: tanh bends the "
+              "gradient's norm as a logistic equation says (octaves from it)",
               gradient_excess, Within(0.0, 0.05), "theory"),
         Claim("images", xiao, f"Delta-orthogonal, {depth}, {bend}: which images are alike is kept "
               "(correlation with layer 1)", likeness("delta"), Greater(0.9)),
         Claim("gradient-gaussian", "products of random matrices, derived", f"Gaussian, {depth}: "
               "the gradient shrinks as products of random matrices do (octaves, over theory's)",
               gaussian_ratio, Within(1.0, 0.1), "theory"),
-        Claim("images-gaussian", "question, Gaussian at the same depth", "... and which images are "
-              "alike is lost", likeness("gaussian"), Less(0.5)),
+        Claim("images-gaussian", "question, Gaussian at the same depth", f"Gaussian, {depth}: "
+              "which images are alike is lost (correlation with layer 1)",
+              likeness("gaussian"), Less(0.5)),
     ]  # fmt: skip
 
 

@@ -69,14 +69,14 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(8, "Paired seeds of every net.", low=1, high=1000)
-    first_seed: int = flagged(700, "First seed.", low=0)
+    first_seed: int = flagged(700, "First seed.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged((8, 30, 100), "Weight layers.", low=8, high=1000)
     width: int = flagged(64, "Units of every hidden layer.", low=2, high=8192)
     width_followed: int = flagged(256, "Units where one image is followed.", low=2, high=8192)
     activations: tuple[str, ...] = flagged(
         tuple(ACTIVATIONS), "Nets that images are followed through.", choices=ACTIVATIONS
     )
-    batch_size: int = flagged(32, "Images in a step.", low=4)
+    batch_size: int = flagged(32, "Images in a step.", low=4, high=65_536)
     learning_rate: float = flagged(0.01, "SGD's rate.", low=0)
     below: float = flagged(0.5**0.5, "Gain over the critical one; .707: Xavier.", low=0.1, high=1)
     above: float = flagged(2**0.5, "Gain over the critical one.", low=1, high=2)
@@ -202,7 +202,7 @@ def claims(config: Config) -> list[Claim]:
     yang, de, textbook = "Yang et al. 2019", "De & Smith 2020", "textbook reading"
     of_one_image = (  # id, source, words
         ("delta", "Schoenholz et al. 2017, chi_1", "gradient grows as theory says"),
-        ("signal", "Poole et al. 2016, variance map", "signal too (sigmoid: its level)"),
+        ("signal", "Poole et al. 2016, variance map", "signal is theory's (sigmoid: its level)"),
     )
     return [
         *[Claim(f"{quantity}-{a}", source, f"{a}: below, at and above critical gain one image's "
@@ -215,24 +215,27 @@ def claims(config: Config) -> list[Claim]:
               Within(law, 0.01, relative=True), "theory"),
         Claim("residual-variance", f"{de}, without batch norm", "residual: the stream's variance "
               "doubles each block (log)", stream_growth, Within(float(np.log(2)), 0.02), "theory"),
-        Claim("residual-gradient", f"{de}, without batch norm", "residual: so does the squared "
-              "gradient, on its way down (log)",
+        Claim("residual-gradient", f"{de}, without batch norm", "residual: the squared gradient "
+              "doubles each block, on its way down (log)",
               lambda r: 2 * delta_growth(r, "residual", "critical"),
               Within(float(np.log(2)), 0.02), "theory"),
-        Claim("residual-bn-variance", f"{de}, abstract", "residual + batch norm: it grows by 1 "
-              "each block, so that batch norm scales the input of block l down by sqrt(l)",
+        Claim("residual-bn-variance", f"{de}, abstract", "residual + batch norm: the variance "
+              "grows by 1 each block, so batch norm scales the input of block l down by sqrt(l)",
               lambda r: probes.variance_per_block(
                   values(r, config, "residual_batch_norm", "critical", "signal_std")),
               Within(1.0, 0.1), "theory"),
         Claim("delta-decays", f"{textbook}, backward signal", "below critical gain delta decays on "
               "its way down (growth a layer; theory: twice this bound)",
               lambda r: delta_growth(r, "relu", "below"), Less(float(np.log(config.below)) / 2)),
-        Claim("dw-flat", f"{textbook}, weight gradients", "... the weight gradient does not: first "
-              "and last hidden layer within a factor 2 (octaves)", dw_ratio, Equivalent(1.0)),
-        Claim("batch-norm-gain", f"{yang}, abstract", "the explosion does not depend on the gain "
-              "(log factor, above minus below critical)", gain_matters, Equivalent(0.02)),
+        Claim("dw-flat", f"{textbook}, weight gradients", "below critical gain the weight "
+              "gradient does not decay: first and last hidden layer within a factor 2 (octaves)",
+              dw_ratio, Equivalent(1.0)),
+        Claim("batch-norm-gain", f"{yang}, abstract", "batch norm's explosion does not depend "
+              "on the gain (log factor, above minus below critical)", gain_matters,
+              Equivalent(0.02)),
         *[Claim(f"relaxes-{depth}", f"{yang}, along training", "one step of SGD takes "
-                f"most of it away at {depth} layers (growth of dW a layer, after over before)",
+                f"most of batch norm's explosion away at {depth} layers (growth of dW a layer, "
+                "after over before)",
                 relaxation(depth), Less(0.5))
           for depth in depths_of(config, NETS["batch_norm"])],
     ]  # fmt: skip
@@ -249,12 +252,14 @@ def plot(record: Record, config: Config) -> Figure:
     flow.draw_departures(axes[2, 1], record.arrays, config, flow.factors(config))
     ids = [f"{q}-{a}" for q in ("delta", "signal") for a in config.activations]
     plots.mark_contradicted(axes[2, 1], record, *ids)
+    titles = {}
+    if "relu" in config.activations:
+        titles["delta-relu", "batch-norm-factor", "residual-gradient"] = (
+            "Gain, batch norm and skip connections decide which gradient the first layers see"
+        )
     title = plots.headline(
         record,
-        {
-            ("delta-relu", "batch-norm-factor", "residual-gradient"): "Gain, batch norm and skip "
-            "connections decide which gradient the first layers see"
-        },
+        titles,
         otherwise="What gain, batch norm and skip connections do to a deep net's gradient",
     )
     return plots.finish(

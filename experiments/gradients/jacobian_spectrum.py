@@ -62,19 +62,19 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(60, "Random nets of each kind.", low=1, high=1000)
-    first_seed: int = flagged(3000, "First seed.", low=0)
+    first_seed: int = flagged(3000, "First seed.", low=0, high=10**9)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)
     width: int = flagged(128, "Units of the random nets.", low=8, high=4096)
     depth: int = flagged(64, "Layers behind the spectra.", low=8, high=1024)
     train_seeds: int = flagged(5, "Paired seeds of every trained arm.", low=1, high=1000)
     train_depth: int = flagged(32, "Weight layers of the trained MLPs.", low=4, high=1000)
     train_width: int = flagged(64, "Units of the trained MLPs.", low=8, high=8192)
-    steps: int = flagged(500, "Steps of every training, a multiple of period.", low=1)
-    period: int = flagged(20, "Steps between two evaluations.", low=1)
+    steps: int = flagged(500, "Steps of training, a multiple of period.", low=1, high=10**6)
+    period: int = flagged(20, "Steps between two evaluations.", low=1, high=10**6)
     checkpoints: tuple[int, ...] = flagged(
-        (5, 10, 20, 50, 100, 200, 500), "Steps at which the spectrum is taken, beside 0.", low=1
+        (5, 10, 20, 50, 100, 200, 500), "Steps with a spectrum, beside 0.", low=1, high=10**6
     )
-    batch_size: int = flagged(32, "Images in a step.", low=1)
+    batch_size: int = flagged(32, "Images in a step.", low=1, high=65_536)
     learning_rates: tuple[float, ...] = flagged((0.003, 0.01, 0.03, 0.1), "Grid of rates.", low=0)
 
 
@@ -203,9 +203,7 @@ def claims(config: Config) -> list[Claim]:
     q = config.bend / config.depth
     law_at_depth = mean_field.jacobian_spread(depths[-1], q, "tanh", orthogonal=True)
 
-    def worst(
-        name: str, net: critical_nets.Net
-    ) -> Callable:  # the depth at which the mean is farthest off
+    def worst(name: str, net: critical_nets.Net) -> Callable:  # where the mean is farthest off
         def over_law(r: Record) -> np.ndarray:
             ratio = r.arrays[f"{name}/spread"][:, : len(tested)]
             ratio = ratio / critical_nets.expected_spread(net, tested, q, config.width)
@@ -251,8 +249,9 @@ def claims(config: Config) -> list[Claim]:
         Claim("weakest", "derived, fixed point of the variance", f"orthogonal tanh, {config.depth} "
               "layers: the weakest direction is the signal's own, shrunk to exp(-2 bend)", weakest,
               Within(float(np.exp(-2 * config.bend)), 0.05, relative=True), "theory"),
-        Claim("bulk", "derived, semicircle of radius 2 sd", "... and all others are close: ln of "
-              "the largest over the smallest is twice the square root of the law's variance", bulk,
+        Claim("bulk", "derived, semicircle of radius 2 sd", "orthogonal tanh: all directions but "
+              "the weakest are close: ln of their largest over their smallest is twice the square "
+              "root of the law's variance", bulk,
               Within(2 * float(np.sqrt(law_at_depth)), 0.1, relative=True), "theory"),
         Claim("relu-cannot", f"{paper}, section on ReLU", "one layer of orthogonal ReLU sets half "
               "of the singular values to zero, which no gain brings back (their share)",
@@ -263,8 +262,8 @@ def claims(config: Config) -> list[Claim]:
               Less(0.25, resolution=1 / config.width)),
         Claim("sooner-than-gaussian", f"{paper}, abstract", "orthogonal tanh halves its loss "
               "sooner than Gaussian tanh (octaves of steps)", later("gaussian_tanh"), Greater()),
-        Claim("sooner-than-relu", f"{paper}, abstract", "... and sooner than orthogonal ReLU",
-              later("orthogonal_relu"), Greater()),
+        Claim("sooner-than-relu", f"{paper}, abstract", "orthogonal tanh halves its loss sooner "
+              "than orthogonal ReLU (octaves of steps)", later("orthogonal_relu"), Greater()),
         Claim("isometry-lost", "question, along training", "training leaves isometry: the share "
               f"of singular values near 1 is lower after {config.checkpoints[-1]} steps", lost,
               Greater(resolution=1 / (IMAGES * config.train_width))),

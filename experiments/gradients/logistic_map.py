@@ -73,9 +73,9 @@ class Config:
     """Flags of the experiment."""
 
     seeds: int = flagged(30, "Random nets of each kind, and orbits at r = 4.", low=1, high=10_000)
-    first_seed: int = flagged(5000, "First seed.", low=0)
+    first_seed: int = flagged(5000, "First seed.", low=0, high=10**9)
     n_rates: int = flagged(800, "Number of values of r, from 2.6 to 4.", low=10, high=100_000)
-    iterations: int = flagged(20_000, "Iterations behind the map's exponent.", low=10)
+    iterations: int = flagged(20_000, "Iterations behind the exponent.", low=10, high=10**6)
     n_gains: int = flagged(16, "Number of gains of tanh nets, from 0.5 to 3.", low=3, high=1000)
     width: int = flagged(128, "Units of a tanh layer.", low=2, high=8192)
     depth: int = flagged(500, "Layers of a tanh net.", low=2, high=100_000)

@@ -47,18 +47,18 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(8, "Paired seeds of every map.", low=1, high=1000)
-    first_seed: int = flagged(300, "The first seed.", low=0)
+    first_seed: int = flagged(300, "The first seed.", low=0, high=10**9)
     n_gains: int = flagged(9, "Values of sigma_w.", low=4, high=1000)
     n_depths: int = flagged(10, "Values of depth.", low=2, high=1000)
-    shallowest: int = flagged(8, "Weight layers.", low=2)
+    shallowest: int = flagged(8, "Weight layers.", low=2, high=10_000)
     deepest: int = flagged(128, "Weight layers.", low=3, high=10_000)
     width: int = flagged(64, "Units of every hidden layer.", low=2, high=8192)
-    steps: int = flagged(400, "Steps of every training.", low=20)
-    batch_size: int = flagged(16, "Images in a step.", low=4)
+    steps: int = flagged(400, "Steps of every training.", low=20, high=10**6)
+    batch_size: int = flagged(16, "Images in a step.", low=4, high=65_536)
     learning_rate: float = flagged(0.03, "SGD's rate of the tanh nets.", low=0)
-    learning_rate_batch_norm: float = flagged(0.03, "... of the nets with batch norm.", low=0)
+    learning_rate_batch_norm: float = flagged(0.03, "The same with batch norm.", low=0)
     keep: float = flagged(0.95, "Share of the units that dropout keeps.", low=0.1, high=1)
-    runs_per_call: int = flagged(66, "Trainings side by side.", low=1)
+    runs_per_call: int = flagged(66, "Trainings side by side.", low=1, high=10_000)
 
 
 PRESETS = {
@@ -215,15 +215,16 @@ def claims(config: Config) -> list[Claim]:
     return [
         Claim("rank", figure, "the deepest net that trains goes with 6 xi_c over sigma_w (rank "
               "correlation)", rank(), Greater(0.7)),
-        Claim("rank-ordered", figure, "... in the ordered phase: it rises with sigma_w (rank "
-              "correlation)", rank(phases["ordered"]), Greater(0.7)),
-        Claim("rank-chaotic", figure, "... in the chaotic phase: it falls with sigma_w (rank "
-              "correlation)", rank(phases["chaotic"]), Greater(0.7)),
-        Claim("slope", figure, "... in proportion to it (slope of log edge on log xi_c, censored "
-              "regression)", lambda r: line_of(r, config)[:, 1], Equivalent(0.3, 1.0)),
-        *[Claim(f"six-{layers}", figure, "... and the factor is about 6 where theory says "
-                f"{layers} layers (edge over 6 xi_c on the fitted line, octaves)", off_six(layers),
-                Equivalent(0.4)) for layers in (16, 32, 64)],
+        Claim("rank-ordered", figure, "in the ordered phase the deepest net that trains gets "
+              "deeper with sigma_w (rank correlation)", rank(phases["ordered"]), Greater(0.7)),
+        Claim("rank-chaotic", figure, "in the chaotic phase the deepest net that trains gets "
+              "shallower with sigma_w (rank correlation)", rank(phases["chaotic"]), Greater(0.7)),
+        Claim("slope", figure, "the deepest net that trains goes in proportion to xi_c "
+              "(slope of log edge on log xi_c, censored regression)",
+              lambda r: line_of(r, config)[:, 1], Equivalent(0.3, 1.0)),
+        *[Claim(f"six-{layers}", figure, "the deepest net that trains has about 6 xi_c "
+                f"layers where that is {layers} (edge over 6 xi_c on the fitted line, octaves)",
+                off_six(layers), Equivalent(0.4)) for layers in (16, 32, 64)],
         Claim("peak", f"{paper}, abstract", "nets train deeper near criticality than at both ends "
               "of sigma_w (edge there over the larger one at the ends, octaves)", peak,
               Greater(resolution=step)),
@@ -240,8 +241,9 @@ def claims(config: Config) -> list[Claim]:
         Claim("batch-norm-depth", yang, "with batch norm nets train to some 16 / log(lambda_G) "
               f"layers at batch size {config.batch_size} (edge over it, octaves)", edge_off,
               Equivalent(0.5, resolution=step)),
-        Claim("batch-norm-gain", yang, "... whatever sigma_w (slope of log2 edge on log2 sigma_w)",
-              batch_norm_slope, Equivalent(0.15)),
+        Claim("batch-norm-gain", yang, "with batch norm the deepest net that trains does "
+              "not depend on sigma_w (slope of log2 edge on log2 sigma_w)", batch_norm_slope,
+              Equivalent(0.15)),
     ]  # fmt: skip
 
 

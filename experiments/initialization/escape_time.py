@@ -70,14 +70,14 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(32, "Paired seeds of every arm.", low=1, high=1000)
-    first_seed: int = flagged(500, "The first seed.", low=0)
+    first_seed: int = flagged(500, "The first seed.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged(
-        (8, 10, 12, 14, 16, 18, 20, 30), "Weight layers, at least 6 values for slopes.", low=3
+        (8, 10, 12, 14, 16, 18, 20, 30), "Weight layers, 6 or more for slopes.", low=3, high=1000
     )
     width: int = flagged(64, "Units of every hidden layer.", low=1, high=8192)
-    steps: int = flagged(4000, "Budget of every run, in steps.", low=1)
-    period: int = flagged(100, "Steps between two looks at who has escaped.", low=1)
-    batch_size: int = flagged(16, "Images in a step.", low=1)
+    steps: int = flagged(4000, "Budget of every run, in steps.", low=1, high=10**6)
+    period: int = flagged(100, "Steps between looks at who has left.", low=1, high=10**6)
+    batch_size: int = flagged(16, "Images in a step.", low=1, high=65_536)
     learning_rate_sgd: float = flagged(0.003, "SGD's rate under Xavier.", low=0)
     learning_rate_adam: float = flagged(0.001, "Adam's rate.", low=0)
     learning_rate_he: float = flagged(0.001, "SGD's rate under He.", low=0)
@@ -222,7 +222,7 @@ def claims(config: Config) -> list[Claim]:
             Claim(
                 f"sgd{kind}",
                 h1,
-                f"{deepest}, {words}: SGD does not {budget}",
+                f"{deepest}, {words}: SGD does not leave Xavier's plateau {budget}",
                 stayed(f"sgd{kind}"),
                 Share(0.8),
             ),
@@ -239,13 +239,15 @@ def claims(config: Config) -> list[Claim]:
         *of_optimizers,
         Claim("half", h2, "without biases SGD's escape step grows as the gradient shrinks, by half "
               "an octave a layer", slopes("sgd"), Equivalent(0.05, 0.5)),
-        Claim("less-than-half", h2, "... or by less than half an octave a layer", slopes("sgd"),
-              Less(0.5)),
+        Claim("less-than-half", h2, "without biases SGD's escape step grows by less than "
+              "half an octave a layer", slopes("sgd"), Less(0.5)),
         Claim("straight", h2, "without biases growth is exponential (octaves a layer, deeper less "
               "shallower depths)", bend("sgd"), Equivalent(0.03)),
-        Claim("bends", h2, "with biases growth slows with depth, more than without (the same, "
-              "difference)", lambda r: bend("sgd_bias")(r) - bend("sgd")(r), Less(0.0)),
-        Claim("biases-help", h2, "with biases it grows more slowly than without (octaves a layer)",
+        Claim("bends", h2, "with biases growth slows with depth, more than without (octaves a "
+              "layer, deeper less shallower depths, with minus without)",
+              lambda r: bend("sgd_bias")(r) - bend("sgd")(r), Less(0.0)),
+        Claim("biases-help", h2, "with biases SGD's escape step grows more slowly than without "
+              "(octaves a layer)",
               lambda r: slopes("sgd_bias")(r) - slopes("sgd")(r), Less(0.0)),
         Claim("control", "negative control, He", "He, SGD: no plateau at any depth, every net "
               f"escapes within {QUICK} steps", quick, Share(0.8)),

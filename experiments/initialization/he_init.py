@@ -65,21 +65,21 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
     seeds: int = flagged(5, "Paired seeds of every arm.", low=1, high=1000)
-    first_seed: int = flagged(200, "First of them.", low=0)
+    first_seed: int = flagged(200, "First of them.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged((14, 22, 30), "Layers of the conv nets.", low=14, high=30)
     mlp_depths: tuple[int, ...] = flagged((22, 30), "Weight layers of the MLPs.", low=3, high=1000)
     width: int = flagged(8, "Channels of the conv nets' first layer.", low=1, high=1024)
     mlp_width: int = flagged(64, "Units of the MLPs' hidden layers.", low=1, high=8192)
-    steps: int = flagged(330, "Steps of the conv nets.", low=1)
-    mlp_steps: int = flagged(1320, "Steps of the MLPs.", low=1)
-    period: int = flagged(55, "Steps between two evaluations; divides all steps.", low=1)
-    batch_size: int = flagged(16, "Images in a step.", low=1)
+    steps: int = flagged(330, "Steps of the conv nets.", low=1, high=10**6)
+    mlp_steps: int = flagged(1320, "Steps of the MLPs.", low=1, high=10**6)
+    period: int = flagged(55, "Steps between evaluations; divides all steps.", low=1, high=10**6)
+    batch_size: int = flagged(16, "Images in a step.", low=1, high=65_536)
     weight_decay: float = flagged(5e-4, "Weight decay of every arm.", low=0)
     learning_rates_xavier: tuple[float, ...] = flagged((0.003, 0.01, 0.03), "Xavier's.", low=0)
     learning_rates_he: tuple[float, ...] = flagged((0.0003, 0.001), "He's.", low=0)
     learning_rates_adam: tuple[float, ...] = flagged((0.0003, 0.001, 0.003), "Adam's.", low=0)
-    tuning_seeds: int = flagged(3, "Seeds that choose the rates; none is used again.", low=1)
-    theory_nets: int = flagged(20_000, "Random nets behind the finite-width law.", low=2)
+    tuning_seeds: int = flagged(3, "Seeds for choosing rates; none is used again.", low=1, high=100)
+    theory_nets: int = flagged(20_000, "Nets behind the finite-width law.", low=2, high=100_000)
 
 
 PRESETS = {
@@ -189,17 +189,51 @@ def claims(config: Config) -> list[Claim]:
         Claim("finite-width-mean", hanin, f"{config.theory_nets:,} He nets, width 50, 20 layers: "
               f"the mean of log |Ju|^2 follows the law's exact form (first order: {rough[0]:.3g})",
               measured("log_norm_mean"), Within(law[0], 0.05), "theory"),
-        Claim("finite-width-variance", hanin, f"... so does the variance (first order: "
+        Claim("finite-width-variance", hanin, f"{config.theory_nets:,} He nets, width 50, 20 "
+              "layers: the variance of log |Ju|^2 follows the law's exact form (first order: "
               f"{rough[1]:.3g})", measured("log_norm_variance"),
               Within(law[1], 0.05, relative=True), "theory"),
     ]  # fmt: skip
 
 
+FIGURE_2, FIGURE_3, TEXTBOOK = f"{PAPER}, figure 2", f"{PAPER}, figure 3", "textbook reading"
+
+
 def _claims_of(net: Net, config: Config) -> list[Claim]:
-    """Return what is claimed of one net: which one it is decides by how deep it is."""
-    name, words, steps = net.name, net.words, f"within {config.steps} steps"
-    if net.kind == "mlp":
-        steps = f"within {config.mlp_steps:,} steps"
+    """Return what is claimed of one net: first what its depth decides, then the arms beside."""
+    by_depth = {14: _claims_at_14, 22: _claims_at_22, 30: _claims_at_30}
+    found = by_depth[net.depth](net, config) if net.depth in by_depth else []
+    for arm, claim in _claims_beside(net, config).items():
+        if runs_on(ARMS[arm], net, depths_of(config, net)):
+            found.append(claim)
+    return found
+
+
+def _budget(net: Net, config: Config) -> str:
+    steps = config.mlp_steps if net.kind == "mlp" else config.steps
+    return f"within {steps:,} steps"
+
+
+def _claims_at_14(net: Net, config: Config) -> list[Claim]:
+    return [
+        Claim(f"{net.name}-equal", f"{PAPER}, section 4.2", f"{net.words}: no clear superiority "
+              "(test error, Xavier minus He)", error_gap(net.name, "xavier", "he"),
+              Equivalent(0.03)),
+    ]  # fmt: skip
+
+
+def _claims_at_22(net: Net, config: Config) -> list[Claim]:
+    name, words = net.name, net.words
+    return [
+        Claim(f"{name}-both", FIGURE_2, f"{words}: Xavier converges too, {_budget(net, config)} "
+              "(test error over chance)", error_of_chance(name, "xavier"), Less(0.5)),
+        Claim(f"{name}-earlier", FIGURE_2, f"{words}: He starts earlier (octaves of steps)",
+              octaves(name, "xavier", "he"), Greater()),
+    ]  # fmt: skip
+
+
+def _claims_at_30(net: Net, config: Config) -> list[Claim]:
+    name, words, budget = net.name, net.words, _budget(net, config)
 
     def hidden(quantity: str) -> Callable:  # at step 0, without the first and the last layer
         return lambda r: r.arrays[f"{name}/xavier/{quantity}"][:, 0, 1:-1]
@@ -211,58 +245,34 @@ def _claims_of(net: Net, config: Config) -> list[Claim]:
     def decay(r: Record) -> np.ndarray:
         return r.arrays[f"{name}/xavier/decay_cosine"][:, -config.period :].mean(1)
 
-    figure2, figure3, textbook = f"{PAPER}, figure 2", f"{PAPER}, figure 3", "textbook reading"
-    by_depth = {
-        14: [
-            Claim(f"{name}-equal", f"{PAPER}, section 4.2", f"{words}: no clear superiority (test "
-                  "error, Xavier minus He)", error_gap(name, "xavier", "he"), Equivalent(0.03)),
-        ],
-        22: [
-            Claim(f"{name}-both", figure2, f"{words}: Xavier converges too, {steps} (test error "
-                  "over chance)", error_of_chance(name, "xavier"), Less(0.5)),
-            Claim(f"{name}-earlier", figure2, f"{words}: He starts earlier (octaves of steps)",
-                  octaves(name, "xavier", "he"), Greater()),
-        ],
-        30: [
-            Claim(f"{name}-he", figure3, f"{words}: He converges {steps} (test error over chance)",
-                  error_of_chance(name, "he"), Less(0.5)),
-            Claim(f"{name}-xavier", figure3, f"{words}: Xavier stalls, {steps}",
-                  stalled(name, "xavier"), Share()),
-            Claim(f"{name}-dw-flat", f"{textbook}, weight gradients", f"{words}: under Xavier dW "
-                  "of the first and of the last hidden layer are within a factor 2 (octaves)",
-                  dw_ratio, Equivalent(1.0)),
-            Claim(f"{name}-delta-decays", f"{textbook}, backward signal", f"{words}: under Xavier "
-                  "delta falls by sqrt(2) a layer on its way down (octaves)",
-                  lambda r: probes.log2_slope(hidden("delta_norm")(r)), Within(0.5, 0.1)),
-            Claim(f"{name}-decay-only", f"{PAPER}, footnote 2", f"{words}: weight decay alone "
-                  "moves the kernels of a stalled net: cos(dw, -w) near 1", decay, Greater(0.9)),
-        ],
+    return [
+        Claim(f"{name}-he", FIGURE_3, f"{words}: He converges {budget} (test error over chance)",
+              error_of_chance(name, "he"), Less(0.5)),
+        Claim(f"{name}-xavier", FIGURE_3, f"{words}: Xavier stalls, {budget}",
+              stalled(name, "xavier"), Share()),
+        Claim(f"{name}-dw-flat", f"{TEXTBOOK}, weight gradients", f"{words}: under Xavier dW of "
+              "the first and of the last hidden layer are within a factor 2 (octaves)",
+              dw_ratio, Equivalent(1.0)),
+        Claim(f"{name}-delta-decays", f"{TEXTBOOK}, backward signal", f"{words}: under Xavier "
+              "delta falls by sqrt(2) a layer on its way down (octaves)",
+              lambda r: probes.log2_slope(hidden("delta_norm")(r)), Within(0.5, 0.1)),
+        Claim(f"{name}-decay-only", f"{PAPER}, footnote 2", f"{words}: weight decay alone moves "
+              "the kernels of a stalled net: cos(dw, -w) near 1", decay, Greater(0.9)),
+    ]  # fmt: skip
+
+
+def _claims_beside(net: Net, config: Config) -> dict[str, Claim]:
+    """Return a claim for each arm but He and Xavier, by the arm that it is about."""
+    name, words = net.name, net.words
+    return {
+        "flax": Claim(f"{name}-flax", "question, frameworks", f"{words}: Flax's default "
+                      "initializer stalls like Xavier", stalled(name, "flax"), Share()),
+        "adam": Claim(f"{name}-adam", "question, optimizers", f"{words}: Adam takes Xavier off the "
+                      f"plateau {_budget(net, config)}", escaped(name, "adam"), Share()),
+        "he_again": Claim(f"{name}-control", "negative control, He against He", f"{words}: He from "
+                          "other draws starts no earlier (octaves)",
+                          octaves(name, "he_again", "he"), Equivalent(1.0)),
     }  # fmt: skip
-    beside = {  # by the arm that it is about
-        "flax": Claim(
-            f"{name}-flax",
-            "question, frameworks",
-            f"{words}: Flax's default initializer stalls like Xavier",
-            stalled(name, "flax"),
-            Share(),
-        ),
-        "adam": Claim(
-            f"{name}-adam",
-            "question, optimizers",
-            f"{words}: Adam takes Xavier off the plateau {steps}",
-            escaped(name, "adam"),
-            Share(),
-        ),
-        "he_again": Claim(
-            f"{name}-control",
-            "negative control, He against He",
-            f"{words}: He from other draws starts no earlier (octaves)",
-            octaves(name, "he_again", "he"),
-            Equivalent(1.0),
-        ),
-    }
-    run = [arm for arm in beside if runs_on(ARMS[arm], net, depths_of(config, net))]
-    return by_depth.get(net.depth, []) + [beside[arm] for arm in run]
 
 
 def plot(record: Record, config: Config) -> Figure:
@@ -283,11 +293,10 @@ def plot(record: Record, config: Config) -> Figure:
     plots.describe(panels[-1], "Gradient at step 0", "layer", "norm of delta")
     for ax in panels[len(shown) : -2]:
         ax.set_axis_off()
-    title = plots.headline(
-        record,
-        {("mlp30-he", "mlp30-xavier"): "Xavier stalls at 30 layers, He converges"},
-        otherwise="He against Xavier in deep ReLU nets",
-    )
+    titles = {}
+    if 30 in config.mlp_depths:
+        titles["mlp30-he", "mlp30-xavier"] = "Xavier stalls at 30 layers, He converges"
+    title = plots.headline(record, titles, otherwise="He against Xavier in deep ReLU nets")
     return plots.finish(
         figure,
         record,

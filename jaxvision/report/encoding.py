@@ -59,11 +59,11 @@ def seal(kind: str, fields: Mapping[str, Any]) -> bytes:
     return body.replace(_UNSEALED, f'"{_SEAL}": "{digest}"'.encode(), 1)
 
 
-def unseal(kinds: Mapping[str, bool], text: bytes) -> dict[str, Any]:
+def unseal(kind: str, text: bytes) -> dict[str, Any]:
     """Return the fields of a JSON file, without its kind and its hash.
 
     Args:
-      kinds: of file that may be read -> whether such a file holds its own hash.
+      kind: what file it must be, and of which version.
       text: the file.
 
     Raises:
@@ -73,17 +73,14 @@ def unseal(kinds: Mapping[str, bool], text: bytes) -> dict[str, Any]:
         fields = decode(json.loads(text))
     except (TypeError, RecursionError) as error:
         raise ValueError("no JSON that a record could be") from error
-    kind = fields.pop("format", None) if isinstance(fields, dict) else None
-    if not isinstance(kind, str) or kind not in kinds:
+    if not isinstance(fields, dict) or fields.pop("format", None) != kind:
         raise ValueError("another format")
-    if kinds[kind] != (_SEAL in fields):
-        raise ValueError("a hash too many or too few")
-    if _SEAL in fields:
-        found = _SEALED.search(text)
-        body = _SEALED.sub(_UNSEALED, text, count=1)
-        if found is None or found[1].decode() != hashlib.sha256(body).hexdigest():
-            raise ValueError("wrong checksum")
-        del fields[_SEAL]
+    found = _SEALED.search(text)
+    body = _SEALED.sub(_UNSEALED, text, count=1)
+    if found is None or found[1].decode() != hashlib.sha256(body).hexdigest():
+        raise ValueError("wrong checksum")
+    if fields.pop(_SEAL, None) != found[1].decode():
+        raise ValueError("the hash of another field")
     return fields
 
 

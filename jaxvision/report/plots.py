@@ -7,6 +7,7 @@ Matplotlib's object interface only, so nothing needs a display or leaves state b
 
 import contextlib
 import io
+import itertools
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -174,10 +175,16 @@ def headline(record: Drawn, titles: Mapping[str | tuple[str, ...], str], otherwi
       record: judged.
       titles: claim id, or several -> the title that their being reproduced allows, best first.
       otherwise: the title where none of them was.
+
+    Raises:
+      ValueError: the record has claims, but none of such an id.
     """
     verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
-    for claims, title in titles.items():
-        names = (claims,) if isinstance(claims, str) else claims
+    needed = {(ids,) if isinstance(ids, str) else ids: title for ids, title in titles.items()}
+    for name in itertools.chain.from_iterable(needed):
+        if verdicts and name not in verdicts:
+            raise ValueError(f"a title asks for claim {name!r}, which the record does not have")
+    for names, title in needed.items():
         if all(verdicts.get(name) == "reproduced" for name in names):
             return title
     return otherwise

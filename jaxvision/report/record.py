@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = "jaxvision record 2"
-# Of the first format were records made until 2026-11: without a hash of their fields.
-_FORMATS = {FORMAT: True, "jaxvision record 1": False}
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PAGE = "README.md"  # the gallery's page of a record lies beside it and outlives a redrawing
 
@@ -163,7 +161,7 @@ def load(directory: str | os.PathLike) -> Record:
         what = f"no whole record in {directory}: {error.strerror or error}"
         raise UserError(f"{what}; run the experiment first") from error
     try:
-        fields = encoding.unseal(_FORMATS, text)
+        fields = encoding.unseal(FORMAT, text)
         if fields.pop("arrays_sha256", None) != hashlib.sha256(packed).hexdigest():
             raise ValueError("arrays.npz has a wrong checksum")
         for name, kind in _FIELDS.items():

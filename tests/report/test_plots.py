@@ -203,6 +203,13 @@ def test_a_title_says_no_more_than_the_verdicts():
     assert plots.headline(half, both, "He and Xavier") == "He and Xavier"
 
 
+def test_a_title_names_claims_that_there_are():
+    """Also behind a title that stands."""
+    titles = {"slower": "Xavier is slower", ("slower", "stals"): "Xavier stalls and is slower"}
+    with pytest.raises(ValueError, match="'stals'"):
+        plots.headline(make(stalls="reproduced", slower="reproduced"), titles, "He and Xavier")
+
+
 def test_only_contradicted_claims_are_marked_where_they_show():
     figure, axes = plots.new_figure()
     record = make(a="contradicted", b="reproduced", c="inconclusive", d="contradicted")

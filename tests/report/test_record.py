@@ -339,16 +339,6 @@ def test_no_single_bit_may_change(tmp_path, file):
             record.load(tmp_path / "run")
 
 
-def test_records_of_the_first_format_are_read(tmp_path):
-    """Those have no hash of their fields."""
-    record.save(make(), None, tmp_path / "run")
-    path = tmp_path / "run" / "record.json"
-    fields = json.loads(path.read_text()) | {"format": "jaxvision record 1"}
-    del fields["sha256"]
-    path.write_text(json.dumps(fields, indent=1) + "\n")
-    assert record.load(tmp_path / "run").numbers["escape"]["he"] == 1
-
-
 @pytest.mark.parametrize("directory", sorted(COMMITTED.iterdir()), ids=lambda path: path.name)
 def test_committed_records_are_read(directory):
     assert record.load(directory).run_name == directory.name
