@@ -1,7 +1,9 @@
 """What every test shares: how JAX is set up before it starts, and where prepared image sets lie."""
 
 import functools
+import importlib.metadata
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +20,11 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # it has inherited CACHE fr
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(CACHE) / worker)
 # Most of a test's time is LLVM optimizing programs that run for milliseconds. What XLA makes of a
 # program (fusion, layouts, convolutions) stays as it is. XLA_FLAGS= (empty) runs them optimized.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# The emitters of fused loops cost as much again.
+_QUICK = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+if importlib.metadata.version("jaxlib").startswith("0.10."):  # flags come and go
+    _QUICK += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", _QUICK)
 # A forgotten axis broadcasts silently ([B] with [B, K]); in a test it is an error.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Two draws from one key are the same numbers in disguise.
@@ -73,8 +79,12 @@ def tiny_record():
     def measured(module: ModuleType) -> Record:
         name = module.__name__.rpartition(".")[2]
         command = f"python -m experiments {name} --preset=tiny"
-        return cli.run(module, module.PRESETS["tiny"], "tiny", f"{name}-tiny", command)
+        before = time.process_time()
+        record = cli.run(module, module.PRESETS["tiny"], "tiny", f"{name}-tiny", command)
+        measured.cpu_seconds[module] = time.process_time() - before
+        return record
 
+    measured.cpu_seconds = {}
     return measured
 
 

@@ -73,43 +73,82 @@ def depth_order(activations: Mapping[str, Array]) -> list[int]:
     return [place[-1] for place in sorted(places)]
 
 
-def layer_responses(
-    model: ResNet, apply: Apply, variables: PyTree, images: Array
+def look_inside(
+    model: ResNet, task: Task, variables: PyTree, seen: Dataset, judges: Dataset
 ) -> dict[str, np.ndarray]:
-    """Measure trained nets on images [B, H, W, C], preprocessed.
+    """Return the ``responses`` and ``lesions`` of R trained nets, by one program.
+
+    Args:
+      model: plain or residual.
+      task: its ``apply`` is ``model``'s.
+      variables: leaves [R, ...].
+      seen: images that the responses are measured on.
+      judges: images that the lesions are judged by.
+    """
+
+    def measure(run: Array, shared: PyTree) -> dict[str, Array]:
+        variables, seen, judges = shared
+        net = jax.tree.map(lambda leaf: leaf[run], variables)
+        images = task.preprocess(seen, None)
+        return responses(model, task.apply, net, images) | lesions(model, task, net, *judges)
+
+    count = len(jax.tree.leaves(variables)[0])
+    found = over_seeds(measure, count, (variables, seen.images, (judges.images, judges.labels)))
+    if model.shortcut == "none":
+        found["lesion"] = np.where([True, *model.keeps_shape], found["lesion"], np.nan)
+    return found
+
+
+def responses(model: ResNet, apply: Apply, net: PyTree, images: Array) -> dict[str, Array]:
+    """Measure how the layers of one net respond to images [B, H, W, C], preprocessed.
 
     Source: He et al. 2016, figure 7 and its text: a response is a layer's output "after BN and
     before other nonlinearity (ReLU/addition)", in a residual net that of the branch alone.
 
+    Returns:
+      ``response_std`` [L] by layer in depth order, over batch and units; ``sum_std`` [L] the same
+      after the additions; ``branch_ratio`` [blocks]: std of what a block adds over that of what it
+      adds to (residual nets only).
+    """
+    _, sums, _ = apply(net["params"], net["batch_stats"], images, train=False)
+    order = jnp.array(depth_order(sums))
+    found = {"sum_std": _stds(sums)[order]}
+    if model.shortcut == "none":
+        return found | {"response_std": found["sum_std"]}
+    parts = residual_branches(model, sums)
+    branches = dict(sums) | {name: branch for name, (branch, _) in parts.items()}
+    ratios = [_stds({n: b}) / _stds({n: s}) for n, (b, s) in parts.items()]
+    return found | {
+        "response_std": _stds(branches)[order],
+        "branch_ratio": jnp.concatenate(ratios),
+    }
+
+
+def lesions(
+    model: ResNet, task: Task, net: PyTree, images: Array, labels: Array, batch_size: int = 250
+) -> dict[str, Array]:
+    """Return ``lesion`` [1 + blocks]: one net's error, then with each block left out in turn.
+
+    Of a plain net's blocks those that change the shape cannot be left out: ``look_inside`` makes
+    their numbers NaN. Source: Veit, Wilber & Belongie 2016 (arXiv 1605.06431), section 4.1.
+
     Args:
       model: plain or residual.
-      apply: of ``model``.
-      variables: leaves [R, ...].
-      images: the same for all nets.
-
-    Returns:
-      ``response_std`` [R, L] by layer in depth order, over batch and units; ``sum_std`` [R, L] the
-      same after the additions; ``branch_ratio`` [R, blocks]: std of what a block adds over that of
-      what it adds to (residual nets only).
+      task: its ``apply`` is ``model``'s.
+      net: its weights.
+      images: uint8 [N, H, W, C].
+      labels: [N].
+      batch_size: images evaluated at a time.
     """
+    blocks = len(model.keeps_shape)
+    keeps = np.vstack([np.ones(blocks, bool), ~np.eye(blocks, dtype=bool)])
+    state = TrainState(net["params"], net["batch_stats"], opt_state=(), step=jnp.int32(0))
 
-    def measure(run: Array, shared: PyTree) -> dict[str, Array]:
-        variables, images = shared
-        _, sums, _ = apply(*_net(variables, run), images, train=False)
-        order = jnp.array(depth_order(sums))
-        found = {"sum_std": _stds(sums)[order]}
-        if model.shortcut == "none":
-            return found | {"response_std": found["sum_std"]}
-        parts = residual_branches(model, sums)
-        branches = dict(sums) | {name: branch for name, (branch, _) in parts.items()}
-        ratios = [_stds({n: b}) / _stds({n: s}) for n, (b, s) in parts.items()]
-        return found | {
-            "response_std": _stds(branches)[order],
-            "branch_ratio": jnp.concatenate(ratios),
-        }
+    def error(keep: Array) -> Array:
+        lesioned = replace(task, apply=partial(task.apply, keep=keep))
+        return evaluate(lesioned, state, images, labels, batch_size)["error"]
 
-    count = len(jax.tree.leaves(variables)[0])
-    return over_seeds(measure, count, (variables, images))
+    return {"lesion": jax.lax.map(error, jnp.asarray(keeps))}
 
 
 def gradient_norms(
@@ -130,46 +169,11 @@ def gradient_norms(
     return watched["delta_norm"][..., depth_order(activations)]
 
 
-def lesion_errors(
-    model: ResNet, task: Task, variables: PyTree, data: Dataset, batch_size: int = 250
-) -> np.ndarray:
-    """Return the error [R, 1 + blocks]: of the whole net, then with each block left out in turn.
-
-    One program for all blocks. NaN where a block cannot be left out: in a plain net a block that
-    changes the shape. Source: Veit, Wilber & Belongie 2016 (arXiv 1605.06431), section 4.1.
-
-    Args:
-      model: plain or residual.
-      task: its ``apply`` is ``model``'s.
-      variables: trained, leaves [R, ...].
-      data: what to judge by.
-      batch_size: images evaluated at a time.
-    """
-    blocks = len(model.keeps_shape)
-    keeps = np.vstack([np.ones(blocks, bool), ~np.eye(blocks, dtype=bool)])
-
-    def measure(run: Array, shared: PyTree) -> Array:
-        variables, images, labels = shared
-        state = TrainState(*_net(variables, run), opt_state=(), step=jnp.int32(0))
-
-        def error(keep: Array) -> Array:
-            lesioned = replace(task, apply=partial(task.apply, keep=keep))
-            return evaluate(lesioned, state, images, labels, batch_size)["error"]
-
-        return jax.lax.map(error, jnp.asarray(keeps))
-
-    count = len(jax.tree.leaves(variables)[0])
-    errors = over_seeds(measure, count, (variables, data.images, data.labels))
-    if model.shortcut == "none":
-        errors = np.where([True, *model.keeps_shape], errors, np.nan)
-    return errors
-
-
 def lesion_damage(errors: np.ndarray, chance: float) -> np.ndarray:
     """Return the share [R] of what a net has learned that leaving a block out costs, on average.
 
     What it has learned is how far its error lies below ``chance``, that of always answering the
-    largest class; NaN for a net that does not. ``errors``: see ``lesion_errors``.
+    largest class; NaN for a net that does not. ``errors``: [R, 1 + blocks], see ``lesions``.
     """
     learned = chance - errors[:, 0]
     cost = np.nanmean(errors[:, 1:] - errors[:, :1], 1)
@@ -178,11 +182,6 @@ def lesion_damage(errors: np.ndarray, chance: float) -> np.ndarray:
 
 def _last_layer(model: ResNet) -> str:
     return "conv3" if model.bottleneck else "conv2"
-
-
-def _net(variables: PyTree, run: Array) -> tuple[PyTree, PyTree]:
-    one = jax.tree.map(lambda leaf: leaf[run], variables)
-    return one["params"], one["batch_stats"]
 
 
 def _stds(activations: Mapping[str, Array]) -> Array:

@@ -96,7 +96,7 @@ _PAPER = Config(
 PRESETS = {
     "tiny": Config(
         dataset="digits", seeds=2, depths=(8,), width=2, images=64, shrink=1, steps=4, period=4,
-        batch_size=16, watched=(0, 1),
+        batch_size=16, watched=(0, 4),
     ),
     "cpu": Config(),
     "gpu": dataclasses.replace(_PAPER, seeds=5, depths=(20, 32, 44, 56), steps=12_480, period=390),
@@ -154,7 +154,7 @@ def _measure_net(
     trainer = Trainer(task, data.train, data.test, *sizes, shards=parts_of(config))
     part = workdir.part(net.name) if workdir else None
     look = None
-    if net.depth == max(config.depths):
+    if net == Net("plain", max(config.depths)):
         look = Look(trainer.watch_step(probes.per_layer), config.watched)
     history = fit_long(trainer, runs, config.steps, part, look=look, progress=progress)
     found = _look_into(config, model, task, data, history)
@@ -169,11 +169,9 @@ def _look_into(
     config: Config, model: ResNet, task: Task, data: Splits, history: LongHistory
 ) -> dict[str, np.ndarray]:
     """Return the errors along training, and what the trained nets' blocks do."""
-    images = task.preprocess(data.train.sample(LOOKED_AT).images, None)
-    judges = data.train if config.images else data.test
-    found = blocks.layer_responses(model, task.apply, history.variables, images)
-    lesioned = judges.sample(LESIONED)
-    found["lesion"] = blocks.lesion_errors(model, task, history.variables, lesioned)
+    seen = data.train.sample(LOOKED_AT)
+    judges = (data.train if config.images else data.test).sample(LESIONED)
+    found = blocks.look_inside(model, task, history.variables, seen, judges)
     found["train_error"], found["test_error"] = history.train["error"], history.test["error"]
     return found | {"steps": history.steps}
 

@@ -91,7 +91,7 @@ class Held:
         ``cut`` says whether ``advance`` is told how many steps to take.
         """
         period = len(seeds), self._programs.period, self._programs.batch_size
-        rows = _shape(period, np.int32, self._programs.mesh, P("run"))
+        rows = shape_on(self._programs.mesh, P("run"), period, np.int32)
         if cut:
             advance = self._programs.advance_some, (state, seeds, hyper, rows, self._some(0))
         else:
@@ -252,12 +252,13 @@ def shapes_taken(data: Dataset, rows: tuple[int, ...], mesh: Mesh, spec: P) -> t
     """Return shapes and dtypes of what ``taken`` returns for so many ``rows``."""
     images, labels = data.images, data.labels
     return (
-        _shape(rows + images.shape[1:], images.dtype, mesh, spec),
-        _shape(rows, labels.dtype, mesh, spec),
+        shape_on(mesh, spec, rows + images.shape[1:], images.dtype),
+        shape_on(mesh, spec, rows, labels.dtype),
     )
 
 
-def _shape(shape: tuple[int, ...], dtype: Any, mesh: Mesh, spec: P) -> jax.ShapeDtypeStruct:
+def shape_on(mesh: Mesh, spec: P, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape of an array that lies on the mesh."""
     return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from jaxvision import runtime
-from jaxvision.parallel.feed import Held, Streamed, shapes_taken, taken
+from jaxvision.parallel.feed import Held, Streamed, shape_on, shapes_taken, taken
 from jaxvision.parallel.mesh import fetch, on_mesh
 from jaxvision.training.looks import Look
 from jaxvision.training.order import Orders
@@ -52,6 +52,11 @@ class Call:
         """Seeds and hyper-parameters on the devices."""
         return self._spread((self.runs.seeds, self.runs.hyper))
 
+    def _shapes(self, tree: PyTree, spec: P = P("run")) -> PyTree:  # noqa: B008 (a tuple)
+        """Return the tree's shapes as they lie on the mesh: others would be traced anew."""
+        mesh = self.programs.mesh
+        return jax.tree.map(lambda leaf: shape_on(mesh, spec, leaf.shape, leaf.dtype), tree)
+
     @cached_property
     def _orders(self) -> Orders:
         programs = self.programs
@@ -73,13 +78,14 @@ class Call:
 
     def shape(self) -> TrainState:
         """Return shapes and dtypes of the call's state [R, ...]; computes nothing."""
-        return self.programs.start.eval_shape(self.runs.variables, self.runs.hyper, None)
+        runs = self._shapes((self.runs.variables, self.runs.hyper))
+        return self._shapes(self.programs.start.eval_shape(*runs, None))
 
     def look_shape(self, look: Look) -> PyTree:
         """Return shapes and dtypes of what a look sees [R, ...]; computes nothing."""
         program = self.programs.look(look.function)
-        runs = self.shape(), self.runs.seeds, self.runs.hyper
-        return program.eval_shape(*runs, self._next_batch_shape, look.data)
+        runs = self.shape(), *self._shapes((self.runs.seeds, self.runs.hyper))
+        return program.eval_shape(*runs, self._next_batch_shape, self._shapes(look.data, P()))
 
     def start(self) -> TrainState:
         """Return the state at step 0."""

@@ -202,6 +202,7 @@ def take_steps(
       The state after ``count`` steps, and their metrics [T, ...], zero where no step was taken.
     """
 
+    @partial(jax.jit, inline=True)  # traced once, not for its shapes and again in the loop
     def step(state: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         return train_step(task, state, *batch(i), hyper, seed, split)
 

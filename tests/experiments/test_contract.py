@@ -1,11 +1,15 @@
 """The contract of every experiment in the catalog, each at its tiny preset, from data to figure."""
 
 import dataclasses
+import functools
 import importlib
 import re
+import time
 from pathlib import Path
 from typing import get_args
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,6 +18,7 @@ from jaxvision import cli
 from jaxvision.report import claims as claims_lib
 from jaxvision.report import record as records
 
+CPU_SECONDS = 6  # of a tiny preset
 NAMES = [entry.name for entry in CATALOG]
 
 
@@ -28,6 +33,27 @@ def tiny(request, tiny_record):
     """Each experiment's module with the record of its tiny preset, measured once."""
     module = importlib.import_module(module_name(request.param))
     return module, tiny_record(module)
+
+
+def test_tiny_preset_keeps_its_budget(tiny, tiny_record):
+    """Compiled anew: with programs of an earlier session it takes a third of that."""
+    module, _ = tiny
+    assert tiny_record.cpu_seconds[module] < CPU_SECONDS * slowness()
+
+
+@functools.cache
+def slowness():
+    """How much slower this machine is than the one of the budgets, by a program it compiles."""
+    constant = time.time()  # so that no cache has it
+
+    def chain(x):
+        for _ in range(30):
+            x = jnp.tanh(x @ x) * constant
+        return x.sum()
+
+    before = time.process_time()
+    jax.jit(jax.grad(chain)).lower(jnp.ones((7, 7))).compile()
+    return max(1.0, (time.process_time() - before) / 0.2)
 
 
 def test_docstring_names_source_and_command(experiment):

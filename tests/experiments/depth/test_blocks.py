@@ -113,10 +113,15 @@ def test_depth_order_goes_block_by_block():
     assert residual.depth_order(activations) == [0, 1, 3, 2, 4, 5, 7, 8, 10, 9, 11]
 
 
-def test_responses_are_taken_before_the_addition(nets):
+@pytest.fixture(scope="module")
+def found(nets):
+    variables, task, data = nets
+    return residual.look_inside(MODEL, task, variables, data, data)
+
+
+def test_responses_are_taken_before_the_addition(nets, found):
     variables, task, data = nets
     images = _preprocess(data.images, None)
-    found = residual.layer_responses(MODEL, task.apply, variables, images)
     assert found["response_std"].shape == found["sum_std"].shape == (3, 9)
     assert found["branch_ratio"].shape == (3, 4)
     sums = forward(task, one(variables, 2), images)[1]
@@ -134,10 +139,10 @@ def test_responses_are_taken_before_the_addition(nets):
     np.testing.assert_array_equal(found["response_std"][:, inner], found["sum_std"][:, inner])
 
 
-def test_a_lesion_is_a_net_whose_branch_is_silent(nets):
+def test_a_lesion_is_a_net_whose_branch_is_silent(nets, found):
     """The slow way: scale and bias of a block's last normalization at zero, net by net."""
     variables, task, data = nets
-    errors = residual.lesion_errors(MODEL, task, variables, data, batch_size=16)
+    errors = found["lesion"]
     assert errors.shape == (3, 5)
     images = _preprocess(data.images, None)
     apply = jax.jit(lambda net: forward(task, net, images)[0])
