@@ -48,6 +48,7 @@ from jaxvision.training.optimizers import adam
 
 INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward(), "flax": init.flax_default()}
 FINITE = (50,) * 20  # widths of the nets that follow the finite-width law
+EQUAL_SEEDS = 57  # with which a gap of errors that spreads by .076 is known to within .03
 SIGNALS = 64  # nets of each kind whose signal is looked at before training
 
 ARMS = {
@@ -218,7 +219,7 @@ def _claims_at_14(net: Net, config: Config) -> list[Claim]:
     return [
         Claim(f"{net.name}-equal", f"{PAPER}, section 4.2", f"{net.words}: no clear superiority "
               "(test error, Xavier minus He)", error_gap(net.name, "xavier", "he"),
-              Equivalent(0.03)),
+              Equivalent(0.03, min_seeds=EQUAL_SEEDS)),
     ]  # fmt: skip
 
 

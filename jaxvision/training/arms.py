@@ -14,6 +14,8 @@ from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look
 from jaxvision.types import Array, PyTree
 
+STABLE = 1.05  # times the plateau: what the loss of a run that stays on it may end at
+
 
 class Arm(NamedTuple):
     """One arm.
@@ -79,21 +81,30 @@ def tune(
     steps: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[float, dict[str, float]]:
-    """Return the grid value whose runs end lowest, and ``{str(value): training loss}`` (nats).
+    """Return the learning rate whose runs end lowest, and ``{str(rate): training loss}`` (nats).
 
     The loss is the mean over the last tenth of the steps, of the worst seed: a rate that kills one
-    run in five is no good rate. A diverged seed makes it infinite. Give seeds that the comparison
-    itself does not use. A grid of one value is no choice: nothing is trained, no loss returned.
+    run in five is no good rate. A diverged seed makes it infinite. Where no run of any rate leaves
+    the plateau the losses there are noise, and the best rate for leaving it is the largest one that
+    stays on it. Give seeds that the comparison itself does not use. A grid of one rate is no
+    choice: nothing is trained, no loss returned.
     """
     if len(grid) == 1:
         return next(iter(grid)), {}
-    losses = {}
-    for value, history in fit_arms(trainer, grid, seeds, steps, advance).items():
-        loss = history.train["loss"]
-        worst = float(loss[:, -max(1, loss.shape[1] // 10) :].mean(1).max())
-        losses[value] = worst if np.isfinite(worst) else float("inf")
+    histories = fit_arms(trainer, grid, seeds, steps, advance)
+    losses = {rate: _worst_loss(history) for rate, history in histories.items()}
     best = min(losses, key=losses.__getitem__)
-    return best, {str(value): loss for value, loss in losses.items()}
+    if all((history.escape_step() == steps).all() for history in histories.values()):
+        stable = [rate for rate in grid if losses[rate] <= STABLE * histories[rate].plateau.mean()]
+        best = max(stable, default=best)
+    return best, {str(rate): loss for rate, loss in losses.items()}
+
+
+def _worst_loss(history: History) -> float:
+    """Return the loss of the last tenth of the steps, of the worst seed; inf if it diverged."""
+    loss = history.train["loss"]
+    worst = float(loss[:, -max(1, loss.shape[1] // 10) :].mean(1).max())
+    return worst if np.isfinite(worst) else float("inf")
 
 
 def summarize(histories: Mapping[str, History]) -> dict[str, dict]:

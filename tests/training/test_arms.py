@@ -97,6 +97,9 @@ def test_a_history_has_a_row_for_each_seed(histories):
         assert history.variables["params"]["input"]["kernel"].shape == (2, 64, 8)
 
 
+PLATEAU = 4.0
+
+
 class Stub:
     """A trainer whose runs have the losses they are given, by rate and seed."""
 
@@ -113,7 +116,8 @@ class Stub:
             np.float32,
         )
         assert loss.shape == (len(runs.seeds), steps)
-        return History({"loss": loss}, {}, np.array([0]), {}, loss, 0.0)
+        plateau = np.full(loss.shape, PLATEAU)
+        return History({"loss": loss}, {}, np.array([0]), {}, plateau, PLATEAU)
 
 
 def choose(losses):
@@ -134,6 +138,18 @@ def test_tune_takes_the_rate_whose_worst_seed_ends_lowest():
     best, found = choose(losses)
     assert best == 0.2
     assert found == pytest.approx({"0.1": 2.0, "0.2": 1.1, "0.3": 2.0})
+
+
+def test_where_nothing_leaves_the_plateau_the_largest_rate_that_stays_there_is_taken():
+    on_it = {
+        0.1: {0: [4.00, 3.99], 1: [4.00, 3.99]},
+        0.2: {0: [4.02, 4.01], 1: [4.05, 4.01]},
+    }
+    assert choose(on_it)[0] == 0.2
+    off_it = {0: [4.0, 20.0], 1: [4.0, 4.0]}
+    assert choose(on_it | {0.3: off_it})[0] == 0.2
+    left = {0: [3.0, 3.0], 1: [4.0, 4.0]}  # one seed says what the losses are worth
+    assert choose(on_it | {0.3: left})[0] == 0.1
 
 
 def test_tune_trains_nothing_where_there_is_no_choice():

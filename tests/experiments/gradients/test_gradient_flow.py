@@ -52,9 +52,10 @@ def test_the_figure_holds(record):
     found = verdicts(record)
     of_images = [f"{q}-{a}" for q in ("delta", "signal") for a in CONFIG.activations]
     assert "contradicted" not in {found[claim] for claim in of_images}
-    assert not fallen(found, ("delta-decays", "batch-norm-gain"))
-    assert found["batch-norm-factor"] != "contradicted"
-    assert found["residual-gradient"] != "contradicted"
+    assert found["delta-decays"] == "reproduced"
+    # Five seeds are too few for these; below they are contradicted where the science is broken.
+    for claim in ("batch-norm-gain", "batch-norm-factor", "residual-gradient"):
+        assert found[claim] != "contradicted"
 
 
 def test_wrong_gains_contradict_the_theory_of_every_activation(record):
