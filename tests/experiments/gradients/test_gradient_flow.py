@@ -16,7 +16,7 @@ from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
 
 CONFIG = gradient_flow.Config(
-    seeds=5, first_seed=0, depths=(24,), width=32, width_followed=512, batch_size=8
+    seeds=5, first_seed=0, depths=(24,), width=64, width_followed=512, batch_size=8
 )
 
 
