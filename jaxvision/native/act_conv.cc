@@ -83,8 +83,8 @@ INLINE int channels_by(int c, int C, F&& f) {
 template <class F>
 INLINE void over_channels(int C, F&& f) {
   int c = channels_by<VL>(0, C, f);
-  if (VL > 8) c = channels_by<8>(c, C, f);
-  if (VL > 4) c = channels_by<4>(c, C, f);
+  if constexpr (VL > 8) c = channels_by<8>(c, C, f);
+  if constexpr (VL > 4) c = channels_by<4>(c, C, f);
   channels_by<1>(c, C, f);
 }
 
@@ -375,9 +375,9 @@ void sweep(const Plane& p, const float* in, const float* w, bool first) {
     const int rows = std::min(4, p.rows - row);
     int q = 0;
     for (; q + WIDE <= p.columns; q += WIDE) strip<WIDE, G, V, S>(at, row, rows, q, w, first);
-    if (WIDE > 8)
+    if constexpr (WIDE > 8)
       for (; q + 8 <= p.columns; q += 8) strip<8, G, V, S>(at, row, rows, q, w, first);
-    if (WIDE > 4)
+    if constexpr (WIDE > 4)
       for (; q + 4 <= p.columns; q += 4) strip<4, G, V, S>(at, row, rows, q, w, first);
     for (; q + 2 <= p.columns; q += 2) strip<2, G, V, S>(at, row, rows, q, w, first);
     for (; q < p.columns; ++q) strip<1, G, V, S>(at, row, rows, q, w, first);

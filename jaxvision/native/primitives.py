@@ -32,12 +32,18 @@ def forward(spec: Spec, operands: Sequence[Array]) -> list[Array]:
 
 def _on_same_axes(operands: Sequence[Array]) -> list[Array]:
     """Let all operands vary over the mesh axes that one varies over (where ``shard_map`` asks)."""
-    axes = [getattr(jax.typeof(operand), "vma", frozenset()) for operand in operands]
+    axes = [_axes(operand) for operand in operands]
     union = frozenset().union(*axes)
     return [
         lax.pcast(operand, tuple(union - own), to="varying") if union - own else operand
         for operand, own in zip(operands, axes, strict=True)
     ]
+
+
+def _axes(operand: Array) -> frozenset[str]:
+    """Return the mesh axes that it varies over; JAX has renamed where it says so."""
+    kind = jax.typeof(operand)
+    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
 
 
 def _geometry(spec: Spec) -> np.ndarray:

@@ -65,6 +65,7 @@ BAD = [
     (["--data_devices=0"], "data_devices"),
     (["--data_devices=0x1"], "'0x1' is not a whole number"),
     (["--data_devices=1000000"], "'1000000' must be from 1 to 65536"),
+    (["--native=perhaps"], "perhaps"),
     (["--num_processes=2"], "several processes need --coordinator and --process_id too"),
     (["--coordinator=a:1", "--num_processes=1", "--process_id=1"], "count from 0"),
 ]
