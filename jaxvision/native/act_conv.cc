@@ -180,7 +180,13 @@ struct Shape {
   size_t result() const { return size_t(HO) * WO * CO; }
   size_t weights() const { return size_t(K) * K * CI * CO; }
   int padded_out() const { return round_up(CO, VL); }
-  int64_t parts() const { return std::min<int64_t>(N, weights() > 20000 ? 8 : 16); }
+  // Parts of the batch, by its shape alone: a million multiply-adds or more each, and fewer where
+  // each has large sums of its own.
+  int64_t parts() const {
+    const int64_t most = weights() > 20000 ? 8 : 16;
+    const int64_t millions = int64_t(double(N) * HO * WO * double(weights()) * 1e-6);
+    return std::max<int64_t>(1, std::min({N, most, millions}));
+  }
 };
 
 // An image with its padding; rows lie W + left + right pixels of ``pitch`` floats apart.
