@@ -37,7 +37,9 @@ def main():
     cores = parser.parse_args().cores
     runtime.configure(cpu_devices=1 if cores == 1 else None)
     clock = time.process_time if cores == 1 else time.perf_counter
-    print(f"{'batch, image, channels, window, stride':40} {'what':14} {'JAX':>9} {'native':>9}  ratio")
+    print(
+        f"{'batch, image, channels, window, stride':40} {'what':14} {'JAX':>9} {'native':>9}  ratio"
+    )
     for case in CASES:
         for what in ("conv", "conv gradient", "all", "all gradient"):
             plain, native = measure(case, what, clock)

@@ -11,6 +11,7 @@ take the shapes, it is its definition below, in JAX. Derivatives of second order
 are always those of the definition.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from jaxvision.types import Array, UserError
 __all__ = ["Convolved", "Moments", "Scaled", "act_conv"]
 
 LARGEST_WINDOW = 7
+LARGEST_IMAGE = 1 << 28  # numbers, before or after the convolution
 
 
 class Moments(NamedTuple):
@@ -118,4 +120,5 @@ def _is_taken(spec: Spec, operands: Sequence[Array]) -> bool:
         return False
     if any(not 0 <= pad < rows for pads in spec.pads for pad in pads):
         return False
-    return min(out_shape(spec, operands)) > 0
+    images = (operands[0].shape, out_shape(spec, operands))
+    return all(0 < math.prod(shape[1:]) <= LARGEST_IMAGE for shape in images)

@@ -555,15 +555,10 @@ INLINE void weights_tile(const float* x0, const float* g0, float* dw, const Stri
         });
         each<V>([&](auto v) LAMBDA { behind[v] = more ? load<Vec>(g + v * VL) : Vec{}; });
         if (more) g += s.CO;
-        each<CB>([&](auto c) LAMBDA {
-          const float number = x[c];
-          each<G>([&](auto j) LAMBDA {
-            if constexpr (j() >= from() && j() <= to()) {
-              each<V>([&](auto v) LAMBDA {
-                sum[(c * G + j) * V + v] += number * behind[j * V + v];
-              });
-            }
-          });
+        constexpr int taps = to() - from() + 1;
+        each<CB * taps * V>([&](auto i) LAMBDA {
+          constexpr int v = i % V, j = from() + i / V % taps, c = i / (V * taps);
+          sum[(c * G + j) * V + v] += x[c] * behind[j * V + v];
         });
         x += s.CI;
       };
@@ -592,10 +587,7 @@ INLINE void weights_flat(const float* x0, const float* g0, float* dw, const Stri
       for (int q = 0; q < s.columns; ++q, x += S * s.CI, g += s.CO) {
         Vec d[V];
         each<V>([&](auto v) LAMBDA { d[v] = load<Vec>(g + v * VL); });
-        each<CB>([&](auto c) LAMBDA {
-          const float number = x[c];
-          each<V>([&](auto v) LAMBDA { sum[c * V + v] += number * d[v]; });
-        });
+        each<CB * V>([&](auto i) LAMBDA { sum[i] += x[i / V] * d[i % V]; });
       }
     }
   }

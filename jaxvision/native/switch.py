@@ -5,6 +5,7 @@
 """
 
 import functools
+import threading
 from typing import Literal
 
 import jax
@@ -18,6 +19,7 @@ MODES: tuple[Mode, ...] = ("auto", "on", "off")
 FORWARD, BACKWARD = "jaxvision_act_conv_forward", "jaxvision_act_conv_backward"
 
 _mode: Mode = "auto"
+_loading = threading.Lock()  # programs are traced on several threads
 
 
 def configure(mode: Mode) -> None:
@@ -48,7 +50,8 @@ def why_not() -> str:
     platform = jax.default_backend()
     if platform != "cpu":
         return f"JAX runs on {platform} and the kernels are for CPUs: set JAX_PLATFORMS=cpu"
-    return _load()
+    with _loading:
+        return _load()
 
 
 @functools.cache

@@ -92,6 +92,7 @@ SHAPES = [
     Case(3, (1, 1), (5, 7)),
     Case(2, (9, 6), (3, 16), scaled=False, relu=False),
     Case(2, (6, 5), (20, 33), residual=True),
+    Case(2, (6, 5), (16, 8), residual=True, relu=False),
     Case(9, (4, 4), (8, 8), 2, pads="WRAP", moments=False),
     Case(5, (2, 2), (32, 32), 2, pads="WRAP"),
     Case(2, (3, 5), (6, 10), 3, pads="WRAP", residual=True),

@@ -11,6 +11,7 @@ from jaxvision.native import switch
 @pytest.fixture
 def native():
     """Make sure that the kernels are used: else skip, where there is no compiler."""
+    switch.configure("auto")
     if why := switch.why_not():
         pytest.skip(why)
 

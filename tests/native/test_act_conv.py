@@ -270,6 +270,23 @@ def test_other_shapes_fall_back_to_the_definition(kernel, stride, padding, dtype
     assert function(x, w).dtype == dtype
 
 
+def test_h_is_put_out_where_it_is_asked_for():
+    x, kernel, scale, bias, center, _ = draw(SMALL)
+    scaled = Scaled(x, scale, bias, center)
+    kept = act_conv(scaled, kernel, keep=True)
+    assert_close(kept.h, jax.nn.relu(scaled.value()), 3)
+    for residual in (None, x):
+        out = act_conv(scaled, kernel, residual=residual)
+        assert (out.h, out.moments) == (None, None)
+
+    def loss(x, kernel, keep):
+        out = act_conv(Scaled(x, scale, bias, center), kernel, keep=keep)
+        return jnp.sum(out.y**2)
+
+    gradients = [jax.grad(loss, argnums=(0, 1))(x, kernel, keep) for keep in (True, False)]
+    assert_trees_close(*gradients)
+
+
 def test_a_torus_has_stride_one():
     with pytest.raises(UserError, match="stride 1"):
         act_conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 3, 4)), 2, "WRAP")

@@ -25,8 +25,7 @@ pytestmark = pytest.mark.usefixtures("native")
 def compiler(tmp_path, monkeypatch):
     """Return the log of a compiler that takes a quarter of a second; the cache is empty."""
     real = build.library()
-    log, script = tmp_path / "log", tmp_path / "quick c++"
-    script = tmp_path / "quick++"
+    log, script = tmp_path / "log", tmp_path / "quick++"
     script.write_text(
         textwrap.dedent(f"""\
         #!/bin/sh
@@ -214,7 +213,11 @@ def test_without_kernels_the_run_goes_on_and_on_says_why(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount")
-def test_a_cache_that_is_really_mounted_noexec(compiler, tmp_path):
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [("noexec", "from which programs may be run"), ("ro", "cannot be written (Read-only")],
+)
+def test_a_cache_that_is_really_mounted_so(compiler, option, why):
     code = (
         "from jaxvision import act_conv; from jaxvision.native import switch; "
         "import jax.numpy as jnp; y = act_conv.act_conv(jnp.ones((1, 4, 4, 3)), "
@@ -222,7 +225,7 @@ def test_a_cache_that_is_really_mounted_noexec(compiler, tmp_path):
     )
     cache = Path(os.environ["XDG_CACHE_HOME"])
     cache.mkdir()
-    mount = f"mount -t tmpfs -o noexec tmpfs '{cache}' || exit 77; exec '{sys.executable}' -c"
+    mount = f"mount -t tmpfs -o {option} tmpfs '{cache}' || exit 77; exec '{sys.executable}' -c"
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", f'{mount} "$0"', code],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -234,7 +237,7 @@ def test_a_cache_that_is_really_mounted_noexec(compiler, tmp_path):
         pytest.skip(f"no mounts here: {done.stderr.strip()[:80]}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("27.0 ")
-    assert "from which programs may be run" in done.stdout
+    assert why in done.stdout
 
 
 def test_the_word_in_the_environment_is_off(monkeypatch):
