@@ -30,6 +30,8 @@ namespace {
 
 #define INLINE static inline __attribute__((always_inline))
 #define LAMBDA __attribute__((always_inline))
+// A loop of its own: within a larger function its accumulators do not all stay in registers.
+#define APART __attribute__((noinline))
 
 #if defined(__AVX512F__)
 constexpr int VL = 16, REGISTERS = 32;
@@ -358,7 +360,7 @@ INLINE void tile(const Plane& p, const float* in, const float* w, float* out, bo
 constexpr int ACCUMULATORS = REGISTERS / 2;
 
 template <int PC, int G, int V, int S>
-void strip(const Plane& p, int row, int rows, int column, const float* w, bool first) {
+APART void strip(const Plane& p, int row, int rows, int column, const float* w, bool first) {
   constexpr int PR = std::min(4, std::max(1, ACCUMULATORS / (PC * V * (S == 1 ? 1 : 4))));
   const float* in = p.in + size_t(row) * S * p.in_row + size_t(column) * S * p.pitch;
   float* out = p.out + size_t(row) * p.out_row + size_t(column) * p.out_column;
@@ -531,48 +533,44 @@ struct Strides {
   int x_row, g_row, rows, columns, CI, CO;  // CO with the lanes of its tail
 };
 
-// CB channels, G columns of a row of the window, V vectors: every number is loaded once for all G.
+// One row of pixels for CB channels, G columns of a row of the window and V vectors. ``behind`` has
+// the gradient j columns to the left: every number of the image is loaded once for all G.
 template <int CB, int V, int G>
-INLINE void weights_tile(const float* x0, const float* g0, float* dw, const Strides& s) {
-  Vec sum[CB * G * V];
-  const auto over = [&](auto f) LAMBDA {
-    each<CB * G * V>([&](auto i) LAMBDA {
-      constexpr int v = i % V, j = i / V % G, c = i / V / G;
-      f(sum[i], dw + (size_t(j) * s.CI + c) * s.CO + v * VL);
+INLINE void slide(Vec (&sum)[CB * G * V], const float* x, const float* g, const Strides& s) {
+  Vec behind[G * V];
+  each<G * V>([&](auto i) LAMBDA { behind[i] = Vec{}; });
+  const auto step = [&](auto from, auto to, bool inside) LAMBDA {
+    each<(G - 1) * V>([&](auto i) LAMBDA { behind[G * V - 1 - i] = behind[(G - 1) * V - 1 - i]; });
+    each<V>([&](auto v) LAMBDA { behind[v] = inside ? load<Vec>(g + v * VL) : Vec{}; });
+    g += inside ? s.CO : 0;
+    constexpr int taps = to() - from() + 1;
+    each<CB * taps * V>([&](auto i) LAMBDA {
+      constexpr int v = i % V, j = from() + i / V % taps, c = i / (V * taps);
+      sum[(c * G + j) * V + v] += x[c] * behind[j * V + v];
     });
+    x += s.CI;
   };
-  over([](Vec& v, const float* p) LAMBDA { v = load<Vec>(p); });
+  constexpr std::integral_constant<int, 0> first{};
+  constexpr std::integral_constant<int, G - 1> last{};
+  each<G - 1>([&](auto t) LAMBDA { step(first, t, true); });
+  for (int q = G - 1; q < s.columns; ++q) step(first, last, true);
+  each<G - 1>([&](auto t) LAMBDA { step(std::integral_constant<int, t() + 1>{}, last, false); });
+}
+
+template <int CB, int V, int G>
+INLINE void weights_tile(const float* x, const float* g, float* dw, const Strides& s) {
+  Vec sum[CB * G * V];
+  const auto place = [&](int i) LAMBDA {  // of sum[i] in dw
+    return dw + (size_t(i / V % G) * s.CI + i / (V * G)) * s.CO + i % V * VL;
+  };
+  each<CB * G * V>([&](auto i) LAMBDA { sum[i] = load<Vec>(place(i)); });
   for (int n = 0; n < s.images; ++n) {
     for (int h = 0; h < s.rows; ++h) {
-      const float* x = x0 + n * s.x_image + size_t(h) * s.x_row;
-      const float* g = g0 + n * s.g_image + size_t(h) * s.g_row;
-      Vec behind[G * V];  // behind[j]: the gradient j columns to the left
-      each<G * V>([&](auto v) LAMBDA { behind[v] = Vec{}; });
-      const auto step = [&](auto from, auto to, bool more) LAMBDA {
-        each<(G - 1) * V>([&](auto v) LAMBDA {
-          constexpr int k = G * V - 1 - v;
-          behind[k] = behind[k - V];
-        });
-        each<V>([&](auto v) LAMBDA { behind[v] = more ? load<Vec>(g + v * VL) : Vec{}; });
-        if (more) g += s.CO;
-        constexpr int taps = to() - from() + 1;
-        each<CB * taps * V>([&](auto i) LAMBDA {
-          constexpr int v = i % V, j = from() + i / V % taps, c = i / (V * taps);
-          sum[(c * G + j) * V + v] += x[c] * behind[j * V + v];
-        });
-        x += s.CI;
-      };
-      using std::integral_constant;
-      each<G - 1>([&](auto t) LAMBDA { step(integral_constant<int, 0>{}, t, true); });
-      for (int q = G - 1; q < s.columns; ++q) {
-        step(integral_constant<int, 0>{}, integral_constant<int, G - 1>{}, true);
-      }
-      each<G - 1>([&](auto t) LAMBDA {
-        step(integral_constant<int, t() + 1>{}, integral_constant<int, G - 1>{}, false);
-      });
+      const float* xh = x + n * s.x_image + size_t(h) * s.x_row;
+      slide<CB, V, G>(sum, xh, g + n * s.g_image + size_t(h) * s.g_row, s);
     }
   }
-  over([](Vec& v, float* p) LAMBDA { store<Vec>(p, v); });
+  each<CB * G * V>([&](auto i) LAMBDA { store<Vec>(place(i), sum[i]); });
 }
 
 // CB of the K * CI numbers under a row of the window, at any stride.
@@ -595,7 +593,7 @@ INLINE void weights_flat(const float* x0, const float* g0, float* dw, const Stri
 }
 
 template <int V, int G>
-void weights_group(const float* x, const float* g, float* dw, const Strides& s) {
+APART void weights_group(const float* x, const float* g, float* dw, const Strides& s) {
   constexpr int CB = V == 1 ? REGISTERS / 4 : REGISTERS / 16;
   int c = 0;
   for (; c + CB <= s.CI; c += CB) weights_tile<CB, V, G>(x + c, g, dw + size_t(c) * s.CO, s);
@@ -603,7 +601,7 @@ void weights_group(const float* x, const float* g, float* dw, const Strides& s) 
 }
 
 template <int V, int S>
-void weights_row(const float* x, const float* g, float* dw, int K, const Strides& s) {
+APART void weights_row(const float* x, const float* g, float* dw, int K, const Strides& s) {
   constexpr int CB = REGISTERS * 3 / 4 / V;
   const int n = K * s.CI;
   int c = 0;
@@ -699,7 +697,8 @@ void image_gradient(const Shape& s, const Frame& g, const float* packed, float* 
       const Phase columns = phase(v, s.K, s.S, s.left, s.W);
       float* out = gx + (size_t(u) * s.W + v) * s.CI;
       if (rows.taps && columns.taps) {
-        const float* in = g.inside() + int64_t(rows.base) * g.row() + int64_t(columns.base) * g.pitch;
+        const int64_t offset = int64_t(rows.base) * g.row() + int64_t(columns.base) * g.pitch;
+        const float* in = g.inside() + offset;
         const Plane p{in,     g.row(), g.pitch,          s.CO,       rows.taps,  columns.taps,
                       packed, out,     s.S * s.W * s.CI, s.S * s.CI, rows.count, columns.count};
         convolve<1>(p, s.CI);
