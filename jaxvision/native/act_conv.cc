@@ -672,7 +672,67 @@ Frame gradient_frame(const Shape& s, float* p) {
           rows.second, columns.first, columns.second, s.wrap};
 }
 
-size_t turned_size(const Shape& s) { return size_t(s.K) * s.K * s.CO * round_up(s.CI, VL); }
+// Gray and color images: vectors of their channels would be nearly empty, so that vectors of the
+// result's channels are multiplied and each summed up in the end.
+bool few_channels(const Shape& s) { return s.CI == 1 || s.CI == 3; }
+
+// Packed weights of one tap.
+size_t turned_size(const Shape& s) {
+  return few_channels(s) ? size_t(s.CI) * s.padded_out() : size_t(s.CO) * round_up(s.CI, VL);
+}
+
+// [row] [column] [vector of the result's channels] [channel] [lane], lanes of no channel zero.
+void pack_few(const Shape& s, const float* w, const Phase& rows, const Phase& columns, float* p) {
+  for (int i = 0; i < rows.taps; ++i) {
+    for (int j = 0; j < columns.taps; ++j) {
+      const int tap = (rows.last - s.S * i) * s.K + columns.last - s.S * j;
+      for (int o = 0; o < s.CO; o += VL) {
+        for (int c = 0; c < s.CI; ++c, p += VL) {
+          const float* from = w + (size_t(tap) * s.CI + c) * s.CO + o;
+          for (int l = 0; l < VL; ++l) p[l] = o + l < s.CO ? from[l] : 0.f;
+        }
+      }
+    }
+  }
+}
+
+// P pixels of a row with C channels.
+template <int P, int C>
+INLINE void few_tile(const Plane& p, const float* in, float* out) {
+  Vec sum[P * C] = {};
+  const float* w = p.weights;
+  for (int i = 0; i < p.window_rows; ++i) {
+    // The columns of the window lie one after the other, and so do their channels.
+    const float* g = in + size_t(i) * p.in_row;
+    for (int k = 0; k < p.window_columns * p.pitch; k += VL, g += VL, w += C * VL) {
+      each<P * C>([&](auto n) LAMBDA {
+        sum[n] += load<Vec>(g + n / C * p.pitch) * load<Vec>(w + n % C * VL);
+      });
+    }
+  }
+  each<P * C>([&](auto n) LAMBDA {
+    float lanes[VL], total = 0;
+    store<Vec>(lanes, sum[n]);
+    for (float lane : lanes) total += lane;
+    out[n / C * p.out_column + n % C] = total;
+  });
+}
+
+template <int C>
+APART void few(const Plane& p) {
+  constexpr int P = REGISTERS / 4;
+  for (int row = 0; row < p.rows; ++row) {
+    const float* in = p.in + size_t(row) * p.in_row;
+    float* out = p.out + size_t(row) * p.out_row;
+    int q = 0;
+    for (; q + P <= p.columns; q += P) {
+      few_tile<P, C>(p, in + size_t(q) * p.pitch, out + size_t(q) * p.out_column);
+    }
+    for (; q < p.columns; ++q) {
+      few_tile<1, C>(p, in + size_t(q) * p.pitch, out + size_t(q) * p.out_column);
+    }
+  }
+}
 
 // Packs the turned weights phase by phase, channels exchanged.
 void pack_turned(const Shape& s, const float* w, float* p) {
@@ -680,11 +740,15 @@ void pack_turned(const Shape& s, const float* w, float* p) {
     for (int v = 0; v < s.S; ++v) {
       const Phase rows = phase(u, s.K, s.S, s.top, s.H);
       const Phase columns = phase(v, s.K, s.S, s.left, s.W);
-      pack(p, rows.taps, columns.taps, s.CO, s.CI, s.CO, [&](int i, int j, int c) {
-        const int k = rows.last - s.S * i, l = columns.last - s.S * j;
-        return w + size_t(k * s.K + l) * s.CI * s.CO + c;
-      });
-      p += size_t(rows.taps) * columns.taps * s.CO * round_up(s.CI, VL);
+      if (few_channels(s)) {
+        pack_few(s, w, rows, columns, p);
+      } else {
+        pack(p, rows.taps, columns.taps, s.CO, s.CI, s.CO, [&](int i, int j, int c) {
+          const int k = rows.last - s.S * i, l = columns.last - s.S * j;
+          return w + size_t(k * s.K + l) * s.CI * s.CO + c;
+        });
+      }
+      p += size_t(rows.taps) * columns.taps * turned_size(s);
     }
   }
 }
@@ -701,7 +765,9 @@ void image_gradient(const Shape& s, const Frame& g, const float* packed, float* 
         const float* in = g.inside() + offset;
         const Plane p{in,     g.row(), g.pitch,          s.CO,       rows.taps,  columns.taps,
                       packed, out,     s.S * s.W * s.CI, s.S * s.CI, rows.count, columns.count};
-        convolve<1>(p, s.CI);
+        if (s.CI == 1) few<1>(p);
+        if (s.CI == 3) few<3>(p);
+        if (!few_channels(s)) convolve<1>(p, s.CI);
       }
       for (int i = 0; !(rows.taps && columns.taps) && i < rows.count; ++i) {
         for (int j = 0; j < columns.count; ++j) {
@@ -709,7 +775,7 @@ void image_gradient(const Shape& s, const Frame& g, const float* packed, float* 
           std::memset(to, 0, s.CI * sizeof(float));
         }
       }
-      packed += size_t(rows.taps) * columns.taps * s.CO * round_up(s.CI, VL);
+      packed += size_t(rows.taps) * columns.taps * turned_size(s);
     }
   }
 }
@@ -826,7 +892,7 @@ void backward(const Shape& s, const Backward& a, const Pool& pool) {
   std::vector<float> terms, turned;
   if (a.gmoments) terms = moment_terms(s, a);
   if (a.gx) {
-    turned.resize(turned_size(s));
+    turned.resize(s.K * s.K * turned_size(s));
     pack_turned(s, a.w, turned.data());
   }
   const int64_t count = s.parts();
