@@ -7,8 +7,8 @@ on [C] vectors: it becomes the ``Scaled`` input of the next convolution, and non
 memory is left. Kept for the gradient are x and y, each layer's output once; h is computed again.
 
 On CPU kernels of our own compute it (``native/act_conv.cc``). Where there are none, or they do not
-take the shapes, it is its definition below, in JAX. Derivatives of second order and forward mode
-are always those of the definition.
+take the shapes, it is its definition in JAX (``native/definition.py``). Derivatives of second order
+and forward mode are always those of the definition.
 """
 
 import math
@@ -112,13 +112,20 @@ def _compute(spec: Spec, operands: Sequence[Array]) -> tuple:
 
 
 def _is_taken(spec: Spec, operands: Sequence[Array]) -> bool:
-    """Whether the kernels take these arrays."""
-    rows, columns = operands[1].shape[:2]
+    """Whether the kernels take these arrays. They trust in the shapes, so all are looked at."""
+    x, kernel, affine, residual = spec.named(operands)
+    if x.ndim != 4 or kernel.ndim != 4 or kernel.shape[2] != x.shape[3]:
+        return False
+    if affine is not None and affine.shape != (3, x.shape[3]):
+        return False
+    if residual is not None and residual.shape != x.shape:
+        return False
+    rows, columns = kernel.shape[:2]
     if rows != columns or rows > LARGEST_WINDOW or spec.stride not in (1, 2):
         return False
     if any(operand.dtype != jnp.float32 or operand.size == 0 for operand in operands):
         return False
     if any(not 0 <= pad < rows for pads in spec.pads for pad in pads):
         return False
-    images = (operands[0].shape, out_shape(spec, operands))
+    images = (x.shape, out_shape(spec, operands))
     return all(0 < math.prod(shape[1:]) <= LARGEST_IMAGE for shape in images)

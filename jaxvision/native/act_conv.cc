@@ -933,6 +933,22 @@ Shape shape(const Buffer& x, const Buffer& w, const Buffer& y, ffi::Span<const i
   return s;
 }
 
+bool is_of(size_t count, const Buffer& b) {
+  return b.element_count() == 0 || b.element_count() == count;
+}
+
+// The kernels trust in the sizes, and JAX code of another version may have made the call.
+bool fits(const Shape& s, const Buffer& w, const Buffer& affine) {
+  const bool same = w.element_count() == s.weights() && is_of(3 * s.CI, affine);
+  const bool sides = (s.H + s.top + s.bottom - s.K) / s.S + 1 == s.HO &&
+                     (s.W + s.left + s.right - s.K) / s.S + 1 == s.WO;
+  return same && sides && s.N > 0;
+}
+
+ffi::Error refused() {
+  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "act_conv: shapes do not fit");
+}
+
 template <class F>
 ffi::Error guarded(ffi::ThreadPool threads, F f) {
   const Pool pool{threads.num_threads(), [&](std::function<void()> task) {
@@ -950,6 +966,7 @@ ffi::Error ForwardCall(ffi::ThreadPool threads, ffi::Span<const int64_t> geometr
                        Buffer w, Buffer affine, Buffer residual, Result y, Result moments,
                        Result h) {
   const Shape s = shape(x, w, *y, geometry);
+  if (!fits(s, w, affine) || !is_of(s.N * s.image(), residual)) return refused();
   const Forward a{data(x), data(affine), data(residual), data(w), data(y), data(moments), data(h)};
   return guarded(threads, [&](const Pool& pool) { forward(s, a, pool); });
 }
@@ -959,6 +976,7 @@ ffi::Error BackwardCall(ffi::ThreadPool threads, ffi::Span<const int64_t> geomet
                         Buffer gmoments, Buffer gh, Result gx, Result gw, Result gaffine,
                         Result gresidual) {
   const Shape s = shape(x, w, gy, geometry);
+  if (!fits(s, w, affine) || !is_of(s.N * s.image(), h)) return refused();
   const Backward a{data(x),        data(affine), data(h),        data(w),       data(y),
                    data(moments),  data(gy),     data(gmoments), data(gh),      data(gx),
                    data(gresidual), data(gaffine), data(gw)};

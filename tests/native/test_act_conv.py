@@ -270,6 +270,22 @@ def test_other_shapes_fall_back_to_the_definition(kernel, stride, padding, dtype
     assert function(x, w).dtype == dtype
 
 
+@pytest.mark.parametrize("wrong", ["kernel", "residual", "scale", "rank"])
+def test_shapes_that_do_not_fit_are_refused(wrong):
+    """By the definition: kernels would read beyond the arrays."""
+    x, kernel, scale, bias, center, residual = draw(SMALL)
+    if wrong == "kernel":
+        kernel = kernel[:, :, :-1]
+    elif wrong == "residual":
+        residual = residual[:, 1:]
+    elif wrong == "scale":
+        scale, bias, center = scale[1:], bias[1:], center[1:]
+    else:
+        x = x[0]
+    with pytest.raises((TypeError, ValueError)):
+        act_conv(Scaled(x, scale, bias, center), kernel, residual=residual)
+
+
 def test_h_is_put_out_where_it_is_asked_for():
     x, kernel, scale, bias, center, _ = draw(SMALL)
     scaled = Scaled(x, scale, bias, center)
