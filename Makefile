@@ -14,6 +14,10 @@ THEME =
 WORKERS ?= -n logical --maxprocesses=4 --dist=worksteal
 
 RUN := .venv/bin/python
+# Both sanitizers on the narrowest vectors, and the address sanitizer on this machine's: together
+# they would compile for five minutes.
+SANITIZERS := -O1 -g1 -std=c++17 -ffp-contract=fast -Wall -Wextra -Werror -pthread \
+  -fno-sanitize-recover=all
 PINS := $(shell cat requirements.txt constraints.txt | cksum | cut -d' ' -f1)
 READY := .venv/ready-$(PINS)-$(ACCELERATOR)-$(subst /,_,$(PYTHON_NAMED))
 
@@ -26,7 +30,7 @@ NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 # Targets given together run one after the other: each uses every core.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv list exps nets gallery test test-all lint bench clean
+.PHONY: help venv list exps nets gallery test test-all lint sanitize bench clean
 .PHONY: $(addprefix exp-,$(NAMES)) $(addprefix plot-,$(NAMES))
 
 help: ## this list
@@ -77,6 +81,13 @@ test-all: $(READY) ## run the slow tests too
 
 lint: $(READY) ## check style and formatting
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet .
+
+sanitize: ## run the native kernels under the address and undefined-behaviour sanitizers
+	@mkdir -p .cache
+	@for options in '-fsanitize=address,undefined' '-fsanitize=address -march=native'; do \
+	  $(CXX) $(SANITIZERS) $$options tests/native/kernels.cc -o .cache/kernels && \
+	  .cache/kernels || exit; \
+	done
 
 bench: .venv/torch/ready ## measure against PyTorch and plain Flax (installs PyTorch)
 	@$(RUN) -m benchmarks.run --torch_python=.venv/torch/bin/python $(ARGS)

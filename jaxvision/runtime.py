@@ -9,6 +9,7 @@ comma-separated environment variable ``JAXVISION_DISABLE``:
   cache      the compile cache on disk
   options    compiler options of ``jit``
   conv       the convolution of ``convolution.py``; ``lax``'s own is used instead
+  native     the kernels of ``act_conv.py``; its definition in JAX is used instead
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from typing import Any
 
 from jaxvision.types import UserError
 
-SWITCHES = ("allocator", "devices", "cache", "options", "conv")
+SWITCHES = ("allocator", "devices", "cache", "options", "conv", "native")
 
 # mallopt parameter numbers of glibc's malloc.h.
 _ARENA_MAX, _MMAP_MAX, _TOP_PAD, _TRIM_THRESHOLD = -8, -4, -2, -1

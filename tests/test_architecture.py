@@ -24,7 +24,13 @@ FLOORS = {
     ),
     4: ("jaxvision.training",),
     3: ("jaxvision.models", "jaxvision.parallel"),
-    2: ("jaxvision.data", "jaxvision.report", "jaxvision.convolution"),
+    2: (
+        "jaxvision.data",
+        "jaxvision.report",
+        "jaxvision.convolution",
+        "jaxvision.act_conv",
+        "jaxvision.native",
+    ),
     1: (
         "jaxvision.fields",
         "jaxvision.initializers",

@@ -36,3 +36,10 @@ def test_no_hint_names_the_stranger_s_package():
         text = path.read_text(encoding="utf-8")
         assert "pip install jaxvision " not in text, path
         assert "jaxvision[" not in text, path
+
+
+def test_the_kernels_source_is_in_the_wheel():
+    """They are compiled where they are used."""
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    assert data == {"jaxvision.native": ["*.cc"]}
+    assert (ROOT / "jaxvision" / "native" / "act_conv.cc").is_file()

@@ -43,6 +43,7 @@ from jaxvision.cli.places import (
 from jaxvision.cli.together import data_identity, identity_of, shown_by_one
 from jaxvision.longrun.stop import Stopped, on_sigterm
 from jaxvision.longrun.workdir import Workdir
+from jaxvision.native import switch
 from jaxvision.parallel import distributed, mesh
 from jaxvision.progress import ShowProgress, progress
 from jaxvision.report import claims as claims_lib
@@ -126,6 +127,7 @@ def _run(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> No
     runtime.configure(cpu_devices=runtime.usable_cores())
     distributed.start_from_flags(values, identity)
     runtime.start()
+    switch.configure(values.native)
     mesh.configure(values.data_devices)
     if distributed.joined_by_jax():
         distributed.agree(identity)

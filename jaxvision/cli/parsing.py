@@ -10,6 +10,7 @@ from types import ModuleType
 from absl import flags
 
 from jaxvision import fields
+from jaxvision.native import switch
 from jaxvision.parallel import distributed
 from jaxvision.types import UserError
 
@@ -93,6 +94,11 @@ def define_flags(experiment: ModuleType) -> flags.FlagValues:
     flags.DEFINE_string("results", None, text, **common)
     flags.DEFINE_string("data_dir", None, "Where TFDS sets are prepared.", **common)
     flags.DEFINE_boolean("plot_only", False, "Redraw from the record, no training.", **common)
+    text = (
+        "Convolutions by kernels that are compiled at first use, on CPUs. auto: where they can be "
+        "had; on: fail where they cannot; off: by JAX alone."
+    )
+    flags.DEFINE_enum("native", "auto", switch.MODES, text, **common)
     flags.DEFINE_boolean("quiet", False, "Show no progress.", **common)
     if is_long(experiment):
         text = "Directory of unfinished runs."

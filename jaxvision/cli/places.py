@@ -75,6 +75,7 @@ def changed_beside(values: flags.FlagValues) -> dict[str, Any]:
         "--data_dir": values.data_dir and str(place("data_dir", values.data_dir)),
         "--data_devices": values.data_devices if values.data_devices > 1 else None,
         "--num_processes": values.num_processes if (values.num_processes or 1) > 1 else None,
+        "--native": values.native if values.native != "auto" else None,
         "JAXVISION_DISABLE": ",".join(sorted(runtime.disabled())),
     }
     return {name: value for name, value in found.items() if value}

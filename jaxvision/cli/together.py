@@ -25,6 +25,7 @@ def identity_of(experiment: ModuleType, values: flags.FlagValues, config: Any) -
         "code": provenance.code_hash(file, *sorted(file.parent.glob("_*.py"))),
         "jax": jax.__version__,
         "JAXVISION_DISABLE": ",".join(sorted(runtime.disabled())),
+        "--native": values.native,
         "--plot_only": values.plot_only,
         "--data_devices": values.data_devices,
     }

@@ -24,6 +24,7 @@ def as_configured(monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", "/nowhere")
     yield
     cli.progress_lib.configure(quiet=False)
+    cli.switch.configure("auto")
 
 
 @pytest.fixture

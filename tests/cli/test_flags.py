@@ -65,6 +65,7 @@ BAD = [
     (["--data_devices=0"], "data_devices"),
     (["--data_devices=0x1"], "'0x1' is not a whole number"),
     (["--data_devices=1000000"], "'1000000' must be from 1 to 65536"),
+    (["--native=perhaps"], "perhaps"),
     (["--num_processes=2"], "several processes need --coordinator and --process_id too"),
     (["--coordinator=a:1", "--num_processes=1", "--process_id=1"], "count from 0"),
 ]
@@ -115,3 +116,12 @@ def test_two_spellings_of_a_data_set_are_one_config(toy, tmp_path):
     ]
     assert [config.dataset for config in made[:3]] == ["cifar10"] * 3
     assert len({cli.default_run_name(toy, "tiny", config) for config in made[:3]}) == 1
+
+
+def test_kernels_that_are_asked_for_and_cannot_be_had_are_one_clear_line(
+    toy, results, capsys, monkeypatch
+):
+    monkeypatch.setenv("JAXVISION_DISABLE", "native")
+    line = refusal(toy, capsys, f"--results={results}", "--native=on")
+    assert line == "--native=on cannot be: JAXVISION_DISABLE has the word native: take it out"
+    assert not results.exists()

@@ -141,7 +141,14 @@ def test_only_an_untouched_cpu_preset_is_the_experiment_s_own_record(toy, elsewh
 
 
 @pytest.mark.parametrize(
-    "flag", ["--data_dir=/data", "--data_devices=2", "JAXVISION_DISABLE", "--num_processes"]
+    "flag",
+    [
+        "--data_dir=/data",
+        "--data_devices=2",
+        "--native=off",
+        "JAXVISION_DISABLE",
+        "--num_processes",
+    ],
 )
 def test_what_changes_numbers_or_data_is_part_of_the_name(toy, elsewhere, monkeypatch, flag):
     """Trying it replaces no record, and least of all the one that git tracks."""

@@ -22,6 +22,7 @@ def identity(toy, *flags):
     [
         (["--weight_decay=0.5"], "--weight_decay (0.5 there, 0.0005 here)"),
         (["--data_devices=2"], "--data_devices (2 there, 1 here)"),
+        (["--native=off"], "--native (off there, auto here)"),
         (["--plot_only"], "--plot_only (True there, False here)"),
         (["--preset=tiny"], "--seeds (2 there, 5 here)"),
         (["--seeds=5", "--run_name=x", "--results=/there", "--quiet"], ""),

@@ -1,0 +1,199 @@
+"""The kernels as a library: compiled once, at first use, into the user's cache folder.
+
+An entry's name is a hash of all that it was made from (source, compiler, its options, processor,
+jaxlib) and a hash of its own bytes. So a change of any of them makes a new entry, and an entry that
+is damaged is seen and made anew. The folder may be removed at any time.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jaxlib
+
+SOURCE = Path(__file__).with_name("act_conv.cc")
+SECONDS = 180  # that a compiler may take, and that another process is waited for
+_OPTIONS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
+_OTHER_CACHE = "set XDG_CACHE_HOME to a folder of yours"
+
+
+class Unavailable(Exception):
+    """Why there are no kernels, and how to mend it."""
+
+
+def load() -> ctypes.CDLL:
+    """Return the library, compiled first where the cache has none.
+
+    Raises:
+      Unavailable: no compiler, or the cache cannot be written or not be run from.
+    """
+    path = library()
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:  # as on a file system that is mounted noexec
+        raise Unavailable(
+            f"{path} cannot be loaded ({error}): {_OTHER_CACHE} from which programs may be run"
+        ) from error
+
+
+def library() -> Path:
+    """Return the library's file, compiled first where the cache has none.
+
+    Raises:
+      Unavailable: as in ``load``, but for a library that cannot be loaded.
+    """
+    command = _compiler()
+    key = _key(command)
+    try:
+        folder = _own_folder()
+        if (found := _intact(folder, key)) is None:
+            with _alone(folder):
+                found = _intact(folder, key) or _compile(command, folder, key)
+    except OSError as error:
+        why = error.strerror or error
+        raise Unavailable(f"the cache cannot be written ({why}): {_OTHER_CACHE}") from error
+    return found
+
+
+def directory() -> Path:
+    """Return ``$XDG_CACHE_HOME/jaxvision/native`` (``~/.cache`` by default)."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "jaxvision" / "native"
+
+
+def _own_folder() -> Path:
+    """Return the folder, which no other user can write to: its files are run as they lie there."""
+    folder = directory()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_ours(folder):
+        raise Unavailable(f"{folder} can be written by other users: {_OTHER_CACHE}")
+    return folder
+
+
+def _is_ours(path: Path) -> bool:
+    found = path.lstat()
+    open_to_others = stat.S_IWGRP | stat.S_IWOTH
+    return found.st_uid == os.getuid() and not found.st_mode & open_to_others
+
+
+def _compiler() -> list[str]:
+    """Return the command up to the files that it reads and writes."""
+    wanted = os.environ.get("CXX", "").split()
+    candidates = [wanted] if wanted else [["c++"], ["g++"], ["clang++"]]
+    for words in candidates:
+        if shutil.which(words[0]):
+            break
+    else:
+        missing = f"CXX names {wanted[0]}, which is not here" if wanted else "no C++ compiler here"
+        raise Unavailable(f"{missing}: install g++ or clang++, or name one in CXX")
+    native = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
+    return [*words, *_OPTIONS, native, f"-I{jax.ffi.include_dir()}"]
+
+
+def _key(command: list[str]) -> str:
+    """Return a hash of what the library is made from."""
+    made_from = [
+        SOURCE.read_bytes(),
+        "\n".join(command).encode(),
+        _version(command[0]).encode(),
+        _processor().encode(),
+        jaxlib.__version__.encode(),
+    ]
+    digests = b"".join(hashlib.sha256(part).digest() for part in made_from)
+    return hashlib.sha256(digests).hexdigest()[:20]
+
+
+def _version(compiler: str) -> str:
+    try:
+        done = subprocess.run(
+            [compiler, "--version"], capture_output=True, text=True, timeout=SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"{compiler} does not run ({error}): name another one in CXX") from error
+    return done.stdout
+
+
+def _processor() -> str:
+    """Return the processor's name and what it can do: code for one may not run on another."""
+    facts = {platform.machine(), platform.processor()}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("model name", "flags", "Features", "CPU part")):
+                facts.add(line)
+    return "\n".join(sorted(facts))
+
+
+def _intact(folder: Path, key: str) -> Path | None:
+    """Return the entry of a key; removes what is damaged or not ours."""
+    for path in sorted(folder.glob(f"{key}-*.so")):
+        with contextlib.suppress(OSError):
+            if _is_ours(path) and path.stem == f"{key}-{_digest(path)}":
+                return path
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let no other process compile meanwhile; waits for one that does."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Unavailable(
+                        f"another process has held {folder / 'lock'} for {SECONDS} s: end it"
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _compile(command: list[str], folder: Path, key: str) -> Path:
+    """Compile into the folder; the entry is there whole or not at all."""
+    for left in folder.glob("*.partial"):  # by a process that was killed
+        left.unlink()
+    partial = folder / f"{key}.partial"
+    partial.touch(mode=0o700)  # a folder that cannot be written is met before the work
+    try:
+        _run([*command, str(SOURCE), "-o", str(partial)])
+        partial.chmod(0o700)
+        path = folder / f"{key}-{_digest(partial)}.so"
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _run(command: list[str]) -> None:
+    mend = "name another compiler in CXX"
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{command[0]} took more than {SECONDS} s: {mend}") from None
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        why = errors[0] if errors else f"exit code {done.returncode}"
+        raise Unavailable(f"{command[0]} cannot compile the kernels ({why}): {mend}")
