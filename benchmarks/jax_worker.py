@@ -39,7 +39,7 @@ class StackedNet(nn.Module):
         """Map images [B, H, W, C] or [B, I] to logits."""
         layer = Conv if x.ndim == 4 else nn.Dense
         x = layer(self.features, name="first")(x)
-        x, _ = stack(layer(self.features, name="rest"), x, nn.relu, self.depth - 2, None)
+        x, _ = stack(layer(self.features, name="rest"), x, self.depth - 2, None, nn.relu)
         x = nn.relu(x)
         return nn.Dense(problems.CLASSES, name="logits")(x.mean((1, 2)) if x.ndim == 4 else x), {}
 

@@ -16,7 +16,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxvision.convolution import conv2d
+from jaxvision.act_conv import Convolved, Scaled, act_conv
 from jaxvision.initializers import Initializer
 from jaxvision.models.normalization import batch_split_over
 from jaxvision.taps import gradient_tap
@@ -26,11 +26,12 @@ Taps = dict[str, Array] | None
 
 
 class Conv(nn.Module):
-    """Convolution with ``nn.Conv``'s parameters, computed by the library's loop-safe ``conv2d``.
+    """Convolution with ``nn.Conv``'s parameters, computed by the library's ``act_conv``.
 
     ``padding`` is ``conv2d``'s, or ``'WRAP'``: stride 1 on a torus, so that no unit loses fan-in at
     an edge. On small maps zero padding lowers the signal at every layer (a 2x2 kernel on 4x4 maps:
-    by a quarter of its variance), and no initialisation by fan is critical.
+    by a quarter of its variance), and no initialisation by fan is critical. ``activate`` puts a
+    ReLU before it.
     """
 
     features: int
@@ -39,24 +40,43 @@ class Conv(nn.Module):
     padding: Any = "SAME"
     use_bias: bool = True
     kernel_init: Initializer = nn.initializers.lecun_normal()
+    activate: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Map x [B, H, W, C] to [B, H', W', features]."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        padding = self.padding
-        if padding == "WRAP":
-            x, padding = _wrap(x, self.kernel_size), "VALID"
-        y = conv2d(x, self.param("kernel", self.kernel_init, shape), self.stride, padding)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        y = act_conv(x, kernel, self.stride, self.padding, relu=self.activate).y
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
         return y
 
 
-def _wrap(x: Array, kernel_size: int) -> Array:
-    before, after = (kernel_size - 1) // 2, kernel_size // 2
-    return jnp.pad(x, ((0, 0), (before, after), (before, after), (0, 0)), mode="wrap")
+class ActConv(nn.Module):
+    """Convolution of an activated input, without bias: ``act_conv`` with its kernel.
+
+    Attributes:
+      features: output channels.
+      kernel_size: side of the window, odd; zeros are padded so that stride 1 keeps the size.
+      stride: step of the window.
+      kernel_init: initializer of the kernel.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int
+    kernel_init: Initializer
+
+    @nn.compact
+    def __call__(self, x: Array | Scaled, **given: Any) -> Convolved:
+        """Map x [B, H, W, C]; ``given`` are the keywords of ``act_conv``."""
+        channels = (x.x if isinstance(x, Scaled) else x).shape[-1]
+        shape = (self.kernel_size, self.kernel_size, channels, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        pad = (self.kernel_size // 2,) * 2
+        return act_conv(x, kernel, self.stride, (pad, pad), **given)
 
 
 def tapped(x: Array, taps: Taps, name: str) -> Array:
@@ -121,16 +141,20 @@ def scan_layers(body: Callable, name: str, length: int, unroll: int = 1) -> Call
 
 
 def stack(
-    layer: nn.Module, x: Array, nonlinearity: Callable, length: int, taps: Taps
+    layer: nn.Module,
+    x: Array,
+    length: int,
+    taps: Taps,
+    nonlinearity: Callable[[Array], Array] = lambda x: x,
 ) -> tuple[Array, Array]:
     """Apply ``length`` layers of one shape, ``x <- layer(nonlinearity(x))``, parameters stacked.
 
     Args:
       layer: a named module that keeps its input's shape.
       x: pre-activation [B, ...].
-      nonlinearity: elementwise.
       length: number of layers.
       taps: as in the model contract; ``taps[layer.name]`` is [length].
+      nonlinearity: elementwise, where the layer has none of its own.
 
     Returns:
       The last pre-activation [B, ...] and all of them [length, B, ...].

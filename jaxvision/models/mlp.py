@@ -46,7 +46,7 @@ class MLP(nn.Module):
         x = tapped(x, taps, "input")
         activations = {"input": x}
         hidden = nn.Dense(self.width, name="hidden", **dense)
-        x, activations["hidden"] = stack(hidden, x, self.nonlinearity, self.depth - 2, taps)
+        x, activations["hidden"] = stack(hidden, x, self.depth - 2, taps, self.nonlinearity)
         logits = nn.Dense(self.num_classes, name="output", **dense)(self.nonlinearity(x))
         logits = tapped(logits, taps, "output")
         return logits, activations | {"output": logits}

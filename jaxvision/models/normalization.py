@@ -11,13 +11,13 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import partial
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxvision.act_conv import Convolved, Moments, Scaled
 from jaxvision.types import Array, UserError
 
 EPSILON = 1e-5  # added to every variance, where a net is trained
@@ -56,8 +56,11 @@ class BatchNorm(nn.Module):
     epsilon: float = EPSILON
 
     @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
+    def __call__(self, x: Array | Convolved, *, train: bool) -> Array | Scaled:
         """Map x [..., C] to its normalized, scaled and shifted self.
+
+        Of a convolution's output with its moments (without, unless ``train``) it says only how it
+        is to be scaled: the next convolution does it, and no sweep over memory is left.
 
         ``train`` uses the batch's own statistics and updates the running ones, for which the
         ``batch_stats`` collection must be mutable.
@@ -65,19 +68,27 @@ class BatchNorm(nn.Module):
         Raises:
           UserError: with ``train``, where a channel has one value in the whole batch.
         """
+        is_convolved = isinstance(x, Convolved)
+        x, given = (x.y, x.moments) if is_convolved else (x, None)
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)
         if not train:
-            centered = x.astype(jnp.float32) - _per_channel(mean.value, x)
             factor = scale * lax.rsqrt(var.value + self.epsilon)
-            return _affine(centered, factor, bias).astype(x.dtype)
+            scaled = Scaled(x, factor, bias, mean.value)
+            return scaled if is_convolved else scaled.value().astype(x.dtype)
         axis = _batch_axis.get()
         m = _count(x, axis)
         _check_count(m, x.shape)
-        y, batch_mean, batch_var = _normalize(x, scale, bias, self.epsilon, axis)
+        if is_convolved:
+            moments = given if axis is None else _joined(given, axis)
+            batch_mean, batch_var = moments.center + moments.rest, moments.var
+            factor = scale * lax.rsqrt(batch_var + self.epsilon)
+            y = Scaled(x, factor, bias - moments.rest * factor, moments.center)
+        else:
+            y, batch_mean, batch_var = _normalize(x, scale, bias, self.epsilon, axis)
         if not self.is_initializing():
             for running, new in ((mean, batch_mean), (var, batch_var * (m / (m - 1)))):
                 # The rule below has no gradient for the statistics; nobody may ask for it.
@@ -104,18 +115,15 @@ def standardize(x: Array, epsilon: float = 0.0, *, held: bool = False) -> Array:
     return _centered(x, moments) / _per_channel(jnp.sqrt(moments.var + epsilon), x)
 
 
-class _Moments(NamedTuple):
-    """Statistics of every channel [C]; the mean is ``rough + rest``, to more digits than float32's.
-
-    ``x - rough`` is exact where x lies close to its mean, and the rest is as small as rounding.
-    """
-
-    rough: Array
-    rest: Array
-    var: Array  # biased
+def _joined(moments: Moments, axis: str) -> Moments:
+    """Return the moments of a batch from those of its equal parts on a mesh axis."""
+    center, rest = lax.pmean((moments.center, moments.rest), axis)
+    center = lax.stop_gradient(center)
+    away = (moments.center - center) + (moments.rest - rest)  # of the part's mean
+    return Moments(center, rest, lax.pmean(moments.var + jnp.square(away), axis))
 
 
-def _moments(x: Array, axis: str | None) -> _Moments:
+def _moments(x: Array, axis: str | None) -> Moments:
     """Take the moments in two passes over x [..., C] (and over the mesh axis ``axis``)."""
     axes = tuple(range(x.ndim - 1))
 
@@ -128,15 +136,15 @@ def _moments(x: Array, axis: str | None) -> _Moments:
     shifted = _shifted(x, rough)
     rest, square = means(shifted, jnp.square(shifted))
     # Rounding can leave a tiny negative variance to a constant channel.
-    return _Moments(rough, rest, jnp.maximum(square - jnp.square(rest), 0))
+    return Moments(rough, rest, jnp.maximum(square - jnp.square(rest), 0))
 
 
 def _shifted(x: Array, rough: Array) -> Array:
     return x.astype(jnp.float32) - _per_channel(rough, x)
 
 
-def _centered(x: Array, moments: _Moments) -> Array:
-    return _shifted(x, moments.rough) - _per_channel(moments.rest, x)
+def _centered(x: Array, moments: Moments) -> Array:
+    return _shifted(x, moments.center) - _per_channel(moments.rest, x)
 
 
 def _check_count(count: int, shape: tuple[int, ...]) -> None:
@@ -176,7 +184,7 @@ def _forward(x, scale, bias, epsilon, axis):
     moments = _moments(x, axis)
     rstd = lax.rsqrt(moments.var + epsilon)
     y = _affine(_centered(x, moments), scale * rstd, bias).astype(x.dtype)
-    return (y, moments.rough + moments.rest, moments.var), (x, scale, moments, rstd)
+    return (y, moments.center + moments.rest, moments.var), (x, scale, moments, rstd)
 
 
 def _backward(epsilon, axis, residuals, cotangents):

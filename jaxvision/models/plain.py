@@ -66,10 +66,11 @@ class PlainConvNet(nn.Module):
             if i > 1 or self.pool_stem:
                 x = max_pool(x)  # of pre-activations: max and ReLU commute
             name = f"stage{i}"
-            x = Conv(stage.features, stage.kernel_size, name=f"{name}_first", **conv)(nn.relu(x))
+            shape = stage.features, stage.kernel_size
+            x = Conv(*shape, activate=True, name=f"{name}_first", **conv)(x)
             activations[f"{name}_first"] = x = tapped(x, taps, f"{name}_first")
-            rest = Conv(stage.features, stage.kernel_size, name=f"{name}_rest", **conv)
-            x, activations[f"{name}_rest"] = stack(rest, x, nn.relu, stage.layers - 1, taps)
+            rest = Conv(*shape, activate=True, name=f"{name}_rest", **conv)
+            x, activations[f"{name}_rest"] = stack(rest, x, stage.layers - 1, taps)
         x = spatial_pyramid(nn.relu(x), tuple(b for b in (4, 2, 1) if b <= min(x.shape[1:3])))
         for name in ("dense1", "dense2"):
             x = nn.Dense(self.head_width, name=name, **init)(x)

@@ -1,14 +1,14 @@
 """Plain and residual nets of He, Zhang, Ren & Sun 2016 (arXiv 1512.03385), from the same code."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
 
+from jaxvision.act_conv import Convolved, Scaled
 from jaxvision.initializers import Initializer, flax_default, he_backward
-from jaxvision.models.layers import Conv, Taps, scan_layers, tapped
+from jaxvision.models.layers import ActConv, Taps, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.types import Array, UserError
 
@@ -25,6 +25,41 @@ IMAGENET_STAGES = {
     101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
+
+
+class Activation(NamedTuple):
+    """A pre-activation that the next convolution computes: ``scaled`` images plus ``residual``."""
+
+    scaled: Scaled
+    residual: Array | None = None
+
+    @classmethod
+    def of(cls, x: Array) -> Self:
+        """Return a pre-activation that has been computed."""
+        ones = jnp.ones(x.shape[-1], jnp.float32)
+        return cls(Scaled(x, ones, 0 * ones, 0 * ones))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[B, H, W, C]."""
+        return self.scaled.x.shape
+
+    def value(self) -> Array:
+        """Return the pre-activation [B, H, W, C] itself."""
+        x = self.scaled.value()
+        return x if self.residual is None else x + self.residual
+
+    def convolved(self, conv: ActConv, **given: bool) -> Convolved:
+        """Return ``conv`` of the pre-activation's ReLU; ``given`` as in ``act_conv``."""
+        return conv(self.scaled, residual=self.residual, **given)
+
+    def seen(self, activations: dict[str, Array], taps: Taps, name: str) -> Self:
+        """Put the value among the activations, through its tap if there are taps.
+
+        What nobody reads of them is not computed.
+        """
+        activations[name] = tapped(self.value(), taps, name)
+        return self if taps is None else Activation.of(activations[name])
 
 
 class Block(nn.Module):
@@ -47,41 +82,38 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, taps: Taps, keep: Array | None, train: bool
-    ) -> tuple[Array, dict[str, Array]]:
-        """Map a pre-activation x [B, H, W, C] to the block's and to those inside it, by layer.
+        self, x: Activation, taps: Taps, keep: Array | None, train: bool
+    ) -> tuple[Activation, dict[str, Array]]:
+        """Map a pre-activation of shape [B, H, W, C] to the block's and to those inside it.
 
         ``keep`` is a boolean: False leaves the block out, see ``ResNet``.
         """
-        # Both branches read it: the barrier keeps XLA from computing it twice.
-        x = carried = lax.optimization_barrier(nn.relu(x))
         widths = (self.features,) * 2 + (4 * self.features,) * self.bottleneck
         windows = (1, 3, 1) if self.bottleneck else (3, 3)
-        activations = {}
+        activations, carried = {}, None
         for i, (width, window) in enumerate(zip(widths, windows, strict=True), start=1):
-            x = nn.relu(x) if i > 1 else x
-            x = self._convolution(x, width, window, self.stride if i == 1 else 1, f"conv{i}")
-            x = BatchNorm(name=f"norm{i}")(x, train=train)
+            conv = ActConv(
+                width, window, self.stride if i == 1 else 1, self.kernel_init, name=f"conv{i}"
+            )
+            convolved = x.convolved(conv, moments=train, keep=i == 1)
+            if i == 1:
+                carried = convolved.h
+            x = Activation(BatchNorm(name=f"norm{i}")(convolved, train=train))
             if i < len(widths):
-                activations[f"conv{i}"] = x = tapped(x, taps, f"conv{i}")
+                x = x.seen(activations, taps, f"conv{i}")
         if self.shortcut != "none":
-            x = x if keep is None else jnp.where(keep, x, 0)
-            x = x + self._shortcut(carried, x.shape, taps, activations, train)
+            x = x if keep is None else Activation.of(jnp.where(keep, x.value(), 0))
+            x = x._replace(residual=self._shortcut(carried, x.shape, taps, activations, train))
         elif keep is not None and x.shape == carried.shape:
-            x = jnp.where(keep, x, carried)
-        activations[f"conv{i}"] = x = tapped(x, taps, f"conv{i}")
-        return x, activations
-
-    def _convolution(self, x, width, window, stride, name):
-        pad = (window // 2, window // 2)
-        return Conv(width, window, stride, (pad, pad), False, self.kernel_init, name=name)(x)
+            x = Activation.of(jnp.where(keep, x.value(), carried))
+        return x.seen(activations, taps, f"conv{i}"), activations
 
     def _shortcut(self, carried, shape, taps, activations, train):
         if self.shortcut == "C" or (self.shortcut == "B" and carried.shape != shape):
-            x = self._convolution(carried, shape[-1], 1, self.stride, "shortcut")
-            x = BatchNorm(name="shortcut_norm")(x, train=train)
-            activations["shortcut"] = x = tapped(x, taps, "shortcut")
-            return x
+            conv = ActConv(shape[-1], 1, self.stride, self.kernel_init, name="shortcut")
+            convolved = conv(carried, relu=False, moments=train)
+            x = Activation(BatchNorm(name="shortcut_norm")(convolved, train=train))
+            return x.seen(activations, taps, "shortcut").value()
         return subsample_and_pad(carried, self.stride, shape[-1])
 
 
@@ -140,14 +172,14 @@ class ResNet(nn.Module):
         ``keep`` is a boolean for every block: a block left out passes on its shortcut, in a plain
         net its input; a plain block that changes the shape stays whatever ``keep`` says.
         """
-        window, stride, pad = (7, 2, (3, 3)) if self.large_images else (3, 1, (1, 1))
-        options = (self.features, window, stride, (pad, pad), False, self.kernel_init)
-        x = Conv(*options, name="stem")(images)
-        x = BatchNorm(name="stem_norm")(x, train=train)
-        activations = {"stem": tapped(x, taps, "stem")}
-        x = activations["stem"]
+        window, stride = (7, 2) if self.large_images else (3, 1)
+        stem = ActConv(self.features, window, stride, self.kernel_init, name="stem")
+        convolved = stem(images, relu=False, moments=train)
+        x = Activation(BatchNorm(name="stem_norm")(convolved, train=train))
+        activations = {}
+        x = x.seen(activations, taps, "stem")
         if self.large_images:  # of pre-activations: max and ReLU commute
-            x = stem_pool(x)
+            x = Activation.of(stem_pool(x.value()))
         done = 0
         for i, blocks in enumerate(self.stages):
             kind = (self.shortcut, self.bottleneck, self.kernel_init)
@@ -164,9 +196,10 @@ class ResNet(nn.Module):
             if blocks:
                 name = f"stage{i + 1}_rest"
                 rest = Block(features, 1, *kind, name=name)
+                x = _as_carried(x, residual=self.shortcut != "none" and taps is None)
                 x, inner = _scan(rest, blocks, train)(rest, x, _within(taps, name), kept)
                 activations |= _prefixed(inner, name)
-        x = nn.relu(x).mean((1, 2))
+        x = nn.relu(x.value()).mean((1, 2))
         dense = nn.Dense(self.num_classes, kernel_init=HEAD, name="logits")
         logits = tapped(dense(x), taps, "logits")
         return logits, activations | {"logits": logits}
@@ -177,10 +210,19 @@ def stem_pool(x: Array) -> Array:
     return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
 
+def _as_carried(x: Activation, residual: bool) -> Activation:
+    """Return what a scan over blocks carries: with a residual, if the blocks end in an addition."""
+    if residual and x.residual is None:
+        return x._replace(residual=jnp.zeros(x.shape, x.scaled.x.dtype))
+    return x
+
+
 def _scan(block: Block, length: int, train: bool):
     unroll = length if length <= 3 else 1  # a loop costs 6 % of a short net's step
 
-    def body(block: Block, x: Array, taps: Taps, keep: Array | None) -> tuple[Array, dict]:
+    def body(
+        block: Block, x: Activation, taps: Taps, keep: Array | None
+    ) -> tuple[Activation, dict]:
         return block(x, taps, keep, train)
 
     return scan_layers(body, block.name, length, unroll)

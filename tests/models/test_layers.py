@@ -147,7 +147,7 @@ class Tower(nn.Module):
 
     @nn.compact
     def __call__(self, x, taps=None):
-        return stack(nn.Dense(6, name="rest"), x, nn.tanh, self.length, taps)
+        return stack(nn.Dense(6, name="rest"), x, self.length, taps, nn.tanh)
 
 
 @pytest.mark.parametrize("length", [1, 4])

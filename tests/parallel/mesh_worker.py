@@ -59,7 +59,7 @@ class Net(nn.Module):
         x = BatchNorm(name="norm")(activations["stem"], train=train)
         # Smooth: at a kink of the ReLU a rounding error is as good as any other.
         x = nn.Dropout(self.dropout, deterministic=not train)(nn.tanh(x))
-        x, activations["rest"] = stack(layer(name="rest"), x, nn.tanh, 2, taps)
+        x, activations["rest"] = stack(layer(name="rest"), x, 2, taps, nn.tanh)
         x = nn.tanh(BatchNorm(name="last_norm")(x, train=train)).reshape(len(images), -1)
         activations["logits"] = x = tapped(nn.Dense(10, name="logits")(x), taps, "logits")
         return x, activations
