@@ -217,10 +217,14 @@ def _budget(net: Net, config: Config) -> str:
 
 def _claims_at_14(net: Net, config: Config) -> list[Claim]:
     return [
-        Claim(f"{net.name}-equal", f"{PAPER}, section 4.2", f"{net.words}: no clear superiority "
-              "(test error, Xavier minus He)", error_gap(net.name, "xavier", "he"),
-              Equivalent(0.03, min_seeds=EQUAL_SEEDS)),
-    ]  # fmt: skip
+        Claim(
+            f"{net.name}-equal",
+            f"{PAPER}, section 4.2",
+            f"{net.words}: no clear superiority (test error, Xavier minus He)",
+            error_gap(net.name, "xavier", "he"),
+            Equivalent(0.03, min_seeds=EQUAL_SEEDS),
+        ),
+    ]
 
 
 def _claims_at_22(net: Net, config: Config) -> list[Claim]:

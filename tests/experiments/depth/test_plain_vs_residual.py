@@ -54,7 +54,7 @@ def test_shuffled_labels(relabelled):
 @pytest.mark.slow
 def test_zeroed_updates():
     """At rate zero nothing is learned, so nothing is said of trained nets."""
-    found = verdicts(dataclasses.replace(CONFIG, learning_rate=0.0))
+    found = verdicts(dataclasses.replace(CONFIG, learning_rates=(0.0,)))
     for claim in ("faster", "learns", "responses", "lesion-mild", "lesion-fatal", "lesion-order"):
         assert found[claim] != "reproduced", claim
 
@@ -155,7 +155,7 @@ def test_a_deterministic_reduction_has_eight_parts_unless_told(parts, determinis
 def test_the_images_trained_on_are_a_sample_of_every_class(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        plain_vs_residual, "_measure_net", lambda *given: seen.append(given[4]) or {"parameters": 0}
+        plain_vs_residual, "_measure_net", lambda *given: seen.append(given[0].data) or {"parameters": 0}
     )
     plain_vs_residual.measure(dataclasses.replace(TINY, images=100), silent)
     counts = np.bincount(seen[0].train.labels, minlength=10)
@@ -200,7 +200,7 @@ def test_imagenet_nets_from_a_prepared_set(tfds_data_dir, tmp_path, capsys, monk
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
         flags = (
             "--preset=tiny --imagenet --dataset=tiny_imagenet20_32px --depths=18,34 --width=2"
-            " --learning_rate=0.003"  # at the preset's a plain net of 34 layers may diverge
+            " --learning_rates=0.003"  # at the preset's a plain net of 34 layers may diverge
             f" --image_size=16 --images=64 --seeds=2 --data_dir={tfds_data_dir} --run_name=tiny"
             f" --results={tmp_path / name / 'results'} --workdir={tmp_path / name / 'work'}"
         )
