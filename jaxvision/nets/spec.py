@@ -11,10 +11,12 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 # Modules and packages on whose code a net's numbers depend.
 TRAINING_CODE = (
+    "act_conv.py",
     "convolution.py",
     "data",
     "initializers.py",
     "models",
+    "native",
     "nets",
     "parallel",
     "random.py",
@@ -77,7 +79,14 @@ def training_code(package: Path = _PACKAGE) -> str:
     digest = hashlib.sha256()
     for name in TRAINING_CODE:
         room = package / name
-        for file in sorted(room.rglob("*.py")) if room.is_dir() else [room]:
+        for file in _sources(room):
             source = file.read_bytes()
             digest.update(f"{file.relative_to(package)} {len(source)}\n".encode() + source)
     return digest.hexdigest()
+
+
+def _sources(room: Path) -> list[Path]:
+    """Return a module's file, or the sources of a package, kernels too."""
+    if not room.is_dir():
+        return [room]
+    return sorted(file for file in room.rglob("*") if file.suffix in (".py", ".cc"))
