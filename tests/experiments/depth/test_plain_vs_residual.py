@@ -154,9 +154,12 @@ def test_a_deterministic_reduction_has_eight_parts_unless_told(parts, determinis
 
 def test_the_images_trained_on_are_a_sample_of_every_class(monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        plain_vs_residual, "_measure_net", lambda *given: seen.append(given[0].data) or {"parameters": 0}
-    )
+
+    def measured(lab, *_):
+        seen.append(lab.data)
+        return {"parameters": 0}
+
+    monkeypatch.setattr(plain_vs_residual, "_measure_net", measured)
     plain_vs_residual.measure(dataclasses.replace(TINY, images=100), silent)
     counts = np.bincount(seen[0].train.labels, minlength=10)
     assert counts.sum() == 100
