@@ -47,8 +47,10 @@ def draw_gradients(
     below = np.arange(norms.shape[-1])
     for i, (step, color) in enumerate(zip(watched, plots.shades(len(watched)), strict=True)):
         plots.seed_band(ax, below, norms[:, i], color, f"step {step}")
-    plots.theory_line(ax, below, factor ** (below / 2), "law, step 0")
+    law = factor ** (below / 2)
+    plots.theory_line(ax, below, law, "law, step 0")
     plots.log_axis(ax, "y")
+    ax.set_ylim(top=3 * law[-1])  # the law's name stands below the panel's heading
     title = f"Gradients of the plain net, {len(below) + 1} layers"
     plots.describe(ax, title, "layers below the last", "norm of delta, last layer 1")
 

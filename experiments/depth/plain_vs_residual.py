@@ -30,14 +30,15 @@ from matplotlib.figure import Figure
 from experiments.depth import _blocks as blocks
 from experiments.depth import _panels as panels
 from experiments.depth._claims import YANG, final, of_gradients, of_the_paper
-from experiments.depth._lab import Lab
-from experiments.depth._protocol import Kind, Net, depths_of, preprocessing
+from experiments.depth._lab import Lab, seeds_of
+from experiments.depth._protocol import Kind, Net, depths_of, he2016, preprocessing
 from jaxvision import cli
 from jaxvision.data import Splits, load
 from jaxvision.dynamics import probes
-from jaxvision.fields import disjoint_seeds, flagged
+from jaxvision.fields import flagged
 from jaxvision.longrun.long import LongHistory
 from jaxvision.longrun.workdir import Workdir
+from jaxvision.models.layers import apply_function
 from jaxvision.models.resnet import ResNet, nets_of_depths
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less
@@ -129,37 +130,45 @@ def measure(
         raise UserError(f"--shrink={config.shrink} leaves nothing of images of {side} pixels")
     if config.images:
         data = data._replace(train=data.train.sample(config.images))
-    seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.seeds, config.tuning_seeds)
-    lab = Lab(config, data, preprocessing(config, data), seeds, tuning_seeds, progress, workdir)
+    seeds_of(config)  # refuses seeds that choose the rates
+    preprocess = preprocessing(config, data)
     chance = {"train": data.train.chance_error, "test": data.test.chance_error}
     numbers = {"chance": chance, "parameters": {}, "rates": {}, "tuning_loss": {}}
     arrays = {}
     for net in [Net(kind, depth) for depth in config.depths for kind in kinds]:
         shortcut = kinds[net.kind].shortcut
         model = make(net.depth, data.num_classes, shortcut, features=config.width)
-        rate, losses = lab.choose_rate(net, model)
-        found = _measure_net(lab, net, model, rate)
-        numbers["parameters"][net.name] = found.pop("parameters")
-        numbers["rates"][net.name], numbers["tuning_loss"][net.name] = rate, losses
+        task = Task(apply_function(model), he2016(config, net), preprocess)
+        found = _measure_net(config, net, model, task, data, progress, workdir)
+        for quantity in ("parameters", "rates", "tuning_loss"):
+            numbers[quantity][net.name] = found.pop(quantity)
         arrays |= {f"{net.name}/{quantity}": value for quantity, value in found.items()}
     return numbers, arrays
 
 
-def _measure_net(lab: Lab, net: Net, model: ResNet, rate: float) -> dict:
-    """Train one net on all seeds and look into it."""
-    config, trainer, runs = lab.config, lab.trainer(net, model), lab.runs(model, rate)
+def _measure_net(
+    config: Config,
+    net: Net,
+    model: ResNet,
+    task: Task,
+    data: Splits,
+    progress: cli.ShowProgress,
+    workdir: Workdir | None,
+) -> dict:
+    """Train one net on all seeds, at the rate that suits it best, and look into it."""
+    lab = Lab(config, net, model, task, data, progress, workdir)
+    rate, losses = lab.choose_rate()
+    trainer, runs = lab.trainer(), lab.runs(rate)
     is_watched = net == Net("plain", max(config.depths))
     look = Look(trainer.watch_step(probes.per_layer), config.watched) if is_watched else None
-    history = lab.train(net.name, trainer, runs, config.steps, look)
-    found = _look_into(config, model, trainer.task, lab.data, history)
+    history = lab.train(trainer, runs, look)
+    found = _look_into(config, model, task, data, history)
+    found["rates"], found["tuning_loss"] = rate, losses
     found["parameters"] = sum(leaf[0].size for leaf in jax.tree.leaves(runs.variables["params"]))
     if is_watched:
         found["delta_norm"] = blocks.gradient_norms(trainer, history.variables, history.looks)
     if is_watched and config.longer:
-        steps = config.longer * config.steps
-        trainer = lab.trainer(net, model, steps)
-        longer = lab.train(f"{net.name}-longer", trainer, runs, steps)
-        found["longer_train_error"] = longer.train["error"]
+        found["longer_train_error"] = lab.train_longer(runs).train["error"]
     return found
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxvision import runtime
 from jaxvision.initializers import Scaled
-from jaxvision.models.layers import stacked_axes
+from jaxvision.models.stacks import stacked_axes
 from jaxvision.random import DISTRIBUTIONS, vector, vector_on_host
 from jaxvision.types import Array, PyTree
 

@@ -8,7 +8,6 @@ with depth. The name of a stack is ``hidden``, ``rest`` or ends in ``_rest``; ``
 refuses others, and ``is_stacked`` reads it.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +17,29 @@ import jax.numpy as jnp
 
 from jaxvision.act_conv import Convolved, Scaled, act_conv
 from jaxvision.initializers import Initializer
+from jaxvision.models.drawing import initialize, initialize_runs
 from jaxvision.models.normalization import batch_split_over
+from jaxvision.models.stacks import by_layer, is_stacked, names_a_stack, stacked_axes
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array, PyTree
+
+__all__ = [  # with what other modules of this room hold
+    "ActConv",
+    "Apply",
+    "Conv",
+    "Taps",
+    "apply_function",
+    "by_layer",
+    "initialize",
+    "initialize_runs",
+    "is_stacked",
+    "max_pool",
+    "scan_layers",
+    "spatial_pyramid",
+    "stack",
+    "stacked_axes",
+    "tapped",
+]
 
 Taps = dict[str, Array] | None
 
@@ -84,39 +103,6 @@ def tapped(x: Array, taps: Taps, name: str) -> Array:
     return x if taps is None else gradient_tap(x, taps[name])
 
 
-def is_stacked(name: str, leaf: Array) -> bool:
-    """Return whether ``leaf`` holds several layers of one shape, stacked on leading axes.
-
-    By the name, not by the number of axes: a stack of dense kernels [l, I, O] has as many as the
-    kernel of a 1-D convolution [w, I, O].
-
-    Args:
-      name: of a layer, or the path of one of its leaves.
-      leaf: the layer's kernel or its activation (or their shapes), which have at least two axes of
-        their own: a single dense layer that a user has named ``hidden`` is no stack.
-    """
-    return stacked_axes(name, leaf) > 0
-
-
-def stacked_axes(name: str, leaf: Array) -> int:
-    """Return how many leading axes of ``leaf`` count layers: 0, 1, or 2 for a stack of stacks.
-
-    Arguments as in ``is_stacked``.
-    """
-    scopes = sum(_names_a_stack(scope) for scope in name.split("/"))
-    return min(scopes, max(leaf.ndim - 2, 0))
-
-
-def by_layer(name: str, leaf: Array) -> Array:
-    """Return ``leaf`` [..., n] with one row for each layer that it holds, [l, n]; l may be 1."""
-    layers = math.prod(leaf.shape[: stacked_axes(name, leaf)])
-    return leaf.reshape((layers, -1))
-
-
-def _names_a_stack(scope: str) -> bool:
-    return scope in ("hidden", "rest") or scope.endswith("_rest")
-
-
 def scan_layers(body: Callable, name: str, length: int, unroll: int = 1) -> Callable:
     """Return ``nn.scan`` of ``body(layer, carry, *inputs)`` over ``length`` layers, stacked.
 
@@ -129,7 +115,7 @@ def scan_layers(body: Callable, name: str, length: int, unroll: int = 1) -> Call
     Raises:
       ValueError: by its name the layer is no stack.
     """
-    if not _names_a_stack(name):
+    if not names_a_stack(name):
         raise ValueError(f"a stack of layers is named 'hidden', 'rest' or '..._rest', not {name!r}")
     return nn.scan(
         body,

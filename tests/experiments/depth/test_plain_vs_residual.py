@@ -155,9 +155,9 @@ def test_a_deterministic_reduction_has_eight_parts_unless_told(parts, determinis
 def test_the_images_trained_on_are_a_sample_of_every_class(monkeypatch):
     seen = []
 
-    def measured(lab, *_):
-        seen.append(lab.data)
-        return {"parameters": 0}
+    def measured(config, net, model, task, data, *_):
+        seen.append(data)
+        return {"parameters": 0, "rates": 0.1, "tuning_loss": {}}
 
     monkeypatch.setattr(plain_vs_residual, "_measure_net", measured)
     plain_vs_residual.measure(dataclasses.replace(TINY, images=100), silent)
