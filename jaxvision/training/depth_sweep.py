@@ -216,16 +216,8 @@ class DepthSweep:
         def activate(h: Array, l: Array) -> Array:
             return jax.vmap(self.nonlinearity)(h, jax.vmap(jax.random.fold_in, (0, None))(keys, l))
 
-        @jax.vmap
-        def update(hyper: Hyper, layer: tuple[PyTree, PyTree], gradient: PyTree) -> tuple:
-            params, opt_state = layer
-            updates, opt_state = self.optimizer(hyper).update(gradient, opt_state, params)
-            return optax.apply_updates(params, updates), opt_state
-
         def trained(layer: tuple[PyTree, PyTree], x: Array, delta: Array) -> tuple[PyTree, PyTree]:
-            # Without the barrier XLA puts the transposition into the product: half as fast.
-            kernel = lax.optimization_barrier(jnp.swapaxes(x, 1, 2)) @ delta
-            return update(runs.hyper, layer, {"kernel": kernel, "bias": delta.sum(1)})
+            return self._trained(runs.hyper, layer, x, delta)
 
         def forward(l: Array, carry: tuple) -> tuple:
             h, kept = carry
@@ -256,6 +248,21 @@ class DepthSweep:
             "loss": losses.mean(1),
             "error": (logits.argmax(-1) != labels).mean(1),
         }
+
+    def _trained(
+        self, hyper: Hyper, layer: tuple[PyTree, PyTree], x: Array, delta: Array
+    ) -> tuple[PyTree, PyTree]:
+        """Return a layer after its step: x [R, B, I] went in, delta [R, B, O] came back."""
+        # Without the barrier XLA puts the transposition into the product: half as fast.
+        kernel = lax.optimization_barrier(jnp.swapaxes(x, 1, 2)) @ delta
+
+        @jax.vmap
+        def update(hyper: Hyper, layer: tuple[PyTree, PyTree], gradient: PyTree) -> tuple:
+            params, opt_state = layer
+            updates, opt_state = self.optimizer(hyper).update(gradient, opt_state, params)
+            return optax.apply_updates(params, updates), opt_state
+
+        return update(hyper, layer, {"kernel": kernel, "bias": delta.sum(1)})
 
 
 def _dense(params: PyTree, x: Array) -> Array:
