@@ -59,7 +59,8 @@ ENTRANCES = ("experiments", "experiments.__main__", "experiments.catalog")
 # The report is made on the host, from records: it never traces.
 NOT_AT_MODULE_LEVEL = {"jaxvision.report": ("jax", "flax", "optax")}
 
-LONGEST_MODULE = 350  # lines
+LONGEST_MODULE = 350
+LONGEST_FUNCTION = 40  # lines
 
 
 def violations(sources: dict[str, str]) -> list[str]:
@@ -171,6 +172,24 @@ def sources_of_the_house() -> dict[str, str]:
 
 def test_the_house_keeps_its_floors():
     assert violations(sources_of_the_house()) == []
+
+
+def test_functions_fit_a_screen():
+    """Docstrings apart; a table of claims is as long as its claims."""
+    long = {}
+    for name, text in sources_of_the_house().items():
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef) or returns_claims(node):
+                continue
+            docstring = ast.get_docstring(node, clean=False) or ""
+            lines = node.end_lineno - node.lineno + 1 - len(docstring.splitlines())
+            if lines > LONGEST_FUNCTION:
+                long[f"{name}.{node.name}"] = lines
+    assert long == {}
+
+
+def returns_claims(node):
+    return node.returns is not None and "Claim]" in ast.unparse(node.returns)
 
 
 def test_modules_are_short():
