@@ -37,9 +37,14 @@ class StackedNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> tuple[jax.Array, dict]:
         """Map images [B, H, W, C] or [B, I] to logits."""
-        layer = Conv if x.ndim == 4 else nn.Dense
-        x = layer(self.features, name="first")(x)
-        x, _ = stack(layer(self.features, name="rest"), x, self.depth - 2, None, nn.relu)
+        length = self.depth - 2
+        if x.ndim == 4:
+            x = Conv(self.features, name="first")(x)
+            rest = Conv(self.features, activate=True, name="rest")
+            x, _ = stack(rest, x, length, None)
+        else:
+            x = nn.Dense(self.features, name="first")(x)
+            x, _ = stack(nn.Dense(self.features, name="rest"), x, length, None, nn.relu)
         x = nn.relu(x)
         return nn.Dense(problems.CLASSES, name="logits")(x.mean((1, 2)) if x.ndim == 4 else x), {}
 
