@@ -241,7 +241,8 @@ def _hush() -> None:
     """
     logging.getLogger("absl").addFilter(_is_not_orbax)
     logging.getLogger("asyncio").addFilter(_is_not_orphan)
-    left = r"coroutine '(create_all|run_sync\.<locals>\..*)' was never awaited"
+    makers = r"create_all|BasePyTreeCheckpointHandler\..*|run_sync\.<locals>\..*"
+    left = f"coroutine '({makers})' was never awaited"
     warnings.filterwarnings("ignore", left, RuntimeWarning)
     hook = sys.unraisablehook
 
