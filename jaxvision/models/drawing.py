@@ -96,8 +96,10 @@ def _filled(layout: PyTree, key: Array, draw: Callable, numpy: object) -> PyTree
     for leaf in leaves:
         if leaf.distribution is not None:
             counts[leaf.distribution] += math.prod(leaf.shape)
-    keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(DISTRIBUTIONS)}
-    numbers = {name: draw(keys[name], name, count) for name, count in counts.items()}
+    numbers = {}
+    for i, name in enumerate(DISTRIBUTIONS):
+        if name in counts:
+            numbers[name] = draw(jax.random.fold_in(key, i), name, counts[name])
     used = Counter()
     filled = []
     for leaf in leaves:
