@@ -112,6 +112,14 @@ CATALOG = (
         claims=("hovers-5", "hovers-7", "hovers-10", "just-above", "sharpening"),
     ),
     Entry(
+        name="optimizers_and_rates",
+        theme="normalization",
+        title="Which learning rates work",
+        sentence="A batch four times as large takes four times the rate, up to a limit.",
+        minutes=3,
+        claims=("linear-32", "diminishing"),
+    ),
+    Entry(
         name="plain_vs_residual",
         theme="depth",
         title="Plain against residual",

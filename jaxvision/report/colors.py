@@ -19,6 +19,12 @@ _MEANINGS = {
     "SGD, biases": "#8C6D1F",
     "Adam": "#009E73",
     "Adam, biases": "#56B4E9",
+    "momentum": "#A0402B",
+    "Muon": "#4B2E83",
+    # rates of a larger batch
+    "scaled up": "#C0392B",
+    "with warm-up": "#D68910",
+    "own best rate": "#2E6F40",
     # nets
     "plain": "#C1440E",
     "residual": "#0A7E8C",
