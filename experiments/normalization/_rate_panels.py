@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.normalization._rate_statistics import Reader, rate_per_image
-from experiments.normalization._rates import TARGETS, Arm, grid_of, sizes_of
+from experiments.normalization._rates import TARGETS, Arm, grid_of, longest_run, sizes_of
 from jaxvision.report import plots
 from jaxvision.report.record import Record
 
@@ -42,8 +42,11 @@ def draw_ranges(ax: Axes, record: Record, read: Reader) -> None:
         )
     _arm_rows(ax, len(names))
     plots.log_axis(ax, "x")
-    low, high = ax.get_xlim()
-    ax.set_xlim(low / 1000, high * 3)  # room for the words and the last number
+    tried = [rate for name in names for rate in grid_of(read.config, read.arms[name])]
+    ax.set_xlim(min(tried) / 8000, max(tried) * 3)  # room for the words and the last number
+    ticks = (0.001, 0.03, 1.0)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.tick_params(axis="x", which="minor", length=0)
     warmed = [f"warm-up-{name}" for name, arm in read.arms.items() if arm.warm]
     claims = ["adam-wider", "start-moves-sgd", "adam-steadier", "momentum-tenfold", *warmed]
     plots.mark_contradicted(ax, record, *claims)
@@ -115,6 +118,7 @@ def draw_steps(ax: Axes, record: Record, read: Reader) -> None:
         plots.theory_line(ax, sizes, proportion, PROPORTION[target])
     _size_axis(ax, sizes)
     plots.log_axis(ax, "y")
+    ax.set_ylim(1, 2 * longest_run(read.config))
     plots.mark_contradicted(ax, record, "perfect-scaling", "diminishing", "noise-grows")
     title = "Larger batches need fewer steps,\nbut not in proportion"
     plots.describe(ax, title, "batch size", "steps to the test error")
@@ -133,7 +137,10 @@ def percent(error: np.ndarray) -> np.ndarray:
 
 def _error_axis(ax: Axes) -> None:
     plots.log_axis(ax, "y")
-    ax.set_ylim(LOWEST, 150)
+    ax.set_ylim(LOWEST, 300)  # room for the labels of lines that end at 100
+    ticks = (2, 5, 10, 20, 50, 100)
+    ax.set_yticks(ticks, [str(tick) for tick in ticks])
+    ax.tick_params(axis="y", which="minor", length=0)
 
 
 def _size_axis(ax: Axes, sizes: Sequence[int]) -> None:

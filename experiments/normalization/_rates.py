@@ -80,6 +80,12 @@ def budget_of(batch_size: int, images: int, most_steps: int) -> Budget:
     return Budget(steps, all_steps, period)
 
 
+def longest_run(config: Any) -> int:
+    """Return the most steps that a batch size trains for."""
+    images, most = config.n_images, config.most_steps
+    return max(budget_of(size, images, most).all_steps for size in config.batch_sizes)
+
+
 def grid_of(config: Any, arm: Arm) -> list[float]:
     """Return the learning rates of an arm, ascending."""
     return sorted(getattr(config, arm.rates))

@@ -194,9 +194,9 @@ def test_the_first_step_of_a_warm_up_moves_the_weights():
         ({"n_images": 16, "batch_sizes": (8, 32)}, "^--n_images=16 is less than one batch of 32"),
         (
             {"batch_sizes": (8, 2000), "n_images": 4000},
-            "^batch size 2000 exceeds the 1438 training",
+            "^batch size 2000 exceeds the 1437 training",
         ),
-        ({"batch_size": 2000}, "^batch size 2000 exceeds the 1438 training images"),
+        ({"batch_size": 2000}, "^batch size 2000 exceeds the 1437 training images"),
         ({"first_seed": 999}, "^seeds 999 to 1003 meet 1000"),
     ],
 )
