@@ -117,7 +117,7 @@ CATALOG = (
         title="Which learning rates work",
         sentence="A batch four times as large takes four times the rate, up to a limit.",
         minutes=3,
-        claims=("linear-32", "diminishing"),
+        claims=("linear-32", "linear-128", "limit-512"),
     ),
     Entry(
         name="plain_vs_residual",

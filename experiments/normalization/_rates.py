@@ -260,8 +260,9 @@ def sweep_batches(lab: Lab, arm: Arm) -> tuple[dict, dict]:
     """
     config, sizes = lab.config, sizes_of(lab.config)
     budgets = {size: budget_of(size, config.n_images, config.most_steps) for size in sizes}
-    runs = len(lab.all_seeds) * len(config.learning_rates_batch)
-    total = runs * sum(budget.all_steps for budget in budgets.values())
+    rounds = len(config.learning_rates_batch)
+    steps = sum(rounds * budget.all_steps + budget.steps for budget in budgets.values())
+    total = len(lab.all_seeds) * steps
     numbers, arrays = {}, {}
     with lab.progress(total, "batch sizes") as bar:
         for size, budget in budgets.items():

@@ -6,7 +6,7 @@ to a target; Kingma & Ba 2015 (arXiv 1412.6980), Adam; Jordan 2024, Muon. Claim 
 batch k times as large takes k times the rate, up to a batch size and no further, and a warm-up
 moves that limit; Adam needs little tuning; Muon learns more in the same steps.
 
-Command: make exp-optimizers-and-rates (under 4 minutes on two cores; embedded 8x8 digits).
+Command: make exp-optimizers-and-rates (under 3 minutes on two cores; embedded 8x8 digits).
 
 ReLU MLPs of 8 layers; every optimizer, start and rate trains for the same few steps, so what counts
 is how fast a net learns. A rate is usable where the test error is within ``usable_margin`` of that
