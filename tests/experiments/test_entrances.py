@@ -125,3 +125,19 @@ def test_names_of_one_theme(capsys):
     assert capsys.readouterr().out == "plain_vs_residual\n"
     assert catalog.main(["names", "deth"]) == 2
     assert capsys.readouterr().err.startswith("There is no theme 'deth': initialization, ")
+
+
+def test_help_waits_for_nothing_that_it_does_not_use():
+    """Each of these takes a quarter of a second or more to import."""
+    code = """
+import sys
+from experiments import __main__ as entrance
+try:
+    entrance.main(sys.argv[1:])
+finally:
+    slow = ("matplotlib", "scipy.stats", "scipy.special", "orbax.checkpoint")
+    print([name for name in slow if name in sys.modules])
+"""
+    for entry in CATALOG:
+        done = run("-c", code, entry.name, "--help")
+        assert done.stdout.splitlines()[-1] == "[]", entry.name
