@@ -400,7 +400,6 @@ def test_a_refusing_disk_is_one_line_and_the_older_stay_good(refusing, capfd):
 SAVES = """
 import resource, sys
 import numpy as np
-import orbax.checkpoint as ocp
 from jaxvision.longrun.checkpoint import Checkpoints
 from jaxvision.types import UserError
 
