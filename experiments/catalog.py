@@ -119,6 +119,14 @@ CATALOG = (
         minutes=8,
         claims=("degradation", "no-degradation", "cure"),
     ),
+    Entry(
+        name="alexnet_removal",
+        theme="depth",
+        title="AlexNet without its layers",
+        sentence="Without layers 3 and 4 AlexNet's shape errs more.",
+        minutes=4,
+        claims=("no34-costs",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

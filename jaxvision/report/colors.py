@@ -33,6 +33,7 @@ _MEANINGS = {
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
+    "lesion": "#4D4D9F",
     # what is looked at
     "logistic map": "#3B3B98",
     "train mode": "#B8860B",
