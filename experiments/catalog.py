@@ -127,6 +127,15 @@ CATALOG = (
         minutes=4,
         claims=("no34-costs",),
     ),
+    Entry(
+        name="model_sizes",
+        theme="depth",
+        title="Millions of parameters",
+        sentence="ResNet-152 is as large as AlexNet; GoogLeNet is not 12 times smaller.",
+        minutes=1,
+        claims=("same-size",),
+        contradicts=("twelve-times",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 
