@@ -61,16 +61,20 @@ class Lab:
         numbers = {"parameters": {}, "rates": {}, "tuning_loss": {}}
         histories = {}
         for removed in dict.fromkeys(net.removed for net in nets.values()):
-            alike = {name: net for name, net in nets.items() if net.removed == removed}
-            trainer, said = self.trainer(removed), words_of(removed)
+            trainer = self.trainer(removed)
             rate, losses = self.choose_rate(trainer, removed)
-            arms = {name: self.arm(removed, rate, net.replicate) for name, net in alike.items()}
+            arms = {
+                name: self.arm(removed, rate, net.replicate)
+                for name, net in nets.items()
+                if net.removed == removed
+            }
             total = len(arms) * len(seeds) * config.steps
-            with self.progress(total, f"without {said}: training") as bar:
+            with self.progress(total, f"layers removed: {words_of(removed)}: training") as bar:
                 found = fit_arms(trainer, arms, seeds, config.steps, bar.advance)
             for name, history in found.items():
                 numbers["parameters"][name] = parameters(history)
-                numbers["rates"][name], numbers["tuning_loss"][name] = rate, losses
+                numbers["rates"][name] = rate
+                numbers["tuning_loss"][name] = losses
             histories |= found
         return numbers, histories
 
@@ -82,7 +86,7 @@ class Lab:
         if len(tried) == 1:
             return tune(trainer, tried, seeds, config.steps)
         total = len(tried) * len(seeds) * config.steps
-        with self.progress(total, f"without {words_of(removed)}: choosing a rate") as bar:
+        with self.progress(total, f"layers removed: {words_of(removed)}: choosing a rate") as bar:
             return tune(trainer, tried, seeds, config.steps, bar.advance)
 
     def trainer(self, removed: Layers) -> Trainer:
@@ -115,11 +119,13 @@ class Lab:
 
         What a layer that is left out would have put out is its input, padded with zeros.
         """
-        keeps = jnp.array([[i not in left_out for i in REMOVABLE] for left_out in lesions.values()])
+        if not lesions:
+            return {}
+        keeps = [[number not in out for number in REMOVABLE] for out in lesions.values()]
         judges = self.data.test.sample(LESIONED)
         one = partial(_errors, self.task(()))
         count = len(jax.tree.leaves(variables)[0])
-        shared = variables, keeps, (judges.images, judges.labels)
+        shared = variables, np.array(keeps), (judges.images, judges.labels)
         found = over_seeds(one, count, shared)
         return {name: found[:, i] for i, name in enumerate(lesions)}
 
@@ -189,5 +195,8 @@ def curves(name: str, history: History, period: int) -> dict[str, np.ndarray]:
     kept = record_arrays(name, history)
     errors = kept[f"{name}/error"]
     means = errors.reshape(len(errors), -1, period).mean(2)
-    found = {f"{name}/{what}": kept[f"{name}/{what}"] for what in ("test_error", "test_steps")}
-    return found | {f"{name}/train_error": means}
+    return {
+        f"{name}/train_error": means,
+        f"{name}/test_error": kept[f"{name}/test_error"],
+        f"{name}/test_steps": kept[f"{name}/test_steps"],
+    }

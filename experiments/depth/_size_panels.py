@@ -54,11 +54,17 @@ def draw_errors(ax: Axes, known: Sequence[tuple[Size, float]]) -> None:
     below = False  # names of one or two digits turn about
     for size, error in known:
         ax.plot(size.millions, error, "o", color=size.color, markersize=8, label="_")
-        place = {"textcoords": "offset points", "color": size.color, "fontweight": "bold"}
         below = bool(size.short) and not below
-        height = -17 if below else 8
-        name = size.short or size.label
-        ax.annotate(name, (size.millions, error), (0, height), ha="center", **place)
+        offset = 0, -17 if below else 8
+        ax.annotate(
+            size.short or size.label,
+            (size.millions, error),
+            offset,
+            textcoords="offset points",
+            ha="center",
+            color=size.color,
+            fontweight="bold",
+        )
     plots.log_axis(ax, "x")
     ax.set_xlim(3, 300)
     ax.set_ylim(0, 22)
