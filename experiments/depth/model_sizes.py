@@ -221,7 +221,7 @@ def plot(record: Record, config: Config) -> Figure:
     plots.mark_contradicted(shares, record, "one-percent")
     title = plots.headline(
         record,
-        {"same-size": "ResNet-152 is as large as AlexNet and errs a third as often"},
+        {"same-size": "ResNet-152 is as large as AlexNet"},
         "How large the published nets are",
     )
     return plots.finish(
