@@ -22,6 +22,9 @@ _MEANINGS = {
     "residual": "#0A7E8C",
     "plain + BN": "#B83280",
     "residual + BN": "#4A7C10",
+    "AlexNet": "#8C2D04",
+    "VGG": "#54278F",
+    "GoogLeNet": "#D4A017",
     "tanh": "#2166AC",
     "ReLU": "#A6611A",
     "sigmoid": "#7B3294",
@@ -31,6 +34,7 @@ _MEANINGS = {
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
+    "lesion": "#4D4D9F",
     # what is looked at
     "logistic map": "#3B3B98",
     "train mode": "#B8860B",
