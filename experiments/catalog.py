@@ -127,6 +127,25 @@ CATALOG = (
         minutes=8,
         claims=("degradation", "no-degradation", "cure"),
     ),
+    Entry(
+        name="alexnet_removal",
+        theme="depth",
+        title="AlexNet without its layers",
+        sentence="AlexNet's shape errs more without layers 3, 4, yet without 3, 4, 6, 7 it does "
+        "not fall apart.",
+        minutes=4,
+        claims=("no34-costs",),
+        contradicts=("collapse",),
+    ),
+    Entry(
+        name="model_sizes",
+        theme="depth",
+        title="Millions of parameters",
+        sentence="ResNet-152 is as large as AlexNet; GoogLeNet is not 12 times smaller.",
+        minutes=1,
+        claims=("same-size",),
+        contradicts=("twelve-times",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -1,8 +1,6 @@
 """One color one meaning, over all figures of the gallery."""
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import to_hex
 
 # The first of each group are Okabe and Ito's, which color-blind readers can tell apart; names that
 # meet in one figure differ in lightness too.
@@ -30,6 +28,9 @@ _MEANINGS = {
     "residual": "#0A7E8C",
     "plain + BN": "#B83280",
     "residual + BN": "#4A7C10",
+    "AlexNet": "#8C2D04",
+    "VGG": "#54278F",
+    "GoogLeNet": "#D4A017",
     "tanh": "#2166AC",
     "ReLU": "#A6611A",
     "sigmoid": "#7B3294",
@@ -39,6 +40,7 @@ _MEANINGS = {
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
+    "lesion": "#4D4D9F",
     # what is looked at
     "logistic map": "#3B3B98",
     "train mode": "#B8860B",
@@ -68,7 +70,8 @@ def color_of(meaning: str) -> str:
 
 def shades(count: int) -> list[str]:
     """Return ``count`` colors from light to dark, for an ordered quantity: depth, step, rate."""
-    if count == 1:
-        return [to_hex(matplotlib.colormaps["viridis"](0.35))]
+    from matplotlib import colormaps, colors  # only who draws waits for them
+
     # The lightest and the darkest end are left out: the one is faint, the other is theory's.
-    return [to_hex(matplotlib.colormaps["viridis"](at)) for at in np.linspace(0.82, 0.12, count)]
+    places = [0.35] if count == 1 else np.linspace(0.82, 0.12, count)
+    return [colors.to_hex(colormaps["viridis"](place)) for place in places]
