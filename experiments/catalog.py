@@ -119,6 +119,14 @@ CATALOG = (
         minutes=8,
         claims=("degradation", "no-degradation", "cure"),
     ),
+    Entry(
+        name="identity_construction",
+        theme="depth",
+        title="Identity layers",
+        sentence="Identity layers change no bit of a trained ReLU net.",
+        minutes=2,
+        claims=("exact-1", "exact-4", "exact-16"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 
