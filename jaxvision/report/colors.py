@@ -34,6 +34,9 @@ _MEANINGS = {
     "identity layers": "#0868AC",
     "random layers": "#CB181D",
     "from scratch": "#FD8D3C",
+    "conv net": "#08519C",
+    "dense net": "#E6550D",
+    "histograms": "#31A354",
     # images
     "train": "#6A3D9A",
     "test": "#B15928",

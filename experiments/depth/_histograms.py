@@ -1,0 +1,98 @@
+"""Features made by hand: histograms of oriented gradients, and of colors.
+
+After Dalal & Triggs 2005 ("Histograms of oriented gradients for human detection"): unsigned
+gradients of the channel where they are largest, nine orientations between which a gradient's size
+is shared, cells of pixels, blocks of 2x2 cells normalized by "L2-Hys". Smaller here: cells of four
+pixels for their eight, since images are small. Colors: four values of each channel, all
+combinations, the root of each one's share of the pixels.
+"""
+
+import jax.numpy as jnp
+
+from jaxvision.types import Array, UserError
+
+ORIENTATIONS = 9  # over half a turn
+CELL = 4  # pixels
+LEVELS = 4  # of a channel
+CLIPPED = 0.2  # L2-Hys: no entry of a block is larger
+SMALL = 1e-3  # beside the norm of a block, so that a flat one stays zero
+
+
+def histograms(images: Array) -> Array:
+    """Return the features [B, D] of images [B, H, W, C] with values 0 to 255.
+
+    Raises:
+      UserError: the images hold no block of 2x2 cells.
+    """
+    if min(images.shape[1:3]) < 2 * CELL:
+        raise UserError(
+            f"histograms of gradients need images of {2 * CELL} pixels and more, and these have "
+            f"{images.shape[1]}x{images.shape[2]}"
+        )
+    pixels = images.astype(jnp.float32) / 255
+    of_gradients = block_features(cell_histograms(pixels))
+    return jnp.concatenate([of_gradients, color_histogram(pixels)], axis=1)
+
+
+def gradients(images: Array) -> tuple[Array, Array]:
+    """Return size and orientation in [0, pi) [B, H, W] of the images' gradients.
+
+    Central differences, zero across the border, of the channel whose gradient is largest.
+    """
+    inner_rows = (images[:, 2:] - images[:, :-2]) / 2
+    inner_columns = (images[:, :, 2:] - images[:, :, :-2]) / 2
+    down = jnp.pad(inner_rows, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    across = jnp.pad(inner_columns, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    size = jnp.sqrt(down**2 + across**2)
+    channel = size.argmax(axis=-1, keepdims=True)
+    down, across, size = (
+        jnp.take_along_axis(x, channel, axis=-1)[..., 0] for x in (down, across, size)
+    )
+    return size, jnp.arctan2(down, across) % jnp.pi
+
+
+def cell_histograms(images: Array) -> Array:
+    """Return the histograms [B, H', W', orientations] of cells; pixels left over are dropped.
+
+    Orientation i stands for the angle i pi / 9; a gradient between two is shared by both.
+    """
+    size, angle = gradients(images)
+    place = angle * (ORIENTATIONS / jnp.pi)
+    bins = jnp.arange(ORIENTATIONS, dtype=jnp.float32)
+    apart = jnp.abs(place[..., None] - bins.reshape(1, 1, 1, -1))
+    apart = jnp.minimum(apart, ORIENTATIONS - apart)  # half a turn on, the circle closes
+    votes = size[..., None] * jnp.maximum(1 - apart, 0)
+    b, h, w, _ = votes.shape
+    h = h // CELL
+    w = w // CELL
+    whole = votes[:, : h * CELL, : w * CELL]
+    return whole.reshape(b, h, CELL, w, CELL, ORIENTATIONS).sum((2, 4))
+
+
+def block_features(cells: Array) -> Array:
+    """Return all blocks of 2x2 neighboring cells [B, H', W', O], each normalized: [B, D]."""
+    corners = [
+        cells[:, :-1, :-1],
+        cells[:, :-1, 1:],
+        cells[:, 1:, :-1],
+        cells[:, 1:, 1:],
+    ]
+    blocks = _normalized(jnp.concatenate(corners, axis=-1))
+    clipped = jnp.minimum(blocks, CLIPPED)
+    return _normalized(clipped).reshape(cells.shape[0], -1)
+
+
+def _normalized(blocks: Array) -> Array:
+    square = jnp.sum(blocks**2, axis=-1, keepdims=True)
+    return blocks / jnp.sqrt(square + SMALL**2)
+
+
+def color_histogram(images: Array) -> Array:
+    """Return the root of every color's share of the pixels [B, LEVELS ** C]."""
+    b, h, w, c = images.shape
+    levels = jnp.minimum(jnp.floor(images * LEVELS), LEVELS - 1)
+    weights = jnp.float32(LEVELS) ** jnp.arange(c, dtype=jnp.float32)
+    color = (levels * weights.reshape(1, 1, 1, c)).sum(-1).reshape(b, h * w, 1)
+    colors = jnp.arange(LEVELS**c, dtype=jnp.float32).reshape(1, 1, -1)
+    share = (color == colors).mean(axis=1, dtype=jnp.float32)
+    return jnp.sqrt(share)
