@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.depth._histograms import histograms
-from jaxvision import runtime
 from jaxvision.cli import ShowProgress
 from jaxvision.data import Dataset, Splits
 from jaxvision.data.augment import per_pixel_mean
@@ -60,10 +59,9 @@ def raw(images: np.ndarray) -> np.ndarray:
 
 def by_hand(images: np.ndarray) -> np.ndarray:
     """Return histograms of gradients and colors, uint8 [N, D]: entries are at most 1."""
-    program = runtime.jit(histograms)
     starts = range(0, len(images), AT_A_TIME)
-    parts = [program(images[start : start + AT_A_TIME]) for start in starts]
-    return np.round(255 * np.concatenate(jax.device_get(parts))).astype(np.uint8)
+    parts = [histograms(images[start : start + AT_A_TIME]) for start in starts]
+    return np.round(255 * np.concatenate(parts)).astype(np.uint8)
 
 
 class Kind(NamedTuple):
@@ -84,32 +82,44 @@ class Kind(NamedTuple):
     rates: Callable[[Any], tuple[float, ...]]
 
 
+class Plan(NamedTuple):
+    """What a net of one width costs, and how long it is trained.
+
+    Attributes:
+      cost: multiply-adds of an image on its way forward.
+      steps: of a training.
+    """
+
+    cost: int
+    steps: int
+
+
 class Compared(NamedTuple):
     """What a kind's nets reached.
 
     Attributes:
       chosen: by order of the pixels, width and rate.
-      steps: by width, how long its nets were trained.
-      costs: by width, multiply-adds of an image on its way forward.
-      tried: by order, then by width and rate: held-out error.
+      tried: by order, then by width and rate: held-out error; NaN where there was no choice.
       histories: by order, on the seeds compared.
     """
 
     chosen: dict[str, tuple[int, float]]
-    steps: dict[int, int]
-    costs: dict[int, int]
     tried: dict[str, dict[tuple[int, float], float]]
     histories: dict[str, History]
 
-    def told(self, order: str) -> dict[str, Any]:
+    def told(self, order: str, plans: Mapping[int, Plan]) -> dict[str, Any]:
         """Return what a record tells of a net beside its errors."""
         width, rate = self.chosen[order]
-        tried = {f"width {w}, rate {r:g}": error for (w, r), error in self.tried[order].items()}
+        tried = {
+            f"width {w}, rate {r:g}": error
+            for (w, r), error in self.tried[order].items()
+            if not np.isnan(error)
+        }
         return {
             "width": width,
             "learning_rate": rate,
-            "steps": self.steps[width],
-            "multiply_adds": self.costs[width],
+            "steps": plans[width].steps,
+            "multiply_adds": plans[width].cost,
             "held_out_errors": tried,
         }
 
@@ -221,20 +231,41 @@ class Lab:
 
         return Arm(initialize, {"learning_rate": rate, "train_biases": 1.0})
 
-    def compare(self, kind: Kind, budget: int, progress: ShowProgress) -> Compared:
-        """Return what the kind's nets reach in every order, each at its best width and rate.
+    def plans(self, kind: Kind, budget: int) -> dict[int, Plan]:
+        """Return by width what the kind's nets cost and how long they are trained: whole periods.
 
         ``budget``: multiply-adds on the way forward that a net may spend on a training, an image a
         step.
+
+        Raises:
+          UserError: a net cannot afford one period.
         """
-        views = self.views(kind)
-        trainers, steps, costs = {}, {}, {}
-        tried = {order: {} for order in self.orders}
+        period = self.config.period
+        shape = kind.given(np.asarray(self.data.train.images[:1])).shape[1:]
+        found = {}
         for width in kind.widths(self.config):
-            costs[width] = multiply_adds(self.model(kind, width), views.means.shape[1:])
-            steps[width] = self.steps(kind, width, budget // costs[width])
-            trainers[width] = self.trainer(kind, width, views)
-            found = self.choose(kind, width, views, trainers[width], steps[width], progress)
+            cost = multiply_adds(self.model(kind, width), shape)
+            affordable = budget // cost
+            periods = min(affordable, self.config.most_steps) // period
+            if not periods:
+                raise UserError(
+                    f"{kind.label}, width {width}: the conv net's compute pays for {affordable} "
+                    f"steps, less than --period={period}; take a smaller width or more --steps"
+                )
+            found[width] = Plan(cost, periods * period)
+        return found
+
+    def compare(self, kind: Kind, plans: Mapping[int, Plan], progress: ShowProgress) -> Compared:
+        """Return what the kind's nets reach in every order, each at its best width and rate."""
+        views = self.views(kind)
+        rates = kind.rates(self.config)
+        trainers = {width: self.trainer(kind, width, views) for width in plans}
+        tried = {order: {} for order in self.orders}
+        for width, plan in plans.items():
+            if len(plans) * len(rates) == 1:  # no choice: nothing is trained for it
+                found = {order: {rates[0]: float("nan")} for order in self.orders}
+            else:
+                found = self.choose(kind, width, views, trainers[width], plan.steps, progress)
             for order, errors in found.items():
                 tried[order] |= {(width, rate): error for rate, error in errors.items()}
         chosen = {order: min(errors, key=errors.__getitem__) for order, errors in tried.items()}
@@ -245,26 +276,12 @@ class Lab:
                 for view, order in enumerate(self.orders)
                 if chosen[order][0] == width
             }
-            total = len(arms) * len(self.seeds) * steps[width]
+            steps = plans[width].steps
+            total = len(arms) * len(self.seeds) * steps
             with progress(total, f"{kind.label}: training") as bar:
                 trainer = trainers[width]
-                histories |= fit_arms(trainer, arms, self.seeds, steps[width], bar.advance)
-        return Compared(chosen, steps, costs, tried, histories)
-
-    def steps(self, kind: Kind, width: int, affordable: int) -> int:
-        """Return how many steps a net is trained for: whole periods, no more than it can afford.
-
-        Raises:
-          UserError: it cannot afford one period.
-        """
-        period = self.config.period
-        periods = min(affordable, self.config.most_steps) // period
-        if not periods:
-            raise UserError(
-                f"{kind.label}, width {width}: the conv net's compute pays for {affordable} steps, "
-                f"less than --period={period}; take a smaller width or more --steps"
-            )
-        return periods * period
+                histories |= fit_arms(trainer, arms, self.seeds, steps, bar.advance)
+        return Compared(chosen, tried, histories)
 
     def choose(
         self,

@@ -10,6 +10,15 @@ from jaxvision.report import plots
 from jaxvision.report.record import Record
 
 COLORS = {HAND_MADE: "histograms", CONVOLUTIONAL: "conv net"}
+# Where a name stands beside its point, in points, and what of it stands there; else above it.
+BESIDE = {
+    "XRCE": ((0, -18), "center"),
+    "ISI": ((9, -4), "left"),
+    "GoogLeNet": ((-9, -6), "right"),
+    "ResNet": ((0, -18), "center"),
+    "Trimps": ((0, -18), "center"),
+    "SENet": ((0, -18), "center"),
+}
 
 
 @plots.style()
@@ -24,29 +33,33 @@ def draw_published(ax: Axes) -> None:
         for entry in entries:
             fill = color if entry.place == 1 else "white"
             ax.plot(entry.year, entry.top5, "o", color=color, markerfacecolor=fill, markersize=9)
-            text = f"{entry.team} {entry.top5:.1f}"
-            _beside(ax, (entry.year, entry.top5), text, color, above=entry.place == 1)
+            offset, align = BESIDE.get(entry.shown, ((9, 5), "left"))
+            text = f"{entry.shown} {entry.top5:.1f}"
+            place = {"xytext": offset, "textcoords": "offset points", "ha": align}
+            ax.annotate(text, (entry.year, entry.top5), color=color, **place)
     ax.axhline(HUMAN, color=plots.THEORY_COLOR, linewidth=1, linestyle=(0, (4, 3)))
     ax.annotate(f"one trained person {HUMAN}", (2010, HUMAN), (0, 4), textcoords="offset points")
-    ax.set(xlim=(2009.7, 2017.9), ylim=(0, 33))
-    title = "ImageNet challenge, as published: hand-made features, then convolutions"
+    ax.set(xlim=(2009.7, 2017.6), ylim=(-2.5, 32))
+    title = "ImageNet as published: features made by hand, then convolutions (hollow: second)"
     plots.describe(ax, title, "", "top-5 error, %")
 
 
-def _beside(ax: Axes, place: tuple[float, float], text: str, color: str, *, above: bool) -> None:
-    offset = (7, 6) if above else (9, -4)
-    ax.annotate(text, place, offset, textcoords="offset points", color=color, fontsize=10)
-
-
+@plots.style()
 def draw_course(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
-    """Draw the test error by compute."""
+    """Draw the test error by compute; a curve that ends early has its name beside its end."""
     for name, label in labels.items():
         key = f"{name}/pixels"
-        cost = record.arrays[f"{key}/cost"] / record.numbers["budget"]
+        cost = 100 * record.arrays[f"{key}/cost"] / record.numbers["budget"]
         error = 100 * record.arrays[f"{key}/test_error"]
-        plots.seed_band(ax, 100 * cost, error, plots.color_of(label), label)
+        color = plots.color_of(label)
+        early = cost[-1] < 50
+        plots.seed_band(ax, cost, error, color, f"_{label}" if early else label)
+        if early:
+            end = cost[-1], np.median(error[:, -1])
+            look = {"color": color, "fontweight": "bold", "va": "center"}
+            ax.annotate(label, end, (6, 0), textcoords="offset points", **look)
     ax.set_ylim(0, 100)
-    title = "Our scale: test error by compute"
+    title = "Our scale: test error\nby compute spent"
     plots.describe(ax, title, "multiply-adds, % of the conv net's", "test error, %")
 
 
@@ -65,4 +78,6 @@ def draw_ends(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     ax.annotate("chance", (0, chance), (0, 3), textcoords="offset points")
     ax.set_xticks([0, 1], ["as they are", "shuffled"])
     ax.set(xlim=(-0.15, 1.05), ylim=(0, 100))
-    plots.describe(ax, "Control: all pixels in one shuffled order", "pixels", "test error, %")
+    plots.describe(
+        ax, "Control: one shuffled order\nof the pixels of all images", "pixels", "test error, %"
+    )

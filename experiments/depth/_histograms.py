@@ -7,9 +7,9 @@ pixels for their eight, since images are small. Colors: four values of each chan
 combinations, the root of each one's share of the pixels.
 """
 
-import jax.numpy as jnp
+import numpy as np
 
-from jaxvision.types import Array, UserError
+from jaxvision.types import UserError
 
 ORIENTATIONS = 9  # over half a turn
 CELL = 4  # pixels
@@ -18,7 +18,7 @@ CLIPPED = 0.2  # L2-Hys: no entry of a block is larger
 SMALL = 1e-3  # beside the norm of a block, so that a flat one stays zero
 
 
-def histograms(images: Array) -> Array:
+def histograms(images: np.ndarray) -> np.ndarray:
     """Return the features [B, D] of images [B, H, W, C] with values 0 to 255.
 
     Raises:
@@ -29,39 +29,39 @@ def histograms(images: Array) -> Array:
             f"histograms of gradients need images of {2 * CELL} pixels and more, and these have "
             f"{images.shape[1]}x{images.shape[2]}"
         )
-    pixels = images.astype(jnp.float32) / 255
+    pixels = images.astype(np.float32) / np.float32(255)
     of_gradients = block_features(cell_histograms(pixels))
-    return jnp.concatenate([of_gradients, color_histogram(pixels)], axis=1)
+    return np.concatenate([of_gradients, color_histogram(pixels)], axis=1)
 
 
-def gradients(images: Array) -> tuple[Array, Array]:
+def gradients(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return size and orientation in [0, pi) [B, H, W] of the images' gradients.
 
     Central differences, zero across the border, of the channel whose gradient is largest.
     """
     inner_rows = (images[:, 2:] - images[:, :-2]) / 2
     inner_columns = (images[:, :, 2:] - images[:, :, :-2]) / 2
-    down = jnp.pad(inner_rows, ((0, 0), (1, 1), (0, 0), (0, 0)))
-    across = jnp.pad(inner_columns, ((0, 0), (0, 0), (1, 1), (0, 0)))
-    size = jnp.sqrt(down**2 + across**2)
+    down = np.pad(inner_rows, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    across = np.pad(inner_columns, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    size = np.sqrt(down**2 + across**2)
     channel = size.argmax(axis=-1, keepdims=True)
     down, across, size = (
-        jnp.take_along_axis(x, channel, axis=-1)[..., 0] for x in (down, across, size)
+        np.take_along_axis(x, channel, axis=-1)[..., 0] for x in (down, across, size)
     )
-    return size, jnp.arctan2(down, across) % jnp.pi
+    return size, np.arctan2(down, across) % np.pi
 
 
-def cell_histograms(images: Array) -> Array:
+def cell_histograms(images: np.ndarray) -> np.ndarray:
     """Return the histograms [B, H', W', orientations] of cells; pixels left over are dropped.
 
     Orientation i stands for the angle i pi / 9; a gradient between two is shared by both.
     """
     size, angle = gradients(images)
-    place = angle * (ORIENTATIONS / jnp.pi)
-    bins = jnp.arange(ORIENTATIONS, dtype=jnp.float32)
-    apart = jnp.abs(place[..., None] - bins.reshape(1, 1, 1, -1))
-    apart = jnp.minimum(apart, ORIENTATIONS - apart)  # half a turn on, the circle closes
-    votes = size[..., None] * jnp.maximum(1 - apart, 0)
+    place = angle * (ORIENTATIONS / np.pi)
+    bins = np.arange(ORIENTATIONS, dtype=np.float32)
+    apart = np.abs(place[..., None] - bins)
+    apart = np.minimum(apart, ORIENTATIONS - apart)  # half a turn on, the circle closes
+    votes = size[..., None] * np.maximum(1 - apart, 0)
     b, h, w, _ = votes.shape
     h = h // CELL
     w = w // CELL
@@ -69,7 +69,7 @@ def cell_histograms(images: Array) -> Array:
     return whole.reshape(b, h, CELL, w, CELL, ORIENTATIONS).sum((2, 4))
 
 
-def block_features(cells: Array) -> Array:
+def block_features(cells: np.ndarray) -> np.ndarray:
     """Return all blocks of 2x2 neighboring cells [B, H', W', O], each normalized: [B, D]."""
     corners = [
         cells[:, :-1, :-1],
@@ -77,22 +77,22 @@ def block_features(cells: Array) -> Array:
         cells[:, 1:, :-1],
         cells[:, 1:, 1:],
     ]
-    blocks = _normalized(jnp.concatenate(corners, axis=-1))
-    clipped = jnp.minimum(blocks, CLIPPED)
+    blocks = _normalized(np.concatenate(corners, axis=-1))
+    clipped = np.minimum(blocks, CLIPPED)
     return _normalized(clipped).reshape(cells.shape[0], -1)
 
 
-def _normalized(blocks: Array) -> Array:
-    square = jnp.sum(blocks**2, axis=-1, keepdims=True)
-    return blocks / jnp.sqrt(square + SMALL**2)
+def _normalized(blocks: np.ndarray) -> np.ndarray:
+    square = np.sum(blocks**2, axis=-1, keepdims=True)
+    return blocks / np.sqrt(square + SMALL**2)
 
 
-def color_histogram(images: Array) -> Array:
+def color_histogram(images: np.ndarray) -> np.ndarray:
     """Return the root of every color's share of the pixels [B, LEVELS ** C]."""
     b, h, w, c = images.shape
-    levels = jnp.minimum(jnp.floor(images * LEVELS), LEVELS - 1)
-    weights = jnp.float32(LEVELS) ** jnp.arange(c, dtype=jnp.float32)
-    color = (levels * weights.reshape(1, 1, 1, c)).sum(-1).reshape(b, h * w, 1)
-    colors = jnp.arange(LEVELS**c, dtype=jnp.float32).reshape(1, 1, -1)
-    share = (color == colors).mean(axis=1, dtype=jnp.float32)
-    return jnp.sqrt(share)
+    levels = np.minimum(np.floor(images * LEVELS), LEVELS - 1)
+    weights = np.float32(LEVELS) ** np.arange(c, dtype=np.float32)
+    color = (levels * weights).sum(-1).reshape(b, h * w, 1)
+    colors = np.arange(LEVELS**c, dtype=np.float32)
+    share = (color == colors).mean(axis=1, dtype=np.float32)
+    return np.sqrt(share)
