@@ -17,8 +17,9 @@ def draw_construction(ax: Axes, record: Record, config: Any, labels: Mapping[str
     for name in ("random", "identity"):
         errors = [record.arrays[f"{name}{added}/error"][0, :, 0] for added in config.n_added]
         percent = 100 * np.stack(errors, axis=1)
-        color = plots.color_of(labels[name])
-        line = plots.seed_band(ax, places, percent, color, labels[name])
+        label = labels[name]
+        color = plots.color_of(label)
+        line = plots.seed_band(ax, places, percent, color, label)
         line.set_marker("o")
     shallow = 100 * np.median(record.arrays["before/error"][:, -1])
     plots.theory_line(ax, places, np.full(len(places), shallow), "_shallow")

@@ -39,16 +39,18 @@ def gradients(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Central differences, zero across the border, of the channel whose gradient is largest.
     """
-    inner_rows = (images[:, 2:] - images[:, :-2]) / 2
-    inner_columns = (images[:, :, 2:] - images[:, :, :-2]) / 2
-    down = np.pad(inner_rows, ((0, 0), (1, 1), (0, 0), (0, 0)))
-    across = np.pad(inner_columns, ((0, 0), (0, 0), (1, 1), (0, 0)))
-    size = np.sqrt(down**2 + across**2)
-    channel = size.argmax(axis=-1, keepdims=True)
-    down, across, size = (
-        np.take_along_axis(x, channel, axis=-1)[..., 0] for x in (down, across, size)
-    )
-    return size, np.arctan2(down, across) % np.pi
+    down = np.zeros_like(images)
+    across = np.zeros_like(images)
+    down[:, 1:-1] = (images[:, 2:] - images[:, :-2]) / 2
+    across[:, :, 1:-1] = (images[:, :, 2:] - images[:, :, :-2]) / 2
+    size = np.hypot(down, across)
+    largest = size.argmax(axis=-1, keepdims=True)
+
+    def chosen(x: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(x, largest, axis=-1)[..., 0]
+
+    angle = np.arctan2(chosen(down), chosen(across))
+    return chosen(size), angle % np.float32(np.pi)
 
 
 def cell_histograms(images: np.ndarray) -> np.ndarray:
@@ -63,10 +65,11 @@ def cell_histograms(images: np.ndarray) -> np.ndarray:
     apart = np.minimum(apart, ORIENTATIONS - apart)  # half a turn on, the circle closes
     votes = size[..., None] * np.maximum(1 - apart, 0)
     b, h, w, _ = votes.shape
-    h = h // CELL
-    w = w // CELL
-    whole = votes[:, : h * CELL, : w * CELL]
-    return whole.reshape(b, h, CELL, w, CELL, ORIENTATIONS).sum((2, 4))
+    rows = h // CELL
+    columns = w // CELL
+    whole = votes[:, : rows * CELL, : columns * CELL]
+    cells = whole.reshape(b, rows, CELL, columns, CELL, ORIENTATIONS)
+    return cells.sum((2, 4))
 
 
 def block_features(cells: np.ndarray) -> np.ndarray:
