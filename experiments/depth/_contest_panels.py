@@ -15,9 +15,9 @@ BESIDE = {
     "XRCE": ((0, -18), "center"),
     "ISI": ((9, -4), "left"),
     "GoogLeNet": ((-9, -6), "right"),
-    "ResNet": ((0, -18), "center"),
+    "ResNet": ((-6, -18), "center"),
     "Trimps": ((0, -18), "center"),
-    "SENet": ((0, -18), "center"),
+    "SENet": ((8, -18), "center"),
 }
 
 

@@ -9,11 +9,12 @@ Command: make exp-imagenet-2012 (4 minutes on two cores; embedded shapes, no dow
 
 ImageNet is not run: its results are drawn as published, each from two sources. The same contest is
 run on small images, one guess: an AlexNet scaled down, a dense net, and softmax regression on
-histograms of gradients and colors. All learn from the same images, without augmentation. The dense
-net may spend as many multiply-adds as the conv net, by more steps or by more units; the regression
-spends less, it has converged. Width and rate of each are those with the lowest error on a fifth of
-the training images, on other seeds. The control: the pixels of all images in one shuffled order. A
-dense net sees the same then, but neighbors are lost, on which convolutions and gradients live.
+histograms of gradients and colors. All learn from the same images, without augmentation: four
+fifths of the training images. Width and rate of each are those with the lowest error on the rest,
+on other seeds. The dense net may spend as many multiply-adds as the conv net, by more steps or by
+more units; the regression spends less, it has converged (making features is not counted). The
+control: the pixels of all images in one shuffled order. A dense net sees the same then, but
+neighbors are lost, on which convolutions and gradients live.
 """
 
 import dataclasses
