@@ -128,6 +128,14 @@ CATALOG = (
         claims=("degradation", "no-degradation", "cure"),
     ),
     Entry(
+        name="imagenet_2012",
+        theme="depth",
+        title="The jump of 2012",
+        sentence="A conv net errs less than dense nets and histograms, until pixels are shuffled.",
+        minutes=4,
+        claims=("beats-dense", "beats-features", "shuffled-conv", "no-lead"),
+    ),
+    Entry(
         name="alexnet_removal",
         theme="depth",
         title="AlexNet without its layers",
@@ -145,6 +153,15 @@ CATALOG = (
         minutes=1,
         claims=("same-size",),
         contradicts=("twelve-times",),
+    ),
+    Entry(
+        name="identity_construction",
+        theme="depth",
+        title="Identity layers",
+        sentence="Identity layers change no bit of a ReLU net; trained on, sixteen end worse.",
+        minutes=2,
+        claims=("exact-1", "exact-4", "exact-16"),
+        contradicts=("best-16",),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

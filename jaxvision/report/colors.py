@@ -37,6 +37,13 @@ _MEANINGS = {
     "linear": "#737373",
     "batch norm": "#C51B7D",
     "dropout": "#4DAC26",
+    "shallow": "#444444",
+    "identity layers": "#0868AC",
+    "random layers": "#CB181D",
+    "from scratch": "#FD8D3C",
+    "conv net": "#08519C",
+    "dense net": "#E6550D",
+    "histograms": "#31A354",
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
