@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.phase import CHECKED, CHECKED_STEPS, DEPTHS, STEPS
-from benchmarks.worker import Case, serve
+from benchmarks.worker import Case, keep_freed_memory, serve
 
 
 def prepare(case: str, folder: str) -> Case:
@@ -67,4 +67,5 @@ def prepare(case: str, folder: str) -> Case:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     serve(prepare)

@@ -6,13 +6,17 @@ convolutions with biases, average pool, one dense layer), ``mlp`` (30 dense laye
 SGD with momentum 0.9 everywhere.
 """
 
+from typing import Any
+
 import numpy as np
 
+Array = Any  # of NumPy, or traced by JAX
 DEPTH = 30
 CLASSES = 10
 RESNET_WIDTHS = (16, 32, 64)
 RESNET_BLOCKS = {"resnet20": 3, "resnet56": 9}  # of each width
 MOMENTUM = 0.9
+PERIOD = 6  # steps of one call of jaxvision, and losses that everybody must agree on
 BATCH = {"conv16": 64, "conv32": 64, "mlp": 64, "resnet20": 128}
 RATE = {"conv16": 0.01, "conv32": 0.01, "mlp": 0.01, "resnet20": 0.1}
 NETS = tuple(BATCH)
@@ -40,8 +44,21 @@ def kernels(net: str, depth: int = DEPTH) -> list[np.ndarray]:
 
 
 def batch(net: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return images [B, H, W, C] ([B, 64] for the MLP) and labels [B]: one batch, used again."""
+    """Return uint8 images [B, H, W, C] and labels int32 [B]: one batch, used again."""
     rng = np.random.default_rng(1)
-    shape = (64,) if net == "mlp" else (32, 32, 3) if net in RESNET_BLOCKS else (8, 8, 1)
-    images = rng.normal(size=(BATCH[net], *shape)).astype(np.float32)
-    return images, rng.integers(0, CLASSES, BATCH[net])
+    shape = (32, 32, 3) if net in RESNET_BLOCKS else (8, 8, 1)
+    images = rng.integers(0, 256, (BATCH[net], *shape), np.uint8)
+    return images, rng.integers(0, CLASSES, BATCH[net]).astype(np.int32)
+
+
+def inputs(images: Array) -> Array:
+    """Return images as float32 numbers of mean 0 and standard deviation 1, in either library."""
+    return (images.astype(np.float32) - 127.5) / 73.9
+
+
+def recipe_rate(spec: dict, step: int) -> float:
+    """Return the rate of a step (from 0) of a ``nets.Spec`` with ``warm_up``, as plain numbers."""
+    first, end = spec["warm_up"], spec["steps"]
+    rising = min(1.0, (step + 1) / max(first, 1))
+    share = min(max((step - first) / (end - first), 0.0), 1.0)
+    return spec["learning_rate"] * rising * (1 + np.cos(np.pi * share)) / 2

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import jax_worker, problems, resnet
+from benchmarks import jax_nets, problems, resnet
 from benchmarks.worker import Case, serve
 from jaxvision import runtime
 from jaxvision.data.augment import normalize, pad_crop_flip, per_pixel_mean
@@ -50,23 +50,32 @@ def prepare(name: str) -> Case:
         inputs = normalize(images, mean)
         return inputs if key is None else pad_crop_flip(key, inputs)
 
-    module, variables = jax_worker.build(net, plain=False)
+    module, variables = jax_nets.build(net, plain=False)
     apply = apply_function(module)
     apply = in_bfloat16(apply) if kind == "bfloat16" else apply
     task = Task(apply, partial(caffe_sgd, resnet.WEIGHT_DECAY), preprocess)
     batch, count = problems.BATCH[net], jax.device_count()
-    trainer = Trainer(task, data, data, batch, resnet.PERIOD)
+    trainer = Trainer(task, data, data.first(batch), batch, resnet.PERIOD)
     runs = Runs(
         jax.tree.map(lambda leaf: np.stack([leaf] * count), variables),
         np.arange(count, dtype=np.int32),
         {"learning_rate": np.full(count, problems.RATE[net], np.float32)},
     )
-    clock = trainer.stopwatch(runs)
+    (call,) = trainer.calls(runs)
+    held = [call.start(), 0]
     units = resnet.PERIOD * count  # batches that one call trains on
+
+    def period() -> None:
+        state, step = held
+        state, metrics = call.advance(state, step)
+        jax.block_until_ready((metrics, call.evaluate(state)))
+        held[:] = state, step + resnet.PERIOD
 
     def run(n: int) -> None:
         for _ in range(n // units):
-            clock()
+            period()
+
+    period()  # compiles
 
     def first_loss(variables: dict) -> jax.Array:
         inputs = preprocess(images[:batch], None)

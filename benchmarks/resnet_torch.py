@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import problems, resnet, torch_worker
-from benchmarks.worker import Case, serve
+from benchmarks.worker import Case, keep_freed_memory, serve
 
 PAD = 4
 
@@ -44,7 +44,11 @@ def prepare(name: str) -> Case:
     labels = torch.tensor(labels).long().to(device)
     mean = images.to(torch.float32).mean(0)
     optimizer = torch.optim.SGD(
-        module.parameters(), problems.RATE[net], problems.MOMENTUM, weight_decay=resnet.WEIGHT_DECAY
+        module.parameters(),
+        problems.RATE[net],
+        problems.MOMENTUM,
+        weight_decay=resnet.WEIGHT_DECAY,
+        fused=True,
     )
     batch = problems.BATCH[net]
 
@@ -59,11 +63,23 @@ def prepare(name: str) -> Case:
         loss_of(inputs, labels[rows]).backward()
         optimizer.step()
 
+    def evaluate() -> list[torch.Tensor]:
+        module.eval()
+        with torch.no_grad():
+            with torch.autocast(device.type, torch.bfloat16, enabled=kind == "bfloat16"):
+                logits = trained(images[:batch].to(torch.float32) - mean).float()
+            wrong = (logits.argmax(1) != labels[:batch]).sum()
+            found = [F.cross_entropy(logits, labels[:batch]), wrong]
+        module.train()
+        return [value.item() for value in found]
+
     def run(n: int) -> None:
         order = torch.randperm(resnet.IMAGES, device=device)
         for i in range(n):
             first = i % (resnet.IMAGES // batch) * batch
             step(order[first : first + batch])
+            if i % resnet.PERIOD == resnet.PERIOD - 1:
+                evaluate()
         if device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -87,6 +103,7 @@ def peak(kind: str, place: str) -> Case:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32, as on JAX's side
     torch.backends.cudnn.benchmark = True

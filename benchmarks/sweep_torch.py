@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.sweep import CORES, MOMENTUM, PERIOD, POOLED, STEPS, WEIGHT_DECAY, make_case
-from benchmarks.worker import Case, serve
+from benchmarks.worker import Case, keep_freed_memory, serve
 
 
 class Circular(nn.Conv2d):
@@ -113,4 +113,5 @@ def prepare(name: str, folder: str) -> Case:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     serve(prepare)
