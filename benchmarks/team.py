@@ -79,7 +79,8 @@ class Team:
         for process in self.processes:
             process.stdin.close()
         for process in self.processes:
-            process.wait()
+            with process:  # waits, and closes its pipes
+                pass
 
 
 def start(command: Sequence[str], cores: Sequence[int], **variables: str) -> subprocess.Popen:
@@ -110,7 +111,8 @@ def busy_process(cores: int) -> Iterator[subprocess.Popen]:
         yield process
     finally:
         process.kill()
-        process.wait()
+        with process:
+            pass
 
 
 def machine_seconds() -> float:

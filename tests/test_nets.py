@@ -209,9 +209,7 @@ def killed_after_a_period(total, description, done=0):
     yield Bar()
 
 
-@pytest.mark.parametrize(
-    "spec", [SPEC, dataclasses.replace(CONV, steps=10)], ids=["dense", "conv"]
-)
+@pytest.mark.parametrize("spec", [SPEC, dataclasses.replace(CONV, steps=10)], ids=["dense", "conv"])
 def test_a_training_that_was_killed_goes_on_with_the_same_bits(spec, tmp_path, capsys, monkeypatch):
     plain = nets.trained(spec, (0,), snapshots=(0,), directory=tmp_path / "plain")
     with monkeypatch.context() as patch:
