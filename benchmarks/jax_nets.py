@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks import problems
 from jaxvision.models.layers import Conv, stack
 from jaxvision.models.resnet import cifar_resnet
+from jaxvision.training.calls import Runs
 from jaxvision.types import Array, PyTree
 
 
@@ -72,7 +73,7 @@ class FlaxNet(nn.Module):
 
 
 def build(net: str, plain: bool, depth: int = problems.DEPTH) -> tuple[nn.Module, dict]:
-    """Return a module and its variables with the kernels of ``problems``."""
+    """Return a module and its variables, params and batch_stats, with the kernels of ``problems``."""
     images = problems.inputs(problems.batch(net)[0])
     kernels = problems.kernels(net, depth)
     if plain:
@@ -91,7 +92,7 @@ def build(net: str, plain: bool, depth: int = problems.DEPTH) -> tuple[nn.Module
             return jnp.asarray(ordered["/".join(names[1:-1])])
         return (filled.get(names[-1]) or jnp.zeros)(leaf.shape)
 
-    return module, jax.tree_util.tree_map_with_path(fill, shapes)
+    return module, {"batch_stats": {}} | jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 def natural(kernels: list[np.ndarray], params: dict) -> dict[str, np.ndarray]:
@@ -117,3 +118,12 @@ def stacked_resnet(kernels: list[np.ndarray], _: dict) -> dict[str, np.ndarray]:
                 ordered[f"stage{i + 1}_first/conv{j + 1}"] = stage[0]
             ordered[f"stage{i + 1}_rest/conv{j + 1}"] = np.stack(stage[1 if i > 0 else 0 :])
     return ordered
+
+
+def copies(variables: dict, net: str, count: int) -> Runs:
+    """Return ``count`` runs from the same weights, on seeds of their own."""
+    return Runs(
+        jax.tree.map(lambda leaf: np.stack([leaf] * count), variables),
+        np.arange(count, dtype=np.int32),
+        {"learning_rate": np.full(count, problems.RATE[net], np.float32)},
+    )

@@ -19,7 +19,7 @@ from benchmarks.worker import Case, serve
 from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
 from jaxvision.models.layers import apply_function
-from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.fit import Trainer
 from jaxvision.training.optimizers import caffe_sgd
 from jaxvision.training.step import Task
 from jaxvision.types import Array
@@ -38,12 +38,7 @@ def trainer_case(net: str, count: int, depth: int) -> Case:
     optimizer = partial(caffe_sgd, 0.0)
     task = Task(apply_function(module), optimizer, lambda images, key: problems.inputs(images))
     trainer = Trainer(task, data, data, len(data.labels), problems.PERIOD)
-    runs = Runs(
-        jax.tree.map(lambda leaf: np.stack([leaf] * count), variables),
-        np.arange(count, dtype=np.int32),
-        {"learning_rate": np.full(count, problems.RATE[net], np.float32)},
-    )
-    calls = list(trainer.calls(runs))
+    calls = list(trainer.calls(jax_nets.copies(variables, net, count)))
     states = [call.start() for call in calls]
 
     def period() -> np.ndarray:
