@@ -73,7 +73,7 @@ class FlaxNet(nn.Module):
 
 
 def build(net: str, plain: bool, depth: int = problems.DEPTH) -> tuple[nn.Module, dict]:
-    """Return a module and its variables, params and batch_stats, with the kernels of ``problems``."""
+    """Return a module and its variables, of which the kernels are those of ``problems``."""
     images = problems.inputs(problems.batch(net)[0])
     kernels = problems.kernels(net, depth)
     if plain:

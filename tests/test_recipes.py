@@ -81,4 +81,4 @@ def test_the_recipe_builds_a_net_of_twenty_layers(tfds_data_dir, monkeypatch):
         if path[-1].key == "kernel"
     ]
     # Of 19 convolutions and one dense layer, whatever is stacked.
-    assert sum(int(np.prod(shape)) for shape in kernels) == 270_256
+    assert sum(int(np.prod(shape)) for shape in kernels) == 268_336

@@ -73,8 +73,8 @@ def test_a_team_s_workers_are_busy_at_once(started):
     each = started(a_core=True)
     each.prepare("sleeps", milliseconds=20)
     sample = each.sample("sleeps", 20)
-    assert 0.02 / CORES <= sample["wall"]
-    assert sample["wall"] < 0.02 or CORES == 1  # of all workers' steps; a loaded machine is slower
+    assert sample["wall"] >= 0.02 / CORES
+    assert sample["wall"] < 0.02 or CORES == 1
     assert sample["cpu"] < 0.005
     assert sample["peak_mb"] > 1
 
