@@ -91,7 +91,7 @@ def beside(options: argparse.Namespace, cores: int) -> dict[str, dict]:
     units = {case: running[case.team].prepare(case.name)["units"] for case in listed}
     for _ in range(min(options.rounds, ROUNDS_BESIDE)):
         for case in listed:
-            team, n = running[case.team], max(units[case], 2)
+            team, n = running[case.team], max(units[case], problems.PERIOD)
             time.sleep(PAUSE)
             found[case.label]["alone"].append(team.sample(case.name, n))
             with busy_process(cores) as other:
