@@ -17,8 +17,8 @@ RESNET_WIDTHS = (16, 32, 64)
 RESNET_BLOCKS = {"resnet20": 3, "resnet56": 9}  # of each width
 MOMENTUM = 0.9
 PERIOD = 6  # steps of one call of jaxvision, and losses that everybody must agree on
-BATCH = {"conv16": 64, "conv32": 64, "mlp": 64, "resnet20": 128}
-RATE = {"conv16": 0.01, "conv32": 0.01, "mlp": 0.01, "resnet20": 0.1}
+BATCH = {"resnet20": 128, "conv32": 64, "conv16": 64, "mlp": 64}
+RATE = {"resnet20": 0.1, "conv32": 0.01, "conv16": 0.01, "mlp": 0.01}
 NETS = tuple(BATCH)
 BATCH["resnet56"], RATE["resnet56"] = BATCH["resnet20"], RATE["resnet20"]
 

@@ -10,7 +10,7 @@ RESULTS = Path(__file__).with_name("results.json")
 NAMES = {
     "resnet20": "ResNet-20 (CIFAR), batch 128",
     "conv32": "30 conv layers, width 32, 8x8, 8 seeds; a seed",
-    "conv16": "the same, width 16",
+    "conv16": "30 conv layers, width 16, 8x8, 8 seeds; a seed",
     "mlp": "MLP 30 x 64, 8 seeds; a seed",
 }
 
