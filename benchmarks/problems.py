@@ -43,6 +43,21 @@ def kernels(net: str, depth: int = DEPTH) -> list[np.ndarray]:
     return [draw.astype(np.float32) for draw in draws]
 
 
+def forward_flops(net: str) -> float:
+    """Return floating-point operations of one image forward (a multiply-add counts two)."""
+    total = 0
+    for kernel in kernels(net):
+        sides = {16: 32, 32: 16, 64: 8} if net in RESNET_BLOCKS else dict.fromkeys((16, 32), 8)
+        positions = sides[kernel.shape[-1]] ** 2 if kernel.ndim == 4 else 1
+        total += 2 * kernel.size * positions
+    return float(total)
+
+
+def step_flops(net: str) -> float:
+    """Return those of a training step of a batch: three times its forward pass."""
+    return 3 * BATCH[net] * forward_flops(net)
+
+
 def batch(net: str) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 images [B, H, W, C] and labels int32 [B]: one batch, used again."""
     rng = np.random.default_rng(1)

@@ -63,16 +63,11 @@ def images_and_labels() -> tuple[np.ndarray, np.ndarray]:
 
 
 def flops(net: str) -> float:
-    """Return floating-point operations a training image (a multiply-add counts two).
+    """Return floating-point operations a training image.
 
     Its step takes three times a forward pass, and a fifth of an image is evaluated for it.
     """
-    sides = {16: 32, 32: 16, 64: 8}  # pixels along a side, by output channels
-    total = 0
-    for kernel in problems.kernels(net):
-        positions = sides[kernel.shape[-1]] ** 2 if kernel.ndim == 4 else 1
-        total += 2 * kernel.size * positions
-    return (3.0 + 1 / PERIOD) * total
+    return (3.0 + 1 / PERIOD) * problems.forward_flops(net)
 
 
 def start_teams(torch_python: str, device: str) -> dict[str, Team]:

@@ -130,6 +130,17 @@ def test_the_table_of_steps_has_every_implementation_and_its_ratio():
     assert all(line.count("|") == 8 for line in text.splitlines() if line.startswith("|"))
 
 
+def test_the_peak_bounds_what_can_be_reached():
+    """ResNet-20, batch 128: 31.2 GFLOP, 156 ms at 200 GFLOP/s; MLP: 45 MFLOP, .22 ms."""
+    assert problems.step_flops("resnet20") == pytest.approx(31.2e9, rel=0.01)
+    assert problems.step_flops("conv32") == pytest.approx(
+        64 * 3 * 2 * 28 * 9 * 32**2 * 64, rel=0.01
+    )
+    lines = tables.bound_lines(RESULTS)
+    assert "| ResNet-20 (CIFAR), batch 128 | 195% | 156% | 1.56 |" in lines
+    assert "| MLP 30 x 64, 8 seeds; a seed | 76% | 29% | 0.08 |" in lines
+
+
 def test_the_cases_are_all_that_the_goals_ask_for():
     listed = {(case.net, case.label) for case in cases.cases(problems.NETS)}
     for net, other, _ in tables.STEP_GOALS:
