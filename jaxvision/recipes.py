@@ -1,6 +1,6 @@
 """Recipes by name, and the command that trains one: ``python -m jaxvision.recipes NAME``.
 
-``CIFAR10_FAST`` reaches about 90 % of CIFAR-10's test images in 20 epochs, some half an hour of two
+``CIFAR10_FAST`` aims at 90 % of CIFAR-10's test images in 20 epochs, some half an hour of two
 quiet cores. ``python -m benchmarks.recipe`` trains it beside PyTorch. Whoever needs the net in code
 writes ``trained(CIFAR10_FAST, (0,))``. The command may be stopped and started again: it goes on
 with the epoch it was in. Prepare the images once by ``make data-cifar10``.
