@@ -112,6 +112,14 @@ CATALOG = (
         claims=("hovers-5", "hovers-7", "hovers-10", "just-above", "sharpening"),
     ),
     Entry(
+        name="batchnorm_modes",
+        theme="normalization",
+        title="Two modes of batch norm",
+        sentence="The same weights, other statistics, other answers.",
+        minutes=3,
+        claims=("young", "pairs", "leak"),
+    ),
+    Entry(
         name="plain_vs_residual",
         theme="depth",
         title="Plain against residual",
