@@ -33,7 +33,7 @@ from jaxvision.types import Array, Hyper, PyTree
 DEPTH = 4  # weight layers of every net: three are hidden
 BATCH_SIZE = 64  # of a step, where a net says no other
 CALIBRATION = 16  # batches behind population statistics
-GROUPINGS = 40  # ways in which a class's images are put into batches of one class
+ONE_CLASS_BATCHES = 800  # at least, from as many ways to group the images as that takes
 EVALUATIONS = 4
 
 
@@ -73,9 +73,9 @@ def sgd(hyper: Hyper) -> optax.GradientTransformation:
 
 def one_class_batches(data: Dataset, size: int) -> Dataset:
     """Return batches as examples: images [N, size, H, W, C] of one class, its label [N]."""
-    rows = np.concatenate(
-        [rows_of_batches(data, size, seed, one_class=True) for seed in range(GROUPINGS)]
-    )
+    each = len(rows_of_batches(data, size, 0, one_class=True))
+    groupings = range(-(-ONE_CLASS_BATCHES // each))
+    rows = np.concatenate([rows_of_batches(data, size, seed, one_class=True) for seed in groupings])
     return Dataset(data.images[rows], data.labels[rows[:, 0]])
 
 

@@ -86,10 +86,10 @@ def draw_differences(
         mean = points.mean()
         ax.plot([mean, mean], [row - 0.22, row + 0.22], color=plots.color_of("population"))
         place = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
-        ax.text(0.01, row + 0.4, label, backgroundcolor="white", **place)
+        ax.text(0.01, row + 0.42, label, **place)
     ax.axvline(0, color=plots.THEORY_COLOR, linewidth=1)
     ax.set_yticks([])
-    ax.set_ylim(-0.4, len(pairs) - 0.3)
+    ax.set_ylim(-0.4, len(pairs) - 0.2)
     most = max(1.0, *(abs(end) for end in ax.get_xlim()))
     ax.set_xlim(-1.05 * most, 1.05 * most)
     plots.describe(ax, "What should cost nothing", "points of error more than the right way", "")

@@ -12,7 +12,7 @@ has the right one beside it: the same weights with population statistics over 16
 "EMA .99" is the default of Flax: after k steps .99^k of its start is left, which for a hundred
 steps can pass for a net that learns slowly. A batch of one has no statistics: train mode refuses
 it. Small batches see as many images as large ones, in more steps. Batches of one class hold 64
-images of the class, grouped at random in 40 ways.
+images of the class, grouped at random, anew until there are 800 of them.
 """
 
 import dataclasses
