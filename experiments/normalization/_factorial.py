@@ -52,10 +52,12 @@ def cells(times: tuple[int, ...]) -> list[Cell]:
 def steps_to(error: np.ndarray, target: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return the first of ``steps`` [E] with an ``error`` [S, E] at ``target`` [S] or below.
 
-    The last of them for a run that never gets there: a bound.
+    The last of them for a run that never gets there: a bound. NaN for one that starts there: the
+    target is none.
     """
     reached = error <= target[:, None]
-    return np.where(reached.any(1), steps[reached.argmax(1)], steps[-1])
+    first = np.where(reached.any(1), steps[reached.argmax(1)], steps[-1]).astype(np.float64)
+    return np.where(reached[:, 0], np.nan, first)
 
 
 def settled(error: np.ndarray) -> np.ndarray:

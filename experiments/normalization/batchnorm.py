@@ -40,6 +40,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
+from jaxvision.types import UserError
 
 
 class Kind(NamedTuple):
@@ -112,6 +113,8 @@ def measure(
 ) -> tuple[dict, dict]:
     """Train every net; returns numbers and arrays, errors [S, E] at ``steps`` [E]."""
     check_periods(config, "steps")
+    if 0 < config.deep < 4:
+        raise UserError(f"--deep must be 0 or at least 4, not {config.deep}")
     seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.seeds, config.tuning_seeds)
     data = load(config.dataset)
     lab = Lab(config, 4, data, standardizer(data.train), seeds, tuning_seeds)
@@ -239,7 +242,8 @@ def claims(config: Config) -> list[Claim]:
 
     def first_share(record: Record) -> np.ndarray:
         whole = sooner(f"cells/{every}", base)(record)
-        return sooner(f"cells/{alone}", base)(record) / whole
+        with np.errstate(divide="ignore", invalid="ignore"):  # no speed-up has no shares
+            return sooner(f"cells/{alone}", base)(record) / whole
 
     times = config.times[0]
     base, every = f"cells/{factorial.BASE.name}", factorial.Cell(True, times, True).name
