@@ -47,6 +47,7 @@ _MEANINGS = {
     "EMA .99": "#D6604D",
     "EMA .99, debiased": "#4393C3",
     "one class": "#762A83",
+    "noisy BN": "#F0A202",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
