@@ -112,6 +112,22 @@ CATALOG = (
         claims=("hovers-5", "hovers-7", "hovers-10", "just-above", "sharpening"),
     ),
     Entry(
+        name="batchnorm",
+        theme="normalization",
+        title="What batch norm speeds up, and why",
+        sentence="Batch norm speeds a net of sigmoids up, though noise makes its inputs shift.",
+        minutes=4,
+        claims=("sooner", "noise-moves", "noise-learns"),
+    ),
+    Entry(
+        name="batchnorm_modes",
+        theme="normalization",
+        title="Two modes of batch norm",
+        sentence="The same weights, other statistics, other answers.",
+        minutes=3,
+        claims=("young", "pairs", "leak"),
+    ),
+    Entry(
         name="optimizers_and_rates",
         theme="normalization",
         title="Which learning rates work",

@@ -59,6 +59,12 @@ _MEANINGS = {
     "chaotic phase": "#E31A1C",
     "vanishes": "#92C5DE",
     "explodes": "#F4A582",
+    # batch norm's statistics
+    "population": "#1B7837",
+    "EMA .99": "#D6604D",
+    "EMA .99, debiased": "#4393C3",
+    "one class": "#762A83",
+    "noisy BN": "#F0A202",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
