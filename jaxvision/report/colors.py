@@ -33,6 +33,10 @@ _MEANINGS = {
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
+    # how much data
+    "equal steps": "#08519C",
+    "equal epochs": "#E6550D",
+    "moved copies": "#31A354",
     # what is looked at
     "logistic map": "#3B3B98",
     "train mode": "#B8860B",
