@@ -119,6 +119,14 @@ CATALOG = (
         minutes=8,
         claims=("degradation", "no-degradation", "cure"),
     ),
+    Entry(
+        name="data_size",
+        theme="data",
+        title="How much data",
+        sentence="Each doubling of the images lowers the test error, up to the last.",
+        minutes=4,
+        claims=("more-data",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

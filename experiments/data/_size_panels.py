@@ -34,8 +34,7 @@ def draw_protocols(ax: Axes, record: Record, sizes: Sequence[int]) -> None:
         plots.quartile_band(ax, sizes, 100 * errors, _color(name), label)
         line = power_law.predicted(sizes, errors, len(sizes) - 2, sizes)
         plots.theory_line(ax, sizes, 100 * np.median(line, axis=0), "_law")
-    plots.log_axis(ax, "x")
-    plots.log_axis(ax, "y")
+    _log_axes(ax, sizes)
     title = "One power law?\n(dashes: from the smaller sizes)"
     plots.describe(ax, title, "training images", "test error, %")
     of_shape = "more-data", "gain-shrinks", "power-law-steps", "power-law-epochs"
@@ -47,8 +46,7 @@ def draw_curves(ax: Axes, record: Record, sizes: Sequence[int], shown: Mapping[s
     for name, label in shown.items():
         errors = 100 * power_law.errors_of(record, name)
         plots.quartile_band(ax, sizes, errors, _color(name), label)
-    plots.log_axis(ax, "x")
-    plots.log_axis(ax, "y")
+    _log_axes(ax, sizes)
 
 
 @plots.style()
@@ -81,6 +79,15 @@ def draw_worth(ax: Axes, record: Record, sizes: Sequence[int], labels: Mapping[s
     plots.log_axis(ax, "x")
     _name_rows(ax, [""] * len(labels))
     plots.describe(ax, "What is one image worth?", "plain images (larger dot: larger set)", "")
+
+
+@plots.style()
+def _log_axes(ax: Axes, sizes: Sequence[int]) -> None:
+    """Make both axes logarithmic; every other size is a tick."""
+    plots.log_axis(ax, "x")
+    plots.log_axis(ax, "y")
+    ax.set_xticks(sizes[::2], [f"{size:,}" for size in sizes[::2]])
+    ax.set_xticks([], minor=True)
 
 
 def _mean_curve(record: Record, name: str) -> np.ndarray:

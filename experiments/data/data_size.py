@@ -42,9 +42,9 @@ RECIPES = {
     "tenth": Recipe("a tenth random", random_share=0.1),
     "half": Recipe("half random", random_share=0.5),
     "random": Recipe("all random", random_share=1.0, tuned_as="half"),
-    "moved": Recipe("with moved copies", moved=True),
-    "narrow": Recipe("a quarter", narrower=4),
-    "narrower": Recipe("a sixteenth", narrower=16),
+    "moved": Recipe("moved copies", moved=True),
+    "narrow": Recipe("quarter width", narrower=4),
+    "narrower": Recipe("sixteenth width", narrower=16),
     "again": Recipe("other weights", tuned_as="plain", replicate=1),
 }
 
@@ -66,7 +66,7 @@ class Config:
     steps: int = flagged(1280, "Steps of the largest subset.", low=1, high=10**6)
     batch_size: int = flagged(32, "Images in a step.", low=1, high=65_536)
     learning_rates: tuple[float, ...] = flagged(
-        (0.003, 0.01, 0.03, 0.1), "Tried by each arm.", low=0
+        (0.001, 0.003, 0.01, 0.03, 0.1), "Tried by each arm.", low=0
     )
     tuning_seeds: int = flagged(3, "Seeds for choosing rates; none is used again.", low=1, high=100)
 
@@ -245,7 +245,7 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_worth(axes[2, 1], record, config.sizes, labels)
     title = plots.headline(
         record,
-        {"more-data": "More images always help, but not along one power law"},
+        {"more-data": "More images lower the error, up to the last ones"},
         "How the error falls with the number of images",
     )
     return plots.finish(
