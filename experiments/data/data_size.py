@@ -5,12 +5,12 @@ Hestness et al. 2017 (arXiv 1712.00409) and Rosenfeld et al. 2020 (arXiv 1909.12
 the power law. Claim in one sentence: the error falls as a power of the number of images, whose
 exponent better recipes do not change, so that small sets predict what large ones will do.
 
-Command: make exp-data-size (about three minutes on two cores; embedded 8x8 digits, no download).
+Command: make exp-data-size (four minutes on two cores; embedded 8x8 digits, no download).
 
 A seed has one order of the training images, all classes alike in it: its first N are its subset of
 N, so subsets are nested, and arms are paired. Subsets get the same number of steps (as in
-Mishkin's table: few images are seen often) or of epochs (few images get few steps). An arm is
-one for all sizes: its learning rate is chosen on other seeds and held-out images. Narrow nets,
+Mishkin's table: few images are seen often) or of epochs (few images get few steps). An arm has
+one learning rate for all sizes, chosen on other seeds and held-out images. Narrow nets,
 label noise (labels drawn at random from all classes) and images moved by a pixel are other arms.
 
 What differs from the sources: dense nets on small images, sizes from 20 to 1,280 instead of 200,000
