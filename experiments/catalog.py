@@ -127,6 +127,14 @@ CATALOG = (
         minutes=4,
         claims=("more-data",),
     ),
+    Entry(
+        name="features_off_the_shelf",
+        theme="data",
+        title="Features off the shelf",
+        sentence="What a net has learned of some classes serves others, most of all half-way up.",
+        minutes=4,
+        claims=("rises-first", "drops"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

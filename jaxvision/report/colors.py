@@ -35,6 +35,10 @@ _MEANINGS = {
     "equal steps": "#08519C",
     "equal epochs": "#E6550D",
     "moved copies": "#31A354",
+    "own classes": "#54278F",
+    "other classes": "#006D9C",
+    "others, random": "#9A9A9A",
+    "from scratch": "#D94801",
     # what is looked at
     "logistic map": "#3B3B98",
     "train mode": "#B8860B",
