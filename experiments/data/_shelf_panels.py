@@ -9,7 +9,7 @@ from experiments.data._transfer import LAYERS
 from jaxvision.report import plots
 from jaxvision.report.record import Record
 
-SHORT = ("pixels", "c1", "c2", "c3", "c4", "c5", "f6", "f7", "out")
+SHORT = ("px", "c1", "c2", "c3", "c4", "c5", "f6", "f7", "out")
 
 
 def at_chosen_layer(record: Record, task: str, moment: int) -> np.ndarray:
@@ -32,12 +32,12 @@ def draw_layers(ax: Axes, record: Record) -> None:
     """Draw the accuracy by layer on the net's own classes and on the others."""
     places = np.arange(len(LAYERS))
     curves = {
-        "own classes": record.arrays["own/accuracy"][:, -1],
-        "other classes": record.arrays["other/accuracy"][:, -1],
-        "others, random": record.arrays["other/accuracy"][:, 0],
+        "own classes": ("own classes", record.arrays["own/accuracy"][:, -1]),
+        "other classes": ("other classes", record.arrays["other/accuracy"][:, -1]),
+        "others, random": ("others,\nrandom net", record.arrays["other/accuracy"][:, 0]),
     }
-    for label, values in curves.items():
-        plots.seed_band(ax, places, 100 * values, plots.color_of(label), label)
+    for meaning, (label, values) in curves.items():
+        plots.seed_band(ax, places, 100 * values, plots.color_of(meaning), label)
     _name_layers(ax)
     title = "Held-out classes of the same set"
     plots.describe(ax, title, "layer", "accuracy of a probe, %")
@@ -49,8 +49,8 @@ def draw_layers(ax: Axes, record: Record) -> None:
 def draw_second(ax: Axes, record: Record) -> None:
     """Draw the accuracy by layer on the second set, before and after training."""
     places = np.arange(len(LAYERS))
-    for label, moment in {"trained": -1, "random": 0}.items():
-        meaning = {"trained": "other classes", "random": "others, random"}[label]
+    for label, moment in {"trained net": -1, "random net": 0}.items():
+        meaning = {"trained net": "other classes", "random net": "others, random"}[label]
         values = record.arrays["second/accuracy"][:, moment]
         plots.seed_band(ax, places, 100 * values, plots.color_of(meaning), label)
     _name_layers(ax)

@@ -35,7 +35,7 @@ class Recipe(NamedTuple):
       label: in the figure.
       narrower: the width is divided by this.
       random_share: of its labels, drawn anew from all classes.
-      moved: it also gets its images moved by a pixel, four ways.
+      moved: it also gets its images moved by a pixel, four ways; their labels are the right ones.
       equal_epochs: its runs stop when they have seen each image as often as the largest subset's
         have; else all take the same number of steps.
       tuned_as: the arm whose learning rate it takes; "" for its own.
@@ -66,7 +66,7 @@ class Lab:
     Attributes:
       config: data_size's.
       labels: of the images that subsets are drawn from [n].
-      shares: of random labels that have a block of the training set each.
+      classes: K.
       model: the net at its full width.
       trainer: of all runs.
       look: the errors on held-out and on test images, at ``look.at``.
@@ -75,7 +75,7 @@ class Lab:
 
     config: Any
     labels: np.ndarray
-    shares: tuple[float, ...]
+    classes: int
     model: MLP
     trainer: Trainer
     look: Look
@@ -157,14 +157,16 @@ class Lab:
         recipe, images = cell.recipe, len(self.labels)
         rows = subsets.subset(self.labels, seed)[: cell.size]
         if recipe.moved:
-            rows = np.concatenate([rows + i * images for i in range(1 + len(subsets.MOVES))])
-        if recipe.random_share:
-            block = 1 + len(subsets.MOVES) + self.shares.index(recipe.random_share)
-            rows = rows + block * images
+            first = len(subsets.label_shifts(self.classes))
+            copies = [rows + (first + i) * images for i in range(len(subsets.MOVES))]
+            rows = np.concatenate([rows, *copies])
+        elif recipe.random_share:
+            block = subsets.noisy_blocks(seed, images, self.classes, recipe.random_share)
+            rows = rows + block[rows] * images
         return np.resize(rows, (1 + len(subsets.MOVES)) * self.config.sizes[-1])
 
 
-def make_lab(config: Any, data: Splits, recipes: Mapping[str, Recipe]) -> Lab:
+def make_lab(config: Any, data: Splits) -> Lab:
     """Return the lab of a run.
 
     Raises:
@@ -172,12 +174,11 @@ def make_lab(config: Any, data: Splits, recipes: Mapping[str, Recipe]) -> Lab:
     """
     train, held_out = hold_out(data.train, HELD_OUT)
     subsets.check_sizes(config.sizes, train.labels, data.name, data.num_classes)
-    shares = sorted({recipe.random_share for recipe in recipes.values()} - {0.0})
     model = MLP(3, config.width, data.num_classes, he_forward())
     task = Task(apply_function(model), partial(sgd, 0.0), scaler(train.images))
     trainer = Trainer(
         task,
-        subsets.blocks(train, data.num_classes, shares),
+        subsets.blocks(train, data.num_classes),
         held_out,
         config.batch_size,
         period=config.steps,
@@ -193,7 +194,7 @@ def make_lab(config: Any, data: Splits, recipes: Mapping[str, Recipe]) -> Lab:
     ends = {last_step(config, size) for size in config.sizes}
     judges = {"validation": tuple(held_out[:2]), "test": tuple(data.test[:2])}
     look = Look(errors, sorted(ends), judges)
-    return Lab(config, train.labels, tuple(shares), model, trainer, look, len(held_out.labels))
+    return Lab(config, train.labels, data.num_classes, model, trainer, look, len(held_out.labels))
 
 
 def last_step(config: Any, size: int) -> int:

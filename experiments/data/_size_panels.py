@@ -13,7 +13,7 @@ from jaxvision.report.record import Record
 PANELS = {
     "tenth": {"plain": "none", "tenth": "a tenth", "half": "half", "random": "all"},
     "narrow": {"plain": "full width", "narrow": "a quarter", "narrower": "a sixteenth"},
-    "moved": {"plain": "as they are", "moved": "with four\nmoved copies"},
+    "moved": {"plain": "as they are", "moved": "moved copies"},
 }
 
 

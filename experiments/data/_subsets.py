@@ -1,9 +1,9 @@
 """Subsets as choices of rows: one big training set, of which each run draws its own rows.
 
-The set is cut into blocks of equally many images: the images as they are, the same moved by a
-pixel, and the same under labels that are partly drawn at random. A run's subset is a list of rows,
-so runs that differ by how many images they have, by augmentation or by label noise share one
-compiled program. So do narrow nets: within a wide one, its other units at zero.
+The set is cut into blocks of equally many images: the images as they are, the same under every
+other label, and the same moved by a pixel. A run's subset is a list of rows, so runs that differ by
+how many images they have, by augmentation or by label noise share one compiled program. So do
+narrow nets: within a wide one, its other units at zero.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,25 @@ from jaxvision.types import PyTree, UserError
 MOVES = ((1, 0), (-1, 0), (0, 1), (0, -1))  # pixels down and across
 
 
-def blocks(train: Dataset, classes: int, random_shares: Sequence[float]) -> Dataset:
-    """Return the images, the moved ones, and for each share the images under noisy labels.
+def blocks(train: Dataset, classes: int) -> Dataset:
+    """Return the images under each of ``label_shifts``, and the moved ones under their own labels.
 
-    (1 + 4 + shares) blocks of the training set's size, one after the other.
+    Blocks of the training set's size, one after the other; the first is the set itself.
     """
+    shifts = label_shifts(classes)
     moved = [moved_by(train.images, *move) for move in MOVES]
-    images = [train.images, *moved, *[train.images] * len(random_shares)]
-    noisy = [noisy_labels(train.labels, classes, share) for share in random_shares]
-    labels = [train.labels] * (1 + len(MOVES)) + noisy
+    images = [train.images] * len(shifts) + moved
+    labels = [(train.labels + shift) % classes for shift in shifts]
+    labels += [train.labels] * len(MOVES)
     return Dataset(np.concatenate(images), np.concatenate(labels))
+
+
+def label_shifts(classes: int) -> np.ndarray:
+    """Return what is added to a label, modulo K, to make a noisy one of it; 0 is the first.
+
+    All classes where there are no more than ten, else ten of them: each is a copy of the images.
+    """
+    return np.linspace(0, classes, min(classes, 10), endpoint=False).astype(np.int32)
 
 
 def moved_by(images: np.ndarray, down: int, across: int) -> np.ndarray:
@@ -39,15 +48,17 @@ def moved_by(images: np.ndarray, down: int, across: int) -> np.ndarray:
     return wide[:, top : top + height, left : left + width]
 
 
-def noisy_labels(labels: np.ndarray, classes: int, share: float) -> np.ndarray:
-    """Return labels [N] of which a ``share`` is drawn anew from all classes, some right by luck.
+def noisy_blocks(seed: int, images: int, classes: int, share: float) -> np.ndarray:
+    """Return the block [N] from which a seed takes each image: a ``share`` draw theirs anew.
 
-    The images of a smaller share are among those of a larger one, and get the same labels.
+    Any of ``label_shifts`` alike, the right label too. The images of a smaller share are among
+    those of a larger one, and get the same labels.
     """
-    lot_key, label_key = jax.random.split(probe(0, "labels"))
-    lots = jax.device_get(jax.random.uniform(lot_key, labels.shape))
-    drawn = jax.device_get(jax.random.randint(label_key, labels.shape, 0, classes))
-    return np.where(lots < share, drawn, labels).astype(np.int32)
+    lot_key, block_key = jax.random.split(probe(seed, "labels"))
+    lots = jax.device_get(jax.random.uniform(lot_key, (images,)))
+    shifts = len(label_shifts(classes))
+    drawn = jax.device_get(jax.random.randint(block_key, (images,), 0, shifts))
+    return np.where(lots < share, drawn, 0)
 
 
 def subset(labels: np.ndarray, seed: int) -> np.ndarray:

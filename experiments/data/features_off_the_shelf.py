@@ -227,7 +227,10 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("rises-first", "drops"): "Middle layers serve classes that the net never saw best",
+            (
+                "rises-first",
+                "drops",
+            ): "For classes that a net never saw its middle layers serve best",
             "rises-first": "Features of a trained net serve classes that it never saw",
         },
         "What layers are worth for classes that the net never saw",

@@ -57,7 +57,6 @@ def test_broken_recipes():
         "noise-half",
         "noise-tenth",
         "width",
-        "moved-shifts",
         "moved-helps",
         "moved-buys",
         "moved-late",

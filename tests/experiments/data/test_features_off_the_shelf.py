@@ -21,9 +21,9 @@ CONFIG = dataclasses.replace(
     first_seed=100,
     width=6,
     dense=16,
-    steps=60,
-    snapshots=(30,),
-    sizes=(20, 60),
+    steps=40,
+    snapshots=(20,),
+    sizes=(20, 40),
     test_images=100,
 )
 
@@ -36,14 +36,9 @@ def judged(numbers, arrays) -> dict[str, str]:
 
 
 def test_probes_of_shuffled_labels_find_nothing():
-    broken = {
-        "other": TASKS["other"]._replace(shuffled=True, moments=("start", "end")),
-        "second": TASKS["second"]._replace(shuffled=True, moments=("end",)),
-        "own": TASKS["own"]._replace(shuffled=True),
-        "shuffled": TASKS["shuffled"]._replace(shuffled=False),
-    }
-    broken["second"] = broken["second"]._replace(moments=("start", "end"))
-    found = judged(*shelf.measure(CONFIG, silent, TASKS | broken))
+    broken = {name: task._replace(shuffled=True) for name, task in TASKS.items()}
+    broken["shuffled"] = TASKS["shuffled"]._replace(shuffled=False)
+    found = judged(*shelf.measure(CONFIG, silent, broken))
     assert found["beats-pixels"] != "reproduced"
     for name in ("rises-first", "rises-late", "rises-second", "beats-random", "own-rises"):
         assert found[name] != "reproduced", name
@@ -72,7 +67,6 @@ def made_up(**curves):
 
 def test_a_paper_s_curves_are_reproduced():
     found = judged(*made_up())
-    assert found.pop("random-beats-pixels") != "reproduced"
     assert set(found.values()) == {"reproduced"}
 
 
@@ -106,7 +100,7 @@ def test_a_layer_is_chosen_by_held_out_images():
         ({"sizes": (5, 20)}, "5 images are fewer than probes of 5 classes need"),
         ({"sizes": (20, 5000)}, "half of the classes of digits have"),
         ({"sizes": (60, 20)}, "from few to many"),
-        ({"snapshots": (60,)}, "before the last, 60"),
+        ({"snapshots": (40,)}, "before the last, 40"),
         ({"width": 4}, "are 3:8:12:12:8 wide"),
         ({"first_seed": 997}, "choose the rates"),
     ],

@@ -37,30 +37,37 @@ def test_images_move_by_a_pixel_and_keep_their_edge():
 
 
 def test_noisy_labels_are_nested_and_some_right_by_luck():
-    labels = np.zeros(4000, np.int32)
-    tenth, half, all_random = (subsets.noisy_labels(labels, 10, x) for x in (0.1, 0.5, 1.0))
+    tenth, half, everything = (subsets.noisy_blocks(3, 4000, 10, x) for x in (0.1, 0.5, 1.0))
     np.testing.assert_allclose((tenth != 0).mean(), 0.09, atol=0.02)
     np.testing.assert_allclose((half != 0).mean(), 0.45, atol=0.03)
     assert (half[tenth != 0] == tenth[tenth != 0]).all()
-    np.testing.assert_allclose(np.bincount(all_random) / 4000, 0.1, atol=0.03)
-    np.testing.assert_array_equal(subsets.noisy_labels(LABELS, 3, 0.0), LABELS)
+    np.testing.assert_allclose(np.bincount(everything) / 4000, 0.1, atol=0.03)
+    assert not subsets.noisy_blocks(3, 100, 10, 0.0).any()
+    assert (subsets.noisy_blocks(4, 4000, 10, 1.0) != everything).mean() > 0.8  # a seed's own
+
+
+def test_every_label_is_a_block_where_classes_are_few():
+    assert subsets.label_shifts(3).tolist() == [0, 1, 2]
+    assert subsets.label_shifts(10).tolist() == list(range(10))
+    assert subsets.label_shifts(200).tolist() == list(range(0, 200, 20))
 
 
 def test_blocks_hold_the_same_images_in_the_same_order():
     train = Dataset(np.random.default_rng(0).integers(0, 255, (24, 4, 4, 1), np.uint8), LABELS)
-    found = subsets.blocks(train, 3, [0.5])
-    assert len(found.labels) == 6 * 24
-    for block in (0, 5):
+    found = subsets.blocks(train, 3)
+    assert len(found.labels) == 7 * 24
+    for block in range(3):
         np.testing.assert_array_equal(found.images[24 * block :][:24], train.images)
-    for block in range(5):
+        np.testing.assert_array_equal(found.labels[24 * block :][:24], (LABELS + block) % 3)
+    for block in range(3, 7):
         np.testing.assert_array_equal(found.labels[24 * block :][:24], LABELS)
-    moved = found.images[24:48, 1:]
+    moved = found.images[72:96, 1:]
     np.testing.assert_array_equal(moved, train.images[:, :-1])
 
 
 @pytest.fixture(scope="module")
 def lab():
-    return size_lab.make_lab(PRESETS["tiny"], load("digits"), RECIPES)
+    return size_lab.make_lab(PRESETS["tiny"], load("digits"))
 
 
 @pytest.mark.parametrize("name", ["plain", "moved", "half"])
