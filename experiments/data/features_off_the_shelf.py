@@ -13,7 +13,7 @@ pixels: the control that papers leave out), and nets trained from scratch on the
 a seed's comparisons are paired: which classes are held out moves every number by several points.
 
 What differs from the paper: small nets and images, a logistic regression instead of a support
-vector machine, no augmentation, 500 images instead of thousands. The probe is fit to the end, on
+vector machine, no augmentation, 300 images instead of thousands. The probe is fit to the end, on
 standardized features, its penalty chosen on held-out images; a layer is chosen by them too. Layers
 have different numbers of features; where they are few, a linear probe has less to work with.
 """
@@ -55,13 +55,13 @@ class Config:
     first_seed: int = flagged(700, "First seed.", low=0, high=10**9)
     width: int = flagged(12, "Channels of the first layer, a multiple of 3.", low=3, high=768)
     dense: int = flagged(128, "Units of layers 6 and 7.", low=1, high=8192)
-    steps: int = flagged(600, "Steps of every net.", low=1, high=10**6)
+    steps: int = flagged(1000, "Steps of every net.", low=1, high=10**6)
     snapshots: tuple[int, ...] = flagged(
-        (20, 60, 200), "Steps at which nets are probed on the way.", low=1, high=10**6
+        (30, 100, 300), "Steps at which nets are probed on the way.", low=1, high=10**6
     )
     batch_size: int = flagged(32, "Images in a step.", low=1, high=65_536)
     sizes: tuple[int, ...] = flagged(
-        (50, 150, 500), "Images of the other classes, from few to many.", low=1, high=10**7
+        (30, 100, 300), "Images of the other classes, from few to many.", low=1, high=10**7
     )
     test_images: int = flagged(500, "Test images of a probe.", low=1, high=10**6)
     learning_rates: tuple[float, ...] = flagged((0.01, 0.03, 0.1), "Tried by each arm.", low=0)
