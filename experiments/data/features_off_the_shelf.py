@@ -1,6 +1,6 @@
 """Features off the shelf: what the layers of a trained net are worth for classes it never saw.
 
-Source: Razavian et al. 2014, "CNN features off-the-shelf" (arXiv 1403.6382), figure 2 and tables.
+Source: Razavian et al. 2014 (arXiv 1403.6382), accuracy by layer, and tables.
 Claim in one sentence: a linear classifier on the features of a trained conv net does well on tasks
 that the net has not learned, better the deeper the layer, except for the last ones.
 
@@ -165,23 +165,23 @@ def claims(config: Config) -> list[Claim]:
             panels.probed_by_size(record)[:, place] - record.arrays["scratch/accuracy"][:, place]
         )
 
-    figure = f"{RAZAVIAN}, figure 2"
+    by_layer = f"{RAZAVIAN}, accuracy by layer"
     tables = f"{RAZAVIAN}, tables"
     question = "question"
     few, many = config.sizes[0], config.sizes[-1]
     on = "on classes that the net has not learned"
     return [
-        Claim("rises-first", figure, f"Probes {on}: conv3 is worth more than pixels",
+        Claim("rises-first", by_layer, f"Probes {on}: conv3 is worth more than pixels",
               minus(at("other", "conv3"), at("other", "pixels")), Greater()),
-        Claim("rises-late", figure, f"Probes {on}: conv5 is worth more than conv1",
+        Claim("rises-late", by_layer, f"Probes {on}: conv5 is worth more than conv1",
               minus(at("other", "conv5"), at("other", "conv1")), Greater()),
-        Claim("drops", figure, f"Probes {on}: fc7 is worth less than conv5",
+        Claim("drops", by_layer, f"Probes {on}: fc7 is worth less than conv5",
               minus(at("other", "fc7"), at("other", "conv5")), Less()),
-        Claim("drops-last", figure, f"Probes {on}: the outputs are worth less than fc7",
+        Claim("drops-last", by_layer, f"Probes {on}: the outputs are worth less than fc7",
               minus(at("other", "fc8"), at("other", "fc7")), Less()),
-        Claim("rises-second", figure, "Probes on another set: conv5 is worth more than conv1",
+        Claim("rises-second", by_layer, "Probes on another set: conv5 is worth more than conv1",
               minus(at("second", "conv5"), at("second", "conv1")), Greater()),
-        Claim("drops-second", figure, "Probes on another set: fc7 is worth less than conv5",
+        Claim("drops-second", by_layer, "Probes on another set: fc7 is worth less than conv5",
               minus(at("second", "fc7"), at("second", "conv5")), Less()),
         Claim("beats-pixels", tables, f"Probes {on}: the layer chosen on held-out images beats "
               "pixels by over 5 points", minus(chosen("other"), at("other", "pixels")),

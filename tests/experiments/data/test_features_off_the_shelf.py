@@ -21,10 +21,10 @@ CONFIG = dataclasses.replace(
     first_seed=100,
     width=6,
     dense=16,
-    steps=40,
-    snapshots=(20,),
-    sizes=(20, 40),
-    test_images=100,
+    steps=20,
+    snapshots=(10,),
+    sizes=(10, 20),
+    test_images=60,
 )
 
 
@@ -100,7 +100,7 @@ def test_a_layer_is_chosen_by_held_out_images():
         ({"sizes": (5, 20)}, "5 images are fewer than probes of 5 classes need"),
         ({"sizes": (20, 5000)}, "half of the classes of digits have"),
         ({"sizes": (60, 20)}, "from few to many"),
-        ({"snapshots": (40,)}, "before the last, 40"),
+        ({"snapshots": (20,)}, "before the last, 20"),
         ({"width": 4}, "are 3:8:12:12:8 wide"),
         ({"first_seed": 997}, "choose the rates"),
     ],
