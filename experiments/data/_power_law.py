@@ -22,9 +22,10 @@ def exponents(sizes: ArrayLike, errors: np.ndarray) -> np.ndarray:
 
     Error = c size^slope: -1/2 halves the error for four times the images.
     """
-    x = np.log(np.asarray(sizes, np.float64))
+    x = _log(sizes)
     centered = x - x.mean()
-    return np.log(errors) @ centered / (centered @ centered)
+    spread = centered @ centered
+    return np.log(errors) @ centered / spread
 
 
 def bends(sizes: ArrayLike, errors: np.ndarray) -> np.ndarray:
@@ -34,14 +35,9 @@ def bends(sizes: ArrayLike, errors: np.ndarray) -> np.ndarray:
     """
     sizes = np.asarray(sizes)
     half = (len(sizes) + 1) // 2
+    early = exponents(sizes[:half], errors[:, :half])
     late = exponents(sizes[-half:], errors[:, -half:])
-    return late - exponents(sizes[:half], errors[:, :half])
-
-
-def local_exponents(sizes: ArrayLike, errors: np.ndarray) -> np.ndarray:
-    """Return the slopes [S, N - 1] between neighboring sizes."""
-    steps = np.diff(np.log(np.asarray(sizes, np.float64)))
-    return np.diff(np.log(errors), axis=1) / steps
+    return late - early
 
 
 def predicted(sizes: ArrayLike, errors: np.ndarray, known: int, at: ArrayLike) -> np.ndarray:
@@ -49,11 +45,13 @@ def predicted(sizes: ArrayLike, errors: np.ndarray, known: int, at: ArrayLike) -
 
     One line a seed: least squares of log error on log size.
     """
-    x = np.log(np.asarray(sizes, np.float64)[:known])
-    y = np.log(errors[:, :known])
-    slope = exponents(np.asarray(sizes)[:known], errors[:, :known])
-    away = np.log(np.asarray(at, np.float64)) - x.mean()
-    return np.exp(y.mean(1)[:, None] + slope[:, None] * away)
+    x = _log(sizes)[:known]
+    fitted = errors[:, :known]
+    slope = exponents(np.asarray(sizes)[:known], fitted)
+    middle = np.log(fitted).mean(1)
+    away = _log(at) - x.mean()
+    logs = middle[:, None] + slope[:, None] * away
+    return np.exp(logs)
 
 
 def worth(sizes: ArrayLike, errors: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -62,7 +60,7 @@ def worth(sizes: ArrayLike, errors: np.ndarray, reference: np.ndarray) -> np.nda
     The size at which the reference has that error, over the size it has; between sizes the
     reference is a power law. NaN where the reference never has that error.
     """
-    x = np.log(np.asarray(sizes, np.float64))
+    x = _log(sizes)
     # A curve that rises by chance counts as level there.
     falling = np.minimum.accumulate(np.log(reference))
     y = np.log(errors)
@@ -74,4 +72,9 @@ def worth(sizes: ArrayLike, errors: np.ndarray, reference: np.ndarray) -> np.nda
 def misses(sizes: ArrayLike, errors: np.ndarray, known: int) -> np.ndarray:
     """Return log(measured / predicted) [S] at the largest size, from the first ``known`` sizes."""
     last = np.asarray(sizes)[-1:]
-    return np.log(errors[:, -1]) - np.log(predicted(sizes, errors, known, last))[:, 0]
+    expected = predicted(sizes, errors, known, last)[:, 0]
+    return np.log(errors[:, -1] / expected)
+
+
+def _log(sizes: ArrayLike) -> np.ndarray:
+    return np.log(np.asarray(sizes, np.float64))
