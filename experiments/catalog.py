@@ -131,9 +131,10 @@ CATALOG = (
         name="features_off_the_shelf",
         theme="data",
         title="Features off the shelf",
-        sentence="What a net has learned of some classes serves others, most of all half-way up.",
+        sentence="Deep features serve classes that the net never saw, but not another set.",
         minutes=4,
-        claims=("rises-first", "drops"),
+        claims=("rises-late", "beats-random"),
+        contradicts=("rises-second",),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
