@@ -8,8 +8,8 @@ Command: make exp-features-off-the-shelf (four minutes on two cores; embedded se
 
 A net in AlexNet's shape learns half of the classes of a set; which half is a seed's own draw. A
 linear probe on each layer then tells the other half apart, and the classes of a second set. Beside
-it stand raw pixels, the same net before its first step (random features, which are far better than
-pixels: the control that papers leave out), and nets trained from scratch on the same images. All of
+it stand raw pixels, the same net before its first step (random features: the control that
+papers leave out), and nets trained from scratch on the same images. All of
 a seed's comparisons are paired: which classes are held out moves every number by several points.
 
 What differs from the paper: small nets and images, a logistic regression instead of a support
@@ -208,7 +208,7 @@ def claims(config: Config) -> list[Claim]:
               minus(minus(at("own", "fc7"), at("own", "conv5")),
                     minus(at("other", "fc7"), at("other", "conv5"))), Greater()),
         Claim("still-gains", f"{question}, along training", f"Probes {on}: conv5 is worth more "
-              f"after {config.steps} steps than after {config.snapshots[-1]}",
+              f"after {config.steps:,} steps than after {config.snapshots[-1]:,}",
               minus(at("other", "conv5"), at("other", "conv5", -2)), Greater()),
         Claim("control", "negative control", f"Probes on shuffled labels are at chance "
               f"(accuracy times classes, {on}, mean over layers)",
@@ -227,11 +227,8 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            (
-                "rises-first",
-                "drops",
-            ): "For classes that a net never saw its middle layers serve best",
-            "rises-first": "Features of a trained net serve classes that it never saw",
+            ("rises-late", "beats-random"): "Deep features serve classes that the net never saw",
+            "rises-first": "Features of a net serve classes that it never saw",
         },
         "What layers are worth for classes that the net never saw",
     )
@@ -240,7 +237,7 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         title,
         net=f"AlexNet's shape, {config.width} channels first, {config.dense} dense units",
-        optimizer=f"SGD with momentum .9, {config.steps} steps, rate tuned on other seeds",
+        optimizer=f"SGD with momentum .9, {config.steps:,} steps, rate tuned on other seeds",
         paper="Razavian et al. 2014",
     )
 
