@@ -123,9 +123,10 @@ CATALOG = (
         name="data_size",
         theme="data",
         title="How much data",
-        sentence="Each doubling of the images lowers the test error, up to the last.",
+        sentence="The test error falls as one power of the images; width and copies change it.",
         minutes=4,
-        claims=("more-data",),
+        claims=("power-law-steps", "power-law-epochs"),
+        contradicts=("width-shifts", "moved-shifts"),
     ),
     Entry(
         name="features_off_the_shelf",

@@ -38,7 +38,7 @@ def draw_protocols(ax: Axes, record: Record, sizes: Sequence[int]) -> None:
     title = "One power law?\n(dashes: from the smaller sizes)"
     plots.describe(ax, title, "training images", "test error, %")
     of_shape = "more-data", "gain-shrinks", "power-law-steps", "power-law-epochs"
-    plots.mark_contradicted(ax, record, *of_shape, "predicts-steps", "predicts-epochs", "protocol")
+    plots.mark_contradicted(ax, record, *of_shape, "predicts-steps", "predicts-epochs")
 
 
 def draw_curves(ax: Axes, record: Record, sizes: Sequence[int], shown: Mapping[str, str]) -> None:
@@ -59,10 +59,11 @@ def draw_exponents(
         interval = stats.t_interval(exponents)
         ends = [interval.low, interval.high]
         color = _color(name)
-        ax.plot(ends, [row, row], color=color, linewidth=5, solid_capstyle="butt")
-        ax.plot(interval.estimate, row, "o", color=color, markersize=9)
+        ax.plot(ends, [row, row], color=color, linewidth=3, solid_capstyle="butt")
+        ax.plot(interval.estimate, row, "o", color=color, markersize=5)
     _name_rows(ax, list(labels.values()))
     plots.describe(ax, "Is the curve as steep?", "exponent (90 % interval)", "")
+    plots.mark_contradicted(ax, record, "width-shifts", "moved-shifts")
 
 
 @plots.style()

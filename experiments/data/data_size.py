@@ -226,8 +226,8 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_protocols(axes[0, 0], record, config.sizes)
     claimed = {
         "tenth": ("noise-half", "noise-tenth"),
-        "narrow": ("width", "width-shifts"),
-        "moved": ("moved-helps", "moved-buys", "moved-late", "moved-shifts"),
+        "narrow": ("width",),
+        "moved": ("moved-helps", "moved-buys", "moved-late"),
     }
     titles = {
         "tenth": "Labels drawn at random",
@@ -246,7 +246,7 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_worth(axes[2, 1], record, config.sizes, labels)
     title = plots.headline(
         record,
-        {"more-data": "More images lower the error, up to the last ones"},
+        {"power-law-steps": "The error falls as one power of the number of images"},
         "How the error falls with the number of images",
     )
     return plots.finish(
