@@ -51,7 +51,7 @@ _MEANINGS = {
     "equal steps": "#2C3E94",
     "equal epochs": "#CC4C02",
     "moved copies": "#1B7837",
-    "own classes": "#54278F",
+    "own classes": "#4A1486",
     "other classes": "#006D9C",
     "others, random": "#9A9A9A",
     "lesion": "#4D4D9F",
