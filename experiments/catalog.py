@@ -179,6 +179,24 @@ CATALOG = (
         claims=("exact-1", "exact-4", "exact-16"),
         contradicts=("best-16",),
     ),
+    Entry(
+        name="data_size",
+        theme="data",
+        title="How much data",
+        sentence="The test error falls as one power of the images; width and copies change it.",
+        minutes=4,
+        claims=("power-law-steps", "power-law-epochs"),
+        contradicts=("width-shifts", "moved-shifts"),
+    ),
+    Entry(
+        name="features_off_the_shelf",
+        theme="data",
+        title="Features off the shelf",
+        sentence="Deep features serve classes that the net never saw, but not another set.",
+        minutes=4,
+        claims=("rises-late", "beats-random"),
+        contradicts=("rises-second",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

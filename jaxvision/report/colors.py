@@ -47,6 +47,13 @@ _MEANINGS = {
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
+    # how much data
+    "equal steps": "#2C3E94",
+    "equal epochs": "#CC4C02",
+    "moved copies": "#1B7837",
+    "own classes": "#4A1486",
+    "other classes": "#006D9C",
+    "others, random": "#9A9A9A",
     "lesion": "#4D4D9F",
     # what is looked at
     "logistic map": "#3B3B98",
