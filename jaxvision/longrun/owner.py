@@ -18,7 +18,8 @@ _HASHED_IMAGES = 256  # of a split, evenly spread: a set larger than memory is n
 
 def facts(trainer: Trainer, runs: Runs, look: Look | None) -> Owner:
     """Return what the numbers of a training depend on, in words."""
-    return {
+    chosen = {} if runs.stand_ins is None else {"chosen images": _sha256(runs.stand_ins)}
+    return chosen | {
         "seeds": _short(runs.seeds),
         **{name: _short(values) for name, values in runs.hyper.items()},
         "batch size": trainer.batch_size,

@@ -30,6 +30,10 @@ _MEANINGS = {
     "linear": "#737373",
     "batch norm": "#C51B7D",
     "dropout": "#4DAC26",
+    "no dropout": "#525252",
+    "max-norm": "#8C510A",
+    "dropout + max-norm": "#1B6B3A",
+    "Gaussian dropout": "#3288BD",
     # images
     "train": "#6A3D9A",
     "test": "#B15928",

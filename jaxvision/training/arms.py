@@ -53,16 +53,17 @@ def fit_arms(
     steps: int,
     advance: Callable[[int], None] = lambda _: None,
     look: Look | None = None,
+    stand_ins: np.ndarray | None = None,
 ) -> dict[str, History]:
     """Train every arm on every seed in one sweep; divergence is a result.
 
     All arms see the same data order for a seed, so their differences are paired. ``advance`` and
-    ``look`` are those of ``Trainer.fit``.
+    ``look`` are those of ``Trainer.fit``; ``stand_ins`` [R, N], arm by arm, those of ``Runs``.
 
     Returns:
       The history of each arm, leaves [S, ...].
     """
-    runs = make_runs(arms, seeds)
+    runs = make_runs(arms, seeds)._replace(stand_ins=stand_ins)
     history = trainer.fit(runs, steps, advance, look=look, may_diverge=True)
     return {name: _rows(history, i * len(seeds), len(seeds)) for i, name in enumerate(arms)}
 

@@ -29,6 +29,7 @@ class Runs(NamedTuple):
     variables: PyTree  # {'params', 'batch_stats'} at the start
     seeds: np.ndarray  # int32 [R]: order, augmentation, dropout; equal seeds pair runs
     hyper: dict[str, np.ndarray]  # float32 [R] each
+    stand_ins: np.ndarray | None = None  # int32 [R, N]: see ``Orders``; None trains on all images
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +60,9 @@ class Call:
 
     @cached_property
     def _orders(self) -> Orders:
-        programs = self.programs
-        return Orders(self.runs.seeds, len(programs.train.labels), programs.batch_size)
+        programs, runs = self.programs, self.runs
+        size = len(programs.train.labels)
+        return Orders(runs.seeds, size, programs.batch_size, runs.stand_ins)
 
     @property
     def _next_batch_shape(self) -> tuple[PyTree, PyTree]:

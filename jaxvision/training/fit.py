@@ -157,7 +157,9 @@ class Trainer:
         ]
         train, test, variables, looks = joined(found)
         test_steps = np.arange(0, steps + 1, self.period)
-        level = plateau(self.train.labels, runs.seeds, steps, self.batch_size)
+        level = plateau(
+            self.train.labels, runs.seeds, steps, self.batch_size, stand_ins=runs.stand_ins
+        )
         entropy = self.train.label_entropy
         return History(train, test, test_steps, variables, level, entropy, looks)
 

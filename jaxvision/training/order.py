@@ -35,12 +35,21 @@ class Orders:
       seeds: of the runs [R]; equal ones share their order.
       size: number of training images.
       batch_size: images of a step.
+      stand_ins: rows int [R, size] that stand in for the training set's own, so that each run
+        learns from images of its choice, as often as it names them; None: every row itself.
     """
 
-    def __init__(self, seeds: Sequence[int], size: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        size: int,
+        batch_size: int,
+        stand_ins: np.ndarray | None = None,
+    ) -> None:
         self.seeds = [int(seed) for seed in seeds]
         self.size = size
         self.batch_size = batch_size
+        self.stand_ins = stand_ins
         self._epochs: dict[int, np.ndarray] = {}
 
     def rows(self, start: int, steps: int) -> np.ndarray:
@@ -59,6 +68,8 @@ class Orders:
         used = self.size // self.batch_size * self.batch_size
         orders = {seed: epoch_order(seed, epoch, self.size)[:used] for seed in set(self.seeds)}
         of_runs = np.stack([orders[seed] for seed in self.seeds])
+        if self.stand_ins is not None:
+            of_runs = np.take_along_axis(self.stand_ins, of_runs, axis=1)
         return of_runs.reshape(len(self.seeds), -1, self.batch_size)
 
 

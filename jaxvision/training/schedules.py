@@ -45,6 +45,16 @@ def step_decay(drops: Sequence[int], factor: float = 0.1) -> Rule:
     return Rule((), rate, lambda memory, step, error: memory)
 
 
+def linear_decay(steps: int) -> Rule:
+    """Return the rule by which the rate falls along a line and reaches 0 at step ``steps``."""
+
+    def rate(rate: Array, step: Array, memory: PyTree) -> Array:
+        del memory
+        return rate * jnp.maximum(1 - step / steps, 0.0)
+
+    return Rule((), rate, lambda memory, step, error: memory)
+
+
 class _WarmUp(NamedTuple):
     errors: Array  # sum of the training errors of the window so far
     over: Array  # bool
