@@ -112,6 +112,15 @@ CATALOG = (
         claims=("hovers-5", "hovers-7", "hovers-10", "just-above", "sharpening"),
     ),
     Entry(
+        name="dropout",
+        theme="normalization",
+        title="What dropout gains",
+        sentence="Dropout silences units, and before batch norm it shifts the variance that is "
+        "kept.",
+        minutes=4,
+        claims=("sparse", "shift-law"),
+    ),
+    Entry(
         name="plain_vs_residual",
         theme="depth",
         title="Plain against residual",

@@ -35,9 +35,14 @@ class Average(NamedTuple):
         Constant trees stay as they are, whatever the weights: only a difference is added.
         """
         total = decay * self.weight + weight
-        share = jnp.where(total > 0, weight / jnp.where(total > 0, total, 1.0), 0.0)
-        moved = jax.tree.map(lambda mean, new: mean + share * (new - mean), self.mean, tree)
-        return Average(moved, jnp.asarray(total, jnp.float32))
+        divisor = jnp.where(total > 0, total, 1.0)
+        share = weight / divisor
+
+        def moved(mean: Array, new: Array) -> Array:
+            return mean + share * (new - mean)
+
+        mean = jax.tree.map(moved, self.mean, tree)
+        return Average(mean, jnp.float32(total))
 
 
 Rule = Callable[[Average, PyTree, Array, Hyper], Average]
@@ -70,8 +75,10 @@ def stochastic(start: int, every: int) -> Rule:
 
     def add(average: Average, params: PyTree, step: Array, hyper: Hyper) -> Average:
         del hyper
-        counts = (step >= start) & ((step - start) % every == 0)
-        return average.plus(params, jnp.where(counts, 1.0, 0.0))
+        after = step - start
+        counts = (after >= 0) & (after % every == 0)
+        weight = jnp.where(counts, 1.0, 0.0)
+        return average.plus(params, weight)
 
     return add
 
@@ -148,13 +155,21 @@ def greedy_soup(
     """
     if not variables:
         raise UserError("a soup needs at least one net")
-    order = sorted(range(len(variables)), key=lambda i: held_out_error(variables[i]))
-    chosen, best = order[:1], held_out_error(variables[order[0]])
-    for i in order[1:]:
-        error = held_out_error(soup(_stacked([variables[k] for k in [*chosen, i]])))
+    nets = range(len(variables))
+    order = sorted(nets, key=lambda i: held_out_error(variables[i]))
+    chosen, best = [], np.inf
+    for i in order:
+        tried = _soup_of(variables, [*chosen, i])
+        error = held_out_error(tried)
         if error <= best:
-            chosen, best = [*chosen, i], error
-    return soup(_stacked([variables[k] for k in chosen])), chosen
+            chosen.append(i)
+            best = error
+    return _soup_of(variables, chosen), chosen
+
+
+def _soup_of(variables: Sequence[PyTree], chosen: Sequence[int]) -> PyTree:
+    nets = [variables[i] for i in chosen]
+    return soup(_stacked(nets))
 
 
 def _stacked(trees: Sequence[PyTree]) -> PyTree:

@@ -1,0 +1,1 @@
+"""What normalization, dropout and averages do for a net."""

@@ -1,0 +1,119 @@
+"""The panels of the figure of dropout."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.normalization._inside import BINS
+from jaxvision.report import plots
+from jaxvision.report.image_grid import image_grid
+from jaxvision.report.record import Record
+
+COLORS = {
+    "none": "no dropout",
+    "max_norm": "max-norm",
+    "dropout": "dropout",
+    "both": "dropout + max-norm",
+    "gaussian": "Gaussian dropout",
+}
+
+
+def draw_ways(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+    """Draw the test error of every way without batch norm, a dot a seed."""
+    names = list(COLORS)
+    values = [100 * record.arrays[f"{name}/test_error"] for name in names]
+    dots(ax, values, [plots.color_of(COLORS[name]) for name in names])
+    ax.set_yticks(range(len(names)), labels=[labels[name] for name in names])
+    plots.describe(ax, "All images: who errs least?", "test error, %", "")
+    plots.mark_contradicted(ax, record, "helps", "max-norm", "not-alone", "gaussian")
+
+
+def dots(ax: Axes, values: list[np.ndarray], colors: list[str]) -> None:
+    """Draw rows of seeds [S], the first on top, and a bar at each mean."""
+    for row, (seeds, color) in enumerate(zip(values, colors, strict=True)):
+        spread = row + np.linspace(-0.18, 0.18, len(seeds))
+        ax.plot(seeds, spread, "o", color=color, markersize=4, alpha=0.55)
+        ax.plot(np.full(2, seeds.mean()), (row - 0.35, row + 0.35), color=color, linewidth=3)
+    ax.set_ylim(len(values) - 0.5, -0.5)
+
+
+def draw_probabilities(ax: Axes, record: Record, config: Any) -> None:
+    """Draw error by the probability of keeping, at one width and at one number of kept units."""
+    color = plots.color_of("dropout")
+    values = [100 * record.arrays[f"keep/{keep:g}/test_error"] for keep in config.keeps]
+    label = f"{config.width} units"
+    plots.seed_band(ax, config.keeps, np.stack(values, 1), color, label)
+    if config.scaled_keeps:
+        keeps = config.scaled_keeps
+        values = [100 * record.arrays[f"scaled/{keep:g}/test_error"] for keep in keeps]
+        other, label = plots.color_of("max-norm"), f"{config.kept_units} units kept"
+        plots.seed_band(ax, keeps, np.stack(values, 1), other, label)
+    plots.log_axis(ax, "y")
+    plots.describe(ax, "How many units to keep?", "probability of keeping", "test error, %")
+    judged = {claim["id"] for claim in record.claims}
+    sweep = ["flat", "too-few-kept", "too-many-kept", "wider", "same-kept"]
+    plots.mark_contradicted(ax, record, *(name for name in sweep if name in judged))
+
+
+def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
+    """Draw what dropout gains by the number of images, the last of them all."""
+    images = record.provenance.get("train_images")
+    names = [f"size/{size}/" for size in config.sizes] + [""]
+    places = np.arange(len(names))
+    without, with_it = (
+        np.stack([100 * record.arrays[f"{name}{way}/test_error"] for name in names], 1)
+        for way in ("none", "dropout")
+    )
+    plots.seed_band(ax, places, without - with_it, plots.color_of("dropout"), "gain")
+    ax.axhline(0, color="#333333", linewidth=1)
+    last = f"all\n{images}" if images else "all"
+    ax.set_xticks(places, labels=[f"{size:,}" for size in config.sizes] + [last])
+    title = "Do few images gain less?"
+    plots.describe(ax, title, "training images", "points of error gained")
+    plots.mark_contradicted(ax, record, "few-images", "more-images", "all-images")
+
+
+def draw_activity(ax: Axes, record: Record) -> None:
+    """Draw how often a unit of the last hidden layer is how active."""
+    middles = (BINS[1:] + BINS[:-1]) / 2
+    for name in ("none", "dropout"):
+        share = 100 * record.arrays[f"{name}/histogram"]
+        mean = record.arrays[f"{name}/activation"].mean()
+        label = f"{COLORS[name]}\n(mean {mean:.2g})"
+        plots.seed_band(ax, middles, share, plots.color_of(COLORS[name]), label)
+    plots.log_axis(ax, "y")
+    title = "Does dropout silence units?"
+    plots.describe(ax, title, "activation, last hidden layer", "% of units and images")
+    plots.mark_contradicted(ax, record, "sparse", "sparse-half")
+
+
+def draw_features(ax: Axes, record: Record) -> None:
+    """Draw the weights of first-layer units of one net of each kind."""
+    rows, names = [], []
+    for name in ("none", "dropout"):
+        features = record.arrays[f"{name}/features"]
+        gray = features.mean(-1, keepdims=True)
+        rows += [gray[: len(gray) // 2], gray[len(gray) // 2 :]]
+        names += [COLORS[name], ""]
+    sheet = np.stack(rows)
+    largest = np.quantile(np.abs(sheet), 0.99)
+    image_grid(ax, sheet, rows=names, low=-largest, high=largest)
+    ax.set_title("What first-layer units look for (one scale)")
+
+
+def draw_shift(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+    """Draw errors of nets with batch norm, as they are and with moments taken again."""
+    rows = [(name, "test_error") for name in labels] + [("bn_before", "taken_again")]
+    names = [labels[name] for name in labels] + ["before, moments\ntaken again"]
+    colors = [plots.color_of("batch norm"), plots.color_of("dropout")]
+    colors += [plots.color_of("dropout + max-norm"), plots.color_of("max-norm")]
+    values = [100 * record.arrays[f"{name}/{kind}"] for name, kind in rows]
+    dots(ax, values, colors)
+    ax.set_yticks(range(len(names)), labels=names)
+    kept = np.exp(record.arrays["bn_before/shift"].mean())
+    law = np.exp(record.arrays["bn_before/shift_law"].mean())
+    title = f"Before BN the kept variance is {kept:.2f}\ntimes the true one (theory {law:.2f})"
+    plots.describe(ax, title, "test error, %", "")
+    plots.mark_contradicted(ax, record, "shift-costs", "shift-cured", "shift-after", "shift-law")

@@ -1,0 +1,274 @@
+"""Arms of dropout, and the laboratory that chooses their rates and trains them."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import optax
+
+from jaxvision.data import Dataset, Splits
+from jaxvision.data.augment import standardizer
+from jaxvision.initializers import he_forward
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.dropout import DropoutMLP, Noise
+from jaxvision.models.layers import apply_function
+from jaxvision.progress import ShowProgress
+from jaxvision.training.arms import Arm, fit_arms
+from jaxvision.training.averaging import Rule, averaging
+from jaxvision.training.fit import History, Trainer
+from jaxvision.training.looks import Look
+from jaxvision.training.optimizers import max_norm
+from jaxvision.training.schedules import linear_decay, scheduled
+from jaxvision.training.step import Task
+from jaxvision.types import Hyper, UserError
+
+MOMENTUM = 0.95
+MOST_TOGETHER = 24  # runs
+LONGEST_PERIOD = 1000  # steps of one compiled call
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A way to train a net.
+
+    Attributes:
+      label: in the figure.
+      keep_input, keep, keep_last: probability of keeping a pixel, a hidden unit, a unit of the last
+        hidden layer.
+      bounded: max-norm.
+      noise: what multiplies the units.
+      normalized: batch norm before every ReLU.
+      width: units of a hidden layer; None takes the config's.
+      images: that a run learns from; None takes all.
+      longer: times the config's steps.
+      constant: the rate does not fall, and the optimizer's ``averages`` are kept.
+      rate_of: the way whose learning rate it takes; "" for its own.
+      replicate: which draw of the weights.
+    """
+
+    label: str
+    keep_input: float = 1.0
+    keep: float = 1.0
+    keep_last: float = 1.0
+    bounded: bool = False
+    noise: Noise = "bernoulli"
+    normalized: bool = False
+    width: int | None = None
+    images: int | None = None
+    longer: int = 1
+    constant: bool = False
+    rate_of: str = ""
+    replicate: int = 0
+
+
+class Kind(NamedTuple):
+    """What ways must share to be trained by one program."""
+
+    noise: Noise
+    normalized: bool
+    width: int
+    longer: int
+    constant: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """What every run shares.
+
+    Attributes:
+      config: the experiment's, whose flags say sizes, steps and rates.
+      data: to learn from and to judge by.
+      seeds: those compared.
+      tuning_seeds: those that choose the rates.
+      progress: shows a bar for each part of the work.
+      averages: of the weights of a run at constant rate, by name.
+    """
+
+    config: Any
+    data: Splits
+    seeds: range
+    tuning_seeds: range
+    progress: ShowProgress
+    averages: Mapping[str, Rule] = dataclasses.field(default_factory=dict)
+
+    def check(self, ways: Mapping[str, Way]) -> None:
+        """Raise UserError where a way wants more images than there are to tune it on."""
+        most = len(self._fitted)
+        for way in ways.values():
+            if way.images is not None and way.images > most:
+                raise UserError(
+                    f"a subset of {way.images} images is larger than the {most} training images"
+                    " that are left when rates are chosen: lower --sizes"
+                )
+
+    def compare(
+        self,
+        ways: Mapping[str, Way],
+        known: Mapping[str, float] | None = None,
+        look: Look | None = None,
+    ) -> tuple[dict[str, float], dict[str, History]]:
+        """Return the rate that each way was trained at, and its history.
+
+        ``known`` are rates chosen before; ``look`` is at every run that is compared.
+        """
+        rates, histories = dict(known or {}), {}
+        with self.progress(self._total_steps(ways), "training") as bar:
+            for kind, group in self._groups(ways).items():
+                trainer = self.trainer(kind, group)
+                rates |= self._choose(trainer, group, bar.advance)
+                rates |= {name: rates[way.rate_of] for name, way in group.items() if way.rate_of}
+                arms = {name: self.arm(way, rates[name]) for name, way in group.items()}
+                stand_ins = self._all_stand_ins(group)
+                steps = self.steps(next(iter(group.values())))
+                options = {"look": look, "stand_ins": stand_ins}
+                histories |= fit_arms(trainer, arms, self.seeds, steps, bar.advance, **options)
+        return rates, histories
+
+    def steps(self, way: Way) -> int:
+        """Return how many steps a way takes."""
+        return way.longer * self.config.steps
+
+    def _total_steps(self, ways: Mapping[str, Way]) -> int:
+        rates = len(self.config.learning_rates)
+        tried = rates * len(self.tuning_seeds) if rates > 1 else 0
+        total = 0
+        for way in ways.values():
+            runs = len(self.seeds) + (0 if way.rate_of else tried)
+            total += runs * self.steps(way)
+        return total
+
+    def net(self, kind: Kind) -> DropoutMLP:
+        """Return the net of a kind."""
+        sizes = self.config.depth, kind.width, self.data.num_classes
+        return DropoutMLP(*sizes, he_forward(), kind.noise, kind.normalized)
+
+    def kind_of(self, way: Way) -> Kind:
+        """Return the kind of program that trains a way."""
+        width = way.width or self.config.width
+        return Kind(way.noise, way.normalized, width, way.longer, way.constant)
+
+    @cached_property
+    def preprocess(self) -> Callable:
+        """Mean off, over one scale."""
+        return standardizer(self.data.train)
+
+    @cached_property
+    def _held_out(self) -> np.ndarray:
+        """The rows [V] of the training set that choose the rates: as many as the test set has."""
+        train = self.data.train
+        wanted = min(len(self.data.test.labels), len(train.labels) // 3)
+        return nested_rows(train.labels, 0)[:wanted]
+
+    @cached_property
+    def _fitted(self) -> np.ndarray:
+        """The other rows."""
+        return np.setdiff1d(np.arange(len(self.data.train.labels)), self._held_out)
+
+    def _groups(self, ways: Mapping[str, Way]) -> dict[Kind, dict[str, Way]]:
+        groups: dict[Kind, dict[str, Way]] = {}
+        for name, way in ways.items():
+            groups.setdefault(self.kind_of(way), {})[name] = way
+        return groups
+
+    def trainer(self, kind: Kind, group: Mapping[str, Way]) -> Trainer:
+        """Return what trains the ways of a group, all of one kind; always the same."""
+        if kind not in self._trainers:
+            self._trainers[kind] = self._make_trainer(kind, len(group) * len(self.seeds))
+        return self._trainers[kind]
+
+    @cached_property
+    def _trainers(self) -> dict[Kind, Trainer]:
+        return {}
+
+    def _make_trainer(self, kind: Kind, runs: int) -> Trainer:
+        config = self.config
+        steps = kind.longer * config.steps
+        optimizer = scheduled(_momentum, linear_decay(steps))
+        if kind.constant:
+            optimizer = averaging(_momentum, self.averages)
+        task = Task(
+            apply_function(self.net(kind)),
+            optimizer,
+            self.preprocess,
+            told=("keep_input", "keep", "keep_last"),
+        )
+        # Few enough runs side by side that their weights stay in the cache.
+        per_call = min(MOST_TOGETHER, runs)
+        data, period = (self.data.train, self.data.test), math.gcd(steps, LONGEST_PERIOD)
+        return Trainer(task, *data, config.batch_size, period, runs_per_call=per_call)
+
+    def arm(self, way: Way, rate: float) -> Arm:
+        """Return the arm of a way at a learning rate."""
+        hyper = {
+            "learning_rate": rate,
+            "keep_input": way.keep_input,
+            "keep": way.keep,
+            "keep_last": way.keep_last,
+            "max_norm": self.config.max_norm if way.bounded else math.inf,
+        }
+        net, shape = self.net(self.kind_of(way)), self.data.train.images.shape[1:]
+        return Arm(partial(initialize_runs, net, image_shape=shape), hyper, way.replicate)
+
+    def _choose(self, trainer: Trainer, group: Mapping[str, Way], advance: Callable) -> dict:
+        """Return each way's rate: the one of least error on images held out, on other seeds."""
+        rates = self.config.learning_rates
+        tuned = {name: way for name, way in group.items() if not way.rate_of}
+        if len(rates) == 1 or not tuned:
+            return dict.fromkeys(tuned, rates[0])
+        held_out = _rows(self.data.train, self._held_out)
+        judge = dataclasses.replace(trainer, test=held_out)
+        arms = {(name, rate): self.arm(way, rate) for name, way in tuned.items() for rate in rates}
+        stand_ins = [
+            self._stand_ins(tuned[name], seed, self._fitted)
+            for name, _ in arms
+            for seed in self.tuning_seeds
+        ]
+        seeds, steps = self.tuning_seeds, self.steps(next(iter(tuned.values())))
+        found = fit_arms(judge, arms, seeds, steps, advance, stand_ins=np.stack(stand_ins))
+        errors = {arm: _final_error(history) for arm, history in found.items()}
+        return {name: min(rates, key=lambda rate: errors[name, rate]) for name in tuned}
+
+    def _all_stand_ins(self, group: Mapping[str, Way]) -> np.ndarray:
+        rows = np.arange(len(self.data.train.labels))
+        ways = group.values()
+        return np.stack([self._stand_ins(way, seed, rows) for way in ways for seed in self.seeds])
+
+    def _stand_ins(self, way: Way, seed: int, rows: np.ndarray) -> np.ndarray:
+        """Return what stands in for every row of the training set: few of ``rows``, or all."""
+        order = nested_rows(self.data.train.labels[rows], seed)
+        chosen = rows if way.images is None else rows[order[: way.images]]
+        return np.resize(chosen, len(self.data.train.labels)).astype(np.int32)
+
+
+def nested_rows(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return all rows in an order whose first n, whatever n, hold every class alike.
+
+    That is in numbers that differ by one, as long as the classes last.
+    """
+    order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
+    shuffled = labels[order]
+    rank = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(shuffled == label)
+        rank[members] = np.arange(len(members))
+    return order[np.argsort(rank, kind="stable")]
+
+
+def _momentum(hyper: Hyper) -> optax.GradientTransformation:
+    descent = optax.sgd(hyper["learning_rate"], momentum=MOMENTUM)
+    return optax.chain(descent, max_norm(hyper["max_norm"]))
+
+
+def _rows(data: Dataset, rows: np.ndarray) -> Dataset:
+    return Dataset(data.images[rows], data.labels[rows])
+
+
+def _final_error(history: History) -> tuple[float, float]:
+    """Return mean error and loss over seeds at the end; a run that diverged is the worst."""
+    error, loss = history.test["error"][:, -1], history.test["loss"][:, -1]
+    loss = np.where(np.isfinite(loss), loss, np.inf)
+    error = np.where(np.isfinite(loss), error, 1.0)
+    return float(error.mean()), float(loss.mean())
