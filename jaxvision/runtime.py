@@ -4,7 +4,6 @@ Importing this module does nothing but define functions: whoever starts a progra
 ``configure`` first, before any JAX array exists. Each piece has an off switch, a word in the
 comma-separated environment variable ``JAXVISION_DISABLE``:
 
-  allocator  keep the memory that XLA frees (glibc; else each step page-faults its arena anew)
   devices    several single-threaded CPU devices, for sweeps that map seeds over cores
   cache      the compile cache on disk
   options    compiler options of ``jit``
@@ -13,7 +12,6 @@ comma-separated environment variable ``JAXVISION_DISABLE``:
 """
 
 import contextlib
-import ctypes
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -23,10 +21,7 @@ from typing import Any
 
 from jaxvision.types import UserError
 
-SWITCHES = ("allocator", "devices", "cache", "options", "conv", "native")
-
-# mallopt parameter numbers of glibc's malloc.h.
-_ARENA_MAX, _MMAP_MAX, _TOP_PAD, _TRIM_THRESHOLD = -8, -4, -2, -1
+SWITCHES = ("devices", "cache", "options", "conv", "native")
 
 # Keeps convolutions from YNNPACK: it runs them on one thread, and weight gradients of large images
 # 2 to 3 times slower than Eigen. On single-threaded devices it is the faster one for small images.
@@ -55,7 +50,7 @@ def disabled() -> frozenset[str]:
 
 
 def configure(cpu_devices: int | None = None) -> None:
-    """Set allocator, compile cache, CPU devices and precision, before JAX makes its first array.
+    """Set compile cache, CPU devices and precision, before JAX makes its first array.
 
     Calling it again is harmless.
 
@@ -72,8 +67,6 @@ def configure(cpu_devices: int | None = None) -> None:
     off = disabled()
     # float32 means float32: the default rounds products to bfloat16 on TPU, to TF32 on a GPU.
     jax.config.update("jax_default_matmul_precision", "highest")
-    if "allocator" not in off:
-        _keep_freed_memory()
     if "cache" not in off:
         _use_compile_cache()
     if cpu_devices is not None and "devices" not in off:
@@ -186,22 +179,6 @@ def _accepted(name: str, value: str) -> bool:
     except Exception:
         return False
     return True
-
-
-def _keep_freed_memory() -> None:
-    """Let malloc serve XLA's large temporaries from one heap that it never gives back.
-
-    By default glibc maps each large block anew and returns it when freed, so every step pays a page
-    fault for each 4 KiB of its temporaries.
-    """
-    try:
-        libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version  # noqa: B018 (only glibc has it; others number mallopt otherwise)
-    except (AttributeError, OSError, TypeError):
-        return
-    settings = {_ARENA_MAX: 1, _MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20}
-    for parameter, value in settings.items():
-        libc.mallopt(parameter, value)
 
 
 def _use_compile_cache() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import stat
 import subprocess
 import sys
@@ -15,24 +14,17 @@ from jaxvision import runtime
 from jaxvision.convolution import conv2d
 from jaxvision.types import UserError
 
-# What a fresh process sees. Each call of the work takes 64 MB, which costs no page faults (4 KiB
-# each) after the first calls where malloc keeps what is freed.
+# What a fresh process sees.
 REPORT = """
-import json, os, resource, sys
+import json, os
 from jaxvision import runtime
 runtime.configure(cpu_devices=3)
 runtime.configure(cpu_devices=3)
 import jax, jax.numpy as jnp
-work = runtime.jit(lambda x: jnp.sort(jnp.sin(x * jnp.arange(4 << 20, dtype=jnp.float32)))[::9])
-for _ in range(3):
-    work(1.0).block_until_ready()
-start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(2):
-    work(1.0).block_until_ready()
+runtime.jit(jnp.sin)(1.0).block_until_ready()
 print(json.dumps({
     "devices": jax.device_count(),
     "threads": os.environ.get("PJRT_NPROC"),
-    "faults": (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start) / 2,
     "cache": jax.config.jax_compilation_cache_dir,
 }))
 """
@@ -55,15 +47,12 @@ def test_configure(tmp_path):
     assert (seen["devices"], seen["threads"], seen["cache"]) == (3, "1", str(folder))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert any(folder.iterdir()), "even a program that compiles fast is kept"
-    if platform.libc_ver()[0] == "glibc":
-        assert seen["faults"] < 6000
 
 
 def test_switches(tmp_path):
-    seen = fresh_process(tmp_path, JAXVISION_DISABLE="allocator, devices,cache")
+    seen = fresh_process(tmp_path, JAXVISION_DISABLE="devices, cache")
     assert (seen["devices"], seen["threads"], seen["cache"]) == (1, None, None)
     assert not any(tmp_path.iterdir())
-    assert seen["faults"] > 12000
 
 
 def test_unknown_switch_is_one_clear_line(monkeypatch):
@@ -73,7 +62,7 @@ def test_unknown_switch_is_one_clear_line(monkeypatch):
 
 
 def test_too_late_for_devices_is_one_clear_line(monkeypatch):
-    monkeypatch.setenv("JAXVISION_DISABLE", "allocator,cache")
+    monkeypatch.setenv("JAXVISION_DISABLE", "cache")
     monkeypatch.setenv("PJRT_NPROC", "1")
     count = jax.local_device_count("cpu") + 1
     with pytest.raises(UserError, match=r"call runtime\.configure first$"):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxvision.act_conv import Convolved, Scaled
 from jaxvision.initializers import Initializer, flax_default, he_backward
-from jaxvision.models.layers import ActConv, Taps, scan_layers, tapped
+from jaxvision.models.layers import ActConv, Taps, layers_a_round, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.types import Array, UserError
 
@@ -197,7 +197,8 @@ class ResNet(nn.Module):
                 name = f"stage{i + 1}_rest"
                 rest = Block(features, 1, *kind, name=name)
                 x = _as_carried(x, residual=self.shortcut != "none" and taps is None)
-                x, inner = _scan(rest, blocks, train)(rest, x, _within(taps, name), kept)
+                scan = _scan(rest, blocks, layers_a_round(x.scaled.x, blocks), train)
+                x, inner = scan(rest, x, _within(taps, name), kept)
                 activations |= _prefixed(inner, name)
         x = nn.relu(x.value()).mean((1, 2))
         dense = nn.Dense(self.num_classes, kernel_init=HEAD, name="logits")
@@ -217,9 +218,7 @@ def _as_carried(x: Activation, residual: bool) -> Activation:
     return x
 
 
-def _scan(block: Block, length: int, train: bool):
-    unroll = length if length <= 3 else 1  # a loop costs 6 % of a short net's step
-
+def _scan(block: Block, length: int, unroll: int, train: bool):
     def body(
         block: Block, x: Activation, taps: Taps, keep: Array | None
     ) -> tuple[Activation, dict]:
