@@ -20,13 +20,16 @@ COLORS = {
 }
 
 
+SEEDS = "test error, % (dots: seeds, bar: mean)"
+
+
 def draw_ways(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     """Draw the test error of every way without batch norm, a dot a seed."""
     names = list(COLORS)
     values = [100 * record.arrays[f"{name}/test_error"] for name in names]
     dots(ax, values, [plots.color_of(COLORS[name]) for name in names])
     ax.set_yticks(range(len(names)), labels=[labels[name] for name in names])
-    plots.describe(ax, "All images: who errs least?", "test error, %", "")
+    plots.describe(ax, "All images: who errs least?", SEEDS, "")
     plots.mark_contradicted(ax, record, "helps", "max-norm", "not-alone", "gaussian")
 
 
@@ -77,9 +80,9 @@ def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
 
 def draw_activity(ax: Axes, record: Record) -> None:
     """Draw how often a unit of the last hidden layer is how active."""
-    middles = (BINS[1:] + BINS[:-1]) / 2
+    middles = (BINS[1:-1] + BINS[:-2]) / 2  # without the last, which holds what is above
     for name in ("none", "dropout"):
-        share = 100 * record.arrays[f"{name}/histogram"]
+        share = 100 * record.arrays[f"{name}/histogram"][:, :-1]
         mean = record.arrays[f"{name}/activation"].mean()
         label = f"{COLORS[name]}\n(mean {mean:.2g})"
         plots.seed_band(ax, middles, share, plots.color_of(COLORS[name]), label)
@@ -93,10 +96,11 @@ def draw_features(ax: Axes, record: Record) -> None:
     """Draw the weights of first-layer units of one net of each kind."""
     rows, names = [], []
     for name in ("none", "dropout"):
-        features = record.arrays[f"{name}/features"]
-        gray = features.mean(-1, keepdims=True)
-        rows += [gray[: len(gray) // 2], gray[len(gray) // 2 :]]
-        names += [COLORS[name], ""]
+        features = record.arrays[f"{name}/features"].mean(-1, keepdims=True)
+        a_row = max(len(features) // 3, 1)
+        of_net = [features[i * a_row : (i + 1) * a_row] for i in range(len(features) // a_row)]
+        rows += of_net
+        names += [COLORS[name]] + [""] * (len(of_net) - 1)
     sheet = np.stack(rows)
     largest = np.quantile(np.abs(sheet), 0.99)
     image_grid(ax, sheet, rows=names, low=-largest, high=largest)
@@ -115,5 +119,5 @@ def draw_shift(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     kept = np.exp(record.arrays["bn_before/shift"].mean())
     law = np.exp(record.arrays["bn_before/shift_law"].mean())
     title = f"Before BN the kept variance is {kept:.2f}\ntimes the true one (theory {law:.2f})"
-    plots.describe(ax, title, "test error, %", "")
+    plots.describe(ax, title, SEEDS, "")
     plots.mark_contradicted(ax, record, "shift-costs", "shift-cured", "shift-after", "shift-law")
