@@ -6,6 +6,7 @@ itself.
 """
 
 import importlib
+import importlib.util
 import os
 import signal
 import sys
@@ -24,14 +25,15 @@ os.environ |= {"MATPLOTLIBRC": os.devnull, "MPLBACKEND": "agg"}
 
 def why_none_can_run() -> str:
     """Return why no experiment can run on this Python, in one line; "" where it can."""
-    for library in ("jax", "matplotlib.figure"):
-        try:
-            importlib.import_module(library)
-        except ImportError as error:
-            mend = "run `make venv` in the repository, then use .venv/bin/python"
-            return terminal.one_line(f"{sys.executable} cannot import {library} ({error}): {mend}")
-        except Exception as error:  # an environment variable or a settings file that it refuses
-            return terminal.one_line(f"{library} does not start: {error}")
+    mend = "run `make venv` in the repository, then use .venv/bin/python"
+    try:
+        importlib.import_module("jax")
+    except ImportError as error:
+        return terminal.one_line(f"{sys.executable} cannot import jax ({error}): {mend}")
+    except Exception as error:  # an environment variable that it refuses
+        return terminal.one_line(f"jax does not start: {error}")
+    if importlib.util.find_spec("matplotlib") is None:  # imported after the work
+        return terminal.one_line(f"{sys.executable} has no matplotlib: {mend}")
     return ""
 
 

@@ -1,8 +1,9 @@
-"""What there is to run: ``python -m jaxvision``."""
+"""The installed command: ``jaxvision he_init``, or ``python -m jaxvision he_init``."""
 
 import sys
 
 from experiments.__main__ import USAGE, listing
+from experiments.__main__ import main as run_experiment
 from jaxvision import terminal
 
 OTHERS = """\
@@ -12,14 +13,18 @@ OTHERS = """\
 
 
 def main(arguments: list[str]) -> int:
-    """Print it; return 2 where something else was asked for."""
-    if arguments and arguments != ["--help"]:
-        print(f"error: nothing runs by this name; {USAGE}", file=sys.stderr)
-        return 2
+    """Run the experiment that ``arguments`` begin with; without one, print what there is to run."""
+    if arguments and arguments[0] not in ("-h", "--help"):
+        return run_experiment(arguments)
     print(f"{USAGE}\n\n{listing()}\n\nbeside them:\n\n{OTHERS}")
     return 0
 
 
-if __name__ == "__main__":
+def script() -> int:
+    """Be the console script; returns the exit code."""
     with terminal.until_unread():
-        sys.exit(main(sys.argv[1:]))
+        return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(script())

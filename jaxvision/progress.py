@@ -19,6 +19,12 @@ def configure(quiet: bool) -> None:
     _quiet = quiet
 
 
+def note(line: str) -> None:
+    """Say on stderr what a user waits for; nothing after ``configure(quiet=True)``."""
+    if not _quiet:
+        print(line, file=sys.stderr, flush=True)
+
+
 class Progress:
     """What ``progress`` hands out."""
 

@@ -13,9 +13,15 @@ Words, each with one meaning:
   look    what an experiment reads from a run while it trains
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+else:  # Matplotlib takes a quarter of a second, and only who draws should wait for it
+    Axes = Figure = Any
 
 Array = jax.Array
 PyTree = Any

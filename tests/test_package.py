@@ -1,5 +1,6 @@
 """What an installed wheel holds, and by which name it is found."""
 
+import importlib
 import tomllib
 from pathlib import Path
 
@@ -15,6 +16,16 @@ def test_the_distribution_has_a_name_of_its_own_and_the_package_s_version():
     assert PROJECT["project"]["dynamic"] == ["version"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "jaxvision.__version__"
     assert jaxvision.__version__.count(".") == 2
+
+
+def test_the_console_script_is_there():
+    module, name = PROJECT["project"]["scripts"]["jaxvision"].split(":")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_citation_and_changelog_know_the_version():
+    for page in ("CITATION.cff", "CHANGELOG.md"):
+        assert jaxvision.__version__ in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_every_folder_of_code_is_a_package():

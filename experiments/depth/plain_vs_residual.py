@@ -25,7 +25,6 @@ from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.depth import _blocks as blocks
 from experiments.depth import _panels as panels
@@ -45,7 +44,7 @@ from jaxvision.report.claims import Claim, Greater, Less
 from jaxvision.report.record import Record
 from jaxvision.training.looks import Look
 from jaxvision.training.step import Task
-from jaxvision.types import UserError
+from jaxvision.types import Figure, UserError
 
 KINDS = {"plain": Kind("plain", "none"), "resnet": Kind("residual", "A")}
 LOOKED_AT, LESIONED = 500, 10_000  # images at most behind the responses, and behind the lesions

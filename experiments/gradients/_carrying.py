@@ -1,7 +1,7 @@
 """Closed forms of what very deep random conv nets carry: critical tanh nets on a torus."""
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 
 def bent_octaves(squares: np.ndarray, bend: float, channels: int) -> tuple[float, float]:
@@ -50,12 +50,12 @@ def gaussian_octaves(channels: int, layers: int, side: int) -> float:
     pairs, own_mirrors = (side**2 - 4) // 2, 4
     shapes = np.array([channels, channels / 2])
     counts = np.array([pairs, own_mirrors])
-    means = layers / 2 * (special.psi(shapes) - np.log(shapes))
-    stds = np.sqrt(layers / 4 * special.polygamma(1, shapes))
+    means = layers / 2 * (scipy.special.psi(shapes) - np.log(shapes))
+    stds = np.sqrt(layers / 4 * scipy.special.polygamma(1, shapes))
     lowest = np.min(means - 10 * stds)
     highest = np.max(means + 10 * stds)
     log_norms = np.linspace(lowest, highest, 20_001)
-    each = stats.norm.cdf(log_norms[:, None], means, stds)
+    each = scipy.stats.norm.cdf(log_norms[:, None], means, stds)
     none_above = np.prod(each**counts, axis=1)
     largest = highest - np.trapezoid(none_above, log_norms)
     # Of all frequencies, what the largest holds at the start: one pair.

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from matplotlib.axes import Axes
 
 from jaxvision import initializers as init
 from jaxvision.data import Splits
@@ -24,7 +23,7 @@ from jaxvision.report import plots
 from jaxvision.training.arms import Arm
 from jaxvision.training.fit import Trainer
 from jaxvision.training.step import Task, zero_taps
-from jaxvision.types import Array, PyTree
+from jaxvision.types import Array, Axes, PyTree
 
 QUANTITIES = ("signal", "delta")
 COLORED = {"tanh": "tanh", "sigmoid": "sigmoid", "relu": "ReLU", "linear": "linear"}

@@ -1,15 +1,22 @@
 """A map of trainings by depth and one more axis: the edge of what trains, and how it is drawn."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-from matplotlib import patheffects
-from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
 from numpy.typing import ArrayLike
 
 from jaxvision.report import plots, stats
+from jaxvision.types import Axes
 
-# Around black lines and letters: they are read on every color of the map.
-HALO = {"path_effects": [patheffects.withStroke(linewidth=4.5, foreground="white")]}
+if TYPE_CHECKING:
+    from matplotlib.collections import QuadMesh
+
+
+def halo() -> dict[str, Any]:
+    """Return what draws white around black lines and letters: read on every color of the map."""
+    from matplotlib import patheffects  # only who draws waits for it
+
+    return {"path_effects": [patheffects.withStroke(linewidth=4.5, foreground="white")]}
 
 
 def edges(trains: np.ndarray, depths: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -44,7 +51,7 @@ def rank_with(expected: np.ndarray, edge: np.ndarray) -> np.ndarray:
 
 
 @plots.style()
-def draw(ax: Axes, x: np.ndarray, depths: np.ndarray, values: np.ndarray, top: float) -> QuadMesh:
+def draw(ax: Axes, x: np.ndarray, depths: np.ndarray, values: np.ndarray, top: float) -> "QuadMesh":
     """Draw ``values`` [D, X] as colors from 0 to ``top``, a cell around each depth and each ``x``.
 
     ``x`` [X] is evenly spaced, the depths [D] are so on their log axis.
@@ -63,9 +70,9 @@ def draw(ax: Axes, x: np.ndarray, depths: np.ndarray, values: np.ndarray, top: f
 @plots.style()
 def curve(ax: Axes, x: np.ndarray, y: np.ndarray, label: str) -> None:
     """Draw a theory's depth ``y`` over ``x`` [N] on the map, its label above it if it is there."""
-    ax.plot(x, y, color="black", linestyle="--", **HALO)
+    ax.plot(x, y, color="black", linestyle="--", **halo())
     place = int(0.84 * len(x))
-    ax.text(x[place], 1.1 * y[place], label, fontsize=13, ha="center", clip_on=True, **HALO)
+    ax.text(x[place], 1.1 * y[place], label, fontsize=13, ha="center", clip_on=True, **halo())
 
 
 @plots.style()

@@ -24,8 +24,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.gradients import _descent as descending
 from jaxvision import cli
@@ -42,7 +40,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
-from jaxvision.types import Array, PyTree
+from jaxvision.types import Array, Axes, Figure, PyTree
 
 
 class Net(NamedTuple):

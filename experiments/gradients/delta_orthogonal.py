@@ -23,8 +23,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.gradients import _carrying as carrying
 from jaxvision import cli
@@ -39,7 +37,7 @@ from jaxvision.report.claims import Claim, Greater, Less, Within
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
-from jaxvision.types import Array
+from jaxvision.types import Array, Axes, Figure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,8 +20,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.gradients import _flow as flow
 from jaxvision import cli
@@ -37,6 +35,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Less, Within
 from jaxvision.report.record import Record
 from jaxvision.training.arms import fit_arms, make_runs
+from jaxvision.types import Axes, Figure
 
 GAINS = ("below", "critical", "above")
 WATCHED = (0, 1, 10, 100)

@@ -22,8 +22,6 @@ from functools import partial
 
 import numpy as np
 import optax
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.gradients import _critical_nets as critical_nets
 from jaxvision import cli
@@ -41,7 +39,7 @@ from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look, Moment
 from jaxvision.training.mapping import over_seeds
 from jaxvision.training.step import Task
-from jaxvision.types import Array, Hyper, UserError
+from jaxvision.types import Array, Axes, Figure, Hyper, UserError
 
 IMAGES = 8  # at which the spectra of trained nets are taken
 N_TUNING_SEEDS = 2

@@ -23,8 +23,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.gradients import _exponents as exponents
 from experiments.gradients import _logistic as logistic
@@ -37,7 +35,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Within
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
-from jaxvision.types import Array
+from jaxvision.types import Array, Axes, Figure
 
 
 @dataclasses.dataclass(frozen=True)

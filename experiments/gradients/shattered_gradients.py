@@ -25,8 +25,6 @@ from typing import Literal, get_args
 
 import jax
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.gradients import _shattering as shattering
 from jaxvision import cli
@@ -36,7 +34,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Within
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
-from jaxvision.types import Array
+from jaxvision.types import Array, Axes, Figure
 
 Extent = Literal["shown", "long", "wide"]
 EXTENTS: tuple[Extent, ...] = get_args(Extent)

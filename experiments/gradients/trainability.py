@@ -19,12 +19,10 @@ another one changes. Rates, steps and grids: chosen on seeds below 100.
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optax
-from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.figure import Figure
 
 from experiments.gradients import _phase_map as phase_map
 from experiments.gradients._maps import MAPS, SIGMA_B, Map, correlation_limit
@@ -36,6 +34,10 @@ from jaxvision.report import plots, stats
 from jaxvision.report.claims import Claim, Equivalent, Greater, Share
 from jaxvision.report.record import Record
 from jaxvision.training.depth_sweep import Cells, DepthSweep
+from jaxvision.types import Axes, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.collections import QuadMesh
 
 TRAINS = 5 / 9  # of chance: the error below which a net counts as trained ...
 LAST = 20  # ... over this many of its last steps
@@ -277,7 +279,7 @@ def plot(record: Record, config: Config) -> Figure:
     )
 
 
-def _draw_map(ax: Axes, record: Record, config: Config, name: str) -> QuadMesh:
+def _draw_map(ax: Axes, record: Record, config: Config, name: str) -> "QuadMesh":
     variances = record.arrays["sigma_w"] ** 2
     loss = np.median(record.arrays[f"{name}/loss"], 0).T
     image = phase_map.draw(ax, variances, record.arrays["depths"], loss, top=2.4)

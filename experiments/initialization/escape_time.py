@@ -24,9 +24,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from scipy import stats as scipy_stats
+import scipy
 
 from jaxvision import cli
 from jaxvision.data import Splits, load
@@ -39,6 +37,7 @@ from jaxvision.report.stats import censored_line
 from jaxvision.training.depth_sweep import Cells, DepthSweep
 from jaxvision.training.escape import escape_step, plateau
 from jaxvision.training.optimizers import adam, sgd
+from jaxvision.types import Axes, Figure
 
 Statistic = Callable[[Record], np.ndarray]
 PLATEAU = 0.9  # a loss below this share of the plateau has left it
@@ -286,8 +285,8 @@ def _draw_survival(ax: Axes, record: Record, config: Config) -> None:
     for name, arm in ARMS.items():
         times = np.maximum(record.arrays[f"{name}/step"][:, deep], 1)
         escaped = record.arrays[f"{name}/escaped"][:, deep]
-        data = scipy_stats.CensoredData(uncensored=times[escaped], right=times[~escaped])
-        curve = scipy_stats.ecdf(data).sf
+        data = scipy.stats.CensoredData(uncensored=times[escaped], right=times[~escaped])
+        curve = scipy.stats.ecdf(data).sf
         x = np.concatenate([[1], curve.quantiles, [config.steps]])
         share = np.concatenate([[1], curve.probabilities, curve.probabilities[-1:]])
         color = plots.color_of(arm.label)

@@ -20,8 +20,6 @@ from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.initialization import _at_start as at_start
 from experiments.initialization._escape import (
@@ -45,6 +43,7 @@ from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Wit
 from jaxvision.report.record import Record
 from jaxvision.training.arms import record_arrays
 from jaxvision.training.optimizers import adam
+from jaxvision.types import Axes, Figure
 
 INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward(), "flax": init.flax_default()}
 FINITE = (50,) * 20  # widths of the nets that follow the finite-width law

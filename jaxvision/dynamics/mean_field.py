@@ -10,8 +10,8 @@ variance of h, c the correlation of h between two inputs. ``activation`` is a na
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import optimize, special
 
 # The trapezoid rule converges exponentially on Gaussian integrals of analytic functions; for tanh
 # of a wide argument it is many digits ahead of Gauss-Hermite with as many nodes.
@@ -19,7 +19,10 @@ _NODES = np.linspace(-10, 10, 257)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 _INTEGRATED: dict[str, tuple[Callable, Callable]] = {
     "tanh": (np.tanh, lambda u: 1 - np.tanh(u) ** 2),
-    "sigmoid": (special.expit, lambda u: special.expit(u) * special.expit(-u)),
+    "sigmoid": (
+        lambda u: scipy.special.expit(u),  # read when it is used: its import takes a while
+        lambda u: scipy.special.expit(u) * scipy.special.expit(-u),
+    ),
 }
 
 
@@ -148,7 +151,7 @@ def critical_gain(activation: str) -> float:
     def bias_variance(q: float) -> float:  # of the critical net whose fixed point is q
         return float(q - second_moment(activation, q) / slope_moment(activation, q))
 
-    q = optimize.brentq(bias_variance, 0.0, 1e3)
+    q = scipy.optimize.brentq(bias_variance, 0.0, 1e3)
     return float(1 / np.sqrt(slope_moment(activation, q)))
 
 

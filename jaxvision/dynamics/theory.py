@@ -8,8 +8,8 @@ log: the growth of the log norm per layer. Infinite-width maps are in ``mean_fie
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special, stats
 
 from jaxvision.dynamics.mean_field import (
     chi,
@@ -39,11 +39,11 @@ def relu_log_norm_moments(widths: Sequence[int]) -> tuple[float, float]:
     mean = variance = 0.0
     for width in widths:
         active = np.arange(1, width + 1)
-        weight = stats.binom.pmf(active, width, 0.5)
+        weight = scipy.stats.binom.pmf(active, width, 0.5)
         weight /= weight.sum()
-        log_norm = special.digamma(active / 2) + np.log(4 / width)
+        log_norm = scipy.special.digamma(active / 2) + np.log(4 / width)
         mean += weight @ log_norm
-        variance += weight @ (special.polygamma(1, active / 2) + log_norm**2)
+        variance += weight @ (scipy.special.polygamma(1, active / 2) + log_norm**2)
         variance -= (weight @ log_norm) ** 2
     return float(mean), float(variance)
 

@@ -18,11 +18,11 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxvision.longrun import sealed
 from jaxvision.longrun.sealed import Damaged
@@ -32,7 +32,6 @@ from jaxvision.types import PyTree, UserError
 KEEP = 3  # steps: a damaged one still leaves two to fall back on
 Owner = dict[str, Any]  # whose a checkpoint is, in JSON values
 
-_ORBAX = Path(ocp.__file__).parent
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
 
 
@@ -62,6 +61,7 @@ class Checkpoints:
         self._owner = owner or {}
         # Synchronous: a save that has returned is on disk, whatever happens next. And by process 0
         # alone: orbax would wait for the others at every turn.
+        ocp = _orbax()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEEP,
             enable_async_checkpointing=False,
@@ -105,7 +105,8 @@ class Checkpoints:
         if not may_diverge:
             refuse_not_finite(step, state)
         seal = sealed.seal(state, step=step, note=note, owner=self._owner)
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), seal=ocp.args.JsonSave(seal))
+        args = _orbax().args
+        items = args.Composite(state=args.StandardSave(state), seal=args.JsonSave(seal))
         try:
             written = self._manager.save(step, args=items)
             self._manager.wait_until_finished()
@@ -157,8 +158,9 @@ class Checkpoints:
 
     def _read(self, step: int, template: PyTree) -> Restored:
         """Return one step; ``Damaged`` unless everything in it is as it was written."""
+        args = _orbax().args
         with _whatever_it_raises():
-            seal = self._manager.restore(step, args=ocp.args.Composite(seal=ocp.args.JsonRestore()))
+            seal = self._manager.restore(step, args=args.Composite(seal=args.JsonRestore()))
             seal = dict(seal.seal)
         if not sealed.is_whole(seal):
             raise Damaged("its seal has changed on disk")
@@ -168,8 +170,8 @@ class Checkpoints:
         _check_same(path, seal.get("owner", {}), self._owner)
         _check_same(path, seal["kinds"], sealed.kinds(template))
         with _whatever_it_raises():
-            restore = ocp.args.StandardRestore(jax.tree.map(_empty, template))
-            state = self._manager.restore(step, args=ocp.args.Composite(state=restore)).state
+            restore = args.StandardRestore(jax.tree.map(_empty, template))
+            state = self._manager.restore(step, args=args.Composite(state=restore)).state
         if changed := sealed.changed_leaves(seal, state):
             raise Damaged(f"{changed[0]} has changed on disk ({len(changed)} leaves in all)")
         return Restored(step, state, seal["note"])
@@ -219,6 +221,13 @@ def _reason(error: Exception) -> str:
     return os.strerror(number) if number else text[:160] or type(error).__name__
 
 
+def _orbax() -> ModuleType:
+    """Import Orbax when a run is kept: it takes a quarter of a second."""
+    import orbax.checkpoint
+
+    return orbax.checkpoint
+
+
 @contextlib.contextmanager
 def _whatever_it_raises() -> Iterator[None]:
     """Turn every error of a read into ``Damaged``: a broken file may raise anything."""
@@ -256,7 +265,7 @@ def _hush() -> None:
 
 
 def _is_not_orbax(record: logging.LogRecord) -> bool:
-    return not Path(record.pathname).is_relative_to(_ORBAX)
+    return not Path(record.pathname).is_relative_to(Path(_orbax().__file__).parent)
 
 
 def _is_not_orphan(record: logging.LogRecord) -> bool:

@@ -2,7 +2,8 @@
 
 An entry's name is a hash of all that it was made from (source, compiler, its options, processor,
 jaxlib) and a hash of its own bytes. So a change of any of them makes a new entry, and an entry that
-is damaged is seen and made anew. The folder may be removed at any time.
+is damaged is seen and made anew. What a compiler failed with is kept for a day, so that not every
+process waits for it again. The folder may be removed at any time.
 """
 
 import contextlib
@@ -21,8 +22,11 @@ from pathlib import Path
 import jax
 import jaxlib
 
+from jaxvision.progress import note
+
 SOURCE = Path(__file__).with_name("act_conv.cc")
 SECONDS = 180  # that a compiler may take, and that another process is waited for
+FAILURE_HOLDS = 24 * 3600  # seconds: so long a compiler that has failed is not asked again
 _OPTIONS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
 _OTHER_CACHE = "set XDG_CACHE_HOME to a folder of yours"
 
@@ -58,7 +62,7 @@ def library() -> Path:
         folder = _own_folder()
         if (found := _intact(folder, key)) is None:
             with _alone(folder):
-                found = _intact(folder, key) or _compile(command, folder, key)
+                found = _intact(folder, key) or _compile_unless_it_failed(command, folder, key)
     except OSError as error:
         why = error.strerror or error
         raise Unavailable(f"the cache cannot be written ({why}): {_OTHER_CACHE}") from error
@@ -169,12 +173,28 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _compile_unless_it_failed(command: list[str], folder: Path, key: str) -> Path:
+    """Compile, or raise what the same compiler failed with today: it may have taken minutes."""
+    failure = folder / f"{key}.failed"
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - failure.stat().st_mtime < FAILURE_HOLDS and _is_ours(failure):
+            again = f"remove {failure} to try it again"
+            raise Unavailable(f"{failure.read_text(encoding='utf-8')}; {again}")
+    try:
+        return _compile(command, folder, key)
+    except Unavailable as reason:
+        failure.touch(mode=0o600)
+        failure.write_text(str(reason), encoding="utf-8")
+        raise
+
+
 def _compile(command: list[str], folder: Path, key: str) -> Path:
     """Compile into the folder; the entry is there whole or not at all."""
     for left in folder.glob("*.partial"):  # by a process that was killed
         left.unlink()
     partial = folder / f"{key}.partial"
     partial.touch(mode=0o700)  # a folder that cannot be written is met before the work
+    note("compiling kernels for this processor: once, some ten seconds")
     try:
         _run([*command, str(SOURCE), "-o", str(partial)])
         partial.chmod(0o700)

@@ -1,8 +1,6 @@
 """One color one meaning, over all figures of the gallery."""
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import to_hex
 
 # The first of each group are Okabe and Ito's, which color-blind readers can tell apart; names that
 # meet in one figure differ in lightness too.
@@ -66,7 +64,8 @@ def color_of(meaning: str) -> str:
 
 def shades(count: int) -> list[str]:
     """Return ``count`` colors from light to dark, for an ordered quantity: depth, step, rate."""
-    if count == 1:
-        return [to_hex(matplotlib.colormaps["viridis"](0.35))]
+    from matplotlib import colormaps, colors  # only who draws waits for them
+
     # The lightest and the darkest end are left out: the one is faint, the other is theory's.
-    return [to_hex(matplotlib.colormaps["viridis"](at)) for at in np.linspace(0.82, 0.12, count)]
+    places = [0.35] if count == 1 else np.linspace(0.82, 0.12, count)
+    return [colors.to_hex(colormaps["viridis"](place)) for place in places]

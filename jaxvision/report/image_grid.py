@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from jaxvision.report.plots import style
+from jaxvision.report.style import style
+from jaxvision.types import Axes
 
 _NOT_FINITE = (1.0, 0.0, 0.0)  # red
 

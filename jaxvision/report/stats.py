@@ -24,9 +24,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy  # its parts are imported when they are used: half a second
 from numpy.typing import ArrayLike
-from scipy import optimize, special
-from scipy import stats as scipy_stats
 
 ALPHA = 0.05
 CONFIDENCE = 1 - 2 * ALPHA
@@ -92,7 +91,7 @@ def t_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
     if error in (0.0, np.inf):
         return Interval(mean, mean - error, mean + error)
     tail = (1 - confidence) / 2
-    reach = float(scipy_stats.t.isf(tail, n - 1)) * error
+    reach = float(scipy.stats.t.isf(tail, n - 1)) * error
     return Interval(mean, mean - reach, mean + reach)
 
 
@@ -108,7 +107,7 @@ def greater_p(values: ArrayLike, than: float = 0.0) -> float:
         return 0.0 if mean > than else 1.0
     if error == np.inf:
         return 1.0
-    return float(scipy_stats.t.sf((mean - than) / error, n - 1))
+    return float(scipy.stats.t.sf((mean - than) / error, n - 1))
 
 
 def less_p(values: ArrayLike, than: float = 0.0) -> float:
@@ -167,20 +166,20 @@ def _smallest_effect_in_errors(n: int, power: float) -> float:
     The other finds it where ``(z + shift u) / v`` is above the critical t: z is normal, u and v are
     the spreads that the two runs see, over the true one. Averaged over both on a grid of quantiles.
     """
-    critical = float(scipy_stats.t.isf(ALPHA, n - 1))
+    critical = float(scipy.stats.t.isf(ALPHA, n - 1))
     quantiles = (np.arange(_GRID) + 0.5) / _GRID
     freedom = n - 1
-    spread = np.sqrt(scipy_stats.chi2.ppf(quantiles, freedom) / freedom)
+    spread = np.sqrt(scipy.stats.chi2.ppf(quantiles, freedom) / freedom)
 
     def excess_power(shift: float) -> float:
-        above = special.ndtr(shift * spread[:, None] - critical * spread[None, :])
+        above = scipy.special.ndtr(shift * spread[:, None] - critical * spread[None, :])
         return float(above.mean()) - power
 
     # The power rises with the shift from 5 % at 0; doubling brackets the root at any n.
     upper = critical
     while excess_power(upper) < 0:
         upper *= 2
-    return float(optimize.brentq(excess_power, 0.0, upper))
+    return float(scipy.optimize.brentq(excess_power, 0.0, upper))
 
 
 _GRID = 200
@@ -190,7 +189,7 @@ def proportion_interval(successes: int, n: int, confidence: float = CONFIDENCE) 
     """Return ``successes / n`` with the exact interval of Clopper and Pearson (1934)."""
     if n == 0:
         return Interval(float("nan"), 0.0, 1.0)
-    bounds = scipy_stats.binomtest(int(successes), int(n)).proportion_ci(confidence, "exact")
+    bounds = scipy.stats.binomtest(int(successes), int(n)).proportion_ci(confidence, "exact")
     return Interval(successes / n, float(bounds.low), float(bounds.high))
 
 
@@ -207,12 +206,12 @@ def spearman(x: ArrayLike, y: ArrayLike, confidence: float = CONFIDENCE) -> Inte
     pairs = np.stack([x, y])
     if len(x) < 2 or not np.isfinite(pairs).all() or (np.ptp(pairs, axis=1) == 0).any():
         return Interval(float("nan"), float("nan"), float("nan"))
-    rho = float(scipy_stats.spearmanr(x, y).statistic)
+    rho = float(scipy.stats.spearmanr(x, y).statistic)
     if len(x) < 4:
         return Interval(rho, -1.0, 1.0)
     if abs(rho) >= 1 - 1e-12:  # the interval's formula has its pole here
         return Interval(rho, rho, rho)
-    quantile = float(scipy_stats.norm.isf((1 - confidence) / 2))
+    quantile = float(scipy.stats.norm.isf((1 - confidence) / 2))
     reach = quantile * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
     low, high = np.tanh(np.arctanh(rho) + np.array([-reach, reach]))
     return Interval(rho, float(low), float(high))
@@ -246,13 +245,13 @@ def censored_line(
         z = (y - line) / scale
         known = np.square(z[exact]).sum() / 2
         known += exact.sum() * np.log(scale)
-        bounds = special.log_ndtr(-z[above]).sum()
-        bounds += special.log_ndtr(z[below]).sum()
+        bounds = scipy.special.log_ndtr(-z[above]).sum()
+        bounds += scipy.special.log_ndtr(z[below]).sum()
         return float(known - bounds)
 
     start = [intercept + slope * middle, slope, np.log(0.2 * spread)]
     options = {"xatol": 1e-5, "fatol": 1e-7}
-    center, slope, _ = optimize.minimize(loss, start, method="Nelder-Mead", options=options).x
+    center, slope, _ = scipy.optimize.minimize(loss, start, method="Nelder-Mead", options=options).x
     return float(center - slope * middle), float(slope)
 
 

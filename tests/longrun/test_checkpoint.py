@@ -15,6 +15,7 @@ import jax
 import ml_dtypes
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from jaxvision.longrun import checkpoint
@@ -247,8 +248,8 @@ def test_orbax_alone_does_not_see_a_flipped_bit(three, tmp_path):
     content[len(content) // 2] ^= 1
     large.write_bytes(content)
     with Checkpoints(directory) as checkpoints:
-        target = checkpoint.ocp.args.StandardRestore(jax.tree.map(checkpoint._empty, state(0)))
-        items = checkpoint.ocp.args.Composite(state=target)
+        target = ocp.args.StandardRestore(jax.tree.map(checkpoint._empty, state(0)))
+        items = ocp.args.Composite(state=target)
         found = checkpoints._manager.restore(30, args=items).state
         wrong = jax.tree.map(lambda a, b: (a != b).any(), found, state(30))
         assert any(jax.tree.leaves(wrong))

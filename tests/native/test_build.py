@@ -144,6 +144,29 @@ def test_a_compiler_that_hangs_is_given_up(compiler, monkeypatch):
     assert entries() == []
 
 
+def test_a_compiler_that_failed_is_not_asked_again_that_day(compiler):
+    script = Path(os.environ["CXX"])
+    good = script.read_text()
+    script.write_text(good.replace("sleep 0.25", f"echo asked >>'{compiler}'; exit 1"))
+    for _ in range(2):
+        with pytest.raises(build.Unavailable, match=r"cannot compile .*exit code 1"):
+            build.library()
+    assert times(compiler) == 1
+    (failure,) = build.directory().glob("*.failed")
+    with pytest.raises(build.Unavailable, match=f"remove {failure} to try it again"):
+        build.library()
+    os.utime(failure, (time.time() - build.FAILURE_HOLDS - 1,) * 2)
+    script.write_text(good)
+    assert build.load()
+
+
+def test_who_waits_is_told(compiler, capfd):
+    build.library()
+    assert capfd.readouterr().err.splitlines() == [WAIT]
+    build.library()
+    assert capfd.readouterr().err == ""
+
+
 def make_trouble(kind, monkeypatch, tmp_path):
     """Leave this machine without kernels, in one of many ways."""
     cache = tmp_path / "cache"
@@ -180,6 +203,7 @@ def unmappable(path):
     raise OSError(f"{path}: failed to map segment from shared object")
 
 
+WAIT = "compiling kernels for this processor: once, some ten seconds"
 TROUBLES = {
     "no compiler": "no C++ compiler here: install g++ or clang++, or name one in CXX",
     "CXX is not there": "CXX names no-such-compiler, which is not here: install",
@@ -201,7 +225,8 @@ def test_without_kernels_the_run_goes_on_and_on_says_why(
     try:
         make_trouble(kind, monkeypatch, tmp_path)
         assert not switch.is_on()
-        assert capfd.readouterr() == ("", "")
+        waits = kind in ("source is refused", "noexec")
+        assert capfd.readouterr() == ("", f"{WAIT}\n" if waits else "")
         with pytest.raises(UserError) as told:
             switch.configure("on")
         assert str(told.value).startswith("--native=on cannot be: ")
