@@ -26,33 +26,39 @@ SEEDS = "test error, % (dots: seeds, bar: mean)"
 def draw_ways(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     """Draw the test error of every way without batch norm, a dot a seed."""
     names = list(COLORS)
-    values = [100 * record.arrays[f"{name}/test_error"] for name in names]
-    dots(ax, values, [plots.color_of(COLORS[name]) for name in names])
+    values = [_percent(record, name) for name in names]
+    colors = [plots.color_of(COLORS[name]) for name in names]
+    dots(ax, values, colors)
     ax.set_yticks(range(len(names)), labels=[labels[name] for name in names])
     plots.describe(ax, "All images: who errs least?", SEEDS, "")
     plots.mark_contradicted(ax, record, "helps", "max-norm", "not-alone", "gaussian")
 
 
+def _percent(record: Record, name: str) -> np.ndarray:
+    return 100 * record.arrays[f"{name}/test_error"]
+
+
 def dots(ax: Axes, values: list[np.ndarray], colors: list[str]) -> None:
     """Draw rows of seeds [S], the first on top, and a bar at each mean."""
     for row, (seeds, color) in enumerate(zip(values, colors, strict=True)):
-        spread = row + np.linspace(-0.18, 0.18, len(seeds))
-        ax.plot(seeds, spread, "o", color=color, markersize=4, alpha=0.55)
-        ax.plot(np.full(2, seeds.mean()), (row - 0.35, row + 0.35), color=color, linewidth=3)
+        height = row + np.linspace(-0.18, 0.18, len(seeds))
+        ax.plot(seeds, height, "o", color=color, markersize=4, alpha=0.55)
+        mean = np.full(2, seeds.mean())
+        ends = row - 0.35, row + 0.35
+        ax.plot(mean, ends, color=color, linewidth=3)
     ax.set_ylim(len(values) - 0.5, -0.5)
 
 
 def draw_probabilities(ax: Axes, record: Record, config: Any) -> None:
     """Draw error by the probability of keeping, at one width and at one number of kept units."""
-    color = plots.color_of("dropout")
-    values = [100 * record.arrays[f"keep/{keep:g}/test_error"] for keep in config.keeps]
+    values = [_percent(record, f"keep/{keep:g}") for keep in config.keeps]
     label = f"{config.width} units"
-    plots.seed_band(ax, config.keeps, np.stack(values, 1), color, label)
+    plots.seed_band(ax, config.keeps, np.stack(values, 1), plots.color_of("dropout"), label)
     if config.scaled_keeps:
         keeps = config.scaled_keeps
-        values = [100 * record.arrays[f"scaled/{keep:g}/test_error"] for keep in keeps]
-        other, label = plots.color_of("max-norm"), f"{config.kept_units} units kept"
-        plots.seed_band(ax, keeps, np.stack(values, 1), other, label)
+        values = [_percent(record, f"scaled/{keep:g}") for keep in keeps]
+        label = f"{config.kept_units} units kept"
+        plots.seed_band(ax, keeps, np.stack(values, 1), plots.color_of("max-norm"), label)
     plots.log_axis(ax, "y")
     plots.describe(ax, "How many units to keep?", "probability of keeping", "test error, %")
     judged = {claim["id"] for claim in record.claims}
@@ -62,17 +68,17 @@ def draw_probabilities(ax: Axes, record: Record, config: Any) -> None:
 
 def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
     """Draw what dropout gains by the number of images, the last of them all."""
-    images = record.provenance.get("train_images")
-    names = [f"size/{size}/" for size in config.sizes] + [""]
-    places = np.arange(len(names))
-    without, with_it = (
-        np.stack([100 * record.arrays[f"{name}{way}/test_error"] for name in names], 1)
-        for way in ("none", "dropout")
-    )
-    plots.seed_band(ax, places, without - with_it, plots.color_of("dropout"), "gain")
+    sets = [f"size/{size}/" for size in config.sizes]
+    sets.append("")
+    gains = []
+    for name in sets:
+        without = _percent(record, f"{name}none")
+        gains.append(without - _percent(record, f"{name}dropout"))
+    places = np.arange(len(sets))
+    plots.seed_band(ax, places, np.stack(gains, 1), plots.color_of("dropout"), "gain")
     ax.axhline(0, color="#333333", linewidth=1)
-    last = f"all\n{images}" if images else "all"
-    ax.set_xticks(places, labels=[f"{size:,}" for size in config.sizes] + [last])
+    labels = [f"{size:,}" for size in config.sizes]
+    ax.set_xticks(places, labels=[*labels, "all"])
     title = "Do few images gain less?"
     plots.describe(ax, title, "training images", "points of error gained")
     plots.mark_contradicted(ax, record, "few-images", "more-images", "all-images")

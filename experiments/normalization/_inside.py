@@ -31,12 +31,13 @@ class Shift(NamedTuple):
 def last_hidden(net: DropoutMLP, variables: PyTree, inputs: Array) -> np.ndarray:
     """Return S nets' activations [S, B, U] of the last hidden layer, without dropout."""
     apply = apply_function(net)
+    name = f"layer{net.depth - 1}"
 
     def one(variables: PyTree) -> Array:
-        _, activations, _ = apply(
-            variables["params"], variables["batch_stats"], inputs, train=False
-        )
-        return jax.nn.relu(activations[f"layer{net.depth - 1}"])
+        params = variables["params"]
+        statistics = variables["batch_stats"]
+        _, activations, _ = apply(params, statistics, inputs, train=False)
+        return jax.nn.relu(activations[name])
 
     return np.asarray(jax.jit(jax.vmap(one))(variables))
 
@@ -63,27 +64,34 @@ def variance_shift(
       test: images, preprocessed, and their labels.
     """
     apply = apply_function(net)
+    inputs, labels = test
 
-    def one(variables: PyTree) -> tuple[Array, Array, Array]:
-        params, kept = variables["params"], variables["batch_stats"]
+    def one(variables: PyTree) -> Shift:
+        params = variables["params"]
+        kept = variables["batch_stats"]
         _, activations, _ = apply(params, kept, train, train=False)
-        hidden = _normalized(activations["layer1"], params["norm1"], kept["norm1"])
         seen = activations["layer2"]
-        mean, variance = seen.mean(0), seen.var(0)
-        power = jnp.square(jax.nn.relu(hidden)).mean(0)
-        noise = power @ jnp.square(params["layer2"]["kernel"]) * (1 - keep) / keep
-        taken_again = kept | {"norm2": {"mean": mean, "var": variance}}
-        logits, _, _ = apply(params, taken_again, test[0], train=False)
-        return (
-            jnp.log(kept["norm2"]["var"] / variance).mean(),
-            jnp.log1p(noise / variance).mean(),
-            jnp.mean(logits.argmax(-1) != test[1]),
+        variance = seen.var(0)
+        hidden = _hidden(activations["layer1"], params["norm1"], kept["norm1"])
+        power = jnp.square(hidden).mean(0)
+        weights = params["layer2"]["kernel"]
+        noise = power @ jnp.square(weights)
+        noise = noise * (1 - keep) / keep
+        moments = {"mean": seen.mean(0), "var": variance}
+        logits, _, _ = apply(params, kept | {"norm2": moments}, inputs, train=False)
+        wrong = logits.argmax(-1) != labels
+        return Shift(
+            measured=jnp.log(kept["norm2"]["var"] / variance).mean(),
+            predicted=jnp.log1p(noise / variance).mean(),
+            error=wrong.mean(),
         )
 
-    return Shift(*jax.device_get(jax.jit(jax.vmap(one))(variables)))
+    found = jax.jit(jax.vmap(one))(variables)
+    return jax.device_get(found)
 
 
-def _normalized(x: Array, params: PyTree, kept: PyTree) -> Array:
+def _hidden(x: Array, params: PyTree, kept: PyTree) -> Array:
+    """Return what leaves the first hidden layer: x [B, U] through its batch norm and ReLU."""
     factor = params["scale"] / jnp.sqrt(kept["var"] + EPSILON)
     centered = x - kept["mean"][None]
-    return centered * factor[None] + params["bias"][None]
+    return jax.nn.relu(centered * factor[None] + params["bias"][None])

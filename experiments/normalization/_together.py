@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from experiments.normalization._groups import branched, grouped
 from experiments.normalization._noisy import Lab, Way
 from jaxvision.data import Dataset
 from jaxvision.models.dropout import DropoutMLP
@@ -15,6 +16,7 @@ from jaxvision.models.layers import apply_function
 from jaxvision.random import stream
 from jaxvision.training import ensembles
 from jaxvision.training.averaging import soup
+from jaxvision.training.fit import History
 from jaxvision.types import Array, PyTree
 
 Scores = dict[str, np.ndarray]  # "error" (fraction), "loss" (nats), "calibration" [...]
@@ -71,30 +73,30 @@ def sampled_scores(
     inputs, labels = images
 
     def one(variables: PyTree, seed: Array) -> dict[str, Array]:
+        net = variables["params"], variables["batch_stats"]
+
         def draw(total: Array, sample: Array) -> tuple[Array, dict[str, Array]]:
             key = stream(seed, "dropout", _BEYOND_TRAINING + sample)
-            logits, _, _ = apply(
-                variables["params"],
-                variables["batch_stats"],
-                inputs,
-                train=False,
-                dropout_key=key,
-                **keeps,
-            )
+            logits, _, _ = apply(*net, inputs, train=False, dropout_key=key, **keeps)
             total = total + jax.nn.softmax(logits)
-            mean = total / (sample + 1)
-            of_label = jnp.take_along_axis(mean, labels[:, None], axis=1)
-            found = {
-                "error": (mean.argmax(-1) != labels).mean(),
-                "loss": -jnp.log(of_label).mean(),
-            }
-            return total, found
+            mean = total / (sample + 1).astype(jnp.float32)
+            return total, _quality(mean, labels)
 
-        empty = jnp.zeros((len(labels), net.num_classes))
-        return lax.scan(draw, empty, jnp.arange(samples))[1]
+        empty = jnp.zeros((len(labels), classes))
+        _, found = lax.scan(draw, empty, jnp.arange(samples))
+        return found
 
-    found = jax.jit(jax.vmap(one))(variables, jnp.asarray(seeds))
-    return jax.device_get(found)
+    classes = net.num_classes
+    found = jax.device_get(jax.jit(jax.vmap(one))(variables, jnp.asarray(seeds)))
+    # As a share of whole numbers it is the same as that of scaled weights, where no answer differs.
+    return {"error": found["wrong"] / len(labels), "loss": found["loss"]}
+
+
+def _quality(probabilities: Array, labels: Array) -> dict[str, Array]:
+    """Return wrong answers and log loss [] of probabilities [B, K]."""
+    of_label = jnp.take_along_axis(probabilities, labels[:, None], axis=1)
+    wrong = probabilities.argmax(-1) != labels
+    return {"wrong": wrong.sum(), "loss": -jnp.log(of_label).mean()}
 
 
 _BEYOND_TRAINING = 1 << 30
@@ -176,6 +178,29 @@ class Judge:
             f"{name}/ensemble/error": ensembles.error(together, labels),
             f"{name}/disagreement": np.array([ensembles.disagreement(g) for g in logits]),
         }
+
+    def soups(self, lab: Lab, way: Way, rate: float, members: History) -> Scores:
+        """Return scores of soups: of nets that share nothing, and of branches of the first.
+
+        Args:
+          lab: that trained all members.
+          way: in which they were trained, and are the branches.
+          rate: learning rate.
+          members: S groups of M nets, looked at where branches part.
+        """
+        config = lab.config
+        count = config.n_branches
+        nets = grouped(members.variables, config.members)
+        own = jax.tree.map(lambda leaf: leaf[:, :count], nets)
+        found = self.soup("own", way, own)
+        shared = grouped(members.looks, config.members)
+        runs = len(config.shared_steps) * config.seeds * count
+        with lab.progress(runs * lab.steps(way), "branches") as bar:
+            for i, step in enumerate(config.shared_steps):
+                starts = jax.tree.map(lambda leaf, i=i: leaf[:, 0, i], shared)
+                branches = branched(lab, way, rate, starts, count, bar.advance)
+                found |= self.soup(f"shared/{step}", way, branches)
+        return found
 
     def _of(self, way: Way, variables: PyTree, images: Dataset) -> np.ndarray:
         lab = self.lab

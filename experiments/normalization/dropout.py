@@ -85,19 +85,38 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=2, first_seed=0, width=16, keeps=(0.5, 1.0), scaled_keeps=(), sizes=(50,), steps=8,
-        learning_rates=(0.01,), n_features=2, tuning_seeds=1,
+        seeds=2,
+        first_seed=0,
+        width=16,
+        keeps=(0.5, 1.0),
+        scaled_keeps=(),
+        sizes=(50,),
+        steps=8,
+        learning_rates=(0.01,),
+        n_features=2,
+        tuning_seeds=1,
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="mnist", width=1024, kept_units=256, sizes=(100, 500, 1000, 5000, 10_000),
-        max_norm=3.0, steps=50_000, batch_size=100,
+        dataset="mnist",
+        width=1024,
+        kept_units=256,
+        sizes=(100, 500, 1000, 5000, 10_000),
+        max_norm=3.0,
+        steps=50_000,
+        batch_size=100,
     ),
     "paper": Config(
-        dataset="mnist", depth=4, width=2048, kept_units=256, max_norm=3.0, batch_size=100,
-        sizes=(100, 500, 1000, 5000, 10_000, 48_000), steps=1_000_000,
+        dataset="mnist",
+        depth=4,
+        width=2048,
+        kept_units=256,
+        max_norm=3.0,
+        batch_size=100,
+        sizes=(100, 500, 1000, 5000, 10_000, 48_000),
+        steps=1_000_000,
     ),
-}  # fmt: skip
+}
 
 
 def measure(
@@ -242,22 +261,47 @@ def _sweep_claims(config: Config) -> list[Claim]:
     figure, found = "Srivastava et al. 2014, figure 9", []
     if {0.1, 0.4, 0.6, 0.8, 1.0} <= set(config.keeps):
         found += [
-            Claim("flat", figure, "keeping .4 or .8 of the hidden units gives the same error "
-                  "(points)", points("keep/0.4", "keep/0.8"), Equivalent(0.5)),
-            Claim("too-few-kept", figure, "keeping .1 errs more than keeping .6 (points)",
-                  points("keep/0.1", "keep/0.6"), Greater()),
-            Claim("too-many-kept", figure, "keeping all hidden units errs more than keeping .6 "
-                  "(points)", points("keep/1", "keep/0.6"), Greater()),
-        ]  # fmt: skip
+            Claim(
+                "flat",
+                figure,
+                "keeping .4 or .8 of the hidden units gives the same error (points)",
+                points("keep/0.4", "keep/0.8"),
+                Equivalent(0.5),
+            ),
+            Claim(
+                "too-few-kept",
+                figure,
+                "keeping .1 errs more than keeping .6 (points)",
+                points("keep/0.1", "keep/0.6"),
+                Greater(),
+            ),
+            Claim(
+                "too-many-kept",
+                figure,
+                "keeping all hidden units errs more than keeping .6 (points)",
+                points("keep/1", "keep/0.6"),
+                Greater(),
+            ),
+        ]
     if {0.1, 0.6, 1.0} <= set(config.scaled_keeps) and found:
         found += [
-            Claim("wider", figure, "keeping .1, a layer ten times as wide as what it keeps errs "
-                  "less than one of the usual width (points gained)",
-                  points("keep/0.1", "scaled/0.1"), Greater()),
-            Claim("same-kept", figure, "of nets that keep equally many units, those that keep .6 "
-                  "err less than those that keep all (points gained)",
-                  points("scaled/1", "scaled/0.6"), Greater()),
-        ]  # fmt: skip
+            Claim(
+                "wider",
+                figure,
+                "keeping .1, a layer ten times as wide as what it keeps errs "
+                "less than one of the usual width (points gained)",
+                points("keep/0.1", "scaled/0.1"),
+                Greater(),
+            ),
+            Claim(
+                "same-kept",
+                figure,
+                "of nets that keep equally many units, those that keep .6 "
+                "err less than those that keep all (points gained)",
+                points("scaled/1", "scaled/0.6"),
+                Greater(),
+            ),
+        ]
     return found
 
 

@@ -32,6 +32,13 @@ _MEANINGS = {
     "max-norm": "#8C510A",
     "dropout + max-norm": "#1B6B3A",
     "Gaussian dropout": "#3288BD",
+    # averages
+    "one net": "#636363",
+    "ensemble": "#08519C",
+    "wide net": "#B35900",
+    "long run": "#7A0177",
+    "SWA": "#D6604D",
+    "moving average": "#2CA25F",
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
