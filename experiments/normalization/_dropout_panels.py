@@ -87,13 +87,13 @@ def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
 def draw_activity(ax: Axes, record: Record) -> None:
     """Draw how often a unit of the last hidden layer is how active."""
     middles = (BINS[1:-1] + BINS[:-2]) / 2  # without the last, which holds what is above
+    means = []
     for name in ("none", "dropout"):
         share = 100 * record.arrays[f"{name}/histogram"][:, :-1]
-        mean = record.arrays[f"{name}/activation"].mean()
-        label = f"{COLORS[name]}\n(mean {mean:.2g})"
-        plots.seed_band(ax, middles, share, plots.color_of(COLORS[name]), label)
+        plots.seed_band(ax, middles, share, plots.color_of(COLORS[name]), COLORS[name])
+        means.append(record.arrays[f"{name}/activation"].mean())
     plots.log_axis(ax, "y")
-    title = "Does dropout silence units?"
+    title = "Does dropout silence units?\n" + "Mean {:.2f} without, {:.2f} with it".format(*means)
     plots.describe(ax, title, "activation, last hidden layer", "% of units and images")
     plots.mark_contradicted(ax, record, "sparse", "sparse-half")
 
@@ -124,6 +124,6 @@ def draw_shift(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     ax.set_yticks(range(len(names)), labels=names)
     kept = np.exp(record.arrays["bn_before/shift"].mean())
     law = np.exp(record.arrays["bn_before/shift_law"].mean())
-    title = f"Before BN the kept variance is {kept:.2f}\ntimes the true one (theory {law:.2f})"
+    title = f"Dropout before BN: kept over true\nvariance {kept:.2f} (theory {law:.2f})"
     plots.describe(ax, title, SEEDS, "")
     plots.mark_contradicted(ax, record, "shift-costs", "shift-cured", "shift-after", "shift-law")
