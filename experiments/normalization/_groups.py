@@ -86,7 +86,7 @@ def branched(
     seeds = np.asarray(lab.seeds).reshape(groups, -1)[:, :count].ravel()
     runs = make_runs({"branch": lab.arm(way, rate)}, seeds)
     repeated = jax.tree.map(lambda leaf: np.repeat(leaf, count, axis=0), starts)
-    trainer = lab.trainer(lab.kind_of(way), {"branch": way})
+    trainer = lab.trainer(lab.kind_of(way), len(seeds))
     history = trainer.fit(
         runs._replace(variables=repeated), lab.steps(way), advance, may_diverge=True
     )

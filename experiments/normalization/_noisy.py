@@ -70,7 +70,6 @@ class Kind(NamedTuple):
     noise: Noise
     normalized: bool
     width: int
-    longer: int
     constant: bool
 
 
@@ -85,6 +84,7 @@ class Lab:
       tuning_seeds: those that choose the rates.
       progress: shows a bar for each part of the work.
       averages: of the weights of a run at constant rate, by name.
+      trainers: made so far; a lab that was replaced for other seeds has the same.
     """
 
     config: Any
@@ -93,6 +93,7 @@ class Lab:
     tuning_seeds: range
     progress: ShowProgress
     averages: Mapping[str, Rule] = dataclasses.field(default_factory=dict)
+    trainers: dict[Kind, Trainer] = dataclasses.field(default_factory=dict)
 
     def check(self, ways: Mapping[str, Way]) -> None:
         """Raise UserError where a way wants more images than there are to tune it on."""
@@ -116,15 +117,16 @@ class Lab:
         """
         rates, histories = dict(known or {}), {}
         with self.progress(self._total_steps(ways), "training") as bar:
-            for kind, group in self._groups(ways).items():
-                trainer = self.trainer(kind, group)
+            for group in self._groups(ways):
+                one = next(iter(group.values()))
+                trainer = self.trainer(self.kind_of(one), len(group) * len(self.seeds))
                 rates |= self._choose(trainer, group, bar.advance)
                 rates |= {name: rates[way.rate_of] for name, way in group.items() if way.rate_of}
                 arms = {name: self.arm(way, rates[name]) for name, way in group.items()}
-                stand_ins = self._all_stand_ins(group)
-                steps = self.steps(next(iter(group.values())))
-                options = {"look": look, "stand_ins": stand_ins}
-                histories |= fit_arms(trainer, arms, self.seeds, steps, bar.advance, **options)
+                options = {"look": look, "stand_ins": self._all_stand_ins(group)}
+                histories |= fit_arms(
+                    trainer, arms, self.seeds, self.steps(one), bar.advance, **options
+                )
         return rates, histories
 
     def steps(self, way: Way) -> int:
@@ -148,7 +150,7 @@ class Lab:
     def kind_of(self, way: Way) -> Kind:
         """Return the kind of program that trains a way."""
         width = way.width or self.config.width
-        return Kind(way.noise, way.normalized, width, way.longer, way.constant)
+        return Kind(way.noise, way.normalized, width, way.constant)
 
     @cached_property
     def preprocess(self) -> Callable:
@@ -167,28 +169,23 @@ class Lab:
         """The other rows."""
         return np.setdiff1d(np.arange(len(self.data.train.labels)), self._held_out)
 
-    def _groups(self, ways: Mapping[str, Way]) -> dict[Kind, dict[str, Way]]:
-        groups: dict[Kind, dict[str, Way]] = {}
+    def _groups(self, ways: Mapping[str, Way]) -> list[dict[str, Way]]:
+        """Return the ways that one program trains, for equally many steps."""
+        groups: dict[tuple[Kind, int], dict[str, Way]] = {}
         for name, way in ways.items():
-            groups.setdefault(self.kind_of(way), {})[name] = way
-        return groups
+            shared = self.kind_of(way), self.steps(way)
+            groups.setdefault(shared, {})[name] = way
+        return list(groups.values())
 
-    def trainer(self, kind: Kind, group: Mapping[str, Way]) -> Trainer:
-        """Return what trains the ways of a group, all of one kind; always the same."""
-        if kind not in self._trainers:
-            self._trainers[kind] = self._make_trainer(kind, len(group) * len(self.seeds))
-        return self._trainers[kind]
-
-    @cached_property
-    def _trainers(self) -> dict[Kind, Trainer]:
-        return {}
+    def trainer(self, kind: Kind, runs: int) -> Trainer:
+        """Return what trains ways of a kind, so many runs at least; always the same."""
+        if kind not in self.trainers:
+            self.trainers[kind] = self._make_trainer(kind, runs)
+        return self.trainers[kind]
 
     def _make_trainer(self, kind: Kind, runs: int) -> Trainer:
         config = self.config
-        steps = kind.longer * config.steps
-        optimizer = scheduled(_momentum, linear_decay(steps))
-        if kind.constant:
-            optimizer = averaging(_momentum, self.averages)
+        optimizer = averaging(_momentum, self.averages) if kind.constant else _falling_momentum
         task = Task(
             apply_function(self.net(kind)),
             optimizer,
@@ -197,13 +194,14 @@ class Lab:
         )
         # Few enough runs side by side that their weights stay in the cache.
         per_call = min(MOST_TOGETHER, runs)
-        data, period = (self.data.train, self.data.test), math.gcd(steps, LONGEST_PERIOD)
+        data, period = (self.data.train, self.data.test), math.gcd(config.steps, LONGEST_PERIOD)
         return Trainer(task, *data, config.batch_size, period, runs_per_call=per_call)
 
     def arm(self, way: Way, rate: float) -> Arm:
         """Return the arm of a way at a learning rate."""
         hyper = {
             "learning_rate": rate,
+            "decay_steps": self.steps(way),
             "keep_input": way.keep_input,
             "keep": way.keep,
             "keep_last": way.keep_last,
@@ -260,6 +258,11 @@ def nested_rows(labels: np.ndarray, seed: int) -> np.ndarray:
 def _momentum(hyper: Hyper) -> optax.GradientTransformation:
     descent = optax.sgd(hyper["learning_rate"], momentum=MOMENTUM)
     return optax.chain(descent, max_norm(hyper["max_norm"]))
+
+
+def _falling_momentum(hyper: Hyper) -> optax.GradientTransformation:
+    # The steps are traced: one program serves longer runs too.
+    return scheduled(_momentum, linear_decay(hyper["decay_steps"]))(hyper)
 
 
 def _rows(data: Dataset, rows: np.ndarray) -> Dataset:

@@ -1,7 +1,8 @@
 """What trained nets predict, alone, together, and with masks drawn anew."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +25,18 @@ Scores = dict[str, np.ndarray]  # "error" (fraction), "loss" (nats), "calibratio
 
 def logits_of(net: DropoutMLP, variables: PyTree, inputs: Array) -> np.ndarray:
     """Return N nets' logits [N, B, K], leaves of ``variables`` [N, ...]."""
+    return np.asarray(_logits_program(net)(variables, inputs))
+
+
+@functools.cache
+def _logits_program(net: DropoutMLP) -> Callable[[PyTree, Array], Array]:
     apply = apply_function(net)
 
-    def one(variables: PyTree) -> Array:
+    def one(variables: PyTree, inputs: Array) -> Array:
         params, statistics = variables["params"], variables["batch_stats"]
         return apply(params, statistics, inputs, train=False)[0]
 
-    return np.asarray(jax.jit(jax.vmap(one))(variables))
+    return jax.jit(jax.vmap(one, (0, None)))
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> Scores:
@@ -172,7 +178,8 @@ class Judge:
         labels = self.lab.data.test.labels
         logits = self._of_groups(way, variables, self.lab.data.test)
         together = ensembles.log_mean_probability(logits, axis=1)
-        mixed = jax.vmap(soup)(variables)
+        by_part = jax.tree.map(lambda leaf: np.swapaxes(leaf, 0, 1), variables)
+        mixed = soup(by_part)
         return self.alone(f"{name}/soup", way, mixed) | {
             f"{name}/parts/error": ensembles.error(logits, labels).mean(1),
             f"{name}/ensemble/error": ensembles.error(together, labels),

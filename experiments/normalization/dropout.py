@@ -72,7 +72,7 @@ class Config:
     scaled_keeps: tuple[float, ...] = flagged(
         (0.1, 0.4, 0.6, 1.0), "Probabilities at that many kept units.", low=0.01, high=1
     )
-    sizes: tuple[int, ...] = flagged((100, 500, 1000), "Sizes of subsets.", low=10)
+    sizes: tuple[int, ...] = flagged((100, 500, 1000), "Sizes of subsets.", low=10, high=10**6)
     max_norm: float = flagged(1.0, "Largest norm of a unit's weights.", low=0.01)
     steps: int = flagged(2000, "Steps of every run.", low=1, high=10**6)
     batch_size: int = flagged(50, "Images in a step.", low=2, high=65_536)

@@ -65,7 +65,9 @@ class Config:
     first_seed: int = flagged(700, "First; a group has one a member.", low=0, high=10**9)
     members: int = flagged(8, "Nets of a group.", low=2, high=64)
     n_branches: int = flagged(4, "Nets of a soup, at most the members.", low=2, high=64)
-    shared_steps: tuple[int, ...] = flagged((0, 5, 20), "Steps before branches part.", low=0)
+    shared_steps: tuple[int, ...] = flagged(
+        (0, 5, 20), "Steps before branches part.", low=0, high=10**6
+    )
     depth: int = flagged(3, "Weight layers.", low=3, high=30)
     width: int = flagged(128, "Units of a hidden layer.", low=2, high=8192)
     steps: int = flagged(1000, "Steps of a member.", low=2, high=10**6)

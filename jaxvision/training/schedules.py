@@ -45,12 +45,16 @@ def step_decay(drops: Sequence[int], factor: float = 0.1) -> Rule:
     return Rule((), rate, lambda memory, step, error: memory)
 
 
-def linear_decay(steps: int) -> Rule:
-    """Return the rule by which the rate falls along a line and reaches 0 at step ``steps``."""
+def linear_decay(steps: Array | float) -> Rule:
+    """Return the rule by which the rate falls along a line and reaches 0 at step ``steps``.
+
+    They may be traced: a run's hyper-parameter.
+    """
 
     def rate(rate: Array, step: Array, memory: PyTree) -> Array:
         del memory
-        return rate * jnp.maximum(1 - step / steps, 0.0)
+        done = step.astype(jnp.float32) / steps
+        return rate * jnp.maximum(1 - done, 0.0)
 
     return Rule((), rate, lambda memory, step, error: memory)
 
