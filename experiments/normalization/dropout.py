@@ -318,7 +318,6 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         {
             ("helps", "sparse"): "Dropout lowers the test error and silences units",
-            ("max-norm", "sparse"): "Dropout silences units, and max-norm makes it err less",
             "sparse": "Dropout silences units",
         },
         otherwise="Dropout: what it gains, and where",
