@@ -136,6 +136,15 @@ CATALOG = (
         claims=("linear-32", "linear-128", "limit-512"),
     ),
     Entry(
+        name="dropout",
+        theme="normalization",
+        title="What dropout gains",
+        sentence="Dropout silences units; it gains most with few images, where its paper has none.",
+        minutes=4,
+        claims=("sparse",),
+        contradicts=("few-images", "more-images"),
+    ),
+    Entry(
         name="plain_vs_residual",
         theme="depth",
         title="Plain against residual",
