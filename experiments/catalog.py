@@ -121,6 +121,14 @@ CATALOG = (
         contradicts=("few-images", "more-images"),
     ),
     Entry(
+        name="model_averaging",
+        theme="normalization",
+        title="Train many models",
+        sentence="Many nets together err less than one; their averaged weights know nothing.",
+        minutes=3,
+        claims=("errs-less", "soup-apart"),
+    ),
+    Entry(
         name="plain_vs_residual",
         theme="depth",
         title="Plain against residual",
