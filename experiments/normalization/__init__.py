@@ -1,1 +1,1 @@
-"""What normalization, dropout and averages do for a net."""
+"""What normalizing, dropping and averaging do to a net while it learns, and once it answers."""

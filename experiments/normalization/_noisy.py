@@ -122,11 +122,10 @@ class Lab:
                 trainer = self.trainer(self.kind_of(one), len(group) * len(self.seeds))
                 rates |= self._choose(trainer, group, bar.advance)
                 rates |= {name: rates[way.rate_of] for name, way in group.items() if way.rate_of}
-                arms = {name: self.arm(way, rates[name]) for name, way in group.items()}
-                options = {"look": look, "stand_ins": self._all_stand_ins(group)}
-                histories |= fit_arms(
-                    trainer, arms, self.seeds, self.steps(one), bar.advance, **options
-                )
+                rows = np.arange(len(self.data.train.labels))
+                arms = {name: self.arm(way, rates[name], rows) for name, way in group.items()}
+                steps = self.steps(one)
+                histories |= fit_arms(trainer, arms, self.seeds, steps, bar.advance, look=look)
         return rates, histories
 
     def steps(self, way: Way) -> int:
@@ -197,8 +196,8 @@ class Lab:
         data, period = (self.data.train, self.data.test), math.gcd(config.steps, LONGEST_PERIOD)
         return Trainer(task, *data, config.batch_size, period, runs_per_call=per_call)
 
-    def arm(self, way: Way, rate: float) -> Arm:
-        """Return the arm of a way at a learning rate."""
+    def arm(self, way: Way, rate: float, rows: np.ndarray) -> Arm:
+        """Return the arm of a way at a learning rate; it draws from ``rows``."""
         hyper = {
             "learning_rate": rate,
             "decay_steps": self.steps(way),
@@ -208,7 +207,8 @@ class Lab:
             "max_norm": self.config.max_norm if way.bounded else math.inf,
         }
         net, shape = self.net(self.kind_of(way)), self.data.train.images.shape[1:]
-        return Arm(partial(initialize_runs, net, image_shape=shape), hyper, way.replicate)
+        start = partial(initialize_runs, net, image_shape=shape)
+        return Arm(start, hyper, way.replicate, partial(self._pool, way, rows))
 
     def _choose(self, trainer: Trainer, group: Mapping[str, Way], advance: Callable) -> dict:
         """Return each way's rate: the one of least error on images held out, on other seeds."""
@@ -218,24 +218,18 @@ class Lab:
             return dict.fromkeys(tuned, rates[0])
         held_out = _rows(self.data.train, self._held_out)
         judge = dataclasses.replace(trainer, test=held_out)
-        arms = {(name, rate): self.arm(way, rate) for name, way in tuned.items() for rate in rates}
-        stand_ins = [
-            self._stand_ins(tuned[name], seed, self._fitted)
-            for name, _ in arms
-            for seed in self.tuning_seeds
-        ]
-        seeds, steps = self.tuning_seeds, self.steps(next(iter(tuned.values())))
-        found = fit_arms(judge, arms, seeds, steps, advance, stand_ins=np.stack(stand_ins))
+        arms = {
+            (name, rate): self.arm(way, rate, self._fitted)
+            for name, way in tuned.items()
+            for rate in rates
+        }
+        steps = self.steps(next(iter(tuned.values())))
+        found = fit_arms(judge, arms, self.tuning_seeds, steps, advance)
         errors = {arm: _final_error(history) for arm, history in found.items()}
         return {name: min(rates, key=lambda rate: errors[name, rate]) for name in tuned}
 
-    def _all_stand_ins(self, group: Mapping[str, Way]) -> np.ndarray:
-        rows = np.arange(len(self.data.train.labels))
-        ways = group.values()
-        return np.stack([self._stand_ins(way, seed, rows) for way in ways for seed in self.seeds])
-
-    def _stand_ins(self, way: Way, seed: int, rows: np.ndarray) -> np.ndarray:
-        """Return what stands in for every row of the training set: few of ``rows``, or all."""
+    def _pool(self, way: Way, rows: np.ndarray, seed: int) -> np.ndarray:
+        """Return what a run draws from, as often as the set has rows: few of ``rows``, or all."""
         order = nested_rows(self.data.train.labels[rows], seed)
         chosen = rows if way.images is None else rows[order[: way.images]]
         return np.resize(chosen, len(self.data.train.labels)).astype(np.int32)

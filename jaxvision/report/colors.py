@@ -17,11 +17,20 @@ _MEANINGS = {
     "SGD, biases": "#8C6D1F",
     "Adam": "#009E73",
     "Adam, biases": "#56B4E9",
+    "momentum": "#A0402B",
+    "Muon": "#4B2E83",
+    # rates of a larger batch
+    "scaled up": "#C0392B",
+    "with warm-up": "#D68910",
+    "own best rate": "#2E6F40",
     # nets
     "plain": "#C1440E",
     "residual": "#0A7E8C",
     "plain + BN": "#B83280",
     "residual + BN": "#4A7C10",
+    "AlexNet": "#8C2D04",
+    "VGG": "#54278F",
+    "GoogLeNet": "#D4A017",
     "tanh": "#2166AC",
     "ReLU": "#A6611A",
     "sigmoid": "#7B3294",
@@ -34,14 +43,29 @@ _MEANINGS = {
     "Gaussian dropout": "#3288BD",
     # averages
     "one net": "#636363",
-    "ensemble": "#08519C",
+    "ensemble": "#2171B5",
     "wide net": "#B35900",
     "long run": "#7A0177",
-    "SWA": "#D6604D",
+    "SWA": "#C6422E",
     "moving average": "#2CA25F",
+    "shallow": "#444444",
+    "identity layers": "#0868AC",
+    "random layers": "#CB181D",
+    "from scratch": "#FD8D3C",
+    "conv net": "#08519C",
+    "dense net": "#E6550D",
+    "histograms": "#31A354",
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
+    # how much data
+    "equal steps": "#2C3E94",
+    "equal epochs": "#CC4C02",
+    "moved copies": "#1B7837",
+    "own classes": "#4A1486",
+    "other classes": "#006D9C",
+    "others, random": "#9A9A9A",
+    "lesion": "#4D4D9F",
     # what is looked at
     "logistic map": "#3B3B98",
     "train mode": "#B8860B",
@@ -53,6 +77,12 @@ _MEANINGS = {
     "chaotic phase": "#E31A1C",
     "vanishes": "#92C5DE",
     "explodes": "#F4A582",
+    # batch norm's statistics
+    "population": "#1B7837",
+    "EMA .99": "#D6604D",
+    "EMA .99, debiased": "#4393C3",
+    "one class": "#762A83",
+    "noisy BN": "#F0A202",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

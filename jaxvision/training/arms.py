@@ -24,25 +24,33 @@ class Arm(NamedTuple):
       initialize: keys [S] -> variables with a leading axis S (see ``models.layers``).
       hyper: the traced hyper-parameters, one number each; equal names in all arms of a trainer.
       replicate: counter of the init stream; arms that share it start from the same draws.
+      pool: seed -> rows [M] of the training set that the run draws from (see ``calls.Runs``), as
+        many for every arm of a trainer; None: all of them.
     """
 
     initialize: Callable[[Array], PyTree]
     hyper: Mapping[str, float]
     replicate: int = 0
+    pool: Callable[[int], np.ndarray] | None = None
 
 
 def make_runs(arms: Mapping[str, Arm], seeds: Sequence[int]) -> Runs:
     """Return the runs of every arm on every seed, arm by arm."""
-    variables, hyper = [], []
+    variables, hyper, pools = [], [], []
     for arm in arms.values():
         keys = jnp.stack([stream(seed, "init", arm.replicate) for seed in seeds])
         variables.append(jax.device_get(arm.initialize(keys)))
         hyper.append({n: np.full(len(seeds), v, np.float32) for n, v in arm.hyper.items()})
+        if arm.pool is not None:
+            pools += [np.asarray(arm.pool(seed), np.int32) for seed in seeds]
+    if pools and len(pools) < len(arms) * len(seeds):
+        raise ValueError("all arms of a trainer draw from pools, or none does")
     join = lambda *leaves: np.concatenate(leaves)  # noqa: E731
     return Runs(
         jax.tree.map(join, *variables),
         np.tile(np.asarray(seeds, np.int32), len(arms)),
         jax.tree.map(join, *hyper),
+        np.stack(pools) if pools else None,
     )
 
 
@@ -53,23 +61,42 @@ def fit_arms(
     steps: int,
     advance: Callable[[int], None] = lambda _: None,
     look: Look | None = None,
-    stand_ins: np.ndarray | None = None,
 ) -> dict[str, History]:
     """Train every arm on every seed in one sweep; divergence is a result.
 
     All arms see the same data order for a seed, so their differences are paired. ``advance`` and
-    ``look`` are those of ``Trainer.fit``; ``stand_ins`` [R, N], arm by arm, those of ``Runs``.
+    ``look`` are those of ``Trainer.fit``.
 
     Returns:
       The history of each arm, leaves [S, ...].
     """
-    runs = make_runs(arms, seeds)._replace(stand_ins=stand_ins)
+    runs = make_runs(arms, seeds)
     history = trainer.fit(runs, steps, advance, look=look, may_diverge=True)
-    return {name: _rows(history, i * len(seeds), len(seeds)) for i, name in enumerate(arms)}
+    return {name: rows(history, i * len(seeds), len(seeds)) for i, name in enumerate(arms)}
 
 
-def _rows(history: History, first: int, count: int) -> History:
-    """Return the history of ``count`` of the runs."""
+def fit_rates(
+    trainer: Trainer,
+    arm: Arm,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    steps: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[float, History]:
+    """Train one arm at every learning rate on every seed; divergence is a result.
+
+    As ``fit_arms`` of arms that differ by the hyper-parameter ``learning_rate`` alone, but their
+    common weights are drawn once. Returns the history of each rate, leaves [S, ...].
+    """
+    of_one = make_runs({"": arm}, seeds)
+    runs = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(rates)), of_one)
+    runs.hyper["learning_rate"] = np.repeat(np.float32(rates), len(seeds))
+    history = trainer.fit(runs, steps, advance, may_diverge=True)
+    return {rate: rows(history, i * len(seeds), len(seeds)) for i, rate in enumerate(rates)}
+
+
+def rows(history: History, first: int, count: int) -> History:
+    """Return the history of ``count`` of the runs, from the ``first`` on."""
     names = "train", "test", "variables", "plateau", "looks"
     by_run = {name: getattr(history, name) for name in names}
     return history._replace(**jax.tree.map(lambda leaf: leaf[first : first + count], by_run))
@@ -92,13 +119,22 @@ def tune(
     """
     if len(grid) == 1:
         return next(iter(grid)), {}
-    histories = fit_arms(trainer, grid, seeds, steps, advance)
+    return best_rate(fit_arms(trainer, grid, seeds, steps, advance))
+
+
+def best_rate(histories: Mapping[float, History]) -> tuple[float, dict[str, float]]:
+    """Return what ``tune`` does, of a grid of rates that is trained: ``{rate: history}``."""
     losses = {rate: _worst_loss(history) for rate, history in histories.items()}
     best = min(losses, key=losses.__getitem__)
-    if all((history.escape_step() == steps).all() for history in histories.values()):
-        stable = [rate for rate in grid if losses[rate] <= STABLE * histories[rate].plateau.mean()]
-        best = max(stable, default=best)
+    if not any(_has_left(history) for history in histories.values()):
+        level = {rate: STABLE * history.plateau.mean() for rate, history in histories.items()}
+        best = max((rate for rate in histories if losses[rate] <= level[rate]), default=best)
     return best, {str(rate): loss for rate, loss in losses.items()}
+
+
+def _has_left(history: History) -> bool:
+    """Whether one of the runs has left the plateau."""
+    return bool((history.escape_step() < history.train["loss"].shape[1]).any())
 
 
 def _worst_loss(history: History) -> float:

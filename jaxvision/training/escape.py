@@ -19,7 +19,7 @@ def plateau(
     steps: int,
     batch_size: int,
     chunk: int = 100,
-    stand_ins: np.ndarray | None = None,
+    pools: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the loss [R, steps], in nats, of a net that knows the shares of the classes alone.
 
@@ -31,7 +31,7 @@ def plateau(
       steps: of a run.
       batch_size: images a step.
       chunk: steps whose order is drawn at a time.
-      stand_ins: see ``Orders``; the shares of the classes are those of all images.
+      pools: what the runs draw from, see ``calls.Runs``; the shares are those of all ``labels``.
     """
     counts = np.bincount(labels)
     counts = counts[counts > 0]
@@ -39,7 +39,7 @@ def plateau(
         return np.full((len(seeds), steps), np.log(len(counts)))
     shares = np.bincount(labels) / len(labels)
     surprise = -np.log(shares, out=np.zeros_like(shares), where=shares > 0)[labels]
-    orders = Orders(seeds, len(labels), batch_size, stand_ins)
+    orders = Orders(seeds, len(labels), batch_size, pools)
     parts = []
     for start in range(0, steps, chunk):
         rows = orders.rows(start, min(chunk, steps - start))

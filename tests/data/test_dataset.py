@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxvision.data.dataset import Dataset, hold_out
+from jaxvision.data.dataset import Dataset, balanced, hold_out
 
 
 def counted(counts, order=None) -> Dataset:
@@ -139,3 +139,21 @@ def test_hold_out_of_larger_classes_is_every_fifth_by_class():
     assert rows_of(test) == list(range(0, 75, 5))
     assert np.bincount(test.labels).tolist() == [10, 4, 1]
     assert len(train.labels) == 60
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(any),
+    st.integers(0, 60),
+    st.randoms(),
+)
+def test_every_front_of_a_balanced_order_holds_the_classes_alike(counts, n, random):
+    labels = counted(counts).labels
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    rows = balanced(labels, order)
+    assert sorted(rows) == list(range(len(labels)))
+    drawn = np.bincount(labels[rows[:n]], minlength=len(counts))
+    not_run_out = drawn < np.array(counts)
+    assert (drawn[not_run_out] >= drawn.max() - 1).all()
+    for label in range(len(counts)):  # within a class the order is the given one
+        members = order[labels[order] == label]
+        assert rows[labels[rows] == label].tolist() == members.tolist()

@@ -125,27 +125,6 @@ def test_the_order_of_an_epoch_is_drawn_once(monkeypatch):
     assert sorted(drawn) == [(seed, epoch) for seed in (1, 2) for epoch in (0, 1, 2)]
 
 
-def test_rows_may_stand_in_for_others_run_by_run():
-    """Twelve places, filled by three images and by one; the order of the places is the seed's."""
-    stand_ins = np.stack([np.resize([3, 5, 11], 12), np.full(12, 7)])
-    found = Orders([4, 9], 12, 4, stand_ins).rows(0, 6)
-    places = Orders([4, 9], 12, 4).rows(0, 6)
-    np.testing.assert_array_equal(found[0], np.array([3, 5, 11])[places[0] % 3])
-    np.testing.assert_array_equal(found[1], np.full((6, 4), 7))
-
-
-def test_a_run_with_stand_ins_learns_from_them_alone(lab):
-    """A net that sees one class answers with it; its neighbour in the call is as it was alone."""
-    zeros = np.flatnonzero(lab.train.labels == 0)
-    everything = np.arange(50)
-    stand_ins = np.stack([np.resize(zeros, 50), everything])
-    runs = lab.runs("mlp", (0, 1))._replace(stand_ins=stand_ins)
-    found = lab.trainer("mlp").fit(runs, 40)
-    usual = lab.trainer("mlp").fit(lab.runs("mlp", (0, 1)), 40)
-    assert found.test["error"][0, -1] == pytest.approx(np.mean(lab.test.labels != 0))
-    np.testing.assert_array_equal(found.test["error"][1], usual.test["error"][1])
-
-
 def test_order_is_the_named_stream_and_nothing_else():
     expected = jax.random.permutation(stream(3, "order", 2), 20)
     np.testing.assert_array_equal(epoch_order(3, 2, 20), expected)
@@ -163,7 +142,7 @@ def test_equals_steps_taken_one_by_one(lab, fitted, kind):
     step = jax.jit(functools.partial(train_step, task))
     for run in range(2):
         one = jax.tree.map(lambda leaf, run=run: jnp.asarray(leaf[run]), runs)
-        variables, seed, hyper, _ = one
+        variables, seed, hyper = one.variables, one.seeds, one.hyper
         state = initial_state(task, variables, hyper)
         for number in range(STEPS):
             (rows,) = batch_rows(seed, number, 1, 50, 16)
