@@ -84,7 +84,8 @@ def branched(
     """
     groups = len(jax.tree.leaves(starts)[0])
     seeds = np.asarray(lab.seeds).reshape(groups, -1)[:, :count].ravel()
-    runs = make_runs({"branch": lab.arm(way, rate)}, seeds)
+    rows = np.arange(len(lab.data.train.labels))
+    runs = make_runs({"branch": lab.arm(way, rate, rows)}, seeds)
     repeated = jax.tree.map(lambda leaf: np.repeat(leaf, count, axis=0), starts)
     trainer = lab.trainer(lab.kind_of(way), len(seeds))
     history = trainer.fit(
