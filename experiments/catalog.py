@@ -148,7 +148,7 @@ CATALOG = (
         name="model_averaging",
         theme="normalization",
         title="Train many models",
-        sentence="Many nets together err less than one; their averaged weights know nothing.",
+        sentence="Many nets together err less than one; average their weights, and they err more.",
         minutes=3,
         claims=("errs-less", "soup-apart"),
     ),

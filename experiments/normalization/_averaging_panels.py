@@ -63,7 +63,7 @@ def draw_masks(ax: Axes, record: Record) -> None:
     counts = 1 + np.arange(error.shape[1])
     plots.seed_band(ax, counts, error, plots.color_of("dropout"), "masks")
     scaled = 100 * np.median(record.arrays["scaled/error"])
-    label = "scaled\nweights"
+    label = "scaled"
     color = plots.color_of("no dropout")
     ax.plot(counts, np.full(len(counts), scaled), color=color, label=label)
     plots.log_axis(ax, "x")
