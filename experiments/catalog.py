@@ -145,6 +145,14 @@ CATALOG = (
         contradicts=("few-images", "more-images"),
     ),
     Entry(
+        name="model_averaging",
+        theme="normalization",
+        title="Train many models",
+        sentence="Many nets together err less than one; average their weights, and they err more.",
+        minutes=3,
+        claims=("errs-less", "soup-apart"),
+    ),
+    Entry(
         name="plain_vs_residual",
         theme="depth",
         title="Plain against residual",
