@@ -13,7 +13,7 @@ Everybody starts from the same weights, sees the same batches, evaluates ``TEST_
 before and after each period and keeps every loss. The first losses of the first run, which drops
 nothing, must agree, and the mean of the last run's roughly: its masks are drawn otherwise. What is
 timed: wall time per run and step on two cores, compilation, drawing the weights and reading the
-data apart; median of the clean samples (see ``benchmarks.run``).
+data apart; median of the clean samples (see ``benchmarks.team``).
 
 Appends to ``benchmarks/regular.json`` and prints Markdown.
 """
@@ -24,11 +24,8 @@ import statistics
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import chain
 
-from benchmarks.run import Worker, append_result
+from benchmarks.team import Team, append_result, summary
 
 CORES = 2
 NETS = ("dropout", "batch_norm")
@@ -73,44 +70,30 @@ def check(label: str, losses: list[list[float]], reference: list[list[float]]) -
 
 def measure(options: argparse.Namespace, folder: str) -> dict[str, dict]:
     """Return per 'net:width case': ms per run and step and how they came about."""
-    own = [sys.executable, "-m", "benchmarks.regular_jax"]
     torch = [options.torch_python, "-m", "benchmarks.regular_torch"]
-    single = [*torch, "--threads=1"]
-    groups = {
-        "jaxvision": [Worker(own, CORES)],
-        "torch": [Worker(torch, CORES)],
-        "torches": [Worker(["taskset", "-c", str(c), *single], CORES) for c in range(CORES)],
+    teams = {
+        "jaxvision": Team([sys.executable, "-m", "benchmarks.regular_jax"], CORES),
+        "torch": Team(torch, CORES),
+        "torches": Team([*torch, "--threads=1"], CORES, a_core=True),
     }
     results = {}
     for case in (f"{net}:{width}" for net in options.nets for width in options.widths):
-        for name, workers in groups.items():  # jaxvision first: it leaves weights and batches
-            for worker in workers:
-                facts = worker.ask(prepare=case, folder=folder)
-                reference = results.get(f"{case} jaxvision", facts)["losses"]
-                check(f"{case} {name}", facts["losses"], reference)
+        for name, team in teams.items():  # jaxvision first: it leaves weights and batches
+            facts = team.prepare(case, folder=folder)
+            reference = results.get(f"{case} jaxvision", facts)["losses"]
+            check(f"{case} {name}", facts["losses"], reference)
             results[f"{case} {name}"] = facts | {"group": name, "case": case, "samples": []}
             print(f"  {case} {name}: ready", file=sys.stderr, flush=True)
-    with ThreadPoolExecutor(CORES) as pool:
-        for _ in range(options.rounds):
-            for result in results.values():
-                time.sleep(0.25)  # threads of the case before may still spin
-                result["samples"].append(take_sample(pool, groups[result["group"]], result))
-    for worker in chain(*groups.values()):
-        worker.close()
+    for _ in range(options.rounds):
+        for result in results.values():
+            time.sleep(0.25)  # threads of the case before may still spin
+            team = teams[result["group"]]
+            result["samples"].append(team.sample(result["case"], result["n"]))
+    for team in teams.values():
+        team.close()
     for result in results.values():
-        clean = [s["ms"] for s in result["samples"] if s["foreign"] < 0.12]
-        result["clean"] = len(clean)
-        result["ms"] = statistics.median(clean or [s["ms"] for s in result["samples"]])
+        result |= summary(result["samples"], CORES)
     return results
-
-
-def take_sample(pool: ThreadPoolExecutor, workers: list[Worker], result: dict) -> dict:
-    """Time a case in all of its processes at once; together they take ``ms`` a run and step."""
-    sample = partial(Worker.sample, case=result["case"], n=result["n"])
-    found = list(pool.map(sample, workers))
-    # Two processes each see the other as foreign: what is left is the stranger's.
-    foreign = min(s["foreign"] for s in found) - (len(found) - 1)
-    return {"ms": 1e3 / sum(1 / s["wall"] for s in found), "foreign": foreign}
 
 
 def ratios(results: dict[str, dict]) -> dict[str, float]:

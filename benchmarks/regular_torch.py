@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import regular
-from benchmarks.worker import Case, serve
+from benchmarks.worker import Case, keep_freed_memory, serve
 
 AT_ONCE = 2  # runs of a sample; their time is in proportion to their number
 
@@ -103,4 +103,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, help="as many; else what is faster")
     options = parser.parse_args()
+    keep_freed_memory()
     serve(lambda case, folder: prepare(case, folder, options.threads))

@@ -128,14 +128,6 @@ CATALOG = (
         claims=("young", "pairs", "leak"),
     ),
     Entry(
-        name="optimizers_and_rates",
-        theme="normalization",
-        title="Which learning rates work",
-        sentence="A batch four times as large takes four times the rate, up to a limit.",
-        minutes=3,
-        claims=("linear-32", "linear-128", "limit-512"),
-    ),
-    Entry(
         name="dropout",
         theme="normalization",
         title="What dropout gains",
@@ -153,12 +145,12 @@ CATALOG = (
         claims=("errs-less", "soup-apart"),
     ),
     Entry(
-        name="plain_vs_residual",
-        theme="depth",
-        title="Plain against residual",
-        sentence="Training error rises with depth in plain nets, not in residual ones.",
-        minutes=8,
-        claims=("degradation", "no-degradation", "cure"),
+        name="optimizers_and_rates",
+        theme="normalization",
+        title="Which learning rates work",
+        sentence="A batch four times as large takes four times the rate, up to a limit.",
+        minutes=3,
+        claims=("linear-32", "linear-128", "limit-512"),
     ),
     Entry(
         name="imagenet_2012",
@@ -195,6 +187,14 @@ CATALOG = (
         minutes=2,
         claims=("exact-1", "exact-4", "exact-16"),
         contradicts=("best-16",),
+    ),
+    Entry(
+        name="plain_vs_residual",
+        theme="depth",
+        title="Plain against residual",
+        sentence="Training error rises with depth in plain nets, not in residual ones.",
+        minutes=8,
+        claims=("degradation", "no-degradation", "cure"),
     ),
     Entry(
         name="data_size",
