@@ -64,7 +64,7 @@ def test_a_path_below_the_data_directory_is_the_name_there(tmp_path, monkeypatch
         ("huggingface:mnist", "'huggingface:mnist' ends in no version"),
         ("cifar10@", "'cifar10@' ends in no label"),
         ("cifar10@3.0.2", "a version name:version (such as 3.0.2 or 3.*.*)"),
-        ("cifar10@label:3.0.2", "both name:version@label"),
+        ("cifar10@label:3.0.2", "all of them name:version@label@64px"),
     ],
 )
 def test_what_is_no_name_is_one_line(name, said, refusal, capsys):
