@@ -85,7 +85,10 @@ def _embedded(wanted: names.SetName, name: str, size: int | None) -> Splits | No
 def _own(wanted: names.SetName, data_dir: str | None, size: int | None) -> Splits | None:
     """Return a user's own data; None where the name is not of any, or nothing is there."""
     path = wanted.directory(locate.data_root(data_dir))
-    if not wanted.base or locate.is_prepared(path):
+    try:
+        if not wanted.base or locate.is_prepared(path):
+            return None
+    except OSError:  # it must not be read, which the reader of prepared sets says
         return None
     kind = own.kind_of(path)
     return None if kind is None else own.load(wanted, path, kind, size)

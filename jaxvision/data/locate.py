@@ -162,4 +162,4 @@ def _how_to_prepare(name: SetName) -> str:
     # A pattern rule of make cannot carry the slash of a config.
     plain = str(name) == name.base and "/" not in name.base
     command = "make data-" if plain else "python -m jaxvision.data.prepare "
-    return f"run `{command}{dataclasses.replace(name, label='')}`"
+    return f"run `{command}{dataclasses.replace(name, label='', size=0)}`"

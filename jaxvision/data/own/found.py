@@ -130,15 +130,10 @@ def numbered(
     Raises:
       UserError: a label has no name.
     """
+    if len({some.dtype.kind for some in values}) > 1:
+        raise UserError(f"the labels of {place} are integers in one split and texts in the other")
     if names:
-        for some in values:
-            outside = np.flatnonzero((some < 0) | (some >= len(names)))
-            if len(outside):
-                raise UserError(
-                    f"example {outside[0]} of {place} has label {some[outside[0]]}, but it names"
-                    f" {len(names)} classes, 0 to {len(names) - 1}: correct the labels or the names"
-                )
-        return [some.astype(np.int32) for some in values], names
+        return [_named(some, names, place) for some in values], names
     occurring = np.unique(np.concatenate(values))
     if occurring.dtype.kind == "i" and occurring[0] < 0:
         raise UserError(
@@ -153,3 +148,19 @@ def numbered(
     places[order] = np.arange(len(order))
     labels = [places[np.searchsorted(occurring, some)] for some in values]
     return labels, tuple(str(occurring[at]) for at in order)
+
+
+def _named(values: np.ndarray, names: tuple[str, ...], place: str) -> np.ndarray:
+    """Return labels as int32 where the names of the classes are known, by number or by name."""
+    if values.dtype.kind == "U":
+        number = {name: at for at, name in enumerate(names)}
+        labels = np.array([number.get(value, -1) for value in values.tolist()])
+    else:
+        labels = values
+    outside = np.flatnonzero((labels < 0) | (labels >= len(names)))
+    if len(outside):
+        raise UserError(
+            f"example {outside[0]} of {place} has label {values[outside[0]]}, but it names"
+            f" {len(names)} classes, 0 to {len(names) - 1}: correct the labels or the names"
+        )
+    return labels.astype(np.int32)

@@ -82,7 +82,8 @@ class Images:
 
     @functools.cached_property
     def _stream(self) -> IO[bytes]:
-        return zipfile.ZipFile(self.array.file).open(f"{self.array.name}.npy")
+        with zipfile.ZipFile(self.array.file) as archive:
+            return archive.open(f"{self.array.name}.npy")  # which outlives the archive
 
     def take(self, rows: np.ndarray, title: str) -> "Images":
         """Return some of the images, in the order of the file."""
@@ -117,12 +118,20 @@ class Images:
         try:
             for into, row in zip(found, rows.tolist(), strict=True):
                 self._stream.seek(array.begin + row * into.nbytes)
-                into[...] = np.frombuffer(self._stream.read(into.nbytes), array.dtype).reshape(
-                    into.shape
-                )
+                stored = np.frombuffer(self._stream.read(into.nbytes), array.dtype)
+                into[...] = stored.reshape(into.shape)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            self.close()
             raise _damaged(array.file, error) from error
+        if rows[-1] == self.rows[-1]:  # all is read
+            self.close()
         return found
+
+    def close(self) -> None:
+        """Close the file; reading opens it again."""
+        stream = self.__dict__.pop("_stream", None)  # where cached_property keeps it
+        if stream is not None:
+            stream.close()
 
 
 def in_bytes(numbers: np.ndarray) -> np.ndarray:
@@ -210,9 +219,9 @@ def _check_scale(part: Images) -> None:
     least, most = np.inf, -np.inf
     for block in blocks(len(part), _BLOCK):
         numbers = part.numbers(part.rows[block.start : block.stop])
-        if not np.isfinite(numbers).all():
-            raise UserError(f"the images in {part.array} hold NaN or infinity: {_AS_BYTES}")
-        least, most = min(least, numbers.min()), max(most, numbers.max())
+        least, most = np.minimum(least, numbers.min()), np.maximum(most, numbers.max())
+    if not np.isfinite([least, most]).all():  # minimum and maximum keep NaN
+        raise UserError(f"the images in {part.array} hold NaN or infinity: {_AS_BYTES}")
     kind = part.array.dtype
     if kind.kind == "f" and (least < 0 or most > 1):
         raise UserError(

@@ -1,12 +1,13 @@
 """Arrays in an .npz: under the names that people use, by their types, and never as objects."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxvision import runtime
-from jaxvision.data import cache, load
+from jaxvision.data import cache, forget_identities, load
 from jaxvision.data.own import npz
 
 RNG = np.random.default_rng(0)
@@ -148,6 +149,11 @@ def test_classes_are_the_values_that_occur_or_the_names_that_are_given(save, ref
     assert texts.class_names == ("frame2", "frame12")
     named = {"images": IMAGES, "class_names": np.array(["ant", "bee", "cow"])}
     assert load(save(**named, labels=LABELS)).class_names == ("ant", "bee", "cow")
+    texts = load(save(**named, labels=np.array(["cow", "bee"])[LABELS]))
+    assert np.bincount(texts.train.labels).tolist() == [0, 8, 8]
+    assert "has label elk, but" in refusal(save(**named, labels=np.array(["elk", "bee"])[LABELS]))
+    parts = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS.astype(str)}
+    assert "are integers in one split and texts in the other" in refusal(save(**parts))
     line = refusal(save(**named, labels=LABELS + 2))
     assert line.endswith(
         "has label 3, but it names 3 classes, 0 to 2: correct the labels or the names"
@@ -169,16 +175,16 @@ def test_other_names_are_listed(save, refusal, capsys):
     line = refusal(save(arr_0=IMAGES, arr_1=LABELS))
     assert "holds arr_0 [20, 8, 6, 3] uint8, arr_1 [20] int64" in line
     assert "are looked for under x_train or images (and x_test), their labels under y_train" in line
+    forget_identities()
     load(save(images=IMAGES, labels=LABELS, boxes=LABELS))
     assert "left out: 1 array ('boxes [20] int64')" in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_one_line(save, refusal):
     path = save(True, images=IMAGES, labels=LABELS)
-    content = open(path, "rb").read()
+    content = Path(path).read_bytes()
     for change in (content[:-100], b"", b"text", content[:300] + b"\xff" * 50 + content[350:]):
-        with open(path, "wb") as file:
-            file.write(change)
+        Path(path).write_bytes(change)
         assert f"'{path}' is no .npz file, or a damaged one (" in refusal(path)
 
 

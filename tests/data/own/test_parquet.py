@@ -2,6 +2,7 @@
 
 import builtins
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,10 +173,9 @@ def test_folders_with_missing_or_other_files_are_one_line(tmp_path, write, refus
 
 def test_damage_is_one_line(tmp_path, write, refusal):
     path = write(tmp_path / "m.parquet", range(10))
-    content = open(path, "rb").read()
+    content = Path(path).read_bytes()
     for change in (b"", b"text", content[:-20]):
-        with open(path, "wb") as file:
-            file.write(change)
+        Path(path).write_bytes(change)
         assert f"'{path}' is no Parquet file, or a damaged one (" in refusal(path)
 
 
