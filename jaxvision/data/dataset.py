@@ -115,8 +115,7 @@ def hold_out_rows(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nda
     """Draw a fifth of every class to judge by; returns the rows to learn from and those.
 
     Rounded to whole images, and at least one of a class of two; a class of one is learned from.
-    The draw depends on the seed and the labels alone. Neighbors, which in many collections are
-    almost the same picture, come apart no oftener than by chance.
+    The draw depends on the seed and the labels alone, and takes neighbors no oftener than others.
 
     Args:
       labels: int [N].

@@ -156,6 +156,17 @@ def test_every_file_is_read_or_named_at_the_start(photos, noise, refusal):
     assert len(load(str(photos)).train.labels) == 15
 
 
+def test_names_that_are_no_text_are_escaped(tmp_path, make_folder, noise, capsys):
+    """A record is JSON, and a line moves no cursor."""
+    files = {
+        f"{k}/{i}.png": noise(i) for k in ("a\x1b[2J", os.fsdecode(b"b\xff")) for i in range(5)
+    }
+    splits = load(str(make_folder(tmp_path / "m", files)))
+    assert splits.class_names == ("a\\x1b[2J", "b\\udcff")
+    json.dumps(splits.identity.recorded()).encode("utf-8")
+    assert all(line.isprintable() for line in capsys.readouterr().err.splitlines())
+
+
 def test_links_are_followed_and_never_in_circles(photos, tmp_path, noise):
     before = load(str(photos)).identity
     (photos / "self").symlink_to(photos)
@@ -199,7 +210,7 @@ def test_images_of_several_sizes_are_refused_or_scaled(photos, noise, refusal):
         ),
         (
             {"train/a/1.png": 1, "train/b/1.png": 2, "test/c/1.png": 3, "test/d/1.png": 3},
-            "have no class in common: name the classes of both alike",
+            "have no class in common: give both splits images",
         ),
     ],
 )

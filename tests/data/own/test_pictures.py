@@ -35,16 +35,25 @@ def shown(tmp_path, make_folder):
     return pixels
 
 
+NO_BLACK = np.zeros_like(GRAY)
+PALETTE = Image.fromarray(COLORS).quantize(16)
+SEE_THROUGH = np.dstack([COLORS, GRAY])
+GRAY_SEE_THROUGH = np.dstack([GRAY, GRAY])
+INK = np.dstack([255 - COLORS, NO_BLACK])
+BITS = GRAY > 100
+WIDE = GRAY.astype(np.uint16) * 256 + 77
+
+# By the name of a file: what it keeps, and what it shows.
 MODES = {
-    "palette.png": (Image.fromarray(COLORS).quantize(16), COLORS),
-    "palette.gif": (Image.fromarray(COLORS).quantize(16), COLORS),
+    "palette.png": (PALETTE, COLORS),
+    "palette.gif": (PALETTE, COLORS),
     "gray_palette.png": (Image.fromarray(GRAY).convert("P"), GRAY),
-    "alpha.png": (Image.fromarray(np.dstack([COLORS, GRAY])), COLORS),
+    "alpha.png": (Image.fromarray(SEE_THROUGH), COLORS),
     "gray.png": (Image.fromarray(GRAY), GRAY),
-    "gray_alpha.png": (Image.fromarray(np.dstack([GRAY, GRAY]), "LA"), GRAY),
-    "ink.tiff": (Image.fromarray(255 - np.dstack([COLORS, 255 + 0 * GRAY]), "CMYK"), COLORS),
-    "one_bit.png": (Image.fromarray(GRAY > 100), 255 * (GRAY > 100)),
-    "sixteen_bits.png": (Image.fromarray(GRAY.astype(np.uint16) * 256 + 77), GRAY),
+    "gray_alpha.png": (Image.fromarray(GRAY_SEE_THROUGH, "LA"), GRAY),
+    "ink.tiff": (Image.fromarray(INK, "CMYK"), COLORS),
+    "one_bit.png": (Image.fromarray(BITS), 255 * BITS),
+    "sixteen_bits.png": (Image.fromarray(WIDE), GRAY),
 }
 
 
