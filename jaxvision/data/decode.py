@@ -1,4 +1,4 @@
-"""Decoding a prepared split: a small one into memory, a large one by several processes to disk."""
+"""Decoding a split: a small one into memory, a large one by several processes to disk."""
 
 import contextlib
 import dataclasses
@@ -27,6 +27,9 @@ from jaxvision.progress import progress
 from jaxvision.types import UserError
 
 
+_BLOCK = 128  # images between two updates of the progress line; Ctrl-C waits for as many
+
+
 class Readable(Protocol):
     """A dataclass that is one split, ``Source`` or a user's own, to be read in blocks.
 
@@ -45,9 +48,6 @@ class Readable(Protocol):
         self, indices: range, shape: tuple[int, ...] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return images uint8 [n, H, W, C] and labels int32 [n]."""
-
-
-_BLOCK = 128  # images between two updates of the progress line; Ctrl-C waits for as many
 
 
 def decode(source: Readable, path: Path) -> cache.Stored:

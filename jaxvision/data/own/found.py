@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from jaxvision.data.decode import Readable
 from jaxvision.types import UserError
 
 TRAIN = ("train", "training")
@@ -17,29 +18,17 @@ _DIGITS = re.compile(r"([0-9]+)")
 _LONGEST_NAME = 40  # letters of a class that are shown
 
 
-class Part(Protocol):
+class Part(Readable, Protocol):
     """One split: its labels are known, its images are read when they are asked for.
 
     Attributes:
-      title: what a line of progress calls it.
       labels: int32 [N], each in [0, K).
-      in_order: whether it is read well from its first image to its last alone.
     """
 
-    title: str
     labels: np.ndarray
-    in_order: bool
-
-    def __len__(self) -> int:
-        """Return N."""
-
-    def read(
-        self, indices: range, shape: tuple[int, ...] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return images uint8 [n, H, W, C] and labels int32 [n]; see ``Source.read``."""
 
     def take(self, rows: np.ndarray, title: str) -> "Part":
-        """Return some of its images, in the order of ``rows``, as a part of their own."""
+        """Return some of its images, by ascending ``rows``, as a part of their own."""
 
 
 class Found(NamedTuple):

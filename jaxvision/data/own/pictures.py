@@ -69,25 +69,26 @@ class Pictures:
           UserError: a file is damaged; the line names it.
         """
         rows = slice(indices.start, indices.stop)
-        images = [self._pixels(number) for number in self.rows[rows].tolist()]
-        for number, image in zip(self.rows[rows].tolist(), images, strict=True):
+        numbers = self.rows[rows].tolist()
+        pixels = [self._pixels(number) for number in numbers]
+        images = [each for each in pixels if not isinstance(each, str)]
+        if len(images) < len(pixels):
+            raise _refused([each for each in pixels if isinstance(each, str)])
+        for number, image in zip(numbers, images, strict=True):
             if image.shape != (shape or images[0].shape):  # it has changed since it was looked at
                 raise UserError(f"{self.files.called(number)} changes while it is read: try again")
         return np.stack(images), self.labels[rows]
 
-    def _pixels(self, number: int) -> np.ndarray:
+    def _pixels(self, number: int) -> np.ndarray | str:
+        """Return an image, or which file it is and why it is none."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a tag that is broken beside sound pixels
                 with self.files.opened(number) as file:
                     pixels = decoded(file.read(), self.channels, upright=True)
         except Exception as error:  # whatever Pillow raises for damage
-            fault = f"{self.files.called(number)} ({_reason(error)})"
-            raise UserError(f"this file cannot be read as an image: {fault}; {_MEND}") from error
+            return f"{self.files.called(number)} ({_reason(error)})"
         return pixels if self.size is None else squared(pixels, self.size)
-
-
-_MEND = "mend it, or take it away"
 
 
 def alike(train: Pictures, test: Pictures) -> tuple[Pictures, Pictures]:
@@ -106,8 +107,7 @@ def alike(train: Pictures, test: Pictures) -> tuple[Pictures, Pictures]:
             colored |= not seen.gray
             sizes.setdefault(seen.size, name)
     if faults:
-        some = "this file" if len(faults) == 1 else f"{len(faults):,} files, such as this one,"
-        raise UserError(f"{some} cannot be read as an image: {faults[0]}; {_MEND}")
+        raise _refused(faults)
     if len(sizes) > 1 and train.size is None:
         (one, first), (other, second), *_ = sizes.items()
         raise UserError(
@@ -141,6 +141,11 @@ def _look(files: Files, number: int) -> Look | str:
                 return look(file)
     except Exception as error:  # whatever Pillow raises for what it does not know
         return _reason(error)
+
+
+def _refused(faults: list[str]) -> UserError:
+    some = "this file" if len(faults) == 1 else f"{len(faults):,} files, such as this one,"
+    return UserError(f"{some} cannot be read as an image: {faults[0]}; mend it, or take it away")
 
 
 def _reason(error: Exception) -> str:

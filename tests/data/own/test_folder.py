@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import unicodedata
 
 import numpy as np
@@ -141,6 +142,12 @@ def test_every_file_is_read_or_named_at_the_start(photos, noise, refusal):
     line = refusal(str(photos))
     assert line.startswith(f"this file cannot be read as an image: {file} (")
     assert line.endswith("); mend it, or take it away")
+    dogs = {path: path.read_bytes() for path in (photos / "dog").iterdir()}
+    for dog, sound in dogs.items():
+        dog.write_bytes(sound[:-60])
+    assert re.match("[89] files, such as this one, cannot be read", refusal(str(photos)))
+    for dog, sound in dogs.items():
+        dog.write_bytes(sound)
     file.write_bytes(b"<html>not found</html>")
     assert f"{file} (its content is of no image format that is read here)" in refusal(str(photos))
     (photos / "dog" / "9.jpeg").write_bytes(b"")
