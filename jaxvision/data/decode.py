@@ -26,7 +26,6 @@ from jaxvision.data.source import blocks
 from jaxvision.progress import progress
 from jaxvision.types import UserError
 
-
 _BLOCK = 128  # images between two updates of the progress line; Ctrl-C waits for as many
 
 
