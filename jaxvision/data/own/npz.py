@@ -28,6 +28,8 @@ _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+# What zipfile and numpy raise, the RuntimeError for files that are encrypted or packed otherwise.
+_DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _BLOCK = 1024  # images whose numbers are looked at at once
 
 
@@ -119,7 +121,7 @@ class Images:
                 self._stream.seek(array.begin + row * into.nbytes)
                 stored = np.frombuffer(self._stream.read(into.nbytes), array.dtype)
                 into[...] = stored.reshape(into.shape)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGE as error:
             self.close()
             raise _damaged(array.file, error) from error
         if rows[-1] == self.rows[-1]:  # all is read
@@ -240,7 +242,7 @@ def _arrays(path: Path) -> list[Array]:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             return [_array(path, archive, name) for name in names]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
 
 
@@ -287,7 +289,7 @@ def _values(array: Array) -> np.ndarray:
     try:
         with np.load(array.file, allow_pickle=False) as archive:
             return archive[array.name]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise _damaged(array.file, error) from error
 
 
