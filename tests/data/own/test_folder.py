@@ -23,6 +23,8 @@ def test_a_fifth_of_every_class_is_held_out_and_all_else_is_learned_from(photos,
     assert splits.class_names == ("cat", "dog")
     assert np.bincount(splits.train.labels).tolist() == [8, 8]
     assert np.bincount(splits.test.labels).tolist() == [2, 2]
+    # They are stored class by class, and a few of them still show every class.
+    assert np.bincount(splits.train.sample(6).labels).tolist() == [3, 3]
     seen = {}
     for data in (splits.train, splits.test):
         assert (data.images.dtype, data.labels.dtype) == (np.uint8, np.int32)

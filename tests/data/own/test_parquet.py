@@ -104,7 +104,8 @@ def test_texts_and_plain_bytes_are_read_too(tmp_path, write, make_file, noise):
 def test_several_labels_are_listed_and_the_name_chooses(tmp_path, write, refusal):
     path = tmp_path / "m.parquet"
     features = classes("label", "coarse_label")
-    write(path, range(10), coarse_label=[0] * 4 + [1] * 6, features=features)
+    coarse = [0] * 4 + [1] * 6
+    write(path, range(10), coarse_label=coarse, features=features)
     assert refusal(str(path)) == (
         f"'{path}' has no single column of labels: name one, {path}@label, {path}@coarse_label"
     )
@@ -207,7 +208,8 @@ def test_a_large_file_goes_to_disk_group_by_group(tmp_path, write, monkeypatch, 
 
 
 def test_what_another_process_gets_is_small(tmp_path, write):
-    rows = Rows([tmp_path / path for path in [write(tmp_path / "m.parquet", range(9))]], "image")
+    write(tmp_path / "m.parquet", range(9))
+    rows = Rows([tmp_path / "m.parquet"], "image")
     rows.opened(8)
     assert rows.called(8) == f"row 8 of {tmp_path / 'm.parquet'}"
     assert rows.__getstate__()["_held"] == (-1, None)
