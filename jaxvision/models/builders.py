@@ -12,6 +12,7 @@ from collections.abc import Callable
 import flax.linen as nn
 
 from jaxvision import initializers
+from jaxvision.models import alexnet as alexnets
 from jaxvision.models.layers import Initializer
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
@@ -51,11 +52,25 @@ def resnet(
     return cifar_resnet(depth, num_classes, "A", kernel_init, width)
 
 
+def alexnet(
+    num_classes: int,
+    image_shape: ImageShape,
+    kernel_init: Initializer,
+    *,
+    width: int,
+    dense: int,
+    removed: tuple[int, ...] = (),
+) -> alexnets.AlexNet:
+    """Return AlexNet, ``width`` channels first, ``dense`` units, without ``removed`` layers."""
+    return alexnets.alexnet(width, dense, num_classes, kernel_init, image_shape[0], removed)
+
+
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "he2015": he2015,
     "plain": plain,
     "resnet": resnet,
+    "alexnet": alexnet,
 }
 
 INITIALIZERS: dict[str, Callable[[], Initializer]] = {

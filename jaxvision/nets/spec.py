@@ -49,7 +49,7 @@ class Spec:
 
     dataset: str
     net: str
-    sizes: Mapping[str, int]
+    sizes: Mapping[str, int | tuple[int, ...]]
     learning_rate: float
     steps: int
     image_size: int | None = None

@@ -64,11 +64,31 @@ def fit_arms(
     """
     runs = make_runs(arms, seeds)
     history = trainer.fit(runs, steps, advance, look=look, may_diverge=True)
-    return {name: _rows(history, i * len(seeds), len(seeds)) for i, name in enumerate(arms)}
+    return {name: rows(history, i * len(seeds), len(seeds)) for i, name in enumerate(arms)}
 
 
-def _rows(history: History, first: int, count: int) -> History:
-    """Return the history of ``count`` of the runs."""
+def fit_rates(
+    trainer: Trainer,
+    arm: Arm,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    steps: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[float, History]:
+    """Train one arm at every learning rate on every seed; divergence is a result.
+
+    As ``fit_arms`` of arms that differ by the hyper-parameter ``learning_rate`` alone, but their
+    common weights are drawn once. Returns the history of each rate, leaves [S, ...].
+    """
+    of_one = make_runs({"": arm}, seeds)
+    runs = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(rates)), of_one)
+    runs.hyper["learning_rate"] = np.repeat(np.float32(rates), len(seeds))
+    history = trainer.fit(runs, steps, advance, may_diverge=True)
+    return {rate: rows(history, i * len(seeds), len(seeds)) for i, rate in enumerate(rates)}
+
+
+def rows(history: History, first: int, count: int) -> History:
+    """Return the history of ``count`` of the runs, from the ``first`` on."""
     names = "train", "test", "variables", "plateau", "looks"
     by_run = {name: getattr(history, name) for name in names}
     return history._replace(**jax.tree.map(lambda leaf: leaf[first : first + count], by_run))
@@ -91,13 +111,22 @@ def tune(
     """
     if len(grid) == 1:
         return next(iter(grid)), {}
-    histories = fit_arms(trainer, grid, seeds, steps, advance)
+    return best_rate(fit_arms(trainer, grid, seeds, steps, advance))
+
+
+def best_rate(histories: Mapping[float, History]) -> tuple[float, dict[str, float]]:
+    """Return what ``tune`` does, of a grid of rates that is trained: ``{rate: history}``."""
     losses = {rate: _worst_loss(history) for rate, history in histories.items()}
     best = min(losses, key=losses.__getitem__)
-    if all((history.escape_step() == steps).all() for history in histories.values()):
-        stable = [rate for rate in grid if losses[rate] <= STABLE * histories[rate].plateau.mean()]
-        best = max(stable, default=best)
+    if not any(_has_left(history) for history in histories.values()):
+        level = {rate: STABLE * history.plateau.mean() for rate, history in histories.items()}
+        best = max((rate for rate in histories if losses[rate] <= level[rate]), default=best)
     return best, {str(rate): loss for rate, loss in losses.items()}
+
+
+def _has_left(history: History) -> bool:
+    """Whether one of the runs has left the plateau."""
+    return bool((history.escape_step() < history.train["loss"].shape[1]).any())
 
 
 def _worst_loss(history: History) -> float:

@@ -1,9 +1,15 @@
-"""Optimizers whose hyper-parameters are traced: one compiled program serves a whole grid."""
+"""Optimizers whose hyper-parameters are traced: one compiled program serves a whole grid.
 
-import jax
+``sgd``, ``caffe_sgd`` and ``adam`` decay every leaf, as the papers did that they are named after.
+``momentum_sgd``, ``adamw`` and ``muon`` decay kernels alone.
+"""
+
 import optax
+from jax.tree_util import keystr, tree_map_with_path
+from optax import contrib
 
-from jaxvision.types import Hyper, PyTree
+from jaxvision.models.stacks import stacked_axes
+from jaxvision.types import Array, Hyper, PyTree
 
 
 def sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
@@ -46,5 +52,62 @@ def adam(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
     )
 
 
+def momentum_sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
+    """SGD with a traced momentum, 0 for plain SGD; reads ``learning_rate`` and ``momentum``.
+
+    v <- momentum v + gradient + decay w, w <- w - rate v: a change of the rate acts at once.
+    """
+    return optax.chain(
+        decay_kernels(weight_decay),
+        optax.trace(hyper["momentum"]),
+        optax.scale_by_learning_rate(hyper["learning_rate"]),
+    )
+
+
+def adamw(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
+    """AdamW with optax's defaults; reads ``learning_rate``."""
+    return optax.adamw(hyper["learning_rate"], weight_decay=weight_decay, mask=_is_kernel)
+
+
+def muon(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
+    """Muon (Jordan 2024) with optax's defaults; reads ``learning_rate``.
+
+    Every kernel moves along its momentum made orthogonal, each layer of a stack by itself and a
+    convolution as the matrix of its window's inputs by its outputs. All other leaves are Adam's, at
+    the same rate.
+    """
+    return contrib.muon(
+        hyper["learning_rate"],
+        weight_decay=weight_decay,
+        muon_weight_dimension_numbers=_matrices,
+    )
+
+
+def decay_kernels(weight_decay: float) -> optax.GradientTransformation:
+    """Add ``weight_decay`` times the weights to the gradient of kernels alone, known by name.
+
+    Not by their number of axes: the biases of stacked layers are matrices too. A scale of 1 with no
+    gradient stays 1; decayed at rate .1 by 5e-4 it is .607 after 10,000 steps, and .0066 where the
+    decay goes through a momentum of .9.
+    """
+    return optax.add_decayed_weights(weight_decay, mask=_is_kernel)
+
+
+def _matrices(params: PyTree) -> PyTree:
+    """Return which axes of a kernel are inputs and which is outputs; None for all other leaves."""
+
+    def axes(path: tuple, leaf: Array) -> contrib.MuonDimensionNumbers | None:
+        if path[-1].key != "kernel":
+            return None
+        own = leaf.ndim - stacked_axes(keystr(path, simple=True, separator="/"), leaf)
+        return contrib.MuonDimensionNumbers(tuple(range(-own, -1)), -1)
+
+    return tree_map_with_path(axes, params)
+
+
+def _is_kernel(params: PyTree) -> PyTree:
+    return tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
 def _is_bias(params: PyTree) -> PyTree:
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "bias", params)
+    return tree_map_with_path(lambda path, _: path[-1].key == "bias", params)

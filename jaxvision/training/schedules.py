@@ -42,6 +42,45 @@ def step_decay(drops: Sequence[int], factor: float = 0.1) -> Rule:
             rate = jnp.where(step >= drop, rate * factor, rate)
         return rate
 
+    return _forgetful(rate)
+
+
+def linear_warm_up(steps: int | Array) -> Rule:
+    """Return the rule by which the rate climbs in a line: 1/steps of it, 2/steps, ..., all of it.
+
+    The first step has a rate already. Schedules that begin at 0, as optax's do, waste it: what they
+    give the step i of a warm-up, counted from 0, is given here to the step before.
+
+    Args:
+      steps: that it takes; 0 is no warm-up. It may be traced: one program serves several.
+    """
+
+    def rate(rate: Array, step: Array, memory: PyTree) -> Array:
+        del memory
+        done = (step + 1).astype(jnp.float32)
+        return rate * jnp.minimum(1.0, done / jnp.maximum(steps, 1))
+
+    return _forgetful(rate)
+
+
+def cosine_decay(first: int, end: int) -> Rule:
+    """Return the rule by which the rate falls along half a cosine from step ``first`` on.
+
+    It would reach zero at step ``end``, the number of steps of the run, which is thus never taken.
+    Both ends are steps of the run, so a warm-up before ``first`` is neither forgotten nor counted
+    twice.
+    """
+
+    def rate(rate: Array, step: Array, memory: PyTree) -> Array:
+        del memory
+        share = (step - first).astype(jnp.float32) / (end - first)
+        return rate * (1 + jnp.cos(jnp.pi * jnp.clip(share, 0.0, 1.0))) / 2
+
+    return _forgetful(rate)
+
+
+def _forgetful(rate: Callable[[Array, Array, PyTree], Array]) -> Rule:
+    """Return the rule of a rate that depends on the step alone."""
     return Rule((), rate, lambda memory, step, error: memory)
 
 

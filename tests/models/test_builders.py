@@ -39,7 +39,16 @@ def test_a_net_is_its_sizes(name, depth):
 
 
 def test_every_name_is_tried():
-    assert DEPTHS.keys() == NETS.keys()
+    assert {*DEPTHS, "alexnet"} == NETS.keys()
+
+
+def test_an_alexnet_may_lack_layers():
+    def layers(**sizes):
+        _, variables = shapes("alexnet", width=3, dense=8, **sizes)
+        return list(variables["params"])
+
+    assert len(layers()) == 8
+    assert layers(removed=(3, 4, 6, 7)) == ["conv1", "conv2", "conv5", "fc8"]
 
 
 def test_plain_and_resnet_differ_by_the_shortcuts_alone():

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from jaxvision import initializers
+from jaxvision.models.alexnet import alexnet
 from jaxvision.models.drawing import initialize, initialize_runs
 from jaxvision.models.layers import stacked_axes
 from jaxvision.models.mlp import MLP
@@ -27,6 +28,7 @@ NETS = {
     "residual mlp": ResidualMLP(5, 40, 10, HE, residual=True, normalized=True),
     "plain": he2015_net(14, 8, 10, HE, 8),
     "resnet": cifar_resnet(14, features=8),
+    "alexnet": alexnet(6, 40, 10, HE, 8, (7,)),
     "bottleneck": imagenet_resnet(50, 10, features=4),
 }
 LAWS = {

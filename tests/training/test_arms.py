@@ -17,7 +17,9 @@ from jaxvision.models.mlp import MLP
 from jaxvision.random import stream
 from jaxvision.training.arms import (
     Arm,
+    best_rate,
     fit_arms,
+    fit_rates,
     make_runs,
     probe_cost,
     record_arrays,
@@ -52,6 +54,26 @@ def histories(trainer):
         "other_rate": arm(0.05),
     }
     return fit_arms(trainer, arms, SEEDS, 8)
+
+
+def test_rates_of_one_arm_are_arms_that_differ_by_the_rate(trainer, histories):
+    found = fit_rates(
+        trainer, arm(None)._replace(hyper={"train_biases": 1.0}), (0.02, 0.05), SEEDS, 8
+    )
+    assert list(found) == [0.02, 0.05]
+    for rate, name in ((0.02, "he"), (0.05, "other_rate")):
+        for quantity in ("loss", "error"):
+            wanted = histories[name].train[quantity]
+            np.testing.assert_allclose(found[rate].train[quantity], wanted, rtol=1e-5)
+
+
+def test_the_rate_of_trained_histories_is_that_of_tune(trainer, histories):
+    grid = {0.02: arm(0.02), 0.05: arm(0.05)}
+    chosen, losses = tune(trainer, grid, SEEDS, 8)
+    trained = {0.02: histories["he"], 0.05: histories["other_rate"]}
+    again, of_trained = best_rate(trained)
+    assert chosen == again
+    assert losses == pytest.approx(of_trained, rel=1e-5)
 
 
 def kernels(runs, rows):

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxvision.training.losses import cross_entropy
+from jaxvision.training.losses import cross_entropy, smoothed_cross_entropy
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, 1e8, -1e8, 1e30])
@@ -42,6 +42,38 @@ def test_its_gradient_is_optax_s_to_the_bit():
 
     wanted = gradient(optax.softmax_cross_entropy_with_integer_labels)
     np.testing.assert_array_equal(gradient(cross_entropy), wanted)
+
+
+def test_smoothed_labels_are_a_distribution_and_the_least_loss_is_its_entropy():
+    """K = 10, epsilon = .1: .91 and .01, not .9 and .0111, and a sum of 1 (.50029 nats)."""
+    loss = smoothed_cross_entropy(0.1)
+    label = jnp.array([3])
+
+    def against(logits):
+        return loss(logits[None], label)[0]
+
+    # The gradient is softmax minus targets.
+    logits = jnp.zeros(10)
+    targets = jax.nn.softmax(logits) - jax.grad(against)(logits)
+    wanted = np.full(10, 0.01)
+    wanted[3] = 0.91
+    np.testing.assert_allclose(targets, wanted, atol=1e-6)
+    np.testing.assert_allclose(targets.sum(), 1, rtol=1e-6)
+    best = jnp.log(jnp.asarray(wanted, jnp.float32))
+    np.testing.assert_allclose(against(best), 0.50029, atol=1e-5)
+    np.testing.assert_allclose(jax.grad(against)(best), 0, atol=1e-6)
+    assert against(2 * best) > against(best) < against(best / 2)
+
+
+def test_no_smoothing_is_cross_entropy_and_an_offset_changes_nothing():
+    rng = np.random.default_rng(2)
+    logits = jnp.asarray(rng.integers(-9, 9, (5, 7)), jnp.float32)
+    labels = jnp.asarray(rng.integers(0, 7, 5))
+    np.testing.assert_array_equal(
+        smoothed_cross_entropy(0.0)(logits, labels), cross_entropy(logits, labels)
+    )
+    loss = smoothed_cross_entropy(0.2)
+    np.testing.assert_allclose(loss(logits + 2.0**20, labels), loss(logits, labels), rtol=1e-6)
 
 
 def halved_square(logits, labels):

@@ -1,10 +1,19 @@
-"""The momentum of He et al. 2016 against the recursion written out."""
+"""Optimizers against their recursions written out; what decays and what does not."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from jaxvision.training.optimizers import caffe_sgd, sgd
+from jaxvision.training.optimizers import (
+    adamw,
+    caffe_sgd,
+    decay_kernels,
+    momentum_sgd,
+    muon,
+    sgd,
+)
 
 RATES = (0.5, 0.5, 0.05, 0.05)
 DECAY = 0.1
@@ -35,3 +44,124 @@ def test_the_two_forms_part_at_a_drop_of_the_rate():
     inside, outside = descend(caffe_sgd), descend(sgd)
     np.testing.assert_allclose(inside[:2], outside[:2], rtol=1e-5)
     assert np.all(np.abs(inside[2] - outside[2]) > 0.1)
+
+
+def net():
+    """A convolution, a stack of three dense layers with batch norm, and a dense layer."""
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+    return {
+        "stem": {"kernel": normal(3, 3, 2, 4), "bias": normal(4)},
+        "hidden": {"kernel": normal(3, 6, 5), "bias": normal(3, 5)},
+        "norm": {"scale": normal(3, 5), "bias": normal(3, 5)},
+        "output": {"kernel": normal(6, 4), "bias": normal(4)},
+    }
+
+
+HYPER = {"learning_rate": jnp.float32(0.1), "momentum": jnp.float32(0.9)}
+
+
+def still(make, steps, params, hyper=HYPER):
+    """Return the weights after steps whose loss has no gradient."""
+    optimizer = make(hyper)
+    zero = jax.tree.map(jnp.zeros_like, params)
+
+    def step(_, carry):
+        params, state = carry
+        updates, state = optimizer.update(zero, state, params)
+        return optax.apply_updates(params, updates), state
+
+    return jax.jit(lambda: jax.lax.fori_loop(0, steps, step, (params, optimizer.init(params))))()[0]
+
+
+@pytest.mark.parametrize(("momentum", "left"), [(0.0, 0.607), (0.9, 0.0066)])
+def test_what_ten_thousand_steps_of_decay_leave_of_a_kernel_and_of_a_scale(momentum, left):
+    """A scale of 1 would go the kernel's way if the decay were not masked (optax#25)."""
+    params = {"norm": {"scale": jnp.ones(3)}, "output": {"kernel": jnp.ones((3, 2))}}
+    hyper = HYPER | {"momentum": jnp.float32(momentum)}
+    found = still(lambda hyper: momentum_sgd(5e-4, hyper), 10_000, params, hyper)
+    np.testing.assert_allclose(found["output"]["kernel"], left, rtol=0.01)
+    np.testing.assert_array_equal(found["norm"]["scale"], 1.0)
+
+
+@pytest.mark.parametrize("make", [momentum_sgd, adamw, muon])
+def test_kernels_alone_decay_whatever_their_axes(make):
+    """The stacked biases and scales have two axes, as a kernel has."""
+    params = net()
+    found = still(lambda hyper: make(0.1, hyper), 1, params)
+    for name, layer in params.items():
+        for leaf, value in layer.items():
+            left = 0.99 if leaf == "kernel" else 1.0
+            np.testing.assert_allclose(found[name][leaf], left * value, rtol=1e-5)
+
+
+def test_masking_by_rank_would_decay_stacked_biases():
+    params = net()
+    by_rank = optax.add_decayed_weights(0.1, mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p))
+    zero = jax.tree.map(jnp.zeros_like, params)
+    update = {
+        kind: chain.update(zero, chain.init(params), params)[0]["hidden"]["bias"]
+        for kind, chain in (("rank", by_rank), ("name", decay_kernels(0.1)))
+    }
+    assert np.abs(update["rank"]).min() > 0
+    assert not update["name"].any()
+
+
+def test_momentum_is_a_traced_number_and_none_of_it_is_plain_descent():
+    w, v, wanted = np.float32([1.0, -0.5]), 0.0, []
+    for _ in range(4):
+        v = 0.5 * v + w**2
+        w = w - 0.1 * v
+        wanted.append(w)
+
+    def weights(momentum):
+        optimizer = momentum_sgd(0.0, {"learning_rate": 0.1, "momentum": momentum})
+        params = {"kernel": jnp.array([1.0, -0.5])}
+        state, found = optimizer.init(params), []
+        for _ in range(4):
+            updates, state = optimizer.update({"kernel": params["kernel"] ** 2}, state, params)
+            params = optax.apply_updates(params, updates)
+            found.append(params["kernel"])
+        return jnp.stack(found)
+
+    both = jax.jit(jax.vmap(weights))(jnp.float32([0.5, 0.0]))
+    np.testing.assert_allclose(both[0], wanted, rtol=1e-5)
+    plain = np.float32([1.0, -0.5])
+    for found in both[1]:
+        plain = plain - 0.1 * plain**2
+        np.testing.assert_allclose(found, plain, rtol=1e-5)
+
+
+def test_muon_makes_each_matrix_of_an_update_orthogonal_nearly():
+    """Singular values between .6 and 1.3 (Newton-Schulz of five steps), all .3 at rate .3."""
+    params = net()
+    optimizer = muon(0.0, {"learning_rate": jnp.float32(0.3)})
+    gradients = jax.tree.map(lambda x: jnp.sin(3 * x), params)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    matrices = [updates["stem"]["kernel"].reshape(18, 4), updates["output"]["kernel"]]
+    matrices += list(updates["hidden"]["kernel"])  # each layer of the stack by itself
+    for matrix in matrices:
+        singular = np.linalg.svd(matrix, compute_uv=False) / 0.3
+        assert 0.5 < singular.min() < singular.max() < 1.4
+        assert len(singular) > 3
+    # What is no kernel moves as under Adam: by the rate, in the gradient's direction.
+    bias = updates["hidden"]["bias"]
+    np.testing.assert_array_equal(np.sign(bias), -np.sign(gradients["hidden"]["bias"]))
+    assert np.abs(bias).max() < 0.7
+
+
+def test_rates_of_a_sweep_are_traced_in_every_optimizer():
+    """Two rates in one program move a net as each does alone."""
+    params = net()
+    gradients = jax.tree.map(lambda x: jnp.cos(x), params)
+
+    def update(make, rate):
+        optimizer = make(0.1, {"learning_rate": rate, "momentum": jnp.float32(0.9)})
+        return optimizer.update(gradients, optimizer.init(params), params)[0]
+
+    for make in (momentum_sgd, adamw, muon):
+        both = jax.jit(jax.vmap(lambda rate, make=make: update(make, rate)))(jnp.float32([0.1, 1]))
+        for i, rate in enumerate((0.1, 1.0)):
+            alone = update(make, jnp.float32(rate))
+            close = lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-6)  # noqa: E731
+            jax.tree.map(close, both, alone)

@@ -10,7 +10,13 @@ import optax
 import pytest
 
 from jaxvision.training.optimizers import caffe_sgd, sgd
-from jaxvision.training.schedules import scheduled, step_decay, warm_up
+from jaxvision.training.schedules import (
+    cosine_decay,
+    linear_warm_up,
+    scheduled,
+    step_decay,
+    warm_up,
+)
 
 RATE = 0.1
 
@@ -41,6 +47,33 @@ def test_he_et_al_s_rates_of_every_step_whatever_the_period():
     found = jax.vmap(lambda step: rule.rate(jnp.float32(0.03), step, ()))(jnp.arange(320))
     wanted = np.repeat(np.float32([0.03, 0.003, 0.0003]), [160, 80, 80])
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_warm_up_wastes_no_step_and_the_decay_ends_where_the_run_does():
+    """optax: 0, .1, ..., 1 at step 10 of 100, .5 at 55, 0 at 100; its step 0 moves nothing."""
+    curve = optax.warmup_cosine_decay_schedule(0.0, 1.0, 10, 100)
+    optaxs = np.array([curve(step) for step in range(101)])
+    np.testing.assert_allclose(optaxs[:11], np.arange(11) / 10, atol=1e-6)
+    rules = linear_warm_up(10), cosine_decay(10, 100)
+    ours = np.array(rates(np.full(100, 0.5), *rules)) / RATE
+    np.testing.assert_allclose(ours[:10], optaxs[1:11], rtol=1e-6)  # .1 at the very first step
+    np.testing.assert_allclose(ours[10:], optaxs[10:100], atol=1e-6)
+    np.testing.assert_allclose([ours[9], ours[10], ours[55]], [1, 1, 0.5], rtol=1e-5)
+    assert ours.min() > 0  # no step is wasted at the end either
+    ended = rules[1].rate(jnp.float32(1), jnp.int32(100), ())
+    np.testing.assert_allclose(ended, 0, atol=1e-7)
+    # The length that forgets the warm-up ends ten steps early.
+    early = optax.warmup_cosine_decay_schedule(0.0, 1.0, 10, 90)
+    assert early(90) == early(99) == 0 < optaxs[99]
+
+
+def test_the_length_of_a_warm_up_is_traced_and_may_be_none():
+    def climb(steps):
+        rule = linear_warm_up(steps)
+        return jax.vmap(lambda step: rule.rate(jnp.float32(1), step, ()))(jnp.arange(6))
+
+    found = jax.jit(jax.vmap(climb))(jnp.float32([0, 1, 4]))
+    np.testing.assert_array_equal(found, [[1] * 6, [1] * 6, [0.25, 0.5, 0.75, 1, 1, 1]])
 
 
 def test_a_warm_up_ends_with_the_first_window_that_errs_less():

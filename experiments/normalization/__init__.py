@@ -1,0 +1,1 @@
+"""What normalizing, dropping and averaging do to a net while it learns, and once it answers."""

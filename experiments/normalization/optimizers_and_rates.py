@@ -1,0 +1,295 @@
+"""Learning rates: how wide the usable range is, and how the rate goes with the batch size.
+
+Sources: Goyal et al. 2017, "Accurate, large minibatch SGD" (arXiv 1706.02677), linear scaling and
+warm-up; Shallue et al. 2019, "Measuring the effects of data parallelism" (arXiv 1811.03600), steps
+to a target; Kingma & Ba 2015 (arXiv 1412.6980), Adam; Jordan 2024, Muon. Claim in one sentence: a
+batch k times as large takes k times the rate, up to a batch size and no further, and a warm-up
+moves that limit; Adam needs little tuning; Muon learns more in the same steps.
+
+Command: make exp-optimizers-and-rates (under 3 minutes on two cores; embedded 8x8 digits).
+
+ReLU MLPs of 8 layers; every optimizer, start and rate trains for the same few steps, so what counts
+is how fast a net learns. A rate is usable where the test error is within ``usable_margin`` of that
+of the arm's best rate, which other seeds choose by the training loss. Batch sizes are compared
+after the same number of images, and by the steps to a target error at the quickest rate, as Shallue
+et al. do. What differs from the sources: dense nets on 8x8 digits in place of ResNets on ImageNet,
+no weight decay, no decay of the rate. Muon drives every kernel, the first and the last too, and
+Adam the biases at the same rate, as in optax. Pitfall: the range is read off a grid, so an edge is
+known to an octave of the rate where the error jumps.
+"""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Mapping
+
+from matplotlib.figure import Figure
+
+from experiments.normalization import _rate_panels as panels
+from experiments.normalization._rate_statistics import (
+    Reader,
+    Statistic,
+    absolute,
+    difference,
+    learned,
+    mean_of,
+)
+from experiments.normalization._rates import (
+    Arm,
+    Lab,
+    check_sizes,
+    sizes_of,
+    sweep_arms,
+    sweep_batches,
+)
+from jaxvision import cli
+from jaxvision import initializers as init
+from jaxvision.data import load
+from jaxvision.data.augment import standardizer
+from jaxvision.fields import disjoint_seeds, flagged
+from jaxvision.report import plots
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.record import Record
+from jaxvision.training.optimizers import adamw, momentum_sgd, muon
+
+INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward()}
+SGD, MOMENTUM = "learning_rates_sgd", "learning_rates_momentum"
+ADAM, MUON = "learning_rates_adam", "learning_rates_muon"
+
+ARMS = {
+    "sgd_xavier": Arm("SGD", momentum_sgd, "xavier", SGD),
+    "sgd_he": Arm("SGD", momentum_sgd, "he", SGD),
+    "sgd_warm": Arm("SGD", momentum_sgd, "he", SGD, warm=True),
+    "momentum_xavier": Arm("momentum", momentum_sgd, "xavier", MOMENTUM, momentum=0.9),
+    "momentum_he": Arm("momentum", momentum_sgd, "he", MOMENTUM, momentum=0.9),
+    "momentum_warm": Arm("momentum", momentum_sgd, "he", MOMENTUM, momentum=0.9, warm=True),
+    "momentum_again": Arm("momentum", momentum_sgd, "he", MOMENTUM, momentum=0.9, replicate=1),
+    "adam_xavier": Arm("Adam", adamw, "xavier", ADAM),
+    "adam_he": Arm("Adam", adamw, "he", ADAM),
+    "adam_warm": Arm("Adam", adamw, "he", ADAM, warm=True),
+    "muon_xavier": Arm("Muon", muon, "xavier", MUON),
+    "muon_he": Arm("Muon", muon, "he", MUON),
+}
+OPTIMIZERS = ("sgd", "momentum", "adam", "muon")
+WARMED = {"sgd_warm": "sgd_he", "momentum_warm": "momentum_he", "adam_warm": "adam_he"}
+BATCHED = "momentum_he"  # the arm that is trained with several batch sizes
+OCTAVE = math.log10(2)  # decades: a step of the grids
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Flags of the experiment."""
+
+    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    seeds: int = flagged(12, "Paired seeds of every arm.", low=1, high=1000)
+    first_seed: int = flagged(800, "First of them.", low=0, high=10**9)
+    tuning_seeds: int = flagged(3, "Seeds for choosing rates; none is used again.", low=1, high=100)
+    depth: int = flagged(8, "Weight layers.", low=3, high=1000)
+    width: int = flagged(64, "Units of every hidden layer.", low=1, high=8192)
+    steps: int = flagged(150, "Steps of every arm.", low=2, high=10**6)
+    batch_size: int = flagged(32, "Images in a step of every arm.", low=1, high=65_536)
+    learning_rates_sgd: tuple[float, ...] = flagged(
+        (0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024), "SGD's.", low=0
+    )
+    learning_rates_momentum: tuple[float, ...] = flagged(
+        (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128), "Momentum's.", low=0
+    )
+    learning_rates_adam: tuple[float, ...] = flagged(
+        (0.0002, 0.0004, 0.0008, 0.0016, 0.0032, 0.0064, 0.0128, 0.0256, 0.0512), "Adam's.", low=0
+    )
+    learning_rates_muon: tuple[float, ...] = flagged(
+        (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128), "Muon's.", low=0
+    )
+    usable_margin: float = flagged(
+        0.05, "Error above the best rate's that a usable rate may have, a share.", low=0, high=1
+    )
+    warm_up_share: float = flagged(0.3, "Share of the steps that warm up.", low=0, high=1)
+    batch_sizes: tuple[int, ...] = flagged(
+        (8, 32, 128, 512), "Batch sizes that are compared.", low=1, high=65_536
+    )
+    learning_rates_batch: tuple[float, ...] = flagged(
+        (0.00015625, 0.0003125, 0.000625, 0.00125, 0.0025, 0.005, 0.01, 0.02),
+        "Rates of the smallest batch; larger ones take them in proportion.",
+        low=0,
+    )
+    n_images: int = flagged(9600, "Images of a run of any batch size.", low=1, high=10**8)
+    most_steps: int = flagged(100, "Steps that large batches train at least.", low=1, high=10**6)
+    target_error_early: float = flagged(0.15, "Test error to reach, a share.", low=0, high=1)
+    target_error_late: float = flagged(0.05, "A lower one, later to reach.", low=0, high=1)
+
+
+PRESETS = {
+    "tiny": Config(
+        seeds=2,
+        first_seed=0,
+        tuning_seeds=1,
+        depth=3,
+        width=8,
+        steps=6,
+        batch_size=8,
+        learning_rates_sgd=(0.1, 0.2),
+        learning_rates_momentum=(0.01, 0.02),
+        learning_rates_adam=(0.001, 0.002),
+        learning_rates_muon=(0.001, 0.002),
+        batch_sizes=(4, 16),
+        learning_rates_batch=(0.01, 0.02),
+        n_images=64,
+        most_steps=8,
+    ),
+    "cpu": Config(),
+    "gpu": Config(
+        dataset="mnist",
+        seeds=20,
+        width=512,
+        steps=600,
+        batch_size=128,
+        batch_sizes=(8, 32, 128, 512, 2048),
+        n_images=240_000,
+        most_steps=1000,
+        target_error_early=0.08,
+        target_error_late=0.03,
+    ),
+    "paper": Config(
+        dataset="cifar10",
+        seeds=20,
+        width=1024,
+        steps=4000,
+        batch_size=128,
+        batch_sizes=(8, 32, 128, 512, 2048, 8192),
+        n_images=500_000,
+        most_steps=2000,
+        target_error_early=0.6,
+        target_error_late=0.5,
+    ),
+}
+
+
+def measure(
+    config: Config, progress: cli.ShowProgress, arms: Mapping[str, Arm] = ARMS
+) -> tuple[dict, dict]:
+    """Train every arm at its rates, and one arm with every batch size.
+
+    Arrays [S, G]: 'ARM/error' and 'ARM/loss' by rate; 'batch_B/error' after ``n_images``, and
+    'batch_B/steps_early' and '..._late' to the two targets; 'batch_B/warm_error' [S] at the rate
+    scaled up, with a warm-up.
+    """
+    seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.seeds, config.tuning_seeds)
+    data = load(config.dataset)
+    check_sizes(config, data)
+    preprocess = standardizer(data.train)
+    lab = Lab(config, data, INITS, preprocess, progress, seeds, tuning_seeds)
+    numbers, arrays = sweep_arms(lab, arms)
+    batches, found = sweep_batches(lab, arms[BATCHED])
+    numbers |= {"batches": batches, "chance_error": data.test.chance_error}
+    return numbers, arrays | found
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the sources' claims and the questions beside them; the rules are fixed here."""
+    read = Reader(config, ARMS)
+    base, *others = sizes = sizes_of(config)
+    second, largest = others[0], others[-1]
+
+    def between_starts(quantity: Callable, optimizer: str) -> Statistic:  # Xavier's minus He's
+        return difference(quantity(f"{optimizer}_xavier"), quantity(f"{optimizer}_he"))
+
+    def over_starts(quantity: Callable, one: str, other: str) -> Statistic:
+        gaps = (difference(quantity(f"{one}_{x}"), quantity(f"{other}_{x}")) for x in INITS)
+        return mean_of(*gaps)
+
+    def scaled_gap(size: int) -> Statistic:
+        return difference(read.scaled_error(size), learned(read.scaled_error(base)))
+
+    def warm_gain(size: int) -> Statistic:
+        return difference(read.scaled_error(size), read.warm_error(size))
+
+    sgd_shift = between_starts(read.smallest_rate, "sgd")
+    adam_shift = between_starts(read.smallest_rate, "adam")
+    start_gap = mean_of(*(between_starts(read.learned_error, name) for name in OPTIMIZERS))
+    adam, jordan = "Kingma & Ba 2015, abstract", "Jordan 2024, Muon"
+    goyal, shallue = "Goyal et al. 2017", "Shallue et al. 2019, section 4.1"
+    budget = f"in {config.steps:,} steps"
+    return [
+        Claim("adam-wider", adam, "Adam needs less tuning: its usable rates span more decades than "
+              "SGD's (difference, mean over the starts)",
+              over_starts(read.decades, "adam", "sgd"), Greater()),
+        Claim("start-moves-sgd", "question, initializers", "under Xavier SGD needs a larger rate "
+              "than under He (decades between the smallest usable rates)", sgd_shift, Greater()),
+        Claim("adam-steadier", adam, "the start moves Adam's smallest usable rate less than SGD's "
+              "(decades)", difference(absolute(sgd_shift), absolute(adam_shift)), Greater()),
+        Claim("start-level", "question, initializers at their best rates", "at each arm's best "
+              "rate the start decides little (test error, Xavier minus He, mean over optimizers)",
+              start_gap, Equivalent(0.02)),
+        Claim("momentum-tenfold", "textbook reading, effective rate", "momentum .9 acts as ten "
+              "times the rate: its smallest usable rate is a tenth of SGD's (decades)",
+              difference(read.smallest_rate("momentum_he"), read.smallest_rate("sgd_he")),
+              Equivalent(0.2, -1.0)),
+        Claim("muon-adam", jordan, f"Muon learns more than Adam {budget}, each at its best rate "
+              "(log of the ratio of training losses)",
+              over_starts(read.log_loss, "muon", "adam"), Less()),
+        Claim("muon-momentum", jordan, f"Muon learns more than momentum {budget}, each at its best "
+              "rate (log of the ratio of training losses)",
+              over_starts(read.log_loss, "muon", "momentum"), Less()),
+        Claim("muon-error", jordan, f"Muon's test error is below Adam's {budget}, each at its "
+              "best rate", over_starts(read.error, "muon", "adam"), Less()),
+        *[Claim(f"warm-up-{name}", "question, warm-up at a small batch", f"{ARMS[name].label}: a "
+                "warm-up raises the largest usable rate (decades)",
+                difference(read.largest_rate(name), read.largest_rate(without)), Greater())
+          for name, without in WARMED.items()],
+        Claim("control", "negative control, momentum against momentum", "with other draws of the "
+              "weights the usable rates span as many decades",
+              difference(read.decades("momentum_again"), read.decades("momentum_he")),
+              Equivalent(OCTAVE)),
+        *[Claim(f"linear-{size}", f"{goyal}, section 2.1", f"batch {size} at {size // base} times "
+                f"the best rate of batch {base}: the same test error after as many images",
+                scaled_gap(size), Equivalent(0.02)) for size in others[:-1]],
+        Claim(f"limit-{largest}", f"{goyal}, figure 1", f"batch {largest} at {largest // base} "
+              f"times the best rate of batch {base}: linear scaling fails (test error above batch "
+              f"{base}'s)", scaled_gap(largest), Greater(0.05)),
+        *[Claim(f"warm-up-{size}", f"{goyal}, section 2.2", f"batch {size} at the rate scaled up: "
+                "a warm-up lowers the test error", warm_gain(size), Greater())
+          for size in others[-2:]],
+        Claim("perfect-scaling", shallue, f"from batch {base} to {second} the steps to the late "
+              "target fall as the batch grows (power; 1: in proportion)",
+              read.efficiency(base, second, "late"), Equivalent(0.15, 1.0)),
+        Claim("diminishing", shallue, f"from batch {sizes[-2]} to {largest} the steps to the late "
+              "target fall with a power below one half",
+              read.efficiency(sizes[-2], largest, "late"), Less(0.5)),
+        Claim("noise-grows", "McCandlish et al. 2018, abstract", "the batch size that pays grows "
+              f"as the loss falls: from batch {base} to {second} the steps to the late target fall "
+              "more than those to the early one (powers)",
+              difference(read.efficiency(base, second, "late"),
+                         read.efficiency(base, second, "early")), Greater()),
+    ]  # fmt: skip
+
+
+def plot(record: Record, config: Config) -> Figure:
+    """Draw the usable rates of every arm, and what becomes of a rate as the batch grows."""
+    figure, axes = plots.new_figure(3, 2, height=12.5)
+    read = Reader(config, ARMS)
+    panels.draw_curves(axes[0, 0], record, read, [f"{name}_he" for name in OPTIMIZERS])
+    panels.draw_batches(axes[0, 1], record, read)
+    panels.draw_ranges(axes[1, 0], record, read)
+    panels.draw_losses(axes[1, 1], record, read)
+    panels.draw_scaling(axes[2, 0], record, read)
+    panels.draw_steps(axes[2, 1], record, read)
+    titles = {}
+    if {32, 512} <= set(config.batch_sizes):
+        titles["linear-32", "limit-512"] = "The rate grows with the batch, up to a limit"
+    title = plots.headline(
+        record,
+        titles,
+        otherwise="Which learning rates work, by optimizer, start and batch size",
+    )
+    return plots.finish(
+        figure,
+        record,
+        title,
+        net=f"ReLU MLPs, {config.depth} layers of {config.width} units",
+        optimizer=f"Constant rates, {config.steps} steps of {config.batch_size} images",
+        paper="Goyal et al. 2017, Shallue et al. 2019, Kingma & Ba 2015, Jordan 2024",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])
