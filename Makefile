@@ -30,7 +30,7 @@ NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 # Targets given together run one after the other: each uses every core.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv list exps nets gallery test test-all lint sanitize bench clean
+.PHONY: help venv list exps nets gallery test test-all lint sanitize bench bench-all clean
 .PHONY: $(addprefix exp-,$(NAMES)) $(addprefix plot-,$(NAMES))
 
 help: ## this list
@@ -89,8 +89,10 @@ sanitize: ## run the native kernels under the address and undefined-behaviour sa
 	  .cache/kernels || exit; \
 	done
 
-bench: .venv/torch/ready ## measure against PyTorch and plain Flax (installs PyTorch)
+bench: .venv/torch/ready ## measure against PyTorch and plain Flax, 6 minutes (installs PyTorch)
 	@$(RUN) -m benchmarks.run --torch_python=.venv/torch/bin/python $(ARGS)
+
+bench-all: bench ## measure sweeps, the phase diagram and ResNet-56 too
 	@$(RUN) -m benchmarks.sweep --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.phase --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.resnet --torch_python=.venv/torch/bin/python

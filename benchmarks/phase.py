@@ -19,15 +19,12 @@ Appends to ``benchmarks/phase.json`` and prints Markdown.
 
 import argparse
 import datetime
-import statistics
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import chain
 
-from benchmarks.run import Worker, append_result
+from benchmarks.team import Team, append_result, summary
 
 CORES = 2
 STEPS = 50
@@ -56,45 +53,34 @@ def check(label: str, losses: list[list[float]], reference: list[list[float]]) -
 
 def measure(options: argparse.Namespace, folder: str) -> dict[str, dict]:
     """Return per 'width case': trainings per second and how they came about."""
-    own = [sys.executable, "-m", "benchmarks.phase_jax"]
+    own = [sys.executable, "-m", "benchmarks.phase_jax", "--devices"]
     torch = [options.torch_python, "-m", "benchmarks.phase_torch"]
-
-    def pinned(command: list[str]) -> list[Worker]:
-        return [Worker(["taskset", "-c", str(core), *command], CORES) for core in range(CORES)]
-
-    groups = {
-        "jaxvision": [Worker([*own, "--devices", str(CORES)], CORES)],
-        "single": [Worker([*own, "--devices", "1"], CORES)],
-        "singles": pinned([*own, "--devices", "1"]),
-        "torch": [Worker(torch, CORES)],
-        "torches": pinned(torch),
+    teams = {
+        "jaxvision": Team([*own, str(CORES)], CORES),
+        "single": Team([*own, "1"], CORES),
+        "singles": Team([*own, "1"], CORES, a_core=True),
+        "torch": Team(torch, CORES),
+        "torches": Team(torch, CORES, a_core=True),
     }
     results = {}
     for width in WIDTHS:
-        for name, workers in groups.items():  # jaxvision first: it leaves weights and batches
+        for name, team in teams.items():  # jaxvision first: it leaves weights and batches
             case = f"{'sweep' if name == 'jaxvision' else 'single'}:{width}"
-            for worker in workers:
-                facts = worker.ask(prepare=case, folder=folder)
-                reference = results.get(f"{width} jaxvision", facts)
-                check(f"{width} {name}", facts["losses"], reference["losses"])
+            facts = team.prepare(case, folder=folder)
+            reference = results.get(f"{width} jaxvision", facts)
+            check(f"{width} {name}", facts["losses"], reference["losses"])
             results[f"{width} {name}"] = facts | {"group": name, "case": case, "samples": []}
             print(f"  width {width} {name}: ready", file=sys.stderr, flush=True)
-    with ThreadPoolExecutor(CORES) as pool:
-        for _ in range(options.rounds):
-            for result in results.values():
-                time.sleep(0.25)  # threads of the case before may still spin
-                sample = partial(Worker.sample, case=result["case"], n=result["trainings"])
-                found = list(pool.map(sample, groups[result["group"]]))
-                # Two processes each see the other as foreign: what is left is the stranger's.
-                foreign = min(s["foreign"] for s in found) - (len(found) - 1)
-                rate = sum(1 / s["wall"] for s in found)
-                result["samples"].append({"per_second": rate, "foreign": foreign})
-    for worker in chain(*groups.values()):
-        worker.close()
+    for _ in range(options.rounds):
+        for result in results.values():
+            time.sleep(0.25)  # threads of the case before may still spin
+            sample = teams[result["group"]].sample(result["case"], result["trainings"])
+            result["samples"].append(sample)
+    for team in teams.values():
+        team.close()
     for result in results.values():
-        clean = [s["per_second"] for s in result["samples"] if s["foreign"] < 0.12]
-        rates = clean or [s["per_second"] for s in result["samples"]]
-        result |= {"clean": len(clean), "per_second": statistics.median(rates)}
+        found = summary(result["samples"])
+        result |= {"clean": found["clean"], "per_second": 1e3 / found["ms"]}
     return results
 
 

@@ -1,18 +1,20 @@
-"""Training throughput of ResNet-20 and ResNet-56 beside PyTorch, data pipeline included.
+"""Training throughput of ResNet-20 and ResNet-56 beside PyTorch, data and evaluation included.
 
 ``python -m benchmarks.resnet --torch_python=PATH`` (PATH as for ``benchmarks.run``). Everybody
 holds the images as uint8 on the device, takes every batch of 128 from a random permutation, draws
-pad-4 crops and flips anew, subtracts the mean and takes a step of SGD with momentum and decay: what
-an epoch costs, evaluation apart. jaxvision is the library's own Trainer, a period in one program.
-PyTorch augments by tensor operations (two random draws and one gather a batch) in channels_last
-memory, which is its fast layout.
+pad-4 crops and flips anew, subtracts the mean and takes a step of SGD with momentum and decay.
+After five steps everybody evaluates one batch more, as CIFAR-10 has five training images for each
+of its test images. jaxvision is the library's own Trainer, a period in one program. PyTorch
+augments by tensor operations (two random draws and one gather a batch) in channels_last memory,
+which is its fast layout, with a fused optimizer and, on a CPU, an allocator that keeps its memory.
 
 On a CPU all is float32: one run of jaxvision over all cores, then a run a core, as sweeps train. On
 a GPU (``--device=gpu``, both libraries installed for it) there are float32 rows, TF32 off, and
 bfloat16 rows (float32 parameters and batch statistics), PyTorch eager and under ``torch.compile``.
 
 The loss of the first 128 images under the same weights must agree. FLOPs are those of the
-multiply-adds of convolutions and the dense layer, forward times three; the device's peak is the
+multiply-adds of convolutions and the dense layer, forward times three for a training image and once
+for one that is evaluated; the device's peak is the
 better of both libraries' square matrix products in the row's number format, and utilization is
 FLOPs a second over that peak. Compare within one run only.
 
@@ -22,18 +24,18 @@ Appends to ``benchmarks/resnet.json`` and prints Markdown.
 import argparse
 import datetime
 import os
-import statistics
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from benchmarks import problems
-from benchmarks.run import Worker, append_result
+from benchmarks.team import Team, append_result, summary
 
 NETS = ("resnet20", "resnet56")
 IMAGES = 12_800
-PERIOD = 5  # steps of one call of the Trainer
+PERIOD = 5  # steps of one call of the Trainer, between two evaluations of one batch
 WEIGHT_DECAY = 1e-4
 # Implementation -> (worker, options of its case); {device: cases}.
 CASES = {
@@ -61,68 +63,85 @@ def images_and_labels() -> tuple[np.ndarray, np.ndarray]:
 
 
 def flops(net: str) -> float:
-    """Return floating-point operations of one image's training step (a multiply-add counts two)."""
-    sides = {16: 32, 32: 16, 64: 8}  # pixels along a side, by output channels
-    total = 0
-    for kernel in problems.kernels(net):
-        positions = sides[kernel.shape[-1]] ** 2 if kernel.ndim == 4 else 1
-        total += 2 * kernel.size * positions
-    return 3.0 * total
+    """Return floating-point operations a training image.
+
+    Its step takes three times a forward pass, and a fifth of an image is evaluated for it.
+    """
+    return (3.0 + 1 / PERIOD) * problems.forward_flops(net)
 
 
-def measure(options: argparse.Namespace) -> dict:
-    """Return peaks in FLOP/s by number format and, per net and implementation, what was timed."""
+def start_teams(torch_python: str, device: str) -> dict[str, Team]:
+    """Start the processes that a device's cases need."""
+    cores = len(os.sched_getaffinity(0))
     jax_worker = [sys.executable, "-m", "benchmarks.resnet_jax"]
     commands = {
-        "torch": [options.torch_python, "-m", "benchmarks.resnet_torch"],
+        "torch": [torch_python, "-m", "benchmarks.resnet_torch"],
         "jax": [*jax_worker, "--devices=0"],
-        "jax_devices": [*jax_worker, f"--devices={len(os.sched_getaffinity(0))}"],
+        "jax_devices": [*jax_worker, f"--devices={cores}"],
     }
-    wanted = {worker for worker, _ in CASES[options.device].values()}
-    cores = len(os.sched_getaffinity(0))
-    workers = {name: Worker(commands[name], cores) for name in sorted(wanted)}
-    formats = sorted({case.partition(":")[0] for _, case in CASES[options.device].values()})
-    peaks = {
-        kind: max(
-            worker.ask(prepare=f"peak:{kind}:{options.device}")["flops_per_s"]
-            for worker in workers.values()
-        )
+    wanted = {name for name, _ in CASES[device].values()}
+    return {name: Team(commands[name], cores) for name in sorted(wanted)}
+
+
+def measure_peaks(teams: dict[str, Team], device: str) -> dict[str, float]:
+    """Return the better library's FLOP/s in a matrix product, by number format."""
+    formats = sorted({case.partition(":")[0] for _, case in CASES[device].values()})
+    return {
+        kind: max(team.prepare(f"peak:{kind}:{device}")["flops_per_s"] for team in teams.values())
         for kind in formats
     }
-    table = {}
-    for net in options.nets:
-        for label, (worker, case) in CASES[options.device].items():
-            name = f"{net}:{options.device}:{case}"
-            facts = workers[worker].ask(prepare=name)
-            kind = case.partition(":")[0]
-            first = next((r["loss"] for r in table.values() if r["net"] == net), facts["loss"])
-            if not abs(facts["loss"] - first) <= TOLERANCE[kind] * first:  # a NaN fails too
-                raise RuntimeError(f"{net} {label}: first loss {facts['loss']}, torch's {first}")
-            once = workers[worker].sample(name, facts["units"])["wall"] * facts["units"]
-            n = facts["units"] * max(1, round(options.seconds / once))
-            table[f"{net} {label}"] = facts | {
-                "net": net,
-                "label": label,
-                "format": kind,
-                "worker": worker,
-                "case": name,
-                "n": n,
-                "samples": [],
-            }
+
+
+def prepare_row(
+    teams: dict[str, Team], net: str, device: str, label: str, seconds: float
+) -> dict[str, object]:
+    """Prepare a case and return its row, without samples."""
+    team, case = CASES[device][label]
+    name = f"{net}:{device}:{case}"
+    facts = teams[team].prepare(name)
+    once = teams[team].sample(name, facts["units"])["wall"] * facts["units"]
+    return facts | {
+        "net": net,
+        "label": label,
+        "format": case.partition(":")[0],
+        "team": team,
+        "case": name,
+        "n": facts["units"] * max(1, round(seconds / once)),
+        "samples": [],
+    }
+
+
+def check_loss(row: dict, first: dict) -> None:
+    """Raise unless the first loss is that of the net's first row; a NaN never is."""
+    tolerance = TOLERANCE[row["format"]]
+    if not abs(row["loss"] - first["loss"]) <= tolerance * first["loss"]:
+        raise RuntimeError(
+            f"{row['net']} {row['label']}: first loss {row['loss']}, torch's {first['loss']}"
+        )
+
+
+def measure(
+    torch_python: str, device: str, nets: Sequence[str], rounds: int, seconds: float
+) -> dict:
+    """Return peaks in FLOP/s by number format and, per net and implementation, what was timed."""
+    teams = start_teams(torch_python, device)
+    peaks, table = measure_peaks(teams, device), {}
+    for net in nets:
+        for label in CASES[device]:
+            row = table[f"{net} {label}"] = prepare_row(teams, net, device, label, seconds)
+            check_loss(row, next(r for r in table.values() if r["net"] == net))
             print(f"  {net} {label}: ready", file=sys.stderr, flush=True)
-    for _ in range(options.rounds):
-        for result in table.values():
+    for _ in range(rounds):
+        for row in table.values():
             time.sleep(0.25)  # threads of the case before may still spin
-            sample = workers[result["worker"]].sample(result["case"], result["n"])
-            result["samples"].append(sample)
-    for worker in workers.values():
-        worker.close()
-    for result in table.values():
-        clean = [s["wall"] for s in result["samples"] if s["foreign"] < 0.12]
-        wall = statistics.median(clean or [s["wall"] for s in result["samples"]])
-        rate = problems.BATCH[result["net"]] / wall  # n counts batches, of every run
-        used = rate * flops(result["net"]) / peaks[result["format"]]
-        result |= {"clean": len(clean), "images_per_s": rate, "utilization": used}
+            row["samples"].append(teams[row["team"]].sample(row["case"], row["n"]))
+    for team in teams.values():
+        team.close()
+    for row in table.values():
+        found = summary(row["samples"])
+        rate = problems.BATCH[row["net"]] / (found["ms"] / 1e3)  # n counts batches, of every run
+        used = rate * flops(row["net"]) / peaks[row["format"]]
+        row |= {"clean": found["clean"], "images_per_s": rate, "utilization": used}
     return {"peaks": peaks, "rows": table}
 
 
@@ -154,7 +173,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a sample")
     options = parser.parse_args()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    results = {"started": started, "device": options.device} | measure(options)
+    found = measure(
+        options.torch_python, options.device, options.nets, options.rounds, options.seconds
+    )
+    results = {"started": started, "device": options.device} | found
     append_result("resnet", results)
     print(markdown(results))
 

@@ -5,6 +5,7 @@ Case names: ``net:device:format`` and ``peak:format:device``.
 
 import argparse
 import time
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -12,22 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import jax_worker, problems, resnet
+from benchmarks import jax_nets, problems, resnet
 from benchmarks.worker import Case, serve
 from jaxvision import runtime
 from jaxvision.data.augment import normalize, pad_crop_flip, per_pixel_mean
 from jaxvision.data.dataset import Dataset
 from jaxvision.models.layers import Apply, apply_function
-from jaxvision.training.fit import Runs, Trainer
+from jaxvision.training.fit import Trainer
 from jaxvision.training.optimizers import caffe_sgd
 from jaxvision.training.step import Task
+from jaxvision.types import Array
 
 
 def in_bfloat16(apply: Apply) -> Apply:
     """Return ``apply`` with images and kernels rounded to bfloat16; all else stays float32."""
 
-    def rounded(params: dict, batch_stats: dict, images: jax.Array, **given) -> tuple:
-        def cast(path: tuple, leaf: jax.Array) -> jax.Array:
+    def rounded(params: dict, batch_stats: dict, images: Array, **given) -> tuple:
+        def cast(path: tuple, leaf: Array) -> Array:
             return leaf.astype(jnp.bfloat16) if path[-1].key == "kernel" else leaf
 
         params = jax.tree_util.tree_map_with_path(cast, params)
@@ -42,38 +44,52 @@ def prepare(name: str) -> Case:
     net, _, kind = name.split(":")
     if net == "peak":
         return peak(*name.split(":")[1:])
-    images, labels = resnet.images_and_labels()
-    data = Dataset(images, labels)
-    mean = per_pixel_mean(images)
-
-    def preprocess(images: jax.Array, key: jax.Array | None) -> jax.Array:
-        inputs = normalize(images, mean)
-        return inputs if key is None else pad_crop_flip(key, inputs)
-
-    module, variables = jax_worker.build(net, plain=False)
+    data = Dataset(*resnet.images_and_labels())
+    module, variables = jax_nets.build(net, plain=False)
     apply = apply_function(module)
     apply = in_bfloat16(apply) if kind == "bfloat16" else apply
+    preprocess = augmented(per_pixel_mean(data.images))
     task = Task(apply, partial(caffe_sgd, resnet.WEIGHT_DECAY), preprocess)
-    batch, count = problems.BATCH[net], jax.device_count()
-    trainer = Trainer(task, data, data, batch, resnet.PERIOD)
-    runs = Runs(
-        jax.tree.map(lambda leaf: np.stack([leaf] * count), variables),
-        np.arange(count, dtype=np.int32),
-        {"learning_rate": np.full(count, problems.RATE[net], np.float32)},
-    )
-    clock = trainer.stopwatch(runs)
-    units = resnet.PERIOD * count  # batches that one call trains on
+    first = data.first(problems.BATCH[net])
+    trainer = Trainer(task, data, first, len(first.labels), resnet.PERIOD)
+    (call,) = trainer.calls(jax_nets.copies(variables, net, jax.device_count()))
+    held = [call.start(), 0]
+    units = resnet.PERIOD * jax.device_count()  # batches that one call trains on
+
+    def period() -> None:
+        state, step = held
+        state, metrics = call.advance(state, step)
+        jax.block_until_ready((metrics, call.evaluate(state)))
+        held[:] = state, step + resnet.PERIOD
 
     def run(n: int) -> None:
         for _ in range(n // units):
-            clock()
+            period()
 
-    def first_loss(variables: dict) -> jax.Array:
-        inputs = preprocess(images[:batch], None)
-        logits, _, _ = apply(variables["params"], variables["batch_stats"], inputs, train=True)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels[:batch]).mean()
+    period()  # compiles
+    return run, {"units": units, "loss": first_loss(task, variables, first)}
 
-    return run, {"units": units, "loss": float(jax.jit(first_loss)(variables))}
+
+def augmented(mean: np.ndarray) -> Callable[[Array, Array | None], Array]:
+    """Return the preprocessing: the mean off, and with a key crops and flips."""
+
+    def preprocess(images: Array, key: Array | None) -> Array:
+        inputs = normalize(images, mean)
+        return inputs if key is None else pad_crop_flip(key, inputs)
+
+    return preprocess
+
+
+def first_loss(task: Task, variables: dict, data: Dataset) -> float:
+    """Return the loss of the first images under the first weights, by their own moments."""
+
+    def loss(variables: dict) -> Array:
+        inputs = task.preprocess(data.images, None)
+        stats = variables["batch_stats"]
+        logits, _, _ = task.apply(variables["params"], stats, inputs, train=True)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, data.labels).mean()
+
+    return float(jax.jit(loss)(variables))
 
 
 def peak(kind: str, device: str) -> Case:

@@ -2,12 +2,16 @@
 
 ``python -m benchmarks.run --torch_python=PATH`` where PATH is an interpreter with
 ``requirements-torch.txt`` installed. Every case lives in a long-lived process; the processes take
-turns round after round, so that a busy machine slows all of them alike. Two metrics:
+turns round after round, so that a busy machine slows all of them alike. On several cores time is
+wall time, the median of the clean samples: those in which strangers used less than 12 % of a core.
+With ``--cores 1`` it is CPU time, the lowest of the rounds, which repeats to 1-3 % even on a shared
+machine.
 
-* cores=1: process pinned to one core, CPU seconds, lowest of the rounds: repeats to 1-3 % even on a
-  shared machine.
-* cores=2: wall seconds, median of the clean samples, those in which other processes used less than
-  12 % of a core.
+Everybody trains the same batch from the same weights, and the first losses must agree. jaxvision is
+measured as it trains: by its Trainer, the steps of a period in one call, under the allocator as it
+is. PyTorch takes a step a call, and gets the allocator setting that suits that, its faster layout,
+its fused optimizer and the number of threads that is fastest here; and once more a single-threaded
+process on every core, all busy at once.
 
 Writes ``benchmarks/results.json`` and prints Markdown. Compare ratios within one run, nothing else.
 """
@@ -21,268 +25,169 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-from benchmarks import problems
+from benchmarks import problems, resnet
+from benchmarks.cases import OURS, TORCH, Case, cases, teams
+from benchmarks.tables import RESULTS, markdown
+from benchmarks.team import ROOT, Team, busy_process, environment, machine, summary
 
-ROOT = Path(__file__).resolve().parents[1]
-TICK = os.sysconf("SC_CLK_TCK")
-DEPTHS = (14, 30, 100, 300, 1000)
-LABELS = ("torch NCHW", "torch channels_last", "flax", "jaxvision", "jaxvision 8 seeds")
-# What the project promises: (name, numerator, denominator, most the ratio may be).
-GOALS = (
-    ("resnet20 step / plain Flax", "resnet20 jaxvision", "resnet20 flax", 0.4),
-    ("resnet20 step / torch", "resnet20 jaxvision", "resnet20 torch channels_last", 1.6),
-    ("conv32, 8 seeds / torch", "conv32 jaxvision 8 seeds", "conv32 torch channels_last", 1.0),
-    ("conv16, 8 seeds / torch", "conv16 jaxvision 8 seeds", "conv16 torch channels_last", 1.0),
-    ("mlp, 8 seeds / torch", "mlp jaxvision 8 seeds", "mlp torch NCHW", 0.3),
-)
+DEPTHS = (30, 1000)
+FEW, MANY = problems.PERIOD, 17 * problems.PERIOD  # steps after which memory is looked at
+TOLERANCE = 2e-3
+PAUSE = 0.25  # seconds: threads of the case before may still spin
+ROUNDS_BESIDE = 3
 
 
-class Worker:
-    """One worker process, pinned to the first ``cores`` cores."""
-
-    def __init__(self, command: list[str], cores: int) -> None:
-        allowed = sorted(os.sched_getaffinity(0))[:cores]
-        pinned = ["taskset", "-c", ",".join(map(str, allowed)), *command]
-        self.process = subprocess.Popen(
-            pinned,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=ROOT,
-            env=environment(),
-        )
-
-    def ask(self, **request: object) -> dict:
-        """Send a request, return the answer."""
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.process.args} ended at {request}")
-        return json.loads(line)
-
-    def sample(self, case: str, n: int) -> dict:
-        """Time n steps; ``foreign`` is how many cores other processes kept busy meanwhile."""
-        start, busy, own = time.perf_counter(), machine_seconds(), self.seconds()
-        answer = self.ask(time=case, n=n)
-        foreign = machine_seconds() - busy - (self.seconds() - own)
-        return answer | {"foreign": foreign / (time.perf_counter() - start)}
-
-    def seconds(self) -> float:
-        """CPU seconds this process has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.stdin.close()
-        self.process.wait()
+def say(what: str) -> None:
+    """Tell how far it is."""
+    print(f"  {what}", file=sys.stderr, flush=True)
 
 
-def environment(**variables: str) -> dict[str, str]:
-    """The environment without settings that would change what is measured."""
-    ours = ("JAX", "XLA", "PJRT", "OMP", "MKL", "MALLOC")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {"PYTHONWARNINGS": "ignore", "JAXVISION_DISABLE": "cache"} | variables
+def all_cores() -> int:
+    """Return how many cores there are to use."""
+    return len(os.sched_getaffinity(0))
 
 
-def machine_seconds() -> float:
-    """CPU seconds that the whole machine has been busy."""
-    fields = [int(value) for value in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-    return (sum(fields[:3]) + sum(fields[5:8])) / TICK
-
-
-def steps(options: argparse.Namespace, cores: int) -> dict[str, dict]:
+def steps(options: argparse.Namespace, cores: int) -> dict[str, dict[str, dict]]:
     """Time a step of every net in every implementation (per seed where several run at once)."""
-    jax_worker = [sys.executable, "-m", "benchmarks.jax_worker", "--mode"]
-    commands = {
-        "torch": [options.torch_python, "-m", "benchmarks.torch_worker"],
-        "flax": [*jax_worker, "flax"],
-        "threads": [*jax_worker, "threads"],
-        "single": [*jax_worker, "devices"],
-        "sweep": [*jax_worker, "devices", f"--devices={cores}"],
-    }
-    workers = {name: Worker(command, cores) for name, command in commands.items()}
-    cases = []
-    for net in options.nets:
-        cases.append((f"{net} torch NCHW", workers["torch"], net))
-        cases.append((f"{net} flax", workers["flax"], f"{net}:flax"))
-        # Small nets run as the experiments run them, on a single-threaded device.
-        ours = workers["threads" if net == "resnet20" else "single"]
-        cases.append((f"{net} jaxvision", ours, net))
-        if net != "mlp":
-            cases.append((f"{net} torch channels_last", workers["torch"], f"{net}:channels_last"))
-        if net != "resnet20":
-            cases.append((f"{net} jaxvision in a scan", workers["single"], f"{net}:scan"))
-            cases.append((f"{net} jaxvision 8 seeds", workers["sweep"], f"{net}:sweep"))
-    results = {}
-    for label, worker, case in cases:
-        facts = worker.ask(prepare=case)
-        check_losses(label, facts["losses"], results)
-        once = worker.sample(case, 1)["wall"]
-        n = max(facts.get("units", 1), int(options.seconds / once))
-        results[label] = facts | {"n": n, "samples": []}
-        print(f"  cores={cores} {label}: {once * 1e3:.1f} ms", file=sys.stderr, flush=True)
+    listed = cases(options.nets)
+    running = teams({case.team for case in listed}, options.torch_python, cores)
+    table = {net: {} for net in options.nets}
+    for case in listed:
+        facts = running[case.team].prepare(case.name)
+        check_losses(case, facts["losses"], table[case.net])
+        once = running[case.team].sample(case.name, facts["units"])["wall"]
+        units = facts["units"]
+        n = units * max(1, round(options.seconds / once / units))
+        table[case.net][case.label] = facts | {"n": n, "samples": []}
+        say(f"cores={cores} {case.net} {case.label}: {once * 1e3:.1f} ms")
     for _ in range(options.rounds):
-        for label, worker, case in cases:
-            time.sleep(0.25)  # threads of the case before may still spin
-            results[label]["samples"].append(worker.sample(case, results[label]["n"]))
-    for worker in workers.values():
-        worker.close()
-    for result in results.values():
-        clean = [s for s in result["samples"] if s["foreign"] < 0.12]
-        result["clean"] = len(clean)
-        walls = [s["wall"] for s in clean or result["samples"]]
-        lowest = min(s["cpu"] for s in result["samples"])
-        result["ms"] = 1e3 * (lowest if cores == 1 else statistics.median(walls))
-    return results
+        for case in listed:
+            time.sleep(PAUSE)
+            result = table[case.net][case.label]
+            result["samples"].append(running[case.team].sample(case.name, result["n"]))
+    for team in running.values():
+        team.close()
+    for row in table.values():
+        for result in row.values():
+            result |= summary(result["samples"], cores)
+    return table
 
 
-def check_losses(label: str, losses: list[float], results: dict[str, dict]) -> None:
-    """Compare the first losses with those of the same net's first implementation."""
-    net = label.split()[0]
-    for other, result in results.items():
-        if other.split()[0] == net:
-            # An 8-seed sweep reports one loss per seed or step; the first is comparable.
-            count = 1 if "seeds" in label + other else 6
-            for ours, theirs in list(zip(losses, result["losses"], strict=False))[:count]:
-                if not abs(ours - theirs) <= 2e-3 * abs(theirs):  # a NaN fails too
-                    raise RuntimeError(f"{label}: losses {losses}, {other}: {result['losses']}")
-            return
+def check_losses(case: Case, losses: list[float], row: dict[str, dict]) -> None:
+    """Raise unless the first losses are those of the net's first implementation."""
+    for label, other in row.items():
+        for ours, theirs in zip(losses, other["losses"], strict=True):
+            if not abs(ours - theirs) <= TOLERANCE * abs(theirs):  # a NaN fails too
+                raise RuntimeError(f"{case}: losses {losses}, {label}: {other['losses']}")
+        return
+
+
+def beside(options: argparse.Namespace, cores: int) -> dict[str, dict]:
+    """Time ResNet-20 alone and beside one busy process, in turns."""
+    listed = [case for case in cases(["resnet20"]) if case.label in (OURS, TORCH)]
+    running = teams({case.team for case in listed}, options.torch_python, cores)
+    found = {case.label: {"alone": [], "beside": []} for case in listed}
+    units = {case: running[case.team].prepare(case.name)["units"] for case in listed}
+    for _ in range(min(options.rounds, ROUNDS_BESIDE)):
+        for case in listed:
+            team, n = running[case.team], max(units[case], problems.PERIOD)
+            time.sleep(PAUSE)
+            found[case.label]["alone"].append(team.sample(case.name, n))
+            with busy_process(cores) as other:
+                found[case.label]["beside"].append(team.sample(case.name, n, [other]))
+    for team in running.values():
+        team.close()
+    for result in found.values():
+        alone, crowded = (
+            statistics.median(sample["wall"] for sample in result[name])
+            for name in ("alone", "beside")
+        )
+        result["slower"] = crowded / alone
+    return found
 
 
 def compile_times() -> dict[str, float]:
-    """CPU seconds to compile the scanned 16-channel net, by depth, nothing cached."""
-    worker = Worker([sys.executable, "-m", "benchmarks.jax_worker", "--mode", "devices"], 1)
-    worker.ask(prepare="conv16", depth=14)  # what a first compilation pays once
-    times = {
-        str(depth): min(worker.ask(prepare="conv16", depth=depth)["compile_cpu_s"] for _ in (0, 1))
-        for depth in DEPTHS
-    }
+    """CPU seconds to compile and start the 16-channel net, by depth, nothing cached."""
+    worker = Team([sys.executable, "-m", "benchmarks.jax_worker", "--devices=1"], 1)
+    worker.prepare("conv16:1", depth=14)  # what a first compilation pays once
+    times = {}
+    for depth in DEPTHS:
+        first = min(worker.prepare("conv16:1", depth=depth)["first_cpu_s"] for _ in range(2))
+        again = worker.sample("conv16:1", problems.PERIOD)["cpu"] * problems.PERIOD
+        times[str(depth)] = first - again
     worker.close()
     return times
 
 
-def peak_memory(options: argparse.Namespace) -> dict[str, float]:
-    """Largest resident MB of a fresh process that takes six ResNet-20 steps."""
-    jax_worker = [sys.executable, "-m", "benchmarks.jax_worker", "--mode"]
+def peak_memory(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Largest resident MB of a fresh process after few and after many steps of ResNet-20."""
     peaks = {}
-    for label, command, case in (
-        (
-            "torch channels_last",
-            [options.torch_python, "-m", "benchmarks.torch_worker"],
-            "resnet20:channels_last",
-        ),
-        ("flax", [*jax_worker, "flax"], "resnet20:flax"),
-        ("jaxvision", [*jax_worker, "threads"], "resnet20"),
-    ):
-        worker = Worker(command, len(os.sched_getaffinity(0)))
-        peaks[label] = worker.ask(prepare=case)["peak_mb"]
-        worker.close()
+    for case in cases(["resnet20"]):
+        if case.label not in (OURS, TORCH):
+            continue
+        (team,) = teams({case.team}, options.torch_python, all_cores()).values()
+        first = team.prepare(case.name)["peak_mb"]
+        peaks[case.label] = {
+            str(FEW): first,
+            str(MANY): team.sample(case.name, MANY - FEW)["peak_mb"],
+        }
+        team.close()
     return peaks
 
 
 def starts(options: argparse.Namespace, net: str = "conv16") -> dict[str, float]:
-    """Wall seconds from process start to the end of the first steps, medians of three."""
-    ours = [sys.executable, "-m", "benchmarks.jax_worker", "--mode=devices", f"--first_step={net}"]
+    """Wall seconds from process start to the end of the first steps; medians of three but cold.
+
+    Cold compiles the kernels too.
+    """
+    ours = [sys.executable, "-m", "benchmarks.jax_worker", "--devices=1"]
+    ours.append(f"--first_steps={net}:1")
     torch = [options.torch_python, "-m", "benchmarks.torch_worker", net]
-    seconds = {"torch": [], "jaxvision cold": [], "jaxvision warm": []}
-    for _ in range(3):
-        with tempfile.TemporaryDirectory() as cache:
-            settings = {"JAXVISION_DISABLE": "", "XDG_CACHE_HOME": cache}
-            for label, command in zip(seconds, (torch, ours, ours), strict=True):
-                start = time.perf_counter()
-                subprocess.run(command, cwd=ROOT, env=environment(**settings), check=True)
-                seconds[label].append(time.perf_counter() - start)
+    seconds = {"jaxvision cold": [], "torch": [], "jaxvision warm": []}
+    with tempfile.TemporaryDirectory() as cache:
+        settings = {"JAXVISION_DISABLE": "", "XDG_CACHE_HOME": cache}
+        turns = ["jaxvision cold", *3 * ["torch", "jaxvision warm"]]
+        for label in turns:
+            start = time.perf_counter()
+            command = torch if label == "torch" else ours
+            subprocess.run(command, cwd=ROOT, env=environment(**settings), check=True)
+            seconds[label].append(time.perf_counter() - start)
     return {label: statistics.median(values) for label, values in seconds.items()}
 
 
-def goals(results: dict) -> list[tuple[str, float, float]]:
-    """Return (name, ratio reached, most it may be); steps on as many cores as there are."""
-    cores = max(results["steps"], key=int)
-    ms = {label: result["ms"] for label, result in results["steps"][cores].items()}
-    found = [
-        (name, ms[top] / ms[bottom], limit)
-        for name, top, bottom, limit in GOALS
-        if top in ms and bottom in ms
-    ]
-    found += [
-        (f"{net} in a scan / dispatched", ms[f"{net} jaxvision in a scan"] / ms[label], 1.05)
-        for net in problems.NETS
-        if f"{net} jaxvision in a scan" in ms and (label := f"{net} jaxvision") in ms
-    ]
-    if "compile_cpu_s" in results:
-        times = results["compile_cpu_s"]
-        found.append(("compile 1000 layers / 30", times["1000"] / times["30"], 1.2))
-        start = results["start_s"]
-        found.append(("warm start / torch", start["jaxvision warm"] / start["torch"], 1.0))
-    return found
-
-
-def markdown(results: dict) -> str:
-    """Return the tables."""
-    lines = []
-    for cores, table in results["steps"].items():
-        kind = "CPU-ms" if cores == "1" else "ms"
-        lines += [
-            f"\n{kind} per step (and seed), cores={cores}\n",
-            f"| net | implementation | {kind} | / torch channels_last | clean |",
-            "|---|---|---|---|---|",
-        ]
-        for label, result in table.items():
-            net, _, name = label.partition(" ")
-            base = table.get(f"{net} torch channels_last", table[f"{net} torch NCHW"])["ms"]
-            clean = f"{result['clean']}/{len(result['samples'])}"
-            lines.append(
-                f"| {net} | {name} | {result['ms']:.2f} | {result['ms'] / base:.2f} | {clean} |"
-            )
-    for name, unit in (("compile_cpu_s", "s by depth"), ("peak_mb", "MB"), ("start_s", "s")):
-        if name in results:
-            values = ", ".join(f"{key}: {value:.3g}" for key, value in results[name].items())
-            lines.append(f"\n{name} ({unit}): {values}")
-    lines += ["\n| goal | reached | at most | |", "|---|---|---|---|"]
-    for name, ratio, limit in goals(results):
-        verdict = "met" if ratio <= limit else "missed"
-        lines.append(f"| {name} | {ratio:.2f} | {limit:.2f} | {verdict} |")
-    return "\n".join(lines)
-
-
-def append_result(name: str, entry: dict) -> None:
-    """Add the results of one run to the history in ``benchmarks/<name>.json``."""
-    path = ROOT / "benchmarks" / f"{name}.json"
-    history = json.loads(path.read_text()) if path.exists() else []
-    path.write_text(json.dumps([*history, entry], indent=1) + "\n")
+def images(options: argparse.Namespace) -> dict:
+    """Return what ``benchmarks.resnet`` measures of ResNet-20: peaks and images a second."""
+    rounds = max(1, options.rounds // 2)
+    seconds = 4 * options.seconds
+    return resnet.measure(options.torch_python, "cpu", ("resnet20",), rounds, seconds)
 
 
 def main() -> None:
     """Parse the command line, measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--torch_python", required=True, help="interpreter that has PyTorch")
-    parser.add_argument("--rounds", type=int, default=7, help="samples of every case")
-    parser.add_argument("--seconds", type=float, default=0.4, help="length of a sample")
+    parser.add_argument("--rounds", type=int, default=6, help="samples of every case")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a sample")
     parser.add_argument("--nets", nargs="+", choices=problems.NETS, default=problems.NETS)
-    parser.add_argument("--cores", nargs="+", type=int, default=[1, len(os.sched_getaffinity(0))])
-    parser.add_argument(
-        "--steps_only", action="store_true", help="no compile times, memory, starts"
-    )
+    parser.add_argument("--cores", nargs="+", type=int, default=[all_cores()])
+    parser.add_argument("--steps_only", action="store_true", help="nothing but the table of steps")
     options = parser.parse_args()
-    results = {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "steps": {},
-    }
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    results = {"started": started, "machine": machine(), "steps": {}}
     for cores in options.cores:
         results["steps"][str(cores)] = steps(options, cores)
-        print(f"cores={cores} measured", markdown(results), sep="\n", file=sys.stderr, flush=True)
     if not options.steps_only:
-        results |= {
-            "compile_cpu_s": compile_times(),
-            "peak_mb": peak_memory(options),
-            "start_s": starts(options),
-        }
-    (ROOT / "benchmarks" / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        for name, measure in (
+            ("images", images),
+            ("beside", lambda options: beside(options, all_cores())),
+            ("peak_mb", peak_memory),
+            ("compile_cpu_s", lambda options: compile_times()),
+            ("start_s", starts),
+        ):
+            say(name)
+            results[name] = measure(options)
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(markdown(results))
 
 

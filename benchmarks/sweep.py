@@ -19,14 +19,13 @@ Appends to ``benchmarks/sweep.json`` and prints Markdown.
 
 import argparse
 import datetime
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from itertools import chain, cycle
 
-from benchmarks.run import Worker, append_result
+from benchmarks.team import Team, append_result, summary
 from benchmarks.worker import Case
 
 CORES = 2
@@ -80,14 +79,14 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, dict]:
         "flax": [*jax_worker, "flax"],
         "torch": [options.torch_python, "-m", "benchmarks.sweep_torch"],
     }
-    workers = {name: Worker(command, CORES) for name, command in commands.items()}
+    workers = {name: Team(command, CORES) for name, command in commands.items()}
     results = {net: {} for net in NETS}
     for net in NETS:
         layouts = ("NCHW", "channels_last") if net == "conv" else ("",)
         cases = [("jaxvision", net), ("flax", net), *(("torch", f"{net}:{x}") for x in layouts)]
         for name, case in cases:  # jaxvision first: it leaves weights and batches in the folder
             label = f"{name} {case.partition(':')[2]}".strip()
-            facts = workers[name].ask(prepare=case, folder=folder)
+            facts = workers[name].prepare(case, folder=folder)
             results[net][label] = facts | {"worker": name, "case": case, "samples": []}
             check(f"{net} {label}", facts["losses"], results[net]["jaxvision"]["losses"])
             print(f"  {net} {label}: ready", file=sys.stderr, flush=True)
@@ -99,9 +98,7 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, dict]:
     for worker in workers.values():
         worker.close()
     for result in (result for table in results.values() for result in table.values()):
-        clean = [s["wall"] for s in result["samples"] if s["foreign"] < 0.12]
-        walls = clean or [s["wall"] for s in result["samples"]]
-        result |= {"clean": len(clean), "ms": 1e3 * statistics.median(walls)}
+        result |= summary(result["samples"])
     return results
 
 

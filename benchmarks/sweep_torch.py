@@ -1,6 +1,5 @@
 """PyTorch's side of ``benchmarks.sweep``. Case names: ``mlp:``, ``conv:NCHW``, and so on."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.sweep import CORES, MOMENTUM, PERIOD, POOLED, STEPS, WEIGHT_DECAY, make_case
-from benchmarks.worker import Case, serve
+from benchmarks.sweep import MOMENTUM, PERIOD, POOLED, STEPS, WEIGHT_DECAY, make_case
+from benchmarks.torch_worker import fastest_threads
+from benchmarks.worker import Case, keep_freed_memory, serve
 
 
 class Circular(nn.Conv2d):
@@ -51,66 +51,77 @@ def build(shapes: list[tuple[int, ...]]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def prepare(name: str, folder: str) -> Case:
-    """Build the net and train two runs."""
-    net, _, layout = name.partition(":")
-    data = dict(np.load(Path(folder) / f"{net}.npz"))
-    kernels = [data[f"kernel{l}"] for l in range(30)]
-    module = build([kernel.shape[1:] for kernel in kernels])
-    tensors = {key: torch.tensor(data[key]) for key in ("labels", "rows", "test_labels")}
-    for key in ("images", "test_images"):
-        tensors[key] = torch.tensor(data[key]).permute(0, 3, 1, 2).contiguous()
-    if layout == "channels_last":
-        module = module.to(memory_format=torch.channels_last)
-        for key in ("images", "test_images"):
-            tensors[key] = tensors[key].to(memory_format=torch.channels_last)
-    weighted = [m for m in module if isinstance(m, (nn.Conv2d, nn.Linear))]
+class Training:
+    """One net that trains the runs of a sweep, one after the other, from what a folder holds."""
 
-    def evaluate() -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.no_grad():
-            logits = module(tensors["test_images"])
-        wrong = logits.argmax(1) != tensors["test_labels"]
-        return F.cross_entropy(logits, tensors["test_labels"]), wrong.float().mean()
+    def __init__(self, net: str, layout: str, folder: str) -> None:
+        data = dict(np.load(Path(folder) / f"{net}.npz"))
+        self.kernels = [data[f"kernel{l}"] for l in range(30)]
+        self.rates = data["rates"]
+        memory = {"channels_last": torch.channels_last}.get(layout, torch.contiguous_format)
+        module = build([kernel.shape[1:] for kernel in self.kernels])
+        self.module = module.to(memory_format=memory)
+        self.rows, self.labels, self.test_labels = (
+            torch.tensor(data[name]) for name in ("rows", "labels", "test_labels")
+        )
+        self.images, self.test_images = (
+            torch.tensor(data[name]).permute(0, 3, 1, 2).contiguous(memory_format=memory)
+            for name in ("images", "test_images")
+        )
 
-    def train_one(run: int, steps: int = STEPS) -> list[float]:
+    def start(self, run: int) -> None:
+        """Give the net the first weights of a run."""
+        weighted = [m for m in self.module if isinstance(m, (nn.Conv2d, nn.Linear))]
         with torch.no_grad():
-            for layer, kernel in zip(weighted, kernels, strict=True):
+            for layer, kernel in zip(weighted, self.kernels, strict=True):
                 axes = (3, 2, 0, 1) if kernel.ndim == 5 else (1, 0)
                 layer.weight.copy_(torch.tensor(kernel[run].transpose(axes).copy()))
                 layer.bias.zero_()
-        rate = float(data["rates"][run])
+
+    def evaluate(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return loss and error of the test images."""
+        with torch.no_grad():
+            logits = self.module(self.test_images)
+        wrong = logits.argmax(1) != self.test_labels
+        return F.cross_entropy(logits, self.test_labels), wrong.float().mean()
+
+    def train(self, run: int, steps: int = STEPS) -> list[float]:
+        """Train a run and return its losses."""
+        self.start(run)
         optimizer = torch.optim.SGD(
-            module.parameters(), rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True
+            self.module.parameters(),
+            float(self.rates[run]),
+            momentum=MOMENTUM,
+            weight_decay=WEIGHT_DECAY,
+            fused=True,
         )
-        losses, tests = [], [evaluate()]
+        losses, tests = [], [self.evaluate()]
         for step in range(steps):
-            rows = tensors["rows"][run, step]
+            rows = self.rows[run, step]
             optimizer.zero_grad()
-            loss = F.cross_entropy(module(tensors["images"][rows]), tensors["labels"][rows])
+            loss = F.cross_entropy(self.module(self.images[rows]), self.labels[rows])
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
             if (step + 1) % PERIOD == 0:
-                tests.append(evaluate())
+                tests.append(self.evaluate())
         return torch.stack(losses).tolist()
 
-    def seconds(threads: int) -> float:
-        torch.set_num_threads(threads)
-        start = time.perf_counter()
-        train_one(0, steps=5)
-        return time.perf_counter() - start
 
-    # A second thread makes steps this small slower on some machines: PyTorch gets what suits it.
-    seconds(1)  # what the first steps of a process cost more
-    threads = min((1, CORES), key=seconds)
+def prepare(name: str, folder: str) -> Case:
+    """Build the net and train two runs."""
+    net, _, layout = name.partition(":")
+    training = Training(net, layout, folder)
+    threads = fastest_threads(lambda: training.train(0, steps=1))
 
     def train(runs: list[int]) -> list[list[float]]:
         torch.set_num_threads(threads)
-        return [train_one(run) for run in runs]
+        return [training.train(run) for run in runs]
 
     run, facts = make_case(train, at_once=2)
     return run, facts | {"threads": threads}
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     serve(prepare)

@@ -2,13 +2,15 @@
 
 import os
 import sys
+import time
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import problems
-from benchmarks.worker import serve
+from benchmarks.worker import Case, keep_freed_memory, serve
 
 
 class Block(nn.Module):
@@ -64,17 +66,21 @@ def head(width: int) -> list[nn.Module]:
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, problems.CLASSES)]
 
 
-def prepare(name: str) -> tuple:
-    """Build a case and take six steps."""
+def prepare(name: str) -> Case:
+    """Build a case and take six steps, then choose the number of threads that is fastest."""
     net, _, layout = name.partition(":")
     module = build(net)
-    images, labels = (torch.tensor(a) for a in problems.batch(net))
-    if images.ndim == 4:
-        images = images.permute(0, 3, 1, 2).contiguous()
-    if layout:
+    images, labels = problems.batch(net)
+    images = torch.tensor(problems.inputs(images)).permute(0, 3, 1, 2).contiguous()
+    labels = torch.tensor(labels).long()
+    if net == "mlp":
+        images = images.flatten(1)
+    if layout == "channels_last":
         module = module.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(module.parameters(), problems.RATE[net], momentum=problems.MOMENTUM)
+    optimizer = torch.optim.SGD(
+        module.parameters(), problems.RATE[net], momentum=problems.MOMENTUM, fused=True
+    )
 
     def step() -> torch.Tensor:
         optimizer.zero_grad()
@@ -83,13 +89,40 @@ def prepare(name: str) -> tuple:
         optimizer.step()
         return loss
 
-    losses = [step().item() for _ in range(6)]
-    return lambda n: [step() for _ in range(n)], {"losses": losses}
+    torch.set_num_threads(cores())
+    losses = [step().item() for _ in range(problems.PERIOD)]
+    threads = fastest_threads(step)
+
+    def run(n: int) -> None:
+        torch.set_num_threads(threads)
+        for _ in range(n):
+            step()
+
+    return run, {"units": 1, "losses": losses, "threads": threads}
+
+
+def cores() -> int:
+    """Cores of this process."""
+    return len(os.sched_getaffinity(0))
+
+
+def fastest_threads(step: Callable[[], object], count: int = 3) -> int:
+    """Return the number of threads that suits a step; a second one makes small steps slower."""
+
+    def seconds(threads: int) -> float:
+        torch.set_num_threads(threads)
+        step()
+        start = time.perf_counter()
+        for _ in range(count):
+            step()
+        return time.perf_counter() - start
+
+    return min(range(1, cores() + 1), key=lambda threads: min(seconds(threads), seconds(threads)))
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    if len(sys.argv) > 1:  # measure a start: one step, then out
+    keep_freed_memory()
+    if len(sys.argv) > 1:  # measure a start: the first steps, then out
         prepare(sys.argv[1])
     else:
         serve(prepare)

@@ -9,6 +9,7 @@ from jaxvision import terminal
 OTHERS = """\
   python -m experiments.catalog gallery     the pages of all records
   python -m jaxvision.data.prepare NAME     prepare an image set of TensorFlow Datasets
+  python -m jaxvision.recipes NAME          train a net by a recipe, such as cifar10_fast
   python -m jaxvision.launch -n 2 -- ...    run a command as two processes"""
 
 

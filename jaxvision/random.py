@@ -39,6 +39,9 @@ PROBES = {
     "lanczos": 4,  # starting vectors
     "signals": 5,  # nets whose signal is looked at before training
     "kernels": 6,  # kernels that are drawn alone
+    "subsets": 7,  # which training images a run gets
+    "labels": 8,  # labels that are drawn anew, or in another order
+    "classes": 9,  # which classes a run learns
 }
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # never run in a circle.
 FLOORS = {
     7: ("experiments", "jaxvision.__main__"),
-    6: ("jaxvision.cli", "jaxvision.nets"),
+    6: ("jaxvision.cli", "jaxvision.nets", "jaxvision.recipes"),
     5: (
         "jaxvision.dynamics",
         "jaxvision.longrun",

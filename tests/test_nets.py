@@ -1,6 +1,7 @@
 """Nets that are trained once: the same bits whoever asks, and never another's."""
 
 import ast
+import contextlib
 import dataclasses
 import errno
 import json
@@ -18,9 +19,11 @@ import pytest
 
 from jaxvision import nets
 from jaxvision.nets import Spec
+from jaxvision.nets import training as nets_training
 from jaxvision.nets.shelf import Shelf, default_directory
 from jaxvision.nets.spec import TRAINING_CODE, key_of, training_code
-from jaxvision.nets.training import Net
+from jaxvision.nets.training import Net, _optimizer
+from jaxvision.trees import named_leaves
 from jaxvision.types import UserError
 from tests.test_architecture import imports, sources_of_the_house, within
 
@@ -144,6 +147,86 @@ def test_augmentation_is_of_training_alone(filed, tmp_path):
     assert not np.array_equal(last_kernel(found)[0], last_kernel(filed[1])[0])
 
 
+def curve_of(spec, steps):
+    """Return the rates of a spec's first steps."""
+    transformation = _optimizer(spec)({"learning_rate": spec.learning_rate, "momentum": 0.9})
+    params, rates = {"kernel": np.float32(0)}, []
+    state = transformation.init(params)
+    for _ in range(steps):
+        _, state = transformation.update(params, state, params, error=np.float32(1))
+        rates.append(float(state.learning_rate))
+    return rates
+
+
+def test_a_warm_up_climbs_in_a_line_and_falls_along_half_a_cosine():
+    spec = spec_with(optimizer="momentum_sgd", learning_rate=0.4, warm_up=5)
+    rates = curve_of(spec, 20)
+    np.testing.assert_allclose(rates[:5], 0.4 * np.arange(1, 6) / 5, rtol=1e-6)
+    falling = 0.2 * (1 + np.cos(np.pi * np.arange(15) / 15))
+    np.testing.assert_allclose(rates[5:], falling, rtol=1e-5)
+    dropped = curve_of(dataclasses.replace(spec, drops=(10,)), 20)
+    np.testing.assert_allclose(np.divide(dropped, rates), [1] * 10 + [0.1] * 10, rtol=1e-5)
+
+
+def test_smoothed_labels_ask_for_smaller_logits(filed, tmp_path):
+    smoothed = nets.trained(spec_with(label_smoothing=0.3), (0,), directory=tmp_path)
+
+    def size(found):
+        run, inputs = row(found.variables, 0), found.preprocess(found.data.train.images, None)
+        logits, _, _ = found.apply(run["params"], run["batch_stats"], inputs, train=False)
+        return np.abs(logits).mean()
+
+    assert size(smoothed) < size(filed[1])
+
+
+def test_decay_of_the_recipe_is_of_kernels_alone(tmp_path):
+    """At rate 1e-3 and decay 100 kernels shrink to a third in 20 steps; scales stay near 1."""
+    spec = dataclasses.replace(
+        CONV, optimizer="momentum_sgd", steps=20, learning_rate=1e-3, weight_decay=100.0
+    )
+    found = nets.trained(spec, (0,), snapshots=(0,), directory=tmp_path)
+    first, last = row(found.snapshots, 0, 0)["params"], row(found.variables, 0)["params"]
+    assert np.abs(last["stem"]["kernel"]).max() < 0.4 * np.abs(first["stem"]["kernel"]).max()
+    scales = [leaf for name, leaf in named_leaves(last).items() if name.endswith("scale")]
+    assert scales
+    for leaf in scales:
+        np.testing.assert_allclose(leaf, 1, atol=0.1)
+
+
+# Trainings that are stopped.
+
+
+class Killed(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def killed_after_a_period(total, description, done=0):
+    class Bar:
+        def advance(self, *_, **__):
+            raise Killed
+
+    yield Bar()
+
+
+@pytest.mark.parametrize("spec", [SPEC, dataclasses.replace(CONV, steps=10)], ids=["dense", "conv"])
+def test_a_training_that_was_killed_goes_on_with_the_same_bits(spec, tmp_path, capsys, monkeypatch):
+    plain = nets.trained(spec, (0,), snapshots=(0,), directory=tmp_path / "plain")
+    with monkeypatch.context() as patch:
+        patch.setattr(nets_training, "progress", killed_after_a_period)
+        with pytest.raises(Killed):
+            nets.trained(spec, (0,), snapshots=(0,), directory=tmp_path / "cut", resumable=True)
+    capsys.readouterr()
+    found = nets.trained(spec, (0,), snapshots=(0,), directory=tmp_path / "cut", resumable=True)
+    assert f"going on at step 5 of {spec.steps}" in capsys.readouterr().err
+    same(found.variables, plain.variables)
+    same(found.snapshots, plain.snapshots)
+    assert found.test_error == plain.test_error
+    assert list(tmp_path.glob("cut/*/unfinished")) == []
+    nets.trained(spec, (0,), directory=tmp_path / "cut", resumable=True)
+    assert trainings(capsys) == ([], [])
+
+
 # The key.
 
 OTHERS = {
@@ -157,9 +240,11 @@ OTHERS = {
     "initializer": "flax_default",
     "optimizer": "adam",
     "drops": (10,),
+    "warm_up": 5,
     "weight_decay": 1e-4,
     "batch_size": 21,
     "pad": 1,
+    "label_smoothing": 0.1,
 }
 
 
@@ -398,6 +483,9 @@ def test_the_origin_names_key_spec_and_error(copy):
         ({"net": "MLP"}, "there is no net 'MLP': use mlp, "),
         ({"initializer": "he"}, "there is no initializer 'he': use "),
         ({"optimizer": "lion"}, "there is no optimizer 'lion': use sgd, "),
+        ({"warm_up": 20}, "a warm-up of 20 steps does not fit into 20"),
+        ({"warm_up": -1}, "a warm-up of -1 steps does not fit into 20"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0: use a share from 0 to below 1"),
         ({"dataset": "digit"}, "unknown data set 'digit'"),
         ({"batch_size": 200}, "batch size 200 exceeds the 100 training images"),
     ],

@@ -131,6 +131,20 @@ def hold_out_rows(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.nda
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
+def balanced(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return the rows of ``order`` such that the first n, for any n, hold the classes alike.
+
+    Nested subsets: every class has had its turn before one comes again, in the order of ``order``.
+    Where a class has run out the others go on.
+
+    Args:
+      labels: of the whole set, int [N].
+      order: rows of it [M], each once.
+    """
+    rounds = _rank_in_class(labels[order])
+    return order[np.argsort(rounds, kind="stable")]
+
+
 def _stratified(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
     """Return ``n`` rows, every class in its share, in random order.
 

@@ -18,7 +18,7 @@ _HASHED_IMAGES = 256  # of a split, evenly spread: a set larger than memory is n
 
 def facts(trainer: Trainer, runs: Runs, look: Look | None) -> Owner:
     """Return what the numbers of a training depend on, in words."""
-    return {
+    known = {
         "seeds": _short(runs.seeds),
         **{name: _short(values) for name, values in runs.hyper.items()},
         "batch size": trainer.batch_size,
@@ -27,6 +27,9 @@ def facts(trainer: Trainer, runs: Runs, look: Look | None) -> Owner:
         "test images": _content(trainer.test),
         "looked at": _short(np.array(() if look is None else look.at, int)),
     }
+    if runs.pools is not None:
+        known["pools"] = _sha256(runs.pools)
+    return known
 
 
 def _short(values: np.ndarray) -> str:

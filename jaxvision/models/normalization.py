@@ -22,6 +22,7 @@ from jaxvision.types import Array, UserError
 
 EPSILON = 1e-5  # added to every variance, where a net is trained
 _batch_axis: ContextVar[str | None] = ContextVar("batch_axis", default=None)
+_keeps_own: ContextVar[bool] = ContextVar("keeps_own", default=False)
 
 
 @contextlib.contextmanager
@@ -37,12 +38,23 @@ def batch_split_over(axis: str | None) -> Iterator[None]:
         _batch_axis.reset(token)
 
 
+@contextlib.contextmanager
+def own_statistics() -> Iterator[None]:
+    """Nets traced inside leave a batch's own statistics where they would update running ones."""
+    token = _keeps_own.set(True)
+    try:
+        yield
+    finally:
+        _keeps_own.reset(token)
+
+
 class BatchNorm(nn.Module):
     """Normalization over all axes but the last (Ioffe & Szegedy 2015, arXiv 1502.03167, Alg. 1, 2).
 
     Parameters ``scale`` and ``bias`` [C]; ``batch_stats`` ``mean`` and ``var`` [C]. The batch is
     normalized with its own biased variance; the running variance is an average of unbiased ones,
     m / (m - 1) times the biased, as in the paper (``nn.BatchNorm`` averages the biased ones).
+    ``inference`` lists the statistics that a trained net may answer with.
 
     With ``train=True`` derivatives are those of reverse mode (``grad``, and ``jvp`` of ``grad``); a
     bare ``jvp`` of the net is not defined. With ``train=False`` the layer is affine and it is.
@@ -93,7 +105,8 @@ class BatchNorm(nn.Module):
             for running, new in ((mean, batch_mean), (var, batch_var * (m / (m - 1)))):
                 # The rule below has no gradient for the statistics; nobody may ask for it.
                 new = lax.stop_gradient(new)
-                running.value = self.momentum * running.value + (1 - self.momentum) * new
+                averaged = self.momentum * running.value + (1 - self.momentum) * new
+                running.value = new if _keeps_own.get() else averaged
         return y
 
 

@@ -18,6 +18,7 @@ someone removes their folder, which is safe at any time.
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -55,6 +56,7 @@ class Trained(NamedTuple):
     preprocess: Callable[[Array, Array | None], Array]  # uint8 images, None -> inputs of ``apply``
     data: Splits  # what they have learned from, and were tested on
     test_error: np.ndarray  # [R], fraction
+    seconds: np.ndarray  # [R] of training; runs that were trained together have them in common
     key: str  # 16 hex digits: of spec, data and code
     origin: dict[str, Any]  # for a record: key, spec, seeds, test error, and who trained them
 
@@ -85,6 +87,7 @@ def trained(
     *,
     snapshots: Sequence[int] = (),
     directory: str | os.PathLike | None = None,
+    resumable: bool = False,
 ) -> Trained:
     """Return the nets of a spec, one for each seed; what nobody has trained yet is trained.
 
@@ -95,20 +98,25 @@ def trained(
       seeds: R of them.
       snapshots: T steps whose weights are wanted too; 0 is before the first update.
       directory: where nets are kept; None: where ``configure`` says.
+      resumable: keep checkpoints beside them until they are trained, one an epoch, and go on from
+        those that lie there: for trainings that take long enough to be stopped.
 
     Raises:
       UserError: the spec names what there is not, a snapshot is after the last step, the data
         cannot be loaded, or the loss is not finite. A directory that cannot be read or written
-        costs time, never the nets: it is said in one line.
+        costs time, never the nets: it is said in one line. But a resumable training needs it.
+      Stopped: a signal ended a resumable training, and what was done is saved.
     """
     Look(snapshot, snapshots).check(spec.steps)
     net, seeds = Net(spec), [int(seed) for seed in seeds]
     shelf = Shelf(Path(directory or _directory or default_directory()), net)
-    found = _gathered(net, shelf, seeds, {*snapshots, spec.steps})
+    found = _gathered(net, shelf, seeds, {*snapshots, spec.steps}, resumable)
     runs = [found[seed] for seed in seeds]
     variables = _stacked([run.weights[spec.steps] for run in runs])
     along = [_stacked([run.weights[step] for step in snapshots]) for run in runs if snapshots]
-    test_error = np.array([run.note["test_error"] for run in runs])
+    test_error, seconds = (
+        np.array([run.note[name] for run in runs]) for name in ("test_error", "seconds")
+    )
     return Trained(
         variables,
         _stacked(along) if along else None,
@@ -116,12 +124,15 @@ def trained(
         net.standardize,
         net.data,
         test_error,
+        seconds,
         net.key,
         _origin(net, seeds, runs),
     )
 
 
-def _gathered(net: Net, shelf: Shelf, seeds: Sequence[int], steps: set[int]) -> dict[int, Run]:
+def _gathered(
+    net: Net, shelf: Shelf, seeds: Sequence[int], steps: set[int], resumable: bool
+) -> dict[int, Run]:
     """Return the runs of the seeds with their weights at ``steps``, in every process."""
 
     def lacking() -> list[int]:
@@ -134,10 +145,13 @@ def _gathered(net: Net, shelf: Shelf, seeds: Sequence[int], steps: set[int]) -> 
         found |= _read(net, shelf, lacking())  # another process may have trained them meanwhile
         if missing := lacking():
             kept = [found[seed].weights.keys() for seed in missing if seed in found]
-            for seed, run in net.train(missing, sorted(steps.union(*kept))):
+            folder = shelf.unfinished if resumable else None
+            for seed, run in net.train(missing, sorted(steps.union(*kept)), folder):
                 found[seed] = run
                 if distributed.is_main():
                     shelf.write(seed, run)
+            if resumable and distributed.is_main():
+                shutil.rmtree(shelf.unfinished, ignore_errors=True)
     return found
 
 

@@ -41,6 +41,11 @@ class Shelf:
         self._template = named_leaves(net.template())
         self._said: set[str] = set()
 
+    @property
+    def unfinished(self) -> Path:
+        """The folder of trainings that are not done."""
+        return self._folder / "unfinished"
+
     def read(self, seed: int) -> Run | None:
         """Return the run of a seed; None where there is none, or none that can be trusted."""
         path = self._path(seed)

@@ -42,9 +42,12 @@ class Spec:
       initializer: of every kernel, one of ``models.builders.INITIALIZERS``.
       optimizer: one of ``nets.training.OPTIMIZERS``.
       drops: steps at which the rate falls to a tenth.
+      warm_up: steps in which the rate climbs in a line to ``learning_rate``, from which it falls
+        along half a cosine to nothing at the end; None lets it be.
       weight_decay: as the optimizer takes it.
       batch_size: images a step.
       pad: shift training images by up to so many pixels and mirror half of them; 0 does neither.
+      label_smoothing: share of every training label that is spread over all classes.
     """
 
     dataset: str
@@ -57,9 +60,11 @@ class Spec:
     initializer: str = "he_forward"
     optimizer: str = "sgd"
     drops: tuple[int, ...] = ()
+    warm_up: int | None = None
     weight_decay: float = 0.0
     batch_size: int = 128
     pad: int = 0
+    label_smoothing: float = 0.0
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())

@@ -1,14 +1,18 @@
 """From a spec to trained runs: its tables of names, its data, its functions, its training."""
 
 import datetime
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from jaxvision import data
 from jaxvision.data.augment import pad_crop_flip, standardizer
+from jaxvision.longrun.long import LongHistory, fit_long
+from jaxvision.longrun.workdir import Part
 from jaxvision.models.builders import INITIALIZERS, NETS
 from jaxvision.models.drawing import initialize, initialize_runs
 from jaxvision.models.layers import apply_function
@@ -20,19 +24,33 @@ from jaxvision.report import provenance
 from jaxvision.training.arms import Arm, make_runs
 from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look, snapshot
-from jaxvision.training.optimizers import adam, caffe_sgd, sgd
-from jaxvision.training.schedules import Optimizer, scheduled, step_decay
+from jaxvision.training.losses import Loss, cross_entropy, smoothed_cross_entropy
+from jaxvision.training.optimizers import adam, caffe_sgd, momentum_sgd, sgd
+from jaxvision.training.schedules import (
+    Optimizer,
+    cosine_decay,
+    linear_warm_up,
+    scheduled,
+    step_decay,
+)
 from jaxvision.training.step import Task
 from jaxvision.types import Array, PyTree, UserError
 
-OPTIMIZERS: dict[str, Callable] = {"sgd": sgd, "caffe_sgd": caffe_sgd, "adam": adam}
+OPTIMIZERS: dict[str, Callable] = {
+    "sgd": sgd,
+    "caffe_sgd": caffe_sgd,
+    "momentum_sgd": momentum_sgd,
+    "adam": adam,
+}
+MOMENTUM = 0.9  # of ``momentum_sgd``; the others have theirs built in
 
 
 class Run(NamedTuple):
     """What is kept of one run."""
 
     weights: dict[int, PyTree]  # {'params', 'batch_stats'} after so many steps
-    note: dict[str, Any]  # 'test_error', and 'made': on what it was trained, and by which code
+    # 'test_error', 'seconds' of training, and 'made': on what it was trained, and by which code
+    note: dict[str, Any]
 
 
 class Net:
@@ -62,14 +80,16 @@ class Net:
         self._shape = loaded.train.images.shape[1:]
         self._model = make(loaded.num_classes, self._shape, kernel_init, **spec.sizes)
         self.apply = apply_function(self._model)
-        self._task = Task(self.apply, optimizer, self._preprocess)
+        self._task = Task(self.apply, optimizer, self._preprocess, _loss(spec))
 
     def template(self) -> PyTree:
         """Return shapes and dtypes of one run's variables; computes nothing."""
         draw = partial(initialize, self._model, image_shape=self._shape)
         return jax.eval_shape(draw, jax.random.key(0))
 
-    def train(self, seeds: Sequence[int], at: Sequence[int]) -> Iterator[tuple[int, Run]]:
+    def train(
+        self, seeds: Sequence[int], at: Sequence[int], folder: Path | None = None
+    ) -> Iterator[tuple[int, Run]]:
         """Train runs, as many at a time as there are devices; yields them by seed.
 
         A device trains one run after the other. Side by side they would round otherwise, and a
@@ -78,43 +98,72 @@ class Net:
         Args:
           seeds: of the runs.
           at: steps whose weights are kept; the last one is the spec's number of steps.
+          folder: where a training keeps checkpoints until it is done, and goes on from them; None
+            keeps it in memory.
 
         Raises:
           UserError: the loss is not finite, or the batch is larger than the training set.
+          Stopped: a signal asked for it, and what was done is in the folder.
         """
-        trainer = self._trainer()
+        trainer = self._trainer(by_epoch=folder is not None)
         at_once = trainer.mesh.shape["run"]
         look = Look(snapshot, at)
         made = _maker()
-        show = progress if distributed.is_main() else silent
+        show = progress if distributed.is_main() and folder is None else silent
         with show(self.spec.steps * len(seeds), f"training {self.spec}") as bar:
             for first in range(0, len(seeds), at_once):
                 together = seeds[first : first + at_once]
-                history = self._fit(trainer, together, look, bar)
+                history, seconds = self._fit(trainer, together, look, bar, folder)
                 for row, seed in enumerate(together):
                     error = float(history.test["error"][row, -1])
-                    note = {"test_error": error, "made": made}
+                    note = {"test_error": error, "seconds": seconds, "made": made}
                     yield seed, Run(_weights(history, row, at), note)
 
-    def _trainer(self) -> Trainer:
+    def _trainer(self, by_epoch: bool) -> Trainer:
         mesh = make_mesh()
-        steps = self.spec.steps
         return Trainer(
             self._task,
             self.data.train,
             self.data.test,
             self.spec.batch_size,
-            period=steps // 10 if steps % 10 == 0 else steps,  # between two moves of the bar
+            self._period(by_epoch),
             mapping="map",
             runs_per_call=mesh.shape["run"],
             mesh=mesh,
         )
 
-    def _fit(self, trainer: Trainer, seeds: Sequence[int], look: Look, bar: Progress) -> History:
+    def _period(self, by_epoch: bool) -> int:
+        """Return the steps between two moves of the bar, or two checkpoints."""
+        steps = self.spec.steps
+        epoch = len(self.data.train.labels) // self.spec.batch_size
+        if by_epoch and epoch and steps % epoch == 0:
+            return epoch
+        return steps // 10 if steps % 10 == 0 else steps
+
+    def _fit(
+        self,
+        trainer: Trainer,
+        seeds: Sequence[int],
+        look: Look,
+        bar: Progress,
+        folder: Path | None,
+    ) -> tuple[History | LongHistory, float]:
+        """Return the history of some runs, and the seconds of their training."""
         start = partial(initialize_runs, self._model, image_shape=self._shape)
-        hyper = {"learning_rate": self.spec.learning_rate, "train_biases": 1.0}
+        hyper = {
+            "learning_rate": self.spec.learning_rate,
+            "train_biases": 1.0,
+            "momentum": MOMENTUM,
+        }
         runs = make_runs({"net": Arm(start, hyper)}, seeds)
-        return trainer.fit(runs, self.spec.steps, bar.advance, look=look)
+        clock = time.perf_counter()
+        if folder is None:
+            history = trainer.fit(runs, self.spec.steps, bar.advance, look=look)
+            return history, time.perf_counter() - clock
+        part = Part(folder / f"seeds-{'-'.join(map(str, seeds))}", owner={"net": self.key})
+        show = progress if distributed.is_main() else silent
+        history = fit_long(trainer, runs, self.spec.steps, part, look=look, progress=show)
+        return history, part.earlier_seconds + time.perf_counter() - clock
 
     def _preprocess(self, images: Array, key: Array | None) -> Array:
         inputs = self.standardize(images, None)
@@ -125,7 +174,18 @@ class Net:
 
 def _optimizer(spec: Spec) -> Optimizer:
     optimizer = partial(_named(OPTIMIZERS, spec.optimizer, "optimizer"), spec.weight_decay)
-    return scheduled(optimizer, step_decay(spec.drops)) if spec.drops else optimizer
+    rules = [step_decay(spec.drops)] if spec.drops else []
+    if spec.warm_up is not None:
+        if not 0 <= spec.warm_up < spec.steps:
+            raise UserError(f"a warm-up of {spec.warm_up} steps does not fit into {spec.steps}")
+        rules += [linear_warm_up(spec.warm_up), cosine_decay(spec.warm_up, spec.steps)]
+    return scheduled(optimizer, *rules) if rules else optimizer
+
+
+def _loss(spec: Spec) -> Loss:
+    if not 0 <= spec.label_smoothing < 1:
+        raise UserError(f"label_smoothing={spec.label_smoothing}: use a share from 0 to below 1")
+    return smoothed_cross_entropy(spec.label_smoothing) if spec.label_smoothing else cross_entropy
 
 
 def _named(table: Mapping[str, Any], name: str, what: str) -> Any:
@@ -141,7 +201,7 @@ def _maker() -> dict[str, Any]:
     return {name: known[name] for name in names}
 
 
-def _weights(history: History, row: int, at: Sequence[int]) -> dict[int, PyTree]:
+def _weights(history: History | LongHistory, row: int, at: Sequence[int]) -> dict[int, PyTree]:
     """Return one run's variables by step, from a history with a look at them."""
     return {
         step: jax.tree.map(lambda leaf, i=i: leaf[row, i], history.looks)

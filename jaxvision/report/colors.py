@@ -37,6 +37,17 @@ _MEANINGS = {
     "linear": "#737373",
     "batch norm": "#C51B7D",
     "dropout": "#4DAC26",
+    "no dropout": "#525252",
+    "max-norm": "#8C510A",
+    "dropout + max-norm": "#1B6B3A",
+    "Gaussian dropout": "#3288BD",
+    # averages
+    "one net": "#636363",
+    "ensemble": "#2171B5",
+    "wide net": "#B35900",
+    "long run": "#7A0177",
+    "SWA": "#C6422E",
+    "moving average": "#2CA25F",
     "shallow": "#444444",
     "identity layers": "#0868AC",
     "random layers": "#CB181D",
@@ -47,6 +58,13 @@ _MEANINGS = {
     # images
     "train": "#6A3D9A",
     "test": "#B15928",
+    # how much data
+    "equal steps": "#2C3E94",
+    "equal epochs": "#CC4C02",
+    "moved copies": "#1B7837",
+    "own classes": "#4A1486",
+    "other classes": "#006D9C",
+    "others, random": "#9A9A9A",
     "lesion": "#4D4D9F",
     # what is looked at
     "logistic map": "#3B3B98",
@@ -59,6 +77,12 @@ _MEANINGS = {
     "chaotic phase": "#E31A1C",
     "vanishes": "#92C5DE",
     "explodes": "#F4A582",
+    # batch norm's statistics
+    "population": "#1B7837",
+    "EMA .99": "#D6604D",
+    "EMA .99, debiased": "#4393C3",
+    "one class": "#762A83",
+    "noisy BN": "#F0A202",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

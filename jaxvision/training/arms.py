@@ -24,25 +24,33 @@ class Arm(NamedTuple):
       initialize: keys [S] -> variables with a leading axis S (see ``models.layers``).
       hyper: the traced hyper-parameters, one number each; equal names in all arms of a trainer.
       replicate: counter of the init stream; arms that share it start from the same draws.
+      pool: seed -> rows [M] of the training set that the run draws from (see ``calls.Runs``), as
+        many for every arm of a trainer; None: all of them.
     """
 
     initialize: Callable[[Array], PyTree]
     hyper: Mapping[str, float]
     replicate: int = 0
+    pool: Callable[[int], np.ndarray] | None = None
 
 
 def make_runs(arms: Mapping[str, Arm], seeds: Sequence[int]) -> Runs:
     """Return the runs of every arm on every seed, arm by arm."""
-    variables, hyper = [], []
+    variables, hyper, pools = [], [], []
     for arm in arms.values():
         keys = jnp.stack([stream(seed, "init", arm.replicate) for seed in seeds])
         variables.append(jax.device_get(arm.initialize(keys)))
         hyper.append({n: np.full(len(seeds), v, np.float32) for n, v in arm.hyper.items()})
+        if arm.pool is not None:
+            pools += [np.asarray(arm.pool(seed), np.int32) for seed in seeds]
+    if pools and len(pools) < len(arms) * len(seeds):
+        raise ValueError("all arms of a trainer draw from pools, or none does")
     join = lambda *leaves: np.concatenate(leaves)  # noqa: E731
     return Runs(
         jax.tree.map(join, *variables),
         np.tile(np.asarray(seeds, np.int32), len(arms)),
         jax.tree.map(join, *hyper),
+        np.stack(pools) if pools else None,
     )
 
 

@@ -29,6 +29,9 @@ class Runs(NamedTuple):
     variables: PyTree  # {'params', 'batch_stats'} at the start
     seeds: np.ndarray  # int32 [R]: order, augmentation, dropout; equal seeds pair runs
     hyper: dict[str, np.ndarray]  # float32 [R] each
+    # int32 [R, M]: the training rows that each run draws from, one as often as it stands there; an
+    # epoch is M of them. None: all training images. Runs of other subsets so share a program.
+    pools: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,8 @@ class Call:
     @cached_property
     def _orders(self) -> Orders:
         programs = self.programs
-        return Orders(self.runs.seeds, len(programs.train.labels), programs.batch_size)
+        size = len(programs.train.labels)
+        return Orders(self.runs.seeds, size, programs.batch_size, self.runs.pools)
 
     @property
     def _next_batch_shape(self) -> tuple[PyTree, PyTree]:
@@ -235,6 +239,16 @@ def check_steps(steps: int, period: int, look: Look | None) -> None:
         raise UserError(f"{steps} steps are not a whole number of periods of {period}")
     if look is not None:
         look.check(steps)
+
+
+def check_pools(pools: np.ndarray | None, images: int, batch_size: int) -> None:
+    """Raise UserError unless a pool [R, M] fills a batch, ValueError unless it holds rows."""
+    if pools is None:
+        return
+    if batch_size > pools.shape[1]:
+        raise UserError(f"batch size {batch_size} exceeds the {pools.shape[1]} images of a pool")
+    if pools.min() < 0 or pools.max() >= images:
+        raise ValueError(f"a pool names row {pools.max()} of {images} training images")
 
 
 def check_finite(loss: np.ndarray, first_step: int) -> None:

@@ -14,7 +14,12 @@ from jaxvision.training.order import Orders
 
 
 def plateau(
-    labels: np.ndarray, seeds: Sequence[int], steps: int, batch_size: int, chunk: int = 100
+    labels: np.ndarray,
+    seeds: Sequence[int],
+    steps: int,
+    batch_size: int,
+    chunk: int = 100,
+    pools: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the loss [R, steps], in nats, of a net that knows the shares of the classes alone.
 
@@ -26,6 +31,7 @@ def plateau(
       steps: of a run.
       batch_size: images a step.
       chunk: steps whose order is drawn at a time.
+      pools: what the runs draw from, see ``calls.Runs``; the shares are those of all ``labels``.
     """
     counts = np.bincount(labels)
     counts = counts[counts > 0]
@@ -33,7 +39,7 @@ def plateau(
         return np.full((len(seeds), steps), np.log(len(counts)))
     shares = np.bincount(labels) / len(labels)
     surprise = -np.log(shares, out=np.zeros_like(shares), where=shares > 0)[labels]
-    orders = Orders(seeds, len(labels), batch_size)
+    orders = Orders(seeds, len(labels), batch_size, pools)
     parts = []
     for start in range(0, steps, chunk):
         rows = orders.rows(start, min(chunk, steps - start))

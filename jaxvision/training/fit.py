@@ -14,7 +14,7 @@ from jaxvision.data.dataset import Dataset
 from jaxvision.parallel.feed import Held, Streamed, fits
 from jaxvision.parallel.mesh import data_devices, make_mesh
 from jaxvision.parallel.shards import Split
-from jaxvision.training.calls import Call, Runs, Training, check_steps, joined
+from jaxvision.training.calls import Call, Runs, Training, check_pools, check_steps, joined
 from jaxvision.training.escape import escape_step, plateau
 from jaxvision.training.looks import Look, Moment, watch_step
 from jaxvision.training.mapping import Mapping, choose_mapping
@@ -108,7 +108,12 @@ class Trainer:
         return {mapping: Programs(self.task, mapping, *common) for mapping in get_args(Mapping)}
 
     def calls(self, runs: Runs) -> Iterator[Call]:
-        """Cut the runs into calls of one size; their data stay on the devices as long as they."""
+        """Cut the runs into calls of one size; their data stay on the devices as long as they.
+
+        Raises:
+          UserError: the runs' pools are smaller than a batch.
+        """
+        check_pools(runs.pools, len(self.train.labels), self.batch_size)
         programs = self.programs(runs.variables["params"])
         feed = Held(programs) if fits(self.train, self.test) else Streamed(programs)
         total, devices = len(runs.seeds), self.mesh.shape["run"]
@@ -157,7 +162,7 @@ class Trainer:
         ]
         train, test, variables, looks = joined(found)
         test_steps = np.arange(0, steps + 1, self.period)
-        level = plateau(self.train.labels, runs.seeds, steps, self.batch_size)
+        level = plateau(self.train.labels, runs.seeds, steps, self.batch_size, pools=runs.pools)
         entropy = self.train.label_entropy
         return History(train, test, test_steps, variables, level, entropy, looks)
 

@@ -4,6 +4,7 @@
 ``momentum_sgd``, ``adamw`` and ``muon`` decay kernels alone.
 """
 
+import jax.numpy as jnp
 import optax
 from jax.tree_util import keystr, tree_map_with_path
 from optax import contrib
@@ -50,6 +51,32 @@ def adam(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
         # After the decay: before it, biases that are not trained would shrink all the same.
         optax.masked(optax.scale(hyper["train_biases"]), _is_bias),
     )
+
+
+def max_norm(radius: Array | float) -> optax.GradientTransformation:
+    """Keep every unit's incoming weights inside a ball, by projection after the step.
+
+    The last link of a chain. A kernel's columns, its weights to one unit, end at most ``radius``
+    long; a step that stays inside is not touched, so an infinite radius changes no bit. Dense
+    kernels [..., I, O], stacked ones too; biases are free. Source: Srivastava et al. 2014, section
+    5.1.
+
+    Args:
+      radius: the largest norm, may be traced.
+    """
+
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+        def inside(path: tuple, update: Array, weights: Array) -> Array:
+            if path[-1].key != "kernel":
+                return update
+            moved = weights + update
+            norm = jnp.sqrt(jnp.square(moved).sum(-2, keepdims=True))
+            shrunk = moved * (radius / jnp.maximum(norm, radius))
+            return jnp.where(norm > radius, shrunk - weights, update)
+
+        return tree_map_with_path(inside, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def momentum_sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:

@@ -35,12 +35,17 @@ class Orders:
       seeds: of the runs [R]; equal ones share their order.
       size: number of training images.
       batch_size: images of a step.
+      pools: what each run draws from instead of all images, rows [R, M], an epoch being M of them;
+        ``size`` is then M. None: all.
     """
 
-    def __init__(self, seeds: Sequence[int], size: int, batch_size: int) -> None:
+    def __init__(
+        self, seeds: Sequence[int], size: int, batch_size: int, pools: np.ndarray | None = None
+    ) -> None:
         self.seeds = [int(seed) for seed in seeds]
-        self.size = size
+        self.size = size if pools is None else pools.shape[1]
         self.batch_size = batch_size
+        self.pools = pools
         self._epochs: dict[int, np.ndarray] = {}
 
     def rows(self, start: int, steps: int) -> np.ndarray:
@@ -50,10 +55,14 @@ class Orders:
         self._epochs = {epoch: self._batches(epoch) for epoch in range(first, last + 1)}
         batches = np.concatenate(list(self._epochs.values()), axis=1)
         skipped = start - first * per_epoch
-        return batches[:, skipped : skipped + steps]
+        drawn = batches[:, skipped : skipped + steps]
+        if self.pools is None:
+            return drawn
+        of_run = np.arange(len(drawn))[:, None, None]
+        return self.pools[of_run, drawn]
 
     def _batches(self, epoch: int) -> np.ndarray:
-        """Return the rows of an epoch, int32 [R, steps of an epoch, batch_size]."""
+        """Return an epoch's rows, or places in the pool, int32 [R, steps of an epoch, B]."""
         if epoch in self._epochs:
             return self._epochs[epoch]
         used = self.size // self.batch_size * self.batch_size

@@ -84,6 +84,20 @@ def _forgetful(rate: Callable[[Array, Array, PyTree], Array]) -> Rule:
     return Rule((), rate, lambda memory, step, error: memory)
 
 
+def linear_decay(steps: Array | float) -> Rule:
+    """Return the rule by which the rate falls along a line and reaches 0 at step ``steps``.
+
+    They may be traced: a run's hyper-parameter.
+    """
+
+    def rate(rate: Array, step: Array, memory: PyTree) -> Array:
+        del memory
+        done = step.astype(jnp.float32) / steps
+        return rate * jnp.maximum(1 - done, 0.0)
+
+    return Rule((), rate, lambda memory, step, error: memory)
+
+
 class _WarmUp(NamedTuple):
     errors: Array  # sum of the training errors of the window so far
     over: Array  # bool

@@ -54,6 +54,8 @@ class Task:
         training-time augmentation.
       loss: ``(logits [B, K], labels [B]) -> [B]``; a step lowers its mean, evaluation reports it.
       probe: what to watch inside every step; None watches loss and error alone.
+      told: hyper-parameters that every step hands to ``apply`` by their names, such as a dropout
+        rate; evaluation does not.
     """
 
     apply: Callable
@@ -61,6 +63,7 @@ class Task:
     preprocess: Callable[[Array, Array | None], Array]
     loss: Loss = cross_entropy
     probe: Probe | None = None
+    told: tuple[str, ...] = ()
 
 
 def initial_state(task: Task, variables: PyTree, hyper: Hyper) -> TrainState:
@@ -106,7 +109,7 @@ def train_step(
     dropout_key = stream(seed, "dropout", state.step)
     taps = None if task.probe is None else zero_taps(state.params)
     sums, activations = over_parts(
-        lambda rows, key: _part(task, state, *rows, taps, key, split),
+        lambda rows, key: _part(task, state, *rows, taps, key, hyper, split),
         (inputs, labels),
         dropout_key,
         split,
@@ -145,11 +148,14 @@ def _part(
     labels: Array,
     taps: dict[str, Array] | None,
     dropout_key: Array,
+    hyper: Hyper,
     split: Split,
 ) -> tuple[_Sums, dict[str, Array]]:
     """Return the shares of one part of the batch, and its activations where a probe wants them."""
     axis = split.statistics_axis
-    options = {} if axis is None else {"batch_axis": axis}
+    options = {name: hyper[name] for name in task.told}
+    if axis is not None:
+        options["batch_axis"] = axis
 
     def share(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda x: x / split.parts, tree) if split.parts > 1 else tree

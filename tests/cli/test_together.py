@@ -1,6 +1,5 @@
 """What processes of one run hold against one another, and who of them speaks."""
 
-
 import pytest
 
 from jaxvision import cli, data

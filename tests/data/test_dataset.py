@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxvision.data.dataset import Dataset, hold_out, hold_out_rows
+from jaxvision.data.dataset import Dataset, balanced, hold_out, hold_out_rows
 
 
 def counted(counts, order=None) -> Dataset:
@@ -170,3 +170,21 @@ def test_every_example_is_held_out_as_often_and_neighbors_as_others():
 def test_the_held_out_rows_never_change():
     """Numbers of records on people's own data rest on them."""
     assert hold_out_rows(np.repeat([0, 1], 10))[1].tolist() == GOLDEN_HELD_OUT
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(any),
+    st.integers(0, 60),
+    st.randoms(),
+)
+def test_every_front_of_a_balanced_order_holds_the_classes_alike(counts, n, random):
+    labels = counted(counts).labels
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    rows = balanced(labels, order)
+    assert sorted(rows) == list(range(len(labels)))
+    drawn = np.bincount(labels[rows[:n]], minlength=len(counts))
+    not_run_out = drawn < np.array(counts)
+    assert (drawn[not_run_out] >= drawn.max() - 1).all()
+    for label in range(len(counts)):  # within a class the order is the given one
+        members = order[labels[order] == label]
+        assert rows[labels[rows] == label].tolist() == members.tolist()

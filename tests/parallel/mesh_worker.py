@@ -118,7 +118,7 @@ def train(made, start, steps, slow=0.0):
 def move(made, start, file):
     """Train a period from the state on disk; the state is saved whole, so any layout can go on."""
     programs = made.programs(start.variables["params"])
-    variables, seeds, hyper = on_mesh(tuple(start), made.mesh, P("run"))
+    variables, seeds, hyper = on_mesh(tuple(start[:3]), made.mesh, P("run"))
     state = programs.start(variables, hyper, None)
     shape = jax.tree.structure(state)
     if file.exists():

@@ -141,7 +141,8 @@ def test_equals_steps_taken_one_by_one(lab, fitted, kind):
     images, labels = lab.train[:2]
     step = jax.jit(functools.partial(train_step, task))
     for run in range(2):
-        variables, seed, hyper = jax.tree.map(lambda leaf, run=run: jnp.asarray(leaf[run]), runs)
+        one = jax.tree.map(lambda leaf, run=run: jnp.asarray(leaf[run]), runs)
+        variables, seed, hyper = one.variables, one.seeds, one.hyper
         state = initial_state(task, variables, hyper)
         for number in range(STEPS):
             (rows,) = batch_rows(seed, number, 1, 50, 16)

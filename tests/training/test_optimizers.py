@@ -10,6 +10,7 @@ from jaxvision.training.optimizers import (
     adamw,
     caffe_sgd,
     decay_kernels,
+    max_norm,
     momentum_sgd,
     muon,
     sgd,
@@ -44,6 +45,38 @@ def test_the_two_forms_part_at_a_drop_of_the_rate():
     inside, outside = descend(caffe_sgd), descend(sgd)
     np.testing.assert_allclose(inside[:2], outside[:2], rtol=1e-5)
     assert np.all(np.abs(inside[2] - outside[2]) > 0.1)
+
+
+def projected(radius, update=0.5):
+    """Return kernels and biases after one constrained step from (3, 4), (.3, .4) and 5."""
+    params = {"kernel": jnp.array([[3.0, 0.3], [4.0, 0.4]]), "bias": jnp.array([5.0, 5.0])}
+    step = jax.tree.map(lambda leaf: update * jnp.ones_like(leaf), params)
+    updates, _ = max_norm(radius).update(step, max_norm(radius).init(params), params)
+    return optax.apply_updates(params, updates), optax.apply_updates(params, step)
+
+
+def test_max_norm_projects_the_weights_into_each_unit():
+    found, free = projected(2.0)
+    norms = np.linalg.norm(found["kernel"], axis=0)
+    np.testing.assert_allclose(norms, [2, np.hypot(0.8, 0.9)], rtol=1e-6)
+    np.testing.assert_allclose(found["kernel"][:, 0], 2 * free["kernel"][:, 0] / np.hypot(3.5, 4.5))
+    np.testing.assert_array_equal(found["kernel"][:, 1], free["kernel"][:, 1])
+    np.testing.assert_array_equal(found["bias"], free["bias"])
+
+
+def test_an_infinite_radius_changes_no_bit():
+    found, free = jax.jit(projected)(jnp.float32(jnp.inf))
+    jax.tree.map(np.testing.assert_array_equal, found, free)
+
+
+def test_max_norm_treats_the_layers_of_a_stack_apart():
+    kernel = jax.random.normal(jax.random.key(0), (3, 4, 5))
+    rule = max_norm(1.0)
+    stacked = rule.update({"kernel": kernel * 0}, (), {"kernel": kernel})[0]["kernel"]
+    for l in range(3):
+        alone = rule.update({"kernel": kernel[l] * 0}, (), {"kernel": kernel[l]})[0]["kernel"]
+        np.testing.assert_allclose(stacked[l], alone, rtol=1e-6)
+    assert np.linalg.norm(kernel + stacked, axis=1).max() < 1 + 1e-6
 
 
 def net():

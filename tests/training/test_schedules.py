@@ -12,6 +12,7 @@ import pytest
 from jaxvision.training.optimizers import caffe_sgd, sgd
 from jaxvision.training.schedules import (
     cosine_decay,
+    linear_decay,
     linear_warm_up,
     scheduled,
     step_decay,
@@ -39,6 +40,11 @@ def rates(errors, *rules):
 def test_the_rate_drops_at_its_steps_by_one_tenth_each():
     found = rates(np.full(8, 0.5), step_decay((4, 6)))
     np.testing.assert_allclose(found, [0.1] * 4 + [0.01] * 2 + [0.001] * 2, rtol=1e-6)
+
+
+def test_a_linear_decay_reaches_zero_at_its_last_step():
+    found = rates(np.full(6, 0.5), linear_decay(4))
+    np.testing.assert_allclose(found, [0.1, 0.075, 0.05, 0.025, 0, 0], rtol=1e-6)
 
 
 def test_he_et_al_s_rates_of_every_step_whatever_the_period():

@@ -228,6 +228,20 @@ def test_dropout_draws_depend_on_seed_and_step_through_their_own_stream():
         assert state.batch_stats == {"calls": number + 1, "dropout": expected}
 
 
+def test_a_net_is_told_the_hyper_parameters_that_the_task_names_in_training_alone():
+    heard = []
+
+    def apply(*arguments, keep=None, **options):
+        heard.append((options["train"], keep))
+        return lookup(*arguments, **options)
+
+    task = Task(apply, frozen, pixels, told=("keep",))
+    state = lookup_state(task)
+    train_step(task, state, IMAGES, LABELS, {"keep": 0.5, "learning_rate": 0.1}, 7)
+    evaluate(task, state, IMAGES, LABELS, 3)
+    assert heard == [(True, 0.5), (False, None)]
+
+
 def test_augmentation_draws_depend_on_seed_and_step_and_test_images_get_none():
     keys = []
 

@@ -1,0 +1,1 @@
+"""How much data, and what buys it back."""

@@ -1,0 +1,129 @@
+"""The panels of the figure of dropout."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.normalization._inside import BINS
+from jaxvision.report import plots
+from jaxvision.report.image_grid import image_grid
+from jaxvision.report.record import Record
+
+COLORS = {
+    "none": "no dropout",
+    "max_norm": "max-norm",
+    "dropout": "dropout",
+    "both": "dropout + max-norm",
+    "gaussian": "Gaussian dropout",
+}
+
+
+SEEDS = "test error, % (dots: seeds, bar: mean)"
+
+
+def draw_ways(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+    """Draw the test error of every way without batch norm, a dot a seed."""
+    names = list(COLORS)
+    values = [_percent(record, name) for name in names]
+    colors = [plots.color_of(COLORS[name]) for name in names]
+    dots(ax, values, colors)
+    ax.set_yticks(range(len(names)), labels=[labels[name] for name in names])
+    plots.describe(ax, "All images: who errs least?", SEEDS, "")
+    plots.mark_contradicted(ax, record, "helps", "max-norm", "not-alone", "gaussian")
+
+
+def _percent(record: Record, name: str) -> np.ndarray:
+    return 100 * record.arrays[f"{name}/test_error"]
+
+
+def dots(ax: Axes, values: list[np.ndarray], colors: list[str]) -> None:
+    """Draw rows of seeds [S], the first on top, and a bar at each mean."""
+    for row, (seeds, color) in enumerate(zip(values, colors, strict=True)):
+        height = row + np.linspace(-0.18, 0.18, len(seeds))
+        ax.plot(seeds, height, "o", color=color, markersize=4, alpha=0.55)
+        mean = np.full(2, seeds.mean())
+        ends = row - 0.35, row + 0.35
+        ax.plot(mean, ends, color=color, linewidth=3)
+    ax.set_ylim(len(values) - 0.5, -0.5)
+
+
+def draw_probabilities(ax: Axes, record: Record, config: Any) -> None:
+    """Draw error by the probability of keeping, at one width and at one number of kept units."""
+    values = [_percent(record, f"keep/{keep:g}") for keep in config.keeps]
+    label = f"{config.width} units"
+    plots.seed_band(ax, config.keeps, np.stack(values, 1), plots.color_of("dropout"), label)
+    if config.scaled_keeps:
+        keeps = config.scaled_keeps
+        values = [_percent(record, f"scaled/{keep:g}") for keep in keeps]
+        label = f"{config.kept_units} units kept"
+        plots.seed_band(ax, keeps, np.stack(values, 1), plots.color_of("max-norm"), label)
+    plots.log_axis(ax, "y")
+    plots.describe(ax, "How many units to keep?", "probability of keeping", "test error, %")
+    judged = {claim["id"] for claim in record.claims}
+    sweep = ["flat", "too-few-kept", "too-many-kept", "wider", "same-kept"]
+    plots.mark_contradicted(ax, record, *(name for name in sweep if name in judged))
+
+
+def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
+    """Draw what dropout gains by the number of images, the last of them all."""
+    sets = [f"size/{size}/" for size in config.sizes]
+    sets.append("")
+    gains = []
+    for name in sets:
+        without = _percent(record, f"{name}none")
+        gains.append(without - _percent(record, f"{name}dropout"))
+    places = np.arange(len(sets))
+    plots.seed_band(ax, places, np.stack(gains, 1), plots.color_of("dropout"), "gain")
+    ax.axhline(0, color="#333333", linewidth=1)
+    labels = [f"{size:,}" for size in config.sizes]
+    ax.set_xticks(places, labels=[*labels, "all"])
+    title = "Do few images gain less?"
+    plots.describe(ax, title, "training images", "points of error gained")
+    plots.mark_contradicted(ax, record, "few-images", "more-images", "all-images")
+
+
+def draw_activity(ax: Axes, record: Record) -> None:
+    """Draw how often a unit of the last hidden layer is how active."""
+    middles = (BINS[1:-1] + BINS[:-2]) / 2  # without the last, which holds what is above
+    means = []
+    for name in ("none", "dropout"):
+        share = 100 * record.arrays[f"{name}/histogram"][:, :-1]
+        plots.seed_band(ax, middles, share, plots.color_of(COLORS[name]), COLORS[name])
+        means.append(record.arrays[f"{name}/activation"].mean())
+    plots.log_axis(ax, "y")
+    title = "Does dropout silence units?\n" + "Mean {:.2f} without, {:.2f} with it".format(*means)
+    plots.describe(ax, title, "activation, last hidden layer", "% of units and images")
+    plots.mark_contradicted(ax, record, "sparse", "sparse-half")
+
+
+def draw_features(ax: Axes, record: Record) -> None:
+    """Draw the weights of first-layer units of one net of each kind."""
+    rows, names = [], []
+    for name in ("none", "dropout"):
+        features = record.arrays[f"{name}/features"].mean(-1, keepdims=True)
+        a_row = max(len(features) // 3, 1)
+        of_net = [features[i * a_row : (i + 1) * a_row] for i in range(len(features) // a_row)]
+        rows += of_net
+        names += [COLORS[name]] + [""] * (len(of_net) - 1)
+    sheet = np.stack(rows)
+    largest = np.quantile(np.abs(sheet), 0.99)
+    image_grid(ax, sheet, rows=names, low=-largest, high=largest)
+    ax.set_title("What first-layer units look for (one scale)")
+
+
+def draw_shift(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+    """Draw errors of nets with batch norm, as they are and with moments taken again."""
+    rows = [(name, "test_error") for name in labels] + [("bn_before", "taken_again")]
+    names = [labels[name] for name in labels] + ["before, moments\ntaken again"]
+    colors = [plots.color_of("batch norm"), plots.color_of("dropout")]
+    colors += [plots.color_of("dropout + max-norm"), plots.color_of("max-norm")]
+    values = [100 * record.arrays[f"{name}/{kind}"] for name, kind in rows]
+    dots(ax, values, colors)
+    ax.set_yticks(range(len(names)), labels=names)
+    kept = np.exp(record.arrays["bn_before/shift"].mean())
+    law = np.exp(record.arrays["bn_before/shift_law"].mean())
+    title = f"Dropout before BN: kept over true\nvariance {kept:.2f} (theory {law:.2f})"
+    plots.describe(ax, title, SEEDS, "")
+    plots.mark_contradicted(ax, record, "shift-costs", "shift-cured", "shift-after", "shift-law")

@@ -1,0 +1,346 @@
+"""Batch norm: what it speeds up, whose the speed-up is, and whether it is because nothing shifts.
+
+Sources: Ioffe & Szegedy 2015, "Batch Normalization" (arXiv 1502.03167), figure 1, section 3.3 and
+table 3; Santurkar et al. 2018, "How Does Batch Normalization Help Optimization?" (arXiv
+1805.11604), section 2. Claim in one sentence: with batch norm a net of sigmoids learns sooner and
+better, from any scale of its weights and at far higher rates, because what enters its layers keeps
+its distribution; not for that reason, says the second paper, which shakes the distribution after
+batch norm and sees the net learn all the same.
+
+Command: make exp-batchnorm (under 4 minutes on two cores; embedded 8x8 digits, no download).
+
+As in figure 1: three hidden layers of 100 sigmoids, batches of 60, plain SGD. The paper names
+neither its rate nor the size of its weights: the rate is swept, each net's own chosen on other
+seeds, the weights' std is .1 unless said. Table 3 changes batch norm, the rate and the rest at
+once; here every mixture is trained. The rest is dropout removed (.2 of the hidden units), weight
+decay divided by 5 (of 5e-4), the rate falling six times as fast. Speed is measured as there: steps
+until a net reaches the accuracy that the base ends with. In the paper's own table batch norm alone
+has 31 % of the logarithm of the speed-up. Moments and gradients are those of train mode, on 256
+training images that stay the same. Distances of gradients are relative to the gradient's norm.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.normalization import _batchnorm_panels as panels
+from experiments.normalization import _factorial as factorial
+from experiments.normalization import _shift as shifting
+from experiments.normalization._invariance import gaps_of_seeds
+from experiments.normalization._switched import Lab, Net, Rest
+from jaxvision import cli
+from jaxvision.data import load
+from jaxvision.data.augment import standardizer
+from jaxvision.fields import check_periods, disjoint_seeds, flagged
+from jaxvision.report import plots
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.record import Record
+from jaxvision.training.fit import History
+from jaxvision.types import UserError
+
+
+class Kind(NamedTuple):
+    """A net that is looked into: its label, what it has, and whose best rate it takes."""
+
+    label: str
+    normalized: bool
+    rate_of: str
+    noise: float = 0.0
+    replicate: int = 0
+
+
+KINDS = {
+    "plain": Kind("plain", normalized=False, rate_of="plain"),
+    "bn": Kind("batch norm", normalized=True, rate_of="bn"),
+    "noisy": Kind("noisy BN", normalized=True, rate_of="bn", noise=1.0),
+    "bn_shared": Kind("batch norm", normalized=True, rate_of="plain"),
+    "noisy_shared": Kind("noisy BN", normalized=True, rate_of="plain", noise=1.0),
+    "bn_again": Kind("batch norm, other draws", normalized=True, rate_of="bn", replicate=1),
+}
+OLD = Rest(dropout=0.2, weight_decay=5e-4, decay=0.1)
+NEW = Rest(dropout=0.0, weight_decay=1e-4, decay=0.6)
+SHOWN = (  # claims, by panel
+    ("higher", "sooner", "noise-learns", "noise-costless"),
+    ("steady", "steady-shared"),
+    ("resilient",),
+    ("alone", "rate-alone", "all", "first-share", "share", "share-rest"),
+    ("noise-moves",),
+    ("gradients-shift", "predictive", "predictive-own"),
+)
+SCALES = (0.1, 10.0)  # of the starting weights, beside 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Flags of the experiment."""
+
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
+    seeds: int = flagged(8, "Paired seeds of every net.", low=1, high=1000)
+    first_seed: int = flagged(700, "First seed.", low=0, high=10**9)
+    width: int = flagged(100, "Units of every hidden layer.", low=2, high=8192)
+    deep: int = flagged(9, "Weight layers of the deep sigmoid net; 0 for none.", low=0, high=100)
+    steps: int = flagged(1000, "Steps of every run, a multiple of period.", low=2, high=10**6)
+    period: int = flagged(25, "Steps between evaluations and looks.", low=1, high=10**6)
+    batch_size: int = flagged(60, "Images in a step.", low=2, high=65_536)
+    learning_rates: tuple[float, ...] = flagged(
+        (0.1, 0.3, 1.0, 3.0, 10.0), "The sweep, from which each net's rate is chosen.", low=0
+    )
+    times: tuple[int, ...] = flagged((5, 30), "Multiples of the base's rate.", low=2, high=1000)
+    tuning_seeds: int = flagged(2, "Seeds for choosing rates; none is used again.", low=1, high=100)
+    runs_per_call: int = flagged(24, "Runs that train side by side.", low=1, high=1000)
+
+
+PRESETS = {
+    "tiny": Config(
+        seeds=1, first_seed=0, width=8, deep=0, steps=4, period=2, batch_size=8,
+        learning_rates=(1.0,), times=(5,), tuning_seeds=1, runs_per_call=4,
+    ),
+    "cpu": Config(),
+    "gpu": Config(dataset="mnist", seeds=20, steps=10_000, period=100, runs_per_call=480),
+    "paper": Config(dataset="mnist", seeds=5, steps=50_000, period=500),
+}  # fmt: skip
+
+
+def measure(
+    config: Config,
+    progress: cli.ShowProgress,
+    kinds: Mapping[str, Kind] = KINDS,
+    rests: tuple[Rest, Rest] = (OLD, NEW),
+) -> tuple[dict, dict]:
+    """Train every net; returns numbers and arrays, errors [S, E] at ``steps`` [E]."""
+    check_periods(config, "steps")
+    if 0 < config.deep < 4:
+        raise UserError(f"--deep must be 0 or at least 4, not {config.deep}")
+    seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.seeds, config.tuning_seeds)
+    data = load(config.dataset)
+    lab = Lab(config, 4, data, standardizer(data.train), seeds, tuning_seeds)
+    trainer = lab.trainer()
+    plain = Net(normalized=False)
+    tuned = {"plain": plain, "bn": Net(normalized=True), "base": plain._replace(rest=rests[0])}
+    with progress(len(tuned) * lab.tuning_work, "choosing rates") as bar:
+        rates = {name: lab.tune(trainer, net, bar.advance) for name, net in tuned.items()}
+    looked_into = {
+        name: Net(kind.normalized, rates[kind.rate_of], kind.noise, replicate=kind.replicate)
+        for name, kind in kinds.items()
+    }
+    others = _beside(config, tuned, rates) | _mixtures(config, rests, rates["base"])
+    found = gaps_of_seeds(lab.model, config.seeds, config.first_seed, *lab.batch(), SCALES)
+    arrays = {f"gap/{name}": values for name, values in found._asdict().items()}
+    with progress((len(looked_into) + len(others)) * lab.work, "training") as bar:
+        for name, history in lab.train(trainer, looked_into, bar.advance, inside=True).items():
+            arrays |= {f"{name}/{key}": value for key, value in _seen(history).items()}
+        for name, history in lab.train(trainer, others, bar.advance).items():
+            arrays[f"{name}/error"] = _errors(history)
+    arrays["steps"] = np.arange(0, config.steps + 1, config.period)
+    numbers = {"rates": rates, "chance_error": data.test.chance_error}
+    if config.deep:
+        deep = dataclasses.replace(lab, depth=config.deep)
+        numbers["deep_rates"], errors = _deep(deep, tuned, progress)
+        arrays |= errors
+    return numbers, arrays
+
+
+def _beside(config: Config, nets: Mapping[str, Net], rates: Mapping[str, float]) -> dict[str, Net]:
+    """Return the plain and the normalized net at every rate, and from other scales of weights."""
+    found = {}
+    for name in ("plain", "bn"):
+        for i, rate in enumerate(config.learning_rates):
+            found[f"{name}/rate{i}"] = nets[name]._replace(rate=rate)
+        for i, scale in enumerate(SCALES):
+            found[f"{name}/scale{i}"] = nets[name]._replace(rate=rates[name], scale=scale)
+    return found
+
+
+def _mixtures(config: Config, rests: tuple[Rest, Rest], rate: float) -> dict[str, Net]:
+    """Return the cells of the factorial; ``rate`` is the base's own."""
+    return {
+        f"cells/{cell.name}": Net(
+            cell.normalized, cell.times * rate, rest=rests[1] if cell.changed else rests[0]
+        )
+        for cell in factorial.cells(config.times)
+    }
+
+
+def _deep(lab: Lab, nets: Mapping[str, Net], progress: cli.ShowProgress) -> tuple[dict, dict]:
+    """Return the rates and errors of the deep nets, each at its own best rate."""
+    trainer = lab.trainer()
+    rates, arrays = {}, {}
+    with progress(2 * (lab.tuning_work + lab.work), "deep nets") as bar:
+        for name in ("plain", "bn"):
+            rates[name] = lab.tune(trainer, nets[name], bar.advance)
+        chosen = {f"{name}/deep": nets[name]._replace(rate=rates[name]) for name in rates}
+        for name, history in lab.train(trainer, chosen, bar.advance).items():
+            arrays[f"{name}/error"] = _errors(history)
+    return rates, arrays
+
+
+def _errors(history: History) -> np.ndarray:
+    """Return the test errors [S, E]; 1 where the loss is not finite: nothing was learned."""
+    return np.where(np.isfinite(history.test["loss"]), history.test["error"], 1.0).astype("float32")
+
+
+def _seen(history: History) -> dict[str, np.ndarray]:
+    """Return what a record keeps of a net that was looked into."""
+    seen: shifting.Inside = history.looks
+    return {
+        "error": _errors(history),
+        "percentiles": seen.percentiles,
+        "shift": shifting.shift(seen.mean, seen.std),
+        "change": seen.change,
+        "below": seen.below,
+    }
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the sources' claims; the rules are fixed here."""
+
+    def settled(name: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: factorial.settled(record.arrays[f"{name}/error"])
+
+    def worse(one: str, other: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: settled(one)(record) - settled(other)(record)
+
+    def of_chance(name: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: settled(name)(record) / record.numbers["chance_error"]
+
+    def sooner(name: str, base: str) -> Callable[[Record], np.ndarray]:
+        """Return log2 of the base's steps to its own accuracy over another net's."""
+
+        def octaves(record: Record) -> np.ndarray:
+            return np.log2(
+                factorial.steps_of(record, base, base) / factorial.steps_of(record, name, base)
+            )
+
+        return octaves
+
+    def more(quantity: str, one: str, other: str) -> Callable[[Record], np.ndarray]:
+        """Return log2 of the mean of a quantity while training, of one net over another's."""
+
+        def octaves(record: Record) -> np.ndarray:
+            means = [shifting.mean_of(record.arrays[f"{net}/{quantity}"]) for net in (one, other)]
+            return np.log2(means[0] / means[1])
+
+        return octaves
+
+    def worst(gap: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: record.arrays[f"gap/{gap}"].max(1)
+
+    def fragile(record: Record) -> np.ndarray:
+        """Return what other scales cost the plain net more than the normalized one, mean error."""
+        cost = {}
+        for net in ("plain", "bn"):
+            scaled = [worse(f"{net}/scale{i}", net)(record) for i in range(len(SCALES))]
+            cost[net] = np.mean(scaled, axis=0)
+        return cost["plain"] - cost["bn"]
+
+    def share(factor: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: factorial.speed_up(record, times)[1][factor]
+
+    def first_share(record: Record) -> np.ndarray:
+        whole = sooner(f"cells/{every}", base)(record)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no speed-up has no shares
+            return sooner(f"cells/{alone}", base)(record) / whole
+
+    times = config.times[0]
+    base, every = f"cells/{factorial.BASE.name}", factorial.Cell(True, times, True).name
+    alone, fast = factorial.Cell(True, 1, False).name, factorial.Cell(False, times, False).name
+    first, table = "Ioffe & Szegedy 2015, figure 1", "Ioffe & Szegedy 2015, table 3"
+    scale, second = "Ioffe & Szegedy 2015, section 3.3", "Santurkar et al. 2018, section 2"
+    found = [
+        Claim("higher", first, "with batch norm the net ends at a lower test error, both at their "
+              "own rates", worse("plain", "bn"), Greater()),
+        Claim("sooner", first, "with batch norm it reaches the plain net's accuracy in less than "
+              "half the steps (octaves)", sooner("bn", "plain"), Greater(1.0)),
+        Claim("steady", first, "at their own rates, moments of what enters the last hidden layer "
+              "move less than half as far with batch norm (octaves)",
+              more("shift", "plain", "bn"), Greater(1.0)),
+        Claim("steady-shared", first, "at the plain net's rate, moments of what enters the last "
+              "hidden layer move less than half as far with batch norm (octaves)",
+              more("shift", "plain", "bn_shared"), Greater(1.0)),
+        Claim("scale-outputs", scale, "weights 10 times larger or smaller give the same logits "
+              "under batch norm (relative distance)", worst("outputs"), Within(0, 1e-4), "theory"),
+        Claim("scale-gradients", scale, "weights a times larger have a gradient a times smaller "
+              "(relative distance)", worst("gradients"), Within(0, 1e-3), "theory"),
+        Claim("scale-paths", scale, "weights a times larger at a^2 times the rate take the same "
+              "path for 10 steps (relative distance)", worst("paths"), Within(0, 1e-3), "theory"),
+        Claim("resilient", scale, "weights 10 times larger or smaller cost the plain net over 2 "
+              "points of error more than the normalized one", fragile, Greater(0.02)),
+        Claim("alone", table, "batch norm alone reaches the base's accuracy in fewer steps "
+              "(octaves)", sooner(f"cells/{alone}", base), Greater()),
+        Claim("rate-alone", table, f"{times} times the rate alone ends at a higher error than the "
+              "base", worse(f"cells/{fast}", base), Greater()),
+        Claim("all", table, f"batch norm, {times} times the rate and the rest together reach the "
+              "base's accuracy in less than half the steps (octaves)",
+              sooner(f"cells/{every}", base), Greater(1.0)),
+        Claim("first-share", table, "batch norm alone has less than half of the log speed-up of "
+              "all (31 % in the table)", first_share, Less(0.5)),
+        Claim("share", "question, shares over all orders", "batch norm has more than half of the "
+              "log speed-up (Shapley value)", share("batch norm"), Greater(0.5)),
+        Claim("share-rest", "question, shares over all orders", "the rest has less than a quarter "
+              "of the log speed-up (Shapley value)", share("rest"), Less(0.25)),
+        Claim("noise-moves", second, "noise after batch norm moves the layer's input further than "
+              "the plain net's moves (octaves)", more("shift", "noisy", "plain"), Greater()),
+        Claim("noise-learns", second, "the noisy net still reaches the plain net's accuracy in "
+              "fewer steps (octaves)", sooner("noisy", "plain"), Greater()),
+        Claim("noise-costless", second, "noise costs the normalized net less than a point of test "
+              "error", worse("noisy", "bn"), Equivalent(0.01)),
+        Claim("gradients-shift", second, "at the plain net's rate, updates of the layers below "
+              "change a layer's gradient no less with batch norm (octaves above 0)",
+              more("below", "bn_shared", "plain"), Greater()),
+        Claim("predictive", second, "at the plain net's rate, the gradient changes less along the "
+              "step with batch norm (octaves)", more("change", "bn_shared", "plain"), Less()),
+        Claim("predictive-own", second, "at their own rates, the gradient changes less along the "
+              "step with batch norm (octaves)", more("change", "bn", "plain"), Less()),
+        Claim("control", "negative control", "batch norm from other draws ends within half a point "
+              "of test error", worse("bn_again", "bn"), Equivalent(0.005)),
+    ]  # fmt: skip
+    if config.deep:
+        sigmoid = "Ioffe & Szegedy 2015, section 4.2.2"
+        found += [
+            Claim("deep-plain", sigmoid, f"{config.deep} layers of sigmoids without batch norm "
+                  "stay at nine tenths of chance or worse", of_chance("plain/deep"), Greater(0.9)),
+            Claim("deep-bn", sigmoid, f"with batch norm {config.deep} layers of sigmoids end below "
+                  "half of chance", of_chance("bn/deep"), Less(0.5)),
+        ]  # fmt: skip
+    return found
+
+
+def plot(record: Record, config: Config) -> Figure:
+    """Draw figure 1, the sweep, whose the speed-up is, and both sides of the dispute."""
+    figure, axes = plots.new_figure(3, 2, height=11.0)
+    labels = {name: KINDS[name].label for name in ("plain", "bn", "noisy")}
+    panels.draw_errors(axes[0, 0], record, labels)
+    panels.draw_percentiles(axes[0, 1], record, {name: labels[name] for name in ("plain", "bn")})
+    panels.draw_sweep(axes[1, 0], record, labels, config.learning_rates)
+    worth, _ = factorial.speed_up(record, config.times[0])
+    panels.draw_speed(axes[1, 1], worth, config.times[0])
+    panels.draw_shift(axes[2, 0], record, labels)
+    shared = {"plain": "plain", "bn_shared": "batch norm"}
+    panels.draw_change(axes[2, 1], record, shared)
+    for ax, names in zip(axes.flat, SHOWN, strict=True):
+        plots.mark_contradicted(ax, record, *names)
+    title = plots.headline(
+        record,
+        {
+            ("sooner", "noise-moves", "noise-learns"): "Batch norm speeds a net up, and does so "
+            "though its inputs shift",
+            "sooner": "Batch norm speeds a net of sigmoids up",
+        },
+        "A net of sigmoids with and without batch norm",
+    )
+    return plots.finish(
+        figure,
+        record,
+        title,
+        net=f"Three hidden layers of {config.width} sigmoids",
+        optimizer="SGD, rate of each net tuned on other seeds",
+        paper="Ioffe & Szegedy 2015, figure 1; Santurkar et al. 2018",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])

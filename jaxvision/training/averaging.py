@@ -1,0 +1,176 @@
+"""Averages of weights: along a run, inside the compiled step, and over nets.
+
+An average is a sum of weights and the sum of what they were weighted with: begun at nothing and
+divided when it is read, so no share of a random start stays in it. ``averaging`` adds one to an
+optimizer; a look or a final state reads it with ``averages``. Statistics of batch norm that go with
+averaged weights are those of no net of the run: they have to be taken anew.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxvision.training.schedules import Optimizer
+from jaxvision.types import Array, Hyper, PyTree, UserError
+
+
+class Average(NamedTuple):
+    """A weighted mean of trees."""
+
+    mean: PyTree
+    weight: Array  # float32 [], sum of the weights; 0 before the first
+
+    @staticmethod
+    def empty(tree: PyTree) -> "Average":
+        """Return the average of nothing, for trees shaped as ``tree``."""
+        return Average(jax.tree.map(jnp.zeros_like, tree), jnp.float32(0))
+
+    def plus(self, tree: PyTree, weight: Array | float, decay: Array | float = 1.0) -> "Average":
+        """Return the mean with ``tree`` added, the weights so far multiplied by ``decay``.
+
+        Constant trees stay as they are, whatever the weights: only a difference is added.
+        """
+        total = decay * self.weight + weight
+        divisor = jnp.where(total > 0, total, 1.0)
+        share = weight / divisor
+
+        def moved(mean: Array, new: Array) -> Array:
+            return mean + share * (new - mean)
+
+        mean = jax.tree.map(moved, self.mean, tree)
+        return Average(mean, jnp.float32(total))
+
+
+Rule = Callable[[Average, PyTree, Array, Hyper], Average]
+
+
+def exponential(decay: float) -> Rule:
+    """Return the rule of an exponential moving average of every step's weights, debiased.
+
+    The weights t steps ago count decay^t times as much, and all of them sum to one: this is a
+    start at zero divided by 1 - decay^t (Kingma & Ba 2014, section 3).
+    """
+
+    def add(average: Average, params: PyTree, step: Array, hyper: Hyper) -> Average:
+        del step, hyper
+        return average.plus(params, 1 - decay, decay)
+
+    return add
+
+
+def stochastic(start: int, every: int) -> Rule:
+    """Return the rule of SWA: the plain mean of the weights at ``start``, ``start + every``, ...
+
+    Source: Izmailov et al. 2018, "Averaging weights leads to wider optima" (arXiv 1803.05407),
+    algorithm 1.
+
+    Args:
+      start: steps done before the first weights that count.
+      every: steps between two of them.
+    """
+
+    def add(average: Average, params: PyTree, step: Array, hyper: Hyper) -> Average:
+        del hyper
+        after = step - start
+        counts = (after >= 0) & (after % every == 0)
+        weight = jnp.where(counts, 1.0, 0.0)
+        return average.plus(params, weight)
+
+    return add
+
+
+class AveragingState(NamedTuple):
+    """The state of an optimizer that averages the weights it makes."""
+
+    step: Array  # int32 []
+    averages: dict[str, Average]
+    inner: PyTree  # of the optimizer itself
+
+
+def averaging(optimizer: Optimizer, rules: dict[str, Rule]) -> Optimizer:
+    """Return ``optimizer`` that also keeps an average of the weights after every step, by name.
+
+    The training itself is not touched: its updates are those of ``optimizer``, bit by bit.
+    """
+
+    def of(hyper: Hyper) -> optax.GradientTransformationExtraArgs:
+        inner = optax.with_extra_args_support(optimizer(hyper))
+
+        def init(params: PyTree) -> AveragingState:
+            averages = {name: Average.empty(params) for name in rules}
+            return AveragingState(jnp.int32(0), averages, inner.init(params))
+
+        def update(
+            gradients: PyTree, state: AveragingState, params: PyTree, **others: Any
+        ) -> tuple[PyTree, AveragingState]:
+            updates, inner_state = inner.update(gradients, state.inner, params, **others)
+            moved = optax.apply_updates(params, updates)
+            step = state.step + 1
+            averages = {
+                name: rule(state.averages[name], moved, step, hyper) for name, rule in rules.items()
+            }
+            return updates, AveragingState(step, averages, inner_state)
+
+        return optax.GradientTransformationExtraArgs(init, update)
+
+    return of
+
+
+def averages(opt_state: PyTree) -> dict[str, PyTree]:
+    """Return the averaged weights by name out of the state of an optimizer that averages."""
+    return {name: average.mean for name, average in opt_state.averages.items()}
+
+
+def soup(variables: PyTree) -> PyTree:
+    """Return the mean of N nets, leaves [N, ...] -> [...]; whole numbers are those of the first.
+
+    Source: Wortsman et al. 2022, "Model soups" (arXiv 2203.05482), the uniform soup. Statistics of
+    batch norm are averaged too: of equal nets that is their own, of others it is not.
+    """
+
+    def mean(leaf: Array) -> Array:
+        return leaf.mean(0) if np.issubdtype(leaf.dtype, np.floating) else leaf[0]
+
+    return jax.tree.map(mean, variables)
+
+
+def greedy_soup(
+    variables: Sequence[PyTree], held_out_error: Callable[[PyTree], float]
+) -> tuple[PyTree, list[int]]:
+    """Return the greedy soup of nets, and which of them are in it.
+
+    Nets are tried from the best one on, and stay where the soup's error does not rise (Wortsman et
+    al. 2022, recipe 1).
+
+    Args:
+      variables: of each net.
+      held_out_error: of a net, on images that no net was trained on and none is judged by.
+
+    Raises:
+      UserError: there is no net.
+    """
+    if not variables:
+        raise UserError("a soup needs at least one net")
+    nets = range(len(variables))
+    order = sorted(nets, key=lambda i: held_out_error(variables[i]))
+    chosen, best = [], np.inf
+    for i in order:
+        tried = _soup_of(variables, [*chosen, i])
+        error = held_out_error(tried)
+        if error <= best:
+            chosen.append(i)
+            best = error
+    return _soup_of(variables, chosen), chosen
+
+
+def _soup_of(variables: Sequence[PyTree], chosen: Sequence[int]) -> PyTree:
+    nets = [variables[i] for i in chosen]
+    return soup(_stacked(nets))
+
+
+def _stacked(trees: Sequence[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

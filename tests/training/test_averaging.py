@@ -1,0 +1,97 @@
+"""Averages of weights: no share of the start, the training untouched, and nets stirred together."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxvision.initializers import he_forward
+from jaxvision.models.drawing import initialize
+from jaxvision.models.layers import apply_function
+from jaxvision.models.residual_mlp import ResidualMLP
+from jaxvision.random import stream
+from jaxvision.training.averaging import (
+    Average,
+    averages,
+    averaging,
+    exponential,
+    greedy_soup,
+    soup,
+    stochastic,
+)
+from jaxvision.types import UserError
+
+RATES = {"learning_rate": jnp.float32(0.1)}
+
+
+def descended(rules, start, gradients):
+    """Return weights after each step and what was averaged, under given gradients."""
+    plain = lambda hyper: optax.sgd(hyper["learning_rate"], momentum=0.9)  # noqa: E731
+    optimizer = averaging(plain, rules)(RATES)
+    params = {"w": jnp.float32(start)}
+
+    def step(carry, gradient):
+        params, state = carry
+        updates, state = optimizer.update({"w": gradient}, state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), params["w"]
+
+    (_, state), along = jax.lax.scan(step, (params, optimizer.init(params)), jnp.float32(gradients))
+    return np.asarray(along, np.float64), averages(state)
+
+
+def test_a_moving_average_keeps_no_share_of_the_start():
+    """Met elsewhere: decay .99999 and 25,000 steps leave the start a weight of .7788."""
+    decay, steps = 0.99999, 25_000
+    assert decay**steps == pytest.approx(0.7788, abs=1e-4)
+    along, found = descended({"ema": exponential(decay)}, 1.0, np.r_[10.0, np.zeros(steps - 1)])
+    weights = (1 - decay) * decay ** np.arange(steps)[::-1] / (1 - decay**steps)
+    assert weights.sum() == pytest.approx(1)
+    np.testing.assert_allclose(found["ema"]["w"], weights @ along, rtol=1e-3)
+    assert abs(found["ema"]["w"] - (0.7788 + 0.2212 * (weights @ along))) > 1
+
+
+def test_constant_weights_are_their_own_average_to_the_bit():
+    average = Average.empty({"w": jnp.zeros(3)})
+    for _ in range(100):
+        average = exponential(0.999)(average, {"w": jnp.float32([0.1, -2.3, 7.7])}, 0, RATES)
+    np.testing.assert_array_equal(average.mean["w"], np.float32([0.1, -2.3, 7.7]))
+
+
+def test_swa_is_the_mean_of_every_few_steps():
+    gradients = np.random.default_rng(0).normal(size=20)
+    along, found = descended({"swa": stochastic(8, 4)}, 0.0, gradients)
+    np.testing.assert_allclose(found["swa"]["w"], along[[7, 11, 15, 19]].mean(), rtol=1e-5)
+
+
+def test_averaging_changes_no_bit_of_the_training():
+    gradients = np.random.default_rng(1).normal(size=50)
+    bare, _ = descended({}, 0.3, gradients)
+    watched, _ = descended({"ema": exponential(0.9), "swa": stochastic(3, 2)}, 0.3, gradients)
+    np.testing.assert_array_equal(bare, watched)
+
+
+def test_equal_nets_average_to_their_own_output_with_batch_norm_too():
+    model = ResidualMLP(4, 8, 3, he_forward(), normalized=True)
+    start = initialize(model, stream(0, "init"), (4, 4, 1))
+    images = jax.random.normal(jax.random.key(1), (5, 4, 4, 1))
+    apply = apply_function(model)
+    _, _, statistics = apply(start["params"], start["batch_stats"], images, train=True)
+    net = start | {"batch_stats": statistics}
+    net["batch_stats"]["count"] = jnp.int32(7)
+    mean = soup(jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), net))
+    assert mean["batch_stats"].pop("count") == 7
+    net["batch_stats"].pop("count")
+    outputs = [apply(n["params"], n["batch_stats"], images, train=False)[0] for n in (net, mean)]
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+
+
+def test_a_greedy_soup_takes_in_what_does_not_harm():
+    nets = [{"w": np.float64(w)} for w in (3.0, -1.0, 2.0, 9.0)]
+    error = lambda net: abs(net["w"] - 1)  # noqa: E731
+    mixed, chosen = greedy_soup(nets, error)
+    assert chosen == [2, 1]  # 2 errs by 1; with 3 by 1.5; with -1 by .5; 9 spoils it
+    assert mixed["w"] == 0.5
+    with pytest.raises(UserError, match="at least one net"):
+        greedy_soup([], error)
