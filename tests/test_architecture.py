@@ -50,6 +50,7 @@ ONLY_IN = {
     "flax": "jaxvision.models",
     "sklearn": "jaxvision.data",
     "tensorflow_datasets": "jaxvision.data",
+    "pyarrow": "jaxvision.data",
     "orbax": "jaxvision.longrun",
 }
 

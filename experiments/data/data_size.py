@@ -54,7 +54,7 @@ RECIPES = {
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(50, "Paired seeds of every arm.", low=1, high=1000)
     first_seed: int = flagged(800, "First of them.", low=0, high=10**9)
     sizes: tuple[int, ...] = flagged(

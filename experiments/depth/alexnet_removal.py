@@ -80,8 +80,8 @@ CHOSEN = "chosen"  # the net of --removed
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("shapes", "Data set: digits, shapes, or a TFDS name.")
-    image_size: int = flagged(0, "Pixels TFDS images are scaled to; 0: don't.", low=0, high=1024)
+    dataset: str = flagged("shapes", "Data set: digits, shapes, a TFDS name, or a path to yours.")
+    image_size: int = flagged(0, "Pixels images are scaled to; 0: don't.", low=0, high=1024)
     seeds: int = flagged(10, "Paired seeds of every net.", low=1, high=1000)
     first_seed: int = flagged(700, "The first seed.", low=0, high=10**9)
     nets: tuple[str, ...] = flagged(COMPARED, "Nets compared with the whole one.", choices=COMPARED)

@@ -64,7 +64,7 @@ NO_WORSE = float(np.log2(1.1))  # octaves of the loss
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(20, "Paired seeds of every net.", low=1, high=1000)
     first_seed: int = flagged(700, "First of them.", low=0, high=10**9)
     tuning_seeds: int = flagged(5, "Seeds for choosing rates; none is used again.", low=1, high=100)

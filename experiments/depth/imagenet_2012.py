@@ -87,7 +87,7 @@ KINDS = {
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("shapes", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("shapes", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(6, "Paired seeds of every net.", low=1, high=1000)
     first_seed: int = flagged(700, "First of them.", low=0, high=10**9)
     tuning_seeds: int = flagged(2, "Seeds for choosing; none is used again.", low=1, high=100)

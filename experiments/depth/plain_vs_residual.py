@@ -54,14 +54,14 @@ LOOKED_AT, LESIONED = 500, 10_000  # images at most behind the responses, and be
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("shapes", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("shapes", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     imagenet: bool = flagged(False, "Nets of table 1 instead: use it with --depths=18,34.")
     seeds: int = flagged(8, "Paired seeds of every net.", low=1, high=1000)
     first_seed: int = flagged(300, "The first seed.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged((8, 20, 32), "Layers, 6n+2 each.", low=8, high=1202)
     width: int = flagged(8, "First stage's channels (paper: 16; ImageNet: 64).", low=1, high=1024)
     images: int = flagged(500, "Training images used; 0 means all.", low=0, high=10**7)
-    image_size: int = flagged(0, "Pixels TFDS images are scaled to; 0: don't.", low=0, high=1024)
+    image_size: int = flagged(0, "Pixels images are scaled to; 0: don't.", low=0, high=1024)
     shrink: int = flagged(2, "Average squares of so many pixels first.", low=1, high=64)
     steps: int = flagged(320, "Optimizer steps of every net.", low=1, high=10**6)
     period: int = flagged(40, "Steps between evaluations; divides the steps.", low=1, high=10**6)

@@ -62,7 +62,7 @@ WIDE = {"feature": "learns features", "lazy": "lazy"}
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(10, "Random nets of every kind.", low=1, high=1000)
     first_seed: int = flagged(400, "First seed.", low=0, high=10**9)
     images: int = flagged(200, "Images, all in every step.", low=10, high=100_000)

@@ -73,7 +73,7 @@ N_IMAGES, LANCZOS_STEPS, N_PICTURES = 8, 40, 5
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(12, "Random nets of each kind.", low=1, high=1000)
     first_seed: int = flagged(7000, "First seed.", low=0, high=10**9)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)

@@ -66,7 +66,7 @@ NETS = {
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(8, "Paired seeds of every net.", low=1, high=1000)
     first_seed: int = flagged(700, "First seed.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged((8, 30, 100), "Weight layers.", low=8, high=1000)

@@ -58,7 +58,7 @@ TRAINED = {name: net for name, net in NETS.items() if net.trained}
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(60, "Random nets of each kind.", low=1, high=1000)
     first_seed: int = flagged(3000, "First seed.", low=0, high=10**9)
     bend: float = flagged(0.25, "Variance of the pre-activations times depth.", low=1e-3, high=10)

@@ -47,7 +47,7 @@ LAST = 20  # ... over this many of its last steps
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(8, "Paired seeds of every map.", low=1, high=1000)
     first_seed: int = flagged(300, "The first seed.", low=0, high=10**9)
     n_gains: int = flagged(9, "Values of sigma_w.", low=4, high=1000)

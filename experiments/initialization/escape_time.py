@@ -67,7 +67,7 @@ ARMS = {
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(32, "Paired seeds of every arm.", low=1, high=1000)
     first_seed: int = flagged(500, "The first seed.", low=0, high=10**9)
     depths: tuple[int, ...] = flagged(

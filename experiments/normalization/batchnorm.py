@@ -78,7 +78,7 @@ SCALES = (0.1, 10.0)  # of the starting weights, beside 1
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(8, "Paired seeds of every net.", low=1, high=1000)
     first_seed: int = flagged(700, "First seed.", low=0, high=10**9)
     width: int = flagged(100, "Units of every hidden layer.", low=2, high=8192)

@@ -73,7 +73,7 @@ BINS = 50  # of the training error that is kept
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(12, "Runs of every net.", low=1, high=1000)
     first_seed: int = flagged(700, "First seed.", low=0, high=10**9)
     nets: tuple[str, ...] = flagged(tuple(NETS), "Nets to train.", choices=tuple(NETS))

@@ -60,7 +60,7 @@ ACTIVE = ("none", "dropout")  # whose units are looked at
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(10, "Paired seeds of every way to train.", low=1, high=1000)
     first_seed: int = flagged(740, "First of them.", low=0, high=10**9)
     depth: int = flagged(3, "Weight layers.", low=3, high=30)

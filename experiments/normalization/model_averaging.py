@@ -59,7 +59,7 @@ WAYS = {
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     images: int = flagged(500, "Training images.", low=30, high=10**6)
     seeds: int = flagged(16, "Groups of nets.", low=1, high=1000)
     first_seed: int = flagged(700, "First; a group has one a member.", low=0, high=10**9)

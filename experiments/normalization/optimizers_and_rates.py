@@ -80,7 +80,7 @@ OCTAVE = math.log10(2)  # decades: a step of the grids
 class Config:
     """Flags of the experiment."""
 
-    dataset: str = flagged("digits", "Data set: digits, shapes, or a TFDS name.")
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     seeds: int = flagged(12, "Paired seeds of every arm.", low=1, high=1000)
     first_seed: int = flagged(800, "First of them.", low=0, high=10**9)
     tuning_seeds: int = flagged(3, "Seeds for choosing rates; none is used again.", low=1, high=100)

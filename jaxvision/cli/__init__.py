@@ -184,7 +184,7 @@ def run(
         arguments.append(workdir)
     numbers, arrays = experiment.measure(*arguments)
     distributed.agree(data_identity())  # some load their data late
-    known["data"] = [dataclasses.asdict(identity) for identity in data.identities()]
+    known["data"] = [identity.recorded() for identity in data.identities()]
     if origins := nets.origins():
         known["nets"] = origins
     known["wall_time_s"] = time.perf_counter() - clock

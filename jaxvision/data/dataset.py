@@ -111,6 +111,26 @@ def hold_out(data: Dataset, every: int = 5) -> tuple[Dataset, Dataset]:
     return data._rows(~is_test), data._rows(is_test)
 
 
+def hold_out_rows(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a fifth of every class to judge by; returns the rows to learn from and those.
+
+    Rounded to whole images, and at least one of a class of two; a class of one is learned from.
+    The draw depends on the seed and the labels alone, and takes neighbors no oftener than others.
+
+    Args:
+      labels: int [N].
+      seed: not negative.
+    """
+    order = _shuffled(len(labels), np.random.PCG64(seed))
+    members = np.bincount(labels)
+    wanted = np.where(members > 1, np.maximum((members + 2) // 5, 1), 0)
+    shuffled = labels[order]
+    drawn = order[_rank_in_class(shuffled) < wanted[shuffled]]
+    is_test = np.zeros(len(labels), bool)
+    is_test[drawn] = True
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
 def balanced(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return the rows of ``order`` such that the first n, for any n, hold the classes alike.
 

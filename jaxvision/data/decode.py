@@ -1,4 +1,4 @@
-"""Decoding a prepared split: a small one into memory, a large one by several processes to disk."""
+"""Decoding a split: a small one into memory, a large one by several processes to disk."""
 
 import contextlib
 import dataclasses
@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,14 +22,34 @@ from jaxvision import runtime
 from jaxvision.data import cache
 from jaxvision.data.dataset import Dataset
 from jaxvision.data.names import printable
-from jaxvision.data.source import Source, blocks
+from jaxvision.data.source import blocks
 from jaxvision.progress import progress
 from jaxvision.types import UserError
 
 _BLOCK = 128  # images between two updates of the progress line; Ctrl-C waits for as many
 
 
-def decode(source: Source, path: Path) -> cache.Stored:
+class Readable(Protocol):
+    """A dataclass that is one split, ``Source`` or a user's own, to be read in blocks.
+
+    Attributes:
+      title: what a line of progress calls it.
+      in_order: whether it is read well from its first image to its last alone.
+    """
+
+    title: str
+    in_order: bool
+
+    def __len__(self) -> int:
+        """Return the number of its images."""
+
+    def read(
+        self, indices: range, shape: tuple[int, ...] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return images uint8 [n, H, W, C] and labels int32 [n]."""
+
+
+def decode(source: Readable, path: Path) -> cache.Stored:
     """Decode every image of a split, and keep them in the cached file ``path``.
 
     A small set is decoded here and returned in memory, whether or not the cache can be written. A
@@ -70,17 +90,17 @@ def quiet() -> Iterator[None]:
         logger.removeFilter(wanted)
 
 
-def _progress(source: Source) -> contextlib.AbstractContextManager:
-    name = printable(source.builder.info.name)
-    return progress(len(source), f"decoding {name} {source.split}")
+def _progress(source: Readable) -> contextlib.AbstractContextManager:
+    return progress(len(source), f"decoding {printable(source.title)}")
 
 
 # A large split: this process hands out blocks, workers write them to the file.
 
 
-def _to_disk(source: Source, path: Path, shape: tuple[int, ...]) -> cache.Stored:
+def _to_disk(source: Readable, path: Path, shape: tuple[int, ...]) -> cache.Stored:
     try:
-        return cache.build(path, shape, functools.partial(_fill, source, shape))
+        fill = _fill_in_order if source.in_order else _fill
+        return cache.build(path, shape, functools.partial(fill, source, shape))
     except OSError as error:
         raise UserError(
             f"{source} needs {math.prod(shape):,} bytes of disk when decoded, and {path.parent}"
@@ -88,7 +108,19 @@ def _to_disk(source: Source, path: Path, shape: tuple[int, ...]) -> cache.Stored
         ) from error
 
 
-def _fill(source: Source, shape: tuple[int, ...], file: Path, offset: int) -> np.ndarray:
+def _fill_in_order(source: Readable, shape: tuple[int, ...], file: Path, offset: int) -> np.ndarray:
+    """Write all images to the file, in this process; returns the labels."""
+    labels = np.empty(shape[0], np.int32)
+    with open(file, "r+b") as out, _progress(source) as bar:
+        out.seek(offset)
+        for block in blocks(shape[0], _BLOCK):
+            images, labels[block.start : block.stop] = source.read(block, shape[1:])
+            out.write(memoryview(np.ascontiguousarray(images)).cast("B"))
+            bar.advance(len(block))
+    return labels
+
+
+def _fill(source: Readable, shape: tuple[int, ...], file: Path, offset: int) -> np.ndarray:
     """Write all images to the file; returns the labels."""
     labels = np.empty(shape[0], np.int32)
     work, workers = blocks(shape[0], _BLOCK), runtime.usable_cores()
@@ -117,10 +149,10 @@ def _fill(source: Source, shape: tuple[int, ...], file: Path, offset: int) -> np
     return labels
 
 
-_task: tuple[Source, tuple[int, ...], Any, int]  # of a worker
+_task: tuple[Readable, tuple[int, ...], Any, int]  # of a worker
 
 
-def _begin(source: Source, shape: tuple[int, ...], file: str, offset: int) -> None:
+def _begin(source: Readable, shape: tuple[int, ...], file: str, offset: int) -> None:
     """Make this process a worker, which ends when its parent does, however that may be."""
     global _task
     _task = source, shape, os.open(file, os.O_WRONLY), offset

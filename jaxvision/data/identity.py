@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Identity:
         its files are cut or when they were written.
       train: number of training images.
       test: number of test images.
+      classes: of a user's own set, whose name says nothing: the K names in the order of the labels.
     """
 
     name: str
@@ -25,6 +27,13 @@ class Identity:
     digest: str
     train: int
     test: int
+    classes: tuple[str, ...] = ()
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what a record says of the set, as JSON gives it back."""
+        known = dataclasses.asdict(self)
+        classes = list(known.pop("classes"))
+        return known | ({"classes": classes} if classes else {})
 
 
 def combined(train: str, test: str, num_classes: int) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,17 @@ def find(name: SetName, root: Path) -> Path:
         names = ", ".join(repr(str(form)) for form in forms)
         raise UserError(f"the data set {name.base!r} comes in several forms, name one: {names}")
     if base.is_dir():
-        raise UserError(f"{str(base)!r} holds no finished version of a data set: prepare it again")
+        raise _unfinished(base)
     raise _missing(name, root)
+
+
+def is_prepared(directory: Path) -> bool:
+    """Say whether a directory holds a version of a set that TFDS prepared, or of its configs."""
+    if not os.path.isdir(directory):
+        return False
+    if _is_version(directory) or _versions(directory):
+        return True
+    return any(_versions(child) for child in _children(directory))
 
 
 def tensorflow_datasets() -> Any:
@@ -96,9 +106,42 @@ def _children(directory: Path) -> list[Path]:
     return sorted(directory.iterdir()) if directory.is_dir() else []
 
 
+def _unfinished(directory: Path) -> UserError:
+    """Tell a set whose preparation was interrupted from a folder of something else."""
+    inside = [child.name for child in _children(directory)]
+    if any(re.match(r"\d+\.\d+\.\d+", child) for child in inside):
+        return UserError(
+            f"{str(directory)!r} holds no finished version of a data set: prepare it again"
+        )
+    arrays = [child for child in inside if child.lower().endswith(".npz")]
+    hint = f"; did you mean {str(directory / arrays[0])!r}?" if arrays else ""
+    return UserError(
+        f"{str(directory)!r} holds no images in class folders, no Parquet files and no prepared set"
+        f"{hint}"
+    )
+
+
+def _nothing_there(name: SetName, root: Path) -> UserError:
+    """Return the line about a path where nothing is."""
+    path = name.directory(root)
+    as_written = Path(os.path.expanduser(str(name)))
+    hint = ""
+    if as_written != path and as_written.exists():
+        hint = ": its own name ends in what names a version, a label or a size here; rename it"
+    elif not path.is_absolute():
+        hint = f", looked for from {Path.cwd()}"
+    return UserError(f"unknown data set {str(name)!r}: nothing is at {str(path)!r}{hint}")
+
+
 def _missing(name: SetName, root: Path) -> UserError:
     """Tell an unprepared set from a name nobody knows."""
+    if name.is_path:
+        return _nothing_there(name, root)
     first = name.base.split("/")[0]
+    if name.base and os.path.exists(name.base):
+        return UserError(
+            f"unknown data set {str(name)!r}: of what lies in this directory say './{name}'"
+        )
     known = tensorflow_datasets().list_builders(with_community_datasets=False)
     if first in known:
         return UserError(
@@ -119,4 +162,4 @@ def _how_to_prepare(name: SetName) -> str:
     # A pattern rule of make cannot carry the slash of a config.
     plain = str(name) == name.base and "/" not in name.base
     command = "make data-" if plain else "python -m jaxvision.data.prepare "
-    return f"run `{command}{dataclasses.replace(name, label='')}`"
+    return f"run `{command}{dataclasses.replace(name, label='', size=0)}`"

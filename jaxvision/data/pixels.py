@@ -4,12 +4,16 @@ A file keeps colors in a way of its own (a palette, ink, one bit, 16 bits, a tra
 and what a decoder hands out is in that way: indices of a palette, say. TensorFlow's reader brings
 all to the declared channels, and so does this one: palettes are looked up, transparency is dropped,
 gray is repeated, colors become their luma (ITU-R 601), and of 16 bits the upper 8 are kept.
+
+Cameras store a picture as their sensor lay and say how to turn it. TensorFlow's reader does not
+turn it; of files that people bring themselves, ``upright`` ones are wanted.
 """
 
 import io
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 # By the number of channels. Pillow converts each of them to each.
 _MODES = {
@@ -28,6 +32,32 @@ _SHOWN_AS = {
     "RGBX": "RGB",
 }
 _SIXTEEN_BITS = {"I;16", "I;16L", "I;16B", "I;16N"}
+_GRAY = {"1", "L", "LA"} | _SIXTEEN_BITS
+# Files that people bring are of these formats: none starts another program to be shown.
+_FORMATS = (
+    "AVIF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "JPEG",
+    "JPEG2000",
+    "PNG",
+    "PPM",
+    "TGA",
+    "TIFF",
+    "WEBP",
+)
+# By the orientation of an EXIF tag; 1 is upright, and other numbers mean nothing.
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 class ModeError(ValueError):
@@ -41,16 +71,52 @@ def declared_channels(shape: tuple[int | None, ...]) -> int | None:
     return shape[-1]
 
 
-def decoded(file: bytes, channels: int) -> np.ndarray:
+class Look(NamedTuple):
+    """What an image file says of itself before it is decoded.
+
+    Attributes:
+      size: height and width in pixels as it is shown upright.
+      gray: whether every pixel is gray, however it is kept.
+    """
+
+    size: tuple[int, int]
+    gray: bool
+
+
+def look(file: BinaryIO) -> Look:
+    """Read the header of an image file.
+
+    Raises:
+      ModeError: it keeps colors in a way that cannot be brought to 8 bits.
+      Exception: whatever Pillow raises where it is no image file, or of a format not read here.
+    """
+    with Image.open(file, formats=_FORMATS) as picture:
+        mode = picture.mode
+        if mode not in _GRAY | set(_SHOWN_AS) | set(_MODES.values()):
+            raise ModeError(f"colors of mode {mode!r}")
+        size = picture.height, picture.width
+        # Pillow turns a TIFF by itself, and its size is that of the turned picture.
+        if picture.format != "TIFF" and _orientation(picture) in _ON_ITS_SIDE:
+            size = size[::-1]
+        return Look(size, mode in _GRAY or (mode == "P" and _gray_palette(picture)))
+
+
+def decoded(file: bytes, channels: int, upright: bool = False) -> np.ndarray:
     """Return the pixels of an image file, uint8 [H, W, channels].
+
+    Args:
+      file: its bytes.
+      channels: 1 to 4.
+      upright: whether to turn a picture as its EXIF tag says.
 
     Raises:
       ModeError: the file's colors cannot be brought to these channels.
       Exception: whatever Pillow raises where the file is damaged.
     """
     with Image.open(io.BytesIO(file)) as picture:
-        height, width = picture.height, picture.width
-        converted = _converted(picture, _MODES[channels])
+        shown = _upright(picture) if upright else picture
+        height, width = shown.height, shown.width
+        converted = _converted(shown, _MODES[channels])
         return np.asarray(converted).reshape(height, width, channels)
 
 
@@ -81,3 +147,22 @@ def _converted(picture: Image.Image, wanted: str) -> Image.Image:
     if picture.mode == wanted:
         return picture
     return picture.convert(wanted)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()  # which turns a TIFF
+    turn = _TURNED.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return the number of the EXIF tag; 1, upright, where there is none or it is broken."""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # many kinds: cameras and editors write tags of all sorts
+        return 1
+
+
+def _gray_palette(picture: Image.Image) -> bool:
+    colors = np.reshape(picture.getpalette("RGB"), (-1, 3))
+    return bool((colors == colors[:, :1]).all())

@@ -127,14 +127,14 @@ def _must(result: tuple[int, str], failure: str) -> None:
 
 
 def _parsed(text: str) -> SetName:
-    """Return what is to be prepared: a name with its version. All labels come with a set."""
+    """Return what is to be prepared: a name with its version. All labels come, in full size."""
     try:
         name = parse(text)
     except ValueError as error:
         raise PrepareError(str(error)) from None
     if name.is_path:
         raise PrepareError(f"{text!r} is a path, and a set is prepared by its name: see --data_dir")
-    return dataclasses.replace(name, label="")
+    return dataclasses.replace(name, label="", size=0)
 
 
 def _check_name(base: str) -> None:

@@ -18,7 +18,7 @@ from jaxvision.types import UserError
 
 _BLOCK = 1024  # examples whose labels are read at once
 _WITHHELD = -1  # how TFDS marks a label that is not published
-_RESIZED = "say --image_size where the experiment has that flag, or prepare a set of one size"
+_RESIZED = "--dataset=NAME@64px scales them, as --image_size=64 does where the experiment has it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Source:
     image: str
     label: str
     size: int | None = None
+    in_order = False  # records are read well in any order
+
+    @property
+    def title(self) -> str:
+        """What a line of progress calls it."""
+        return f"{self.builder.info.name} {self.split}"
 
     @functools.cached_property
     def builder(self) -> Any:

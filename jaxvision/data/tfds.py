@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxvision import runtime
 from jaxvision.data import cache, locate
+from jaxvision.data.classes import compare
 from jaxvision.data.dataset import Dataset, Splits, hold_out
 from jaxvision.data.decode import decode, quiet
 from jaxvision.data.identity import Identity, combined
@@ -74,7 +75,7 @@ def load(name: SetName, data_dir: str | None = None, image_size: int | None = No
     test = _judging(source)
     if test is None:
         train, test = _held_out(train.data, name)
-    _compare_classes(train.data, test.data, classes, name)
+    compare(train.data.labels, test.data.labels, classes, str(name))
     digest = combined(train.digest, test.digest, len(classes))
     counts = len(train.data.labels), len(test.data.labels)
     full_name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
@@ -216,24 +217,6 @@ def _held_out(data: Dataset, name: SetName) -> tuple[cache.Stored, cache.Stored]
         )
     cache.notice(f"{str(name)!r} has no labelled test split: every fifth image is held out")
     return cache.in_memory(train), cache.in_memory(test)
-
-
-def _compare_classes(
-    train: Dataset, test: Dataset, classes: tuple[str, ...], name: SetName
-) -> None:
-    """Say where the test images are of classes that nothing was learned about."""
-    judged = set(np.unique(test.labels).tolist())
-    unseen = sorted(judged - set(np.unique(train.labels).tolist()))
-    if len(unseen) == len(judged):
-        raise UserError(
-            f"the training and the test images of {str(name)!r} have no class in common: prepare"
-            " it with splits of the same classes"
-        )
-    if unseen:
-        cache.notice(
-            f"{len(unseen)} of the {len(judged)} classes among the test images of {str(name)!r} are"
-            f" not among the training images, such as {classes[unseen[0]]!r}"
-        )
 
 
 def _split(source: Source) -> cache.Stored | None:

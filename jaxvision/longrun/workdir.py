@@ -6,7 +6,6 @@ same command again finds the same directory and goes on where it was, unless the
 """
 
 import contextlib
-import dataclasses
 import datetime
 import fcntl
 import hashlib
@@ -252,7 +251,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]
 
 def _data() -> list[dict[str, Any]]:
     """Return what identifies the data that this process has loaded."""
-    return [dataclasses.asdict(identity) for identity in data.identities()]
+    return [identity.recorded() for identity in data.identities()]
 
 
 def _told(identities: list[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ import pathlib
 import platform
 import re
 import subprocess
-from typing import Any, Required, TypedDict
+from typing import Any, NotRequired, Required, TypedDict
 
 from jaxvision import runtime
 
@@ -16,7 +16,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class DataSet(TypedDict):
-    """A set that was loaded: the fields of ``data.Identity``."""
+    """A set that was loaded: ``data.Identity.recorded``."""
 
     name: str
     version: str
@@ -24,6 +24,7 @@ class DataSet(TypedDict):
     digest: str
     train: int
     test: int
+    classes: NotRequired[list[str]]
 
 
 class Known(TypedDict, total=False):

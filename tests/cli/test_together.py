@@ -1,7 +1,5 @@
 """What processes of one run hold against one another, and who of them speaks."""
 
-import dataclasses
-
 import pytest
 
 from jaxvision import cli, data
@@ -104,6 +102,6 @@ def test_data_are_compared_when_the_work_begins_and_at_its_end(toy, monkeypatch)
 def test_the_record_names_the_data(toy):
     record = cli.run(toy, Config(), "cpu", "toy", "a test")
     (known,) = record.provenance["data"]
-    assert known == dataclasses.asdict(data.load("digits").identity)
+    assert known == data.load("digits").identity.recorded()
     toy.measure = lambda config, progress: ({}, {})
     assert cli.run(toy, Config(), "cpu", "toy", "a test").provenance["data"] == []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxvision.data.dataset import Dataset, balanced, hold_out
+from jaxvision.data.dataset import Dataset, balanced, hold_out, hold_out_rows
 
 
 def counted(counts, order=None) -> Dataset:
@@ -20,6 +20,7 @@ def counted(counts, order=None) -> Dataset:
 
 
 GOLDEN_DRAW = [6, 11, 1, 8, 2, 3]
+GOLDEN_HELD_OUT = [2, 3, 11, 13]
 
 
 def rows_of(data: Dataset) -> list[int]:
@@ -139,6 +140,36 @@ def test_hold_out_of_larger_classes_is_every_fifth_by_class():
     assert rows_of(test) == list(range(0, 75, 5))
     assert np.bincount(test.labels).tolist() == [10, 4, 1]
     assert len(train.labels) == 60
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=6), st.integers(0, 9))
+def test_rows_drawn_to_be_held_out_are_a_fifth_of_every_class(counts, seed):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    train, test = hold_out_rows(labels, seed)
+    assert sorted([*train, *test]) == list(range(len(labels)))
+    assert (np.diff(train) > 0).all() and (np.diff(test) > 0).all()
+    held = np.bincount(labels[test], minlength=len(counts))
+    for count, out in zip(counts, held, strict=True):
+        assert abs(out - count / 5) <= (0.5 if count != 2 else 0.6)
+        assert (0 < out < count) == (count > 1)
+    again = hold_out_rows(labels, seed)
+    np.testing.assert_array_equal(again[1], test)
+
+
+def test_every_example_is_held_out_as_often_and_neighbors_as_others():
+    labels = np.repeat([0, 1], 20)
+    drawn = np.zeros((500, 40))
+    for seed in range(500):
+        drawn[seed, hold_out_rows(labels, seed)[1]] = 1
+    assert (drawn.sum(1) == 8).all()
+    assert np.abs(drawn.mean(0) - 0.2).max() < 4 * math.sqrt(0.2 * 0.8 / 500)
+    together = (drawn[:, :-1] * drawn[:, 1:]).mean()
+    assert together == pytest.approx(4 / 20 * 3 / 19, rel=0.3)
+
+
+def test_the_held_out_rows_never_change():
+    """Numbers of records on people's own data rest on them."""
+    assert hold_out_rows(np.repeat([0, 1], 10))[1].tolist() == GOLDEN_HELD_OUT
 
 
 @given(

@@ -199,17 +199,17 @@ def test_rows_of_a_map_are_asked_for_in_whole_pages(tmp_path):
 SCRIPT = """
 import sys, time
 from jaxvision import runtime
-from jaxvision.data import cache, decode, load
+from jaxvision.data import cache, decode, load, source
 
 cache.LARGE, decode._BLOCK = 1, 2
 runtime.usable_cores = lambda: 2
-read = decode.Source.read
+read = source.Source.read
 
 def slowly(self, indices, shape=None):  # workers run this file too
     time.sleep(0.2)
     return read(self, indices, shape)
 
-decode.Source.read = slowly
+source.Source.read = slowly
 if __name__ == "__main__":
     load("toy", sys.argv[1], image_size=6)
 """

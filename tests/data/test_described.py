@@ -10,6 +10,7 @@ from PIL import Image
 
 from jaxvision import runtime
 from jaxvision.data import cache, decode, load
+from jaxvision.data.source import Source
 
 RNG = np.random.default_rng(0)
 PICTURES = [RNG.integers(0, 256, (8, 6, 3), np.uint8) for _ in range(64)]
@@ -184,7 +185,7 @@ def test_an_example_without_a_field_is_named(make, tmp_path, refusal, make_recor
     from tensorflow_datasets.proto import tf_example_pb2
 
     directory = make("lacking", [0, 1, 2])
-    source = decode.Source(str(directory), "train", "image", "label")
+    source = Source(str(directory), "train", "image", "label")
     records = [bytes(record) for record in source.opened]
     example = tf_example_pb2.Example.FromString(records[1])
     del example.features.feature[field]
@@ -197,7 +198,7 @@ def test_an_example_without_a_field_is_named(make, tmp_path, refusal, make_recor
 def test_withheld_labels_are_looked_for_once(make, tmp_path, monkeypatch):
     make("withheld", [0, 1] * 10, [-1] * 10)
     first = load("withheld", str(tmp_path))
-    monkeypatch.setattr(decode.Source, "withheld", None)  # calling it would be a TypeError
+    monkeypatch.setattr(Source, "withheld", None)  # calling it would be a TypeError
     assert load("withheld", str(tmp_path)).identity == first.identity
 
 

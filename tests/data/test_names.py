@@ -19,6 +19,8 @@ SPELLINGS = {
     "../mine:1.0.0": ["../mine/1.0.0", "./../mine:1.0.0"],
     "~/mine": ["~/mine", "~//mine/"],
     "/mine": ["/mine", "//mine", "/./mine/"],
+    "./mine@64px": ["./mine@64px", ".//mine/@64px", "././mine@064px/"],
+    "a:1.0.0@worse@8px": ["a:1.0.0@worse@8px", "a/1.0.0@worse@8px"],
     "/at@home/mine": ["/at@home/mine", "/at@home//mine"],
     "digits": ["digits", "digits/"],
 }
@@ -29,7 +31,8 @@ def test_all_ways_to_write_a_name_have_one_spelling(wanted):
     assert {spelled(name) for name in SPELLINGS[wanted]} == {wanted}
 
 
-PIECES = st.lists(st.sampled_from(["a", "/", ".", "..", ":", "@", "~", "1.0.0", "2.*.*"]))
+WORDS = ["a", "/", ".", "..", ":", "@", "~", "1.0.0", "2.*.*", "8px"]
+PIECES = st.lists(st.sampled_from(WORDS))
 
 
 @settings(max_examples=1000)
@@ -63,8 +66,9 @@ def test_a_path_below_the_data_directory_is_the_name_there(tmp_path, monkeypatch
         ("cifar10:3", "'cifar10:3' ends in no version"),
         ("huggingface:mnist", "'huggingface:mnist' ends in no version"),
         ("cifar10@", "'cifar10@' ends in no label"),
+        ("cifar10@0px", "'cifar10@0px' names images of no pixel: at least name@1px"),
         ("cifar10@3.0.2", "a version name:version (such as 3.0.2 or 3.*.*)"),
-        ("cifar10@label:3.0.2", "both name:version@label"),
+        ("cifar10@label:3.0.2", "all of them name:version@label@64px"),
     ],
 )
 def test_what_is_no_name_is_one_line(name, said, refusal, capsys):
@@ -77,6 +81,7 @@ def test_what_is_no_name_is_one_line(name, said, refusal, capsys):
 
 def test_what_an_embedded_set_does_not_have_is_one_line(refusal):
     assert load("digits/").name == "digits"
+    assert "comes in one size" in refusal("digits@8px")
     for name in ("digits:1.0.0", "shapes@color"):
         assert f"one version and one label: leave out what follows it in '{name}'" in refusal(name)
 

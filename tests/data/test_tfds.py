@@ -134,6 +134,7 @@ def test_images_of_several_sizes_are_brought_to_one(tmp_path, make_set):
 def test_a_size_is_cached_apart(toy):
     small, whole = load("toy", str(toy), image_size=3), load("toy", str(toy))
     assert small.train.images.shape[1:] == (3, 3, 3)
+    assert load("toy@3px", str(toy)).identity == small.identity
     assert whole.train.images.shape[1:] == (8, 6, 3)
     np.testing.assert_array_equal(
         load("toy", str(toy), image_size=3).train.images, small.train.images
