@@ -61,7 +61,7 @@ _MEANINGS = {
     # how much data
     "equal steps": "#2C3E94",
     "equal epochs": "#CC4C02",
-    "moved copies": "#1B7837",
+    "moved copies": "#5AAE61",
     "own classes": "#4A1486",
     "other classes": "#006D9C",
     "others, random": "#9A9A9A",
