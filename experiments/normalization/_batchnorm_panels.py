@@ -95,5 +95,5 @@ def draw_change(ax: Axes, record: Record, nets: Mapping[str, str]) -> None:
         plots.seed_band(ax, MULTIPLES, change, plots.color_of(label), label)
     plots.log_axis(ax, "x")
     plots.log_axis(ax, "y")
-    title = "How much the gradient changes\nalong a step of one rate"
+    title = "Change of the gradient along a step\nat one rate (mark: at own rates)"
     plots.describe(ax, title, "multiple of the step", "change over its norm")
