@@ -44,7 +44,7 @@ def draw_ranges(ax: Axes, record: Record, read: Reader) -> None:
     plots.log_axis(ax, "x")
     tried = [rate for name in names for rate in grid_of(read.config, read.arms[name])]
     ax.set_xlim(min(tried) / 1_000_000, max(tried) * 3)  # room for the words and the last number
-    ticks = (0.001, 0.03, 1.0)
+    ticks = (0.001, 1.0)
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.tick_params(axis="x", which="minor", length=0)
     warmed = [f"warm-up-{name}" for name, arm in read.arms.items() if arm.warm]
