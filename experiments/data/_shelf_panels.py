@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.data._transfer import LAYERS
 from jaxvision.report import plots
 from jaxvision.report.record import Record
+from jaxvision.types import Axes
 
 SHORT = ("px", "c1", "c2", "c3", "c4", "c5", "f6", "f7", "out")
 

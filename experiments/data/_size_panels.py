@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.data import _power_law as power_law
 from jaxvision.report import plots, stats
 from jaxvision.report.record import Record
+from jaxvision.types import Axes
 
 # Which recipes a panel shows, and what it calls them.
 PANELS = {

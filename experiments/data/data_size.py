@@ -25,7 +25,6 @@ import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.data import _power_law as power_law
 from experiments.data import _size_panels as panels
@@ -36,6 +35,7 @@ from jaxvision.fields import disjoint_seeds, flagged
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater
 from jaxvision.report.record import Record
+from jaxvision.types import Figure
 
 RECIPES = {
     "plain": Recipe("equal steps"),

@@ -23,7 +23,6 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.data import _shelf_panels as panels
 from experiments.data._probing import Task, check_sizes, probe_seed
@@ -35,6 +34,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less
 from jaxvision.report.record import Record
 from jaxvision.training.looks import Look, snapshot
+from jaxvision.types import Figure
 
 # What probes tell apart, and at which steps: before the first one, along training, after the last.
 TASKS = {

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.depth._published import CONVOLUTIONAL, ENTRIES, HAND_MADE, HUMAN
 from jaxvision.report import plots
 from jaxvision.report.record import Record
+from jaxvision.types import Axes
 
 COLORS = {HAND_MADE: "histograms", CONVOLUTIONAL: "conv net"}
 # Where a name stands beside its point, in points, and what of it stands there; else above it.

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from jaxvision.report import plots
 from jaxvision.report.record import Record
+from jaxvision.types import Axes
 
 
 @plots.style()

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.depth._removal import Layers, words_of
 from jaxvision.report import plots
+from jaxvision.types import Axes, Figure
 
 # Columns of the table: where each ends (shares of the width) and its heading.
 COLUMNS = (
@@ -106,6 +105,7 @@ def draw_ends(ax: Axes, nets: Sequence[Layers], ends: Sequence[End]) -> None:
 
 @plots.style()
 def draw_level(ax: Axes, height: float, name: str) -> None:
-    """Draw a level that does not depend on the net; its name stands between two columns."""
+    """Draw a level that does not depend on the net; its name stands below it."""
     ax.axhline(height, color=plots.THEORY_COLOR, linewidth=1, label="_", linestyle="--")
-    ax.text(2.5, height - 5, name, ha="center", va="top")  # where dots are rare
+    three_quarters = {"x": 0.75, "transform": ax.get_yaxis_transform()}  # where dots are rare
+    ax.text(y=height - 5, s=name, ha="center", va="top", **three_quarters)

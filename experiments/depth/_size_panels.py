@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from jaxvision.report import plots
+from jaxvision.types import Axes, Figure
 
 
 class Size(NamedTuple):

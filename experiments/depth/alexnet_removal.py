@@ -24,8 +24,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.depth import _removal_costs as costs
 from experiments.depth import _removal_panels as panels
@@ -38,6 +36,7 @@ from jaxvision.models.published import alexnet_parameters
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
+from jaxvision.types import Axes, Figure
 
 
 class Published(NamedTuple):

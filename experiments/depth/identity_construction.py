@@ -24,7 +24,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.depth import _growing as growing
 from experiments.depth import _growing_panels as panels
@@ -35,7 +34,7 @@ from jaxvision.fields import check_periods, disjoint_seeds, flagged
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Within
 from jaxvision.report.record import Record
-from jaxvision.types import PyTree, UserError
+from jaxvision.types import Figure, PyTree, UserError
 
 
 class Arm(NamedTuple):

@@ -22,7 +22,6 @@ import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.depth import _contest as contest
 from experiments.depth import _contest_panels as panels
@@ -37,6 +36,7 @@ from jaxvision.models.mlp import MLP
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less
 from jaxvision.report.record import Record
+from jaxvision.types import Figure
 
 ORDERS = {"pixels": contest.as_they_are, "shuffled": contest.shuffled}
 

@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.depth import _size_panels as panels
 from jaxvision import cli
@@ -38,6 +37,7 @@ from jaxvision.models.resnet import cifar_resnet, imagenet_resnet
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Within
 from jaxvision.report.record import Record
+from jaxvision.types import Figure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.normalization._dropout_panels import dots
 from jaxvision.report import plots
 from jaxvision.report.record import Record
 from jaxvision.training import ensembles
+from jaxvision.types import Axes
 
 DOTS = "(dots: groups, bar: mean)"
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.normalization import _factorial as factorial
 from experiments.normalization._shift import MULTIPLES
 from jaxvision.report import plots
 from jaxvision.report.record import Record
+from jaxvision.types import Axes
 
 
 def draw_errors(ax: Axes, record: Record, nets: Mapping[str, str]) -> None:

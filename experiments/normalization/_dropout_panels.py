@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.normalization._inside import BINS
 from jaxvision.report import plots
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
+from jaxvision.types import Axes
 
 COLORS = {
     "none": "no dropout",

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from jaxvision.report import plots
 from jaxvision.report.record import Record
+from jaxvision.types import Axes
 
 NetAndWay = tuple[str, str]
 

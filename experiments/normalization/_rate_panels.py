@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.normalization._rate_statistics import Reader, rate_per_image
 from experiments.normalization._rates import TARGETS, Arm, grid_of, longest_run, sizes_of
 from jaxvision.report import plots
 from jaxvision.report.record import Record
+from jaxvision.types import Axes
 
 STARTS = {"he": "He", "xavier": "Xavier"}
 PROPORTION = {"early": "_in proportion", "late": "in proportion"}  # one label for both lines

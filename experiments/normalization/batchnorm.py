@@ -25,7 +25,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.normalization import _batchnorm_panels as panels
 from experiments.normalization import _factorial as factorial
@@ -40,7 +39,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
-from jaxvision.types import UserError
+from jaxvision.types import Figure, UserError
 
 
 class Kind(NamedTuple):

@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.normalization import _modes_panels as panels
 from experiments.normalization._answers import Way
@@ -34,7 +33,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Within
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
-from jaxvision.types import UserError
+from jaxvision.types import Figure, UserError
 
 NETS = {
     "relu": Net("batches of 64"),

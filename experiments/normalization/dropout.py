@@ -21,7 +21,6 @@ import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.normalization import _dropout_panels as panels
 from experiments.normalization import _inside as inside
@@ -33,6 +32,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
+from jaxvision.types import Figure
 
 WAYS = {
     "none": Way("no dropout"),

@@ -23,7 +23,6 @@ import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.normalization import _averaging_panels as panels
 from experiments.normalization import _groups as groups
@@ -38,6 +37,7 @@ from jaxvision.report.record import Record
 from jaxvision.training import ensembles
 from jaxvision.training.averaging import exponential, stochastic
 from jaxvision.training.looks import Look, snapshot
+from jaxvision.types import Figure
 
 WAYS = {
     "single": Way("one net"),

@@ -23,8 +23,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 
-from matplotlib.figure import Figure
-
 from experiments.normalization import _rate_panels as panels
 from experiments.normalization._rate_statistics import (
     Reader,
@@ -51,6 +49,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less
 from jaxvision.report.record import Record
 from jaxvision.training.optimizers import adamw, momentum_sgd, muon
+from jaxvision.types import Figure
 
 INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward()}
 SGD, MOMENTUM = "learning_rates_sgd", "learning_rates_momentum"

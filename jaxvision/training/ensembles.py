@@ -5,8 +5,7 @@ the mean of its members' probabilities (Lakshminarayanan et al. 2017, arXiv 1612
 """
 
 import numpy as np
-from scipy import optimize
-from scipy.special import binom, log_softmax, logsumexp, softmax
+import scipy
 
 _LOG_TEMPERATURES = (-5.0, 5.0)
 
@@ -20,8 +19,8 @@ def log_mean_probability(logits: np.ndarray, axis: int = 0) -> np.ndarray:
       logits: of M members along ``axis``.
       axis: which is dropped.
     """
-    members = log_softmax(_wide(logits), -1)
-    total = logsumexp(members, axis)
+    members = scipy.special.log_softmax(_wide(logits), -1)
+    total = scipy.special.logsumexp(members, axis)
     return total - np.log(members.shape[axis])
 
 
@@ -33,7 +32,7 @@ def error(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the mean cross-entropy [...] in nats."""
-    logs = log_softmax(_wide(logits), -1)
+    logs = scipy.special.log_softmax(_wide(logits), -1)
     images = np.arange(len(labels))
     of_label = logs[..., images, labels]
     return -of_label.mean(-1)
@@ -48,7 +47,7 @@ def calibration_error(
 
     Each bin counts as often as it has images. Source: Guo et al. 2017 (arXiv 1706.04599), Eq. 3.
     """
-    confidence = softmax(_wide(logits), -1).max(-1)
+    confidence = scipy.special.softmax(_wide(logits), -1).max(-1)
     right = ~_wrong(logits, labels)
     surplus = confidence - right
     place = (confidence * bins).astype(int)
@@ -90,7 +89,7 @@ def independent_error(rate: float, members: int) -> float:
     """
     wrong = np.arange(members + 1)
     right = members - wrong
-    ways = binom(members, wrong)
+    ways = scipy.special.binom(members, wrong)
     chance = ways * rate**wrong * (1 - rate) ** right
     lost = np.where(wrong > right, 1.0, 0.0)
     lost[wrong == right] = 0.5
@@ -108,7 +107,7 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         scaled = logits / np.exp(log_temperature)
         return float(log_loss(scaled, labels))
 
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         loss,
         bounds=_LOG_TEMPERATURES,
         method="bounded",

@@ -119,8 +119,8 @@ def test_nets_are_trained_for_those_who_ask(tmp_path, monkeypatch, capsys):
 
 
 def test_names_of_one_theme(capsys):
-    assert catalog.main(["names", "depth"]) == 0
-    assert capsys.readouterr().out == "plain_vs_residual\n"
+    assert catalog.main(["names", "initialization"]) == 0
+    assert capsys.readouterr().out == "he_init\nescape_time\n"
     assert catalog.main(["names", "deth"]) == 2
     assert capsys.readouterr().err.startswith("There is no theme 'deth': initialization, ")
 

@@ -179,7 +179,8 @@ def hand_out(observed):
 
 def test_a_step_in_shards_is_the_mean_of_steps_on_its_parts():
     """The statistics of the paper's two GPUs: batch 128, normalized in halves of 64."""
-    trainer, (variables, _, hyper) = worker.trainer((1, 1)), worker.runs()
+    trainer, runs = worker.trainer((1, 1)), worker.runs()
+    variables, hyper = runs.variables, runs.hyper
     task = dataclasses.replace(trainer.task, probe=hand_out)
     variables, hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), (variables, hyper))
     state = initial_state(task, variables, hyper)
@@ -206,7 +207,8 @@ def test_a_step_in_shards_is_the_mean_of_steps_on_its_parts():
 
 @pytest.mark.parametrize("count", [1, 5, 37, 256, 300])
 def test_evaluation_has_the_same_bits_on_two_devices(count):
-    trainer, (variables, _, hyper) = worker.trainer((1, 1)), worker.runs()
+    trainer, runs = worker.trainer((1, 1)), worker.runs()
+    variables, hyper = runs.variables, runs.hyper
     variables, hyper = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), (variables, hyper))
     state, task = initial_state(trainer.task, variables, hyper), trainer.task
     images, labels = trainer.test.images[:count], trainer.test.labels[:count]
