@@ -11,6 +11,7 @@ import optax
 
 from jaxvision.data import Dataset, Splits
 from jaxvision.data.augment import standardizer
+from jaxvision.data.dataset import balanced
 from jaxvision.initializers import he_forward
 from jaxvision.models.drawing import initialize_runs
 from jaxvision.models.dropout import DropoutMLP, Noise
@@ -241,12 +242,7 @@ def nested_rows(labels: np.ndarray, seed: int) -> np.ndarray:
     That is in numbers that differ by one, as long as the classes last.
     """
     order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
-    shuffled = labels[order]
-    rank = np.empty(len(labels), np.int64)
-    for label in np.unique(labels):
-        members = np.flatnonzero(shuffled == label)
-        rank[members] = np.arange(len(members))
-    return order[np.argsort(rank, kind="stable")]
+    return balanced(labels, order)
 
 
 def _momentum(hyper: Hyper) -> optax.GradientTransformation:
