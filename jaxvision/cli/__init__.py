@@ -239,11 +239,13 @@ def _workdir(
 def _say_how_long(
     experiment: ModuleType, values: flags.FlagValues, config: Any, minutes: int | None
 ) -> None:
+    """Say what the untouched cpu preset takes, and let every bar count down from it."""
     untouched = values.preset == "cpu" and config == experiment.PRESETS["cpu"]
-    if minutes and untouched and not values.quiet:
-        unit = "minute" if minutes == 1 else "minutes"
-        line = f"{name_of(experiment)}: about {minutes} {unit} on a laptop's two cores"
-        print(line, file=sys.stderr, flush=True)
+    known = minutes if minutes and untouched else 0
+    progress_lib.begin(60.0 * known)
+    if known:
+        unit = "minute" if known == 1 else "minutes"
+        progress_lib.note(f"{name_of(experiment)}: about {known} {unit} on a laptop's two cores")
 
 
 @contextlib.contextmanager
