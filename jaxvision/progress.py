@@ -49,21 +49,25 @@ def begin(expected: float = 0.0) -> None:
 def each(items: Iterable[Item], what: str) -> Iterator[Item]:
     """Yield the items; meanwhile every bar says which is at work, and how long all will take.
 
+    Within another such loop it says where in both; the outer one knows how long.
+
     Args:
       items: what the run goes through, such as nets, each with bars of its own.
       what: they are, in the plural.
     """
     items = list(items)
-    started = time.perf_counter()
+    started, outer = time.perf_counter(), _whole.place
     try:
         for done, item in enumerate(items):
-            _whole.place = f"{done + 1} of {len(items)} {what}, "
-            if done:
+            _whole.place = f"{outer}{done + 1} of {len(items)} {what}, "
+            if done and not outer:
                 of_one = (time.perf_counter() - started) / done
                 _whole.likely_end = started + of_one * len(items)
             yield item
     finally:
-        _whole.place, _whole.likely_end = "", 0.0
+        _whole.place = outer
+        if not outer:
+            _whole.likely_end = 0.0
 
 
 def configure(quiet: bool) -> None:
