@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -99,7 +98,11 @@ def write_figure(
     runs: Sequence[Run],
     outcome: str,
     further: Mapping[str, bytes],
-    **words: Any,
+    *,
+    title: str,
+    axis: str,
+    footer: Sequence[str],
+    places: Sequence[float] | None = None,
 ) -> None:
     """Write the figure of the runs, as PNG and SVG, and ``further`` files beside it.
 
@@ -108,7 +111,10 @@ def write_figure(
       runs: from left to right.
       outcome: what is drawn of each, by its name.
       further: name -> content.
-      words: see ``across.draw``: axis, title, footer and places.
+      title: above the figure.
+      axis: what tells the runs apart.
+      footer: lines below the figure.
+      places: of the runs on the axis; None: evenly.
 
     Raises:
       UserError: the file system refuses.
@@ -116,10 +122,10 @@ def write_figure(
     from jaxvision.report import across, plots  # matplotlib takes half a second to import
 
     columns = [across.Column(run.label, run.outcome(outcome), run.verdicts) for run in runs]
-    claim = next((each for each in runs[0].claims if each.id == outcome), None)
-    title = outcome if claim is None else f"{claim.sentence} ({outcome})"
-    bar = None if claim is None else _bar(claim)
-    figure = across.draw(columns, title, paired=paired(runs, outcome), bar=bar, **words)
+    words = across.Words(title, _in_words(runs[0], outcome), axis, footer)
+    bar = _bar(runs[0], outcome)
+    both = paired(runs, outcome)
+    figure = across.draw(columns, words, paired=both, places=places, bar=bar)
     files = {"figure.png": plots.to_png(figure), "figure.svg": plots.to_svg(figure)}
     try:
         folders.replace(directory, files | dict(further))
@@ -127,10 +133,21 @@ def write_figure(
         raise UserError(f"cannot write {directory}: {error.strerror or error}") from error
 
 
-def _bar(claim: Claim) -> float:
-    """Return what the claim's rule compares its statistic with."""
-    match claim.rule:
+def _claim_of(run: Run, outcome: str) -> Claim | None:
+    return next((claim for claim in run.claims if claim.id == outcome), None)
+
+
+def _in_words(run: Run, outcome: str) -> str:
+    claim = _claim_of(run, outcome)
+    return outcome if claim is None else f"{claim.sentence} ({outcome})"
+
+
+def _bar(run: Run, outcome: str) -> float | None:
+    """Return what a claim's rule compares its statistic with; None where it is no claim's."""
+    claim = _claim_of(run, outcome)
+    match None if claim is None else claim.rule:
         case Within(target=bar) | Equivalent(target=bar):
             return bar
         case Greater(than=bar) | Less(than=bar) | Share(than=bar):
             return bar
+    return None

@@ -1,5 +1,6 @@
 """``--sweep``: a run for each value of a flag, then one figure and the claims by value."""
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -80,32 +81,33 @@ def _read(flag: flags.Flag, text: str) -> Any:
         raise UserError(f"--sweep={flag.name}: {error}") from error
 
 
-def outcome_of(experiment: ModuleType, values: flags.FlagValues, config: Any) -> str | None:
+def outcome_of(jobs: Sequence[Job], values: flags.FlagValues) -> str | None:
     """Return the outcome that is asked for, "" where any will do; None: they are listed instead.
 
-    Names of arrays and numbers are those of the record that the experiment has.
+    Arrays and numbers are known from the experiment's own record and from runs that are done.
 
     Raises:
       UserError: there is no such outcome.
     """
     name = values.outcome or values.claim or ""
-    claims = [claim.id for claim in experiment.claims(config) if not claim.not_run]
-    found = dict.fromkeys([*claims, *_known_outcomes(experiment, values)])
+    experiment, config = jobs[0].experiment, jobs[0].config
+    found = [claim.id for claim in experiment.claims(config) if not claim.not_run]
+    for record in _known_records(jobs, values.preset):
+        found += outcomes.measured(record)
+    found = list(dict.fromkeys(found))
     if name == "list":
         print("\n".join(found))
         return None
     if name and name not in found:
-        raise UserError(outcomes.missing(name, list(found)))
+        raise UserError(outcomes.missing(name, found))
     return name
 
 
-def _known_outcomes(experiment: ModuleType, values: flags.FlagValues) -> Sequence[str]:
-    """Return the outcomes of the experiment's own record, beside its claims; none without one."""
-    try:
-        record = records.load(own_record(experiment))
-    except UserError:
-        return []
-    return list(outcomes.measured(record))
+def _known_records(jobs: Sequence[Job], preset: str) -> list[Record]:
+    known = [record for job in jobs if (record := _done(job, preset)) is not None]
+    with contextlib.suppress(UserError):  # it has none
+        known.append(records.load(own_record(jobs[0].experiment)))
+    return known
 
 
 def run(sweep: Sweep, jobs: Sequence[Job], values: flags.FlagValues) -> None:
@@ -121,7 +123,7 @@ def run(sweep: Sweep, jobs: Sequence[Job], values: flags.FlagValues) -> None:
     """
     if distributed.several():
         raise UserError("--sweep runs in one process: leave out the flags that join several")
-    outcome = outcome_of(jobs[0].experiment, values, jobs[0].config)
+    outcome = outcome_of(jobs, values)
     if outcome is not None:
         _draw(sweep, jobs, values, _all_made(sweep, jobs, values), outcome)
 

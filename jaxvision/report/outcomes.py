@@ -54,15 +54,19 @@ def measured(record: Record) -> dict[str, Values]:
     counts = _seed_counts(record)
     found = {}
     for name, array in record.arrays.items():
-        if array.ndim and len(array) in counts and array.size and array.dtype.kind in "biuf":
-            found[name] = array.reshape(len(array), -1)[:, -1].astype(np.float64)
+        if _is_real(array) and array.size and array.ndim and len(array) in counts:
+            last = array.reshape(len(array), -1)[:, -1]
+            found[name] = last.astype(np.float64)
     for name, value in _leaves(record.numbers):
         array = np.asarray(value)
-        if array.dtype.kind in "biuf" and (
-            array.ndim == 0 or array.shape in {(n,) for n in counts}
-        ):
+        by_seed = array.ndim == 1 and len(array) in counts
+        if _is_real(array) and (array.ndim == 0 or by_seed):
             found[name] = array.astype(np.float64)
     return found
+
+
+def _is_real(array: np.ndarray) -> bool:
+    return array.dtype.kind in "biuf"
 
 
 def missing(name: str, known: Sequence[str]) -> str:
@@ -105,15 +109,20 @@ def difference(one: Values, other: Values) -> Difference:
     """Return ``other`` less ``one``, [S] each, over the seeds that both have."""
     n = min(len(one), len(other))
     values = other[:n] - one[:n]
-    tails = stats.greater_p(values), stats.less_p(values)
-    return Difference(stats.t_interval(values), n, float(np.minimum(1.0, 2 * np.minimum(*tails))))
+    smaller = np.minimum(stats.greater_p(values), stats.less_p(values))
+    both_sides = np.minimum(1.0, 2 * smaller)
+    return Difference(stats.t_interval(values), n, float(both_sides))
 
 
 def corrected(differences: Mapping[str, Difference]) -> dict[str, Difference]:
     """Return the differences with p-values that are corrected for their number (Holm)."""
-    p_values = stats.holm([each.p for each in differences.values()]) if differences else []
-    pairs = zip(differences.items(), p_values, strict=True)
-    return {name: dataclasses.replace(each, p=p) for (name, each), p in pairs}
+    if not differences:
+        return {}
+    p_values = stats.holm([each.p for each in differences.values()])
+    return {
+        name: dataclasses.replace(each, p=p)
+        for (name, each), p in zip(differences.items(), p_values, strict=True)
+    }
 
 
 def ends(means: Mapping[str, float]) -> tuple[str, str] | None:

@@ -69,13 +69,7 @@ def main(arguments: Sequence[str], own: Path) -> int:
     parser.add_argument("--results", help="folder of records [default: runs, experiments/results]")
     try:
         options = parser.parse_args(arguments)
-        roots = roots_of(options.results, own)
-        found = collect(roots)
-        kept = [one for one in found if not options.names or any(map(one.is_called, options.names))]
-        if not kept:
-            where = " and ".join(map(str, roots))
-            named = f" called {' or '.join(options.names)}" if options.names else ""
-            raise UserError(f"there is no run{named} in {where}")
+        kept = _called(options.names, roots_of(options.results, own))
     except UserError as error:
         print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
         return 2
@@ -83,8 +77,24 @@ def main(arguments: Sequence[str], own: Path) -> int:
         print(f"{terminal.one_line(str(root))}:")
         print(listed([one for one in kept if one.directory.parent == root]))
         print()
-    print(f"{len(kept)} runs. {_KEY}")
+    unit = "run" if len(kept) == 1 else "runs"
+    print(f"{len(kept)} {unit}. {_KEY}")
     return 0
+
+
+def _called(names: Sequence[str], roots: Sequence[Path]) -> list[Found]:
+    """Return the records with one of the names, all where there is none.
+
+    Raises:
+      UserError: there is no such record.
+    """
+    found = collect(roots)
+    kept = [one for one in found if not names or any(map(one.is_called, names))]
+    if not kept:
+        where = " and ".join(map(str, roots))
+        named = f" called {' or '.join(names)}" if names else ""
+        raise UserError(f"there is no run{named} in {where}")
+    return kept
 
 
 def collect(roots: Sequence[Path]) -> list[Found]:
@@ -131,18 +141,23 @@ def listed(found: Sequence[Found], width: int | None = None) -> str:
       width: columns; None asks the terminal. What does not fit is cut off the changed flags.
     """
     rows = [_row(each) for each in found if each.record is not None]
-    widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)]
-    width = width or shutil.get_terminal_size((120, 24)).columns
-    room = width - sum(widths) + widths[1] - 2 * len(_HEAD)
-    widths[1] = max(len(_HEAD[1]), min(widths[1], room))
-    lines = [_line(row, widths) for row in (_HEAD, *rows)] if rows else []
+    lines = _columns([_HEAD, *rows], width) if rows else []
     broken = [terminal.one_line(each.trouble) for each in found if each.record is None]
     return "\n".join([*lines, *broken])
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)]
-    return "  ".join(cells).rstrip()
+def _columns(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Return the rows as lines of aligned cells; the second column gives way."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    gaps = 2 * (len(widths) - 1)
+    width = width or shutil.get_terminal_size((120, 24)).columns
+    others = sum(widths) - widths[1]
+    widths[1] = max(len(_HEAD[1]), min(widths[1], width - gaps - others))
+    lines = []
+    for row in rows:
+        cells = [_cut(cell, its).ljust(its) for cell, its in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def _cut(text: str, width: int) -> str:
