@@ -49,8 +49,14 @@ def test_no_hint_names_the_stranger_s_package():
         assert "jaxvision[" not in text, path
 
 
-def test_the_kernels_source_is_in_the_wheel():
-    """They are compiled where they are used."""
+def test_what_is_not_python_is_in_the_wheel():
+    """Kernels are compiled where they are used, and pages are made from templates."""
     data = PROJECT["tool"]["setuptools"]["package-data"]
-    assert data == {"jaxvision.native": ["*.cc"]}
-    assert (ROOT / "jaxvision" / "native" / "act_conv.cc").is_file()
+    packed = set()
+    for package, patterns in data.items():
+        folder = ROOT / package.replace(".", "/")
+        packed |= {path for pattern in patterns for path in folder.glob(pattern)}
+    others = [path for path in (ROOT / "jaxvision").rglob("*") if path.suffix in (".cc", ".css")]
+    others += (ROOT / "jaxvision").rglob("templates/*.*")
+    assert ROOT / "jaxvision" / "native" / "act_conv.cc" in others
+    assert [path for path in others if path not in packed] == []
