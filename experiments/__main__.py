@@ -8,7 +8,9 @@ from experiments import why_none_can_run
 from experiments.catalog import CATALOG, module_name
 from jaxvision import terminal
 
-USAGE = "usage: python -m experiments NAME [--help] [--preset=tiny] [--FLAG=VALUE ...]"
+USAGE = """\
+usage: python -m experiments NAME [--help] [--preset=tiny] [--FLAG=VALUE ...]
+       python -m experiments exps [--help]     all of them, on many processes or hosts"""
 
 
 def listing() -> str:
@@ -23,7 +25,7 @@ def main(arguments: list[str]) -> int:
         return 0
     names = [entry.name for entry in CATALOG]
     name = arguments[0].replace("-", "_")
-    if name not in names:
+    if name not in (*names, "exps"):
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
         print(f"error: there is no experiment {arguments[0]!r}: {hint}", file=sys.stderr)
@@ -31,6 +33,10 @@ def main(arguments: list[str]) -> int:
     if why := why_none_can_run():
         print(f"error: {why}", file=sys.stderr)
         return 2
+    if name == "exps":
+        from experiments import exps
+
+        return exps.main(arguments[1:])
     # Imported here: the answers above must not wait for jax, and need nothing installed.
     from jaxvision import cli
 
