@@ -13,7 +13,8 @@ from jaxvision import terminal
 USAGE = """\
 usage: python -m experiments NAME [--help] [--preset=tiny] [--FLAG=VALUE ...]
        python -m experiments runs [WORD ...]
-       python -m experiments compare RUN RUN"""
+       python -m experiments compare RUN RUN
+       python -m experiments exps [--help]     all of them, on many processes or hosts"""
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -39,14 +40,19 @@ def main(arguments: list[str]) -> int:
         return shelves.main(arguments[1:], RESULTS)
     names = [entry.name for entry in CATALOG]
     name = arguments[0].replace("-", "_")
-    if name not in (*names, "compare"):
-        near = difflib.get_close_matches(name, [*names, "runs", "compare"], 1)
+    commands = ["runs", "compare", "exps"]
+    if name not in (*names, *commands):
+        near = difflib.get_close_matches(name, [*names, *commands], 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
         print(f"error: there is no experiment {arguments[0]!r}: {hint}", file=sys.stderr)
         return 2
     if why := why_none_can_run():
         print(f"error: {why}", file=sys.stderr)
         return 2
+    if name == "exps":
+        from experiments import exps
+
+        return exps.main(arguments[1:])
     # Imported here: the answers above must not wait for jax, and need nothing installed.
     from jaxvision import cli
 
