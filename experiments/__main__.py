@@ -13,8 +13,9 @@ from jaxvision import terminal
 USAGE = """\
 usage: python -m experiments NAME [--help] [--preset=tiny] [--FLAG=VALUE ...]
        python -m experiments runs [WORD ...]
-       python -m experiments compare RUN RUN"""
-COMMANDS = ("runs", "compare")
+       python -m experiments compare RUN RUN
+       python -m experiments exps [--help]     all of them, on many processes or hosts"""
+COMMANDS = ("runs", "compare", "exps")
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -45,6 +46,10 @@ def main(arguments: list[str]) -> int:
         print(f"error: {why}", file=sys.stderr)
         return 2
     # Imported here: the answers above must not wait for jax, and need nothing installed.
+    if name == "exps":
+        from experiments import exps
+
+        return exps.main(arguments[1:])
     if name == "runs":
         from jaxvision.report import shelves
 

@@ -49,8 +49,21 @@ def test_no_hint_names_the_stranger_s_package():
         assert "jaxvision[" not in text, path
 
 
-def test_the_kernels_source_is_in_the_wheel():
-    """They are compiled where they are used."""
+def test_what_is_no_python_is_in_the_wheel():
+    """Kernels are compiled where they are used; the gallery's templates are filled there."""
     data = PROJECT["tool"]["setuptools"]["package-data"]
-    assert data == {"jaxvision.native": ["*.cc"]}
-    assert (ROOT / "jaxvision" / "native" / "act_conv.cc").is_file()
+    assert data == {
+        "jaxvision.native": ["*.cc"],
+        "jaxvision.report": ["claims.schema.json", "templates/*"],
+    }
+    for package, patterns in data.items():
+        folder = ROOT / package.replace(".", "/")
+        assert all(list(folder.glob(pattern)) for pattern in patterns)
+    named = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    files = (ROOT / "jaxvision").rglob("*.*")
+    assert {path for path in files if path.suffix not in (".py", ".pyc")} == named

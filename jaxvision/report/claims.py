@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvision.report import stats
-from jaxvision.report.judgement import SMOKE_TEST, Judgement, Tier, rounded
+from jaxvision.report.judgement import SMOKE_TEST, Criterion, Judgement, Tier, paper_of, rounded
 from jaxvision.report.record import Record
 from jaxvision.report.stats import Evidence, Verdict
 
@@ -190,6 +190,11 @@ def _not_equal(found: Evidence, target: float) -> Evidence:
 Rule = Within | Greater | Less | Equivalent | Share
 
 
+def criterion(rule: Rule) -> Criterion:
+    """Return the rule as plain values, its kind first: what ``Judgement.criterion`` keeps."""
+    return {"kind": type(rule).__name__.lower(), **dataclasses.asdict(rule)}
+
+
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """One sentence of a source, and how a record is held against it.
@@ -223,7 +228,7 @@ class Claim:
     @property
     def paper(self) -> str:
         """The source up to its first comma: claims of one paper are corrected together."""
-        return self.source.split(",", 1)[0].strip()
+        return paper_of(self.source)
 
 
 def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
@@ -306,8 +311,9 @@ def _judgement(
 ) -> Judgement:
     """Put claim, evidence and the adjusted p-values, for and against, together."""
     stated = (claim.id, claim.source, claim.sentence, claim.tier, claim.rule.text)
+    rule = criterion(claim.rule)
     if found is None:
-        return Judgement(*stated, "not run", note=claim.not_run)
+        return Judgement(*stated, "not run", note=claim.not_run, criterion=rule)
     verdict, notes = found.verdict, [found.note]
     p, p_adjusted = found.p_for, adjusted[0]
     if verdict == "contradicted":
@@ -320,4 +326,4 @@ def _judgement(
         effect = f"{smallest:.2g}" if found.n > 1 else "unknown (one seed)"
         notes.append(f"smallest effect this run could have seen: {effect} (80 % power)")
     numbers = [*map(rounded, found.interval), found.n, *map(rounded, (p, p_adjusted, smallest))]
-    return Judgement(*stated, verdict, *numbers, "; ".join(filter(None, notes)))
+    return Judgement(*stated, verdict, *numbers, "; ".join(filter(None, notes)), rule)
