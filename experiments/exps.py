@@ -146,8 +146,8 @@ def _planned(entry: Entry, options: argparse.Namespace) -> Planned:
     command = ("-m", "experiments", entry.name, *options.flags)
     try:
         values = parse_flags(module, [entry.name, *options.flags])
-        if values.help or values.plot_only:
-            raise UserError("exps takes no --help and no --plot_only after --")
+        if values.help or values.plot_only or values.sweep is not None:
+            raise UserError("exps takes no --help, --plot_only or --sweep after --")
         if values.data_dir is not None:  # a data set may be a path below it
             os.environ["TFDS_DATA_DIR"] = str(place("data_dir", values.data_dir))
         config = cli.make_config(module, values.preset, values.flag_values_dict())

@@ -115,7 +115,7 @@ def test_a_failed_part_is_named_and_nothing_is_put_together(two_toys, capsys, tm
         (["--parts=3", "cut-toy", "--", "--seeds=3"], "cut_toy: 3 seeds cannot be cut"),
         (["cut-toy", "--", "--no_flag=1"], "cut_toy: unknown flag --no_flag"),
         (["cut-toy", "--", "--seeds=0"], "cut_toy: flag --seeds=0: '0' must be from 1 to 1000"),
-        (["--", "--plot_only"], "exps takes no --help and no --plot_only"),
+        (["--", "--plot_only"], "exps takes no --help, --plot_only or --sweep"),
         (["--", "--run_name=mine"], "leave --run_name out"),
         (["--", "--results=file"], "cannot write to"),
     ],
