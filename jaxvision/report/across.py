@@ -179,7 +179,7 @@ def _draw_verdicts(ax: Axes, columns: Sequence[Column], claims: Sequence[str]) -
                 va="center",
             )
     ax.set_xlim(-0.5, len(columns) - 0.5)
-    ax.set_ylim(len(claims) - 0.5, -0.5)
+    ax.set_ylim(max(1, len(claims)) - 0.5, -0.5)
     ax.set_xticks(range(len(columns)), [column.label for column in columns])
     ax.set_yticks(range(len(claims)), claims)
     ax.grid(visible=False, axis="x")

@@ -1,5 +1,6 @@
 """What runs can be compared by: numbers by name, one for each seed or one in all."""
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,15 +35,22 @@ def of_claims(claims: Sequence[Claim], record: Record) -> dict[str, Values]:
 
     One that an older version of the experiment has recorded otherwise is left out.
     """
-    known = {claim["id"] for claim in record.claims if claim["estimate"] is not None}
+    known = set(_measured_claims(record))
     found = {}
     for claim in claims:
-        if claim.id in known:
-            try:
-                found[claim.id] = np.asarray(claim.statistic(record), np.float64)
-            except (KeyError, IndexError):
-                continue
+        if claim.id not in known:
+            continue
+        with contextlib.suppress(KeyError, IndexError):
+            values = claim.statistic(record)
+            found[claim.id] = np.asarray(values, np.float64)
     return found
+
+
+def _measured_claims(record: Record) -> dict[str, str]:
+    """Return the verdicts on the claims that have a number, by id."""
+    return {
+        claim["id"]: claim["verdict"] for claim in record.claims if claim["estimate"] is not None
+    }
 
 
 def measured(record: Record) -> dict[str, Values]:
@@ -52,6 +60,7 @@ def measured(record: Record) -> dict[str, Values]:
     or the last layer.
     """
     counts = _seed_counts(record)
+    shapes = {(count,) for count in counts}
     found = {}
     for name, array in record.arrays.items():
         if _is_real(array) and array.size and array.ndim and len(array) in counts:
@@ -59,8 +68,8 @@ def measured(record: Record) -> dict[str, Values]:
             found[name] = last.astype(np.float64)
     for name, value in _leaves(record.numbers):
         array = np.asarray(value)
-        by_seed = array.ndim == 1 and len(array) in counts
-        if _is_real(array) and (array.ndim == 0 or by_seed):
+        by_seed_or_one = array.ndim == 0 or array.shape in shapes
+        if _is_real(array) and by_seed_or_one:
             found[name] = array.astype(np.float64)
     return found
 
@@ -83,9 +92,8 @@ def default(runs: Sequence[Record]) -> str:
     """
     verdicts: dict[str, set[str]] = {}
     for record in runs:
-        for claim in record.claims:
-            if claim["estimate"] is not None:
-                verdicts.setdefault(claim["id"], set()).add(claim["verdict"])
+        for name, verdict in _measured_claims(record).items():
+            verdicts.setdefault(name, set()).add(verdict)
     differing = [name for name, found in verdicts.items() if len(found) > 1]
     return next(iter([*differing, *verdicts]), "")
 
@@ -130,16 +138,21 @@ def ends(means: Mapping[str, float]) -> tuple[str, str] | None:
 
     A run that is not finite is never either of them, wherever it stands.
     """
-    finite = {name: mean for name, mean in means.items() if np.isfinite(mean)}
+    finite = [name for name, mean in means.items() if np.isfinite(mean)]
     if len(finite) < 2:
         return None
-    return min(finite, key=finite.__getitem__), max(finite, key=finite.__getitem__)
+    lowest = min(finite, key=means.__getitem__)
+    highest = max(finite, key=means.__getitem__)
+    return lowest, highest
 
 
 def _seed_counts(record: Record) -> set[int]:
     """Return how many seeds the run has, and parts of it."""
-    counts = {n for name, n in record.config.items() if name.endswith("seeds")}
-    return {n for n in counts if isinstance(n, int) and n > 0}
+    counts = set()
+    for name, value in record.config.items():
+        if name.endswith("seeds") and isinstance(value, int):
+            counts.add(value)
+    return counts - {0}
 
 
 def _leaves(numbers: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

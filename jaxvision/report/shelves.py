@@ -73,10 +73,11 @@ def main(arguments: Sequence[str], own: Path) -> int:
     except UserError as error:
         print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
         return 2
-    for root in dict.fromkeys(one.directory.parent for one in kept):
-        print(f"{terminal.one_line(str(root))}:")
-        print(listed([one for one in kept if one.directory.parent == root]))
-        print()
+    by_root: dict[Path, list[Found]] = {}
+    for one in kept:
+        by_root.setdefault(one.directory.parent, []).append(one)
+    for root, there in by_root.items():
+        print(f"{terminal.one_line(str(root))}:\n{listed(there)}\n")
     unit = "run" if len(kept) == 1 else "runs"
     print(f"{len(kept)} {unit}. {_KEY}")
     return 0
@@ -102,8 +103,11 @@ def collect(roots: Sequence[Path]) -> list[Found]:
 
     A folder without ``record.json``, and one that begins with a dot, is none.
     """
-    paths = [path.parent for root in roots for path in sorted(root.glob("[!.]*/record.json"))]
-    found = [_read(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    paths = []
+    for root in roots:
+        files = sorted(root.glob("[!.]*/record.json"))
+        paths += [file.parent.resolve() for file in files]
+    found = [_read(path) for path in dict.fromkeys(paths)]
     return sorted(found, key=_started)
 
 
@@ -166,15 +170,27 @@ def _cut(text: str, width: int) -> str:
 
 def _row(found: Found) -> tuple[str, ...]:
     record = found.record
-    verdicts = [claim["verdict"] for claim in record.claims]
-    counted = {words.MARKS[verdict]: verdicts.count(verdict) for verdict in ORDER}
-    counts = " ".join(f"{mark}{count}" for mark, count in counted.items() if count)
     preset = "" if record.preset == "cpu" else f"--preset={record.preset}"
     changed = " ".join(filter(None, [preset, changed_flags(record)]))
     known = record.provenance
-    date = str(known.get("started", ""))[:10]
-    cells = (found.directory.name, changed, counts, str(known.get("device", "")), date)
+    cells = (
+        found.directory.name,
+        changed,
+        _counts(record),
+        str(known.get("device", "")),
+        str(known.get("started", ""))[:10],
+    )
     return tuple(map(terminal.one_line, cells))
+
+
+def _counts(record: Record) -> str:
+    """Return how often each verdict was reached, as in '✗1 ✓24'."""
+    verdicts = [claim["verdict"] for claim in record.claims]
+    found = []
+    for verdict in ORDER:
+        if count := verdicts.count(verdict):
+            found.append(f"{words.MARKS[verdict]}{count}")
+    return " ".join(found)
 
 
 def _started(found: Found) -> str:
