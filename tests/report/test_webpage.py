@@ -33,7 +33,9 @@ def test_every_link_leads_to_a_file_and_its_place(results):
         for link in page.links:
             parts = urllib.parse.urlsplit(link)
             assert not parts.scheme and not parts.netloc and not link.startswith("/"), link
-            there = (results.parent / path).parent / urllib.parse.unquote(parts.path)
+            there = results.parent / path
+            if parts.path:
+                there = there.parent / urllib.parse.unquote(parts.path)
             assert there.is_file(), link
             if parts.fragment:
                 name = there.resolve().relative_to(results.parent.resolve()).as_posix()
