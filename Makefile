@@ -10,6 +10,7 @@ PYTHON ?= python3
 ACCELERATOR ?= cpu
 ARGS ?=
 THEME =
+DASK =
 # Tests compile most of the time, each program on one core: a process a core halves the wait.
 WORKERS ?= -n logical --maxprocesses=4 --dist=worksteal
 
@@ -30,12 +31,13 @@ NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 # Targets given together run one after the other: each uses every core.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv list exps nets gallery test test-all lint sanitize bench bench-all clean
+.PHONY: help venv list exps nets gallery test test-all lint lock sanitize bench bench-all clean
 .PHONY: $(addprefix exp-,$(NAMES)) $(addprefix plot-,$(NAMES))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo '  make exps THEME=depth            runs the experiments of one theme'
+	@echo '  make exps DASK=1                 several at a time (docs/many_hosts.md)'
 	@echo '  make exp-NAME ARGS="--seeds=10"  hands flags on; "--help" lists them'
 	@echo '  make ... ACCELERATOR=cuda13      for the GPU (cuda12, cuda13) or TPU (tpu)'
 	@echo '  make ... PYTHON=python3.12       for another Python, 3.11 to 3.13'
@@ -59,6 +61,10 @@ $(addprefix plot-,$(NAMES)): plot-%: $(READY)
 	@$(RUN) -m experiments $(subst -,_,$*) --plot_only $(ARGS)
 
 exps: $(READY) ## run them all, in the order of the list, or those of one THEME
+ifdef DASK
+	@$(RUN) -m experiments exps $(if $(THEME),--theme='$(THEME)') $(filter-out 1,$(DASK)) -- \
+	  --preset=cpu $(ARGS)
+else
 	@# 130 is Ctrl-C and 75 SIGTERM: they end the whole series.
 	@names=$$($(RUN) -m experiments.catalog names $(if $(THEME),'$(THEME)')) || exit; \
 	failed=; for name in $$names; do \
@@ -66,6 +72,7 @@ exps: $(READY) ## run them all, in the order of the list, or those of one THEME
 	    case $$? in 130) exit 130;; 75) exit 75;; *) failed="$$failed $$name";; esac; \
 	done; \
 	test -z "$$failed" || { echo "These did not end well:$$failed" >&2; exit 1; }
+endif
 
 nets: $(READY) ## train the nets that experiments share (they do so themselves where need be)
 	@$(RUN) -m experiments.catalog nets
@@ -81,6 +88,10 @@ test-all: $(READY) ## run the slow tests too
 
 lint: $(READY) ## check style and formatting
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet .
+
+lock: ## write uv.lock anew from the pins (needs uv)
+	@grep -hv -e '^[#-]' -e '^$$' requirements.txt constraints.txt | \
+	  sed "s/.*/-P '&'/" | xargs uv lock
 
 sanitize: ## run the native kernels under the address and undefined-behaviour sanitizers
 	@mkdir -p .cache

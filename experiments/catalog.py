@@ -25,6 +25,8 @@ class Entry:
       minutes: what the ``cpu`` preset takes on a laptop's two cores, rounded up.
       claims: ids of the claims that the sentence states: the record must have reproduced them.
       contradicts: ids of those whose contradiction it states.
+      by_seed: a run may be cut into runs of fewer seeds that give its record together, to the bit:
+        a test holds it.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Entry:
     minutes: int
     claims: tuple[str, ...]
     contradicts: tuple[str, ...] = ()
+    by_seed: bool = False
 
 
 CATALOG = (
@@ -94,6 +97,7 @@ CATALOG = (
         sentence="A 10,000-layer plain conv net carries its signal, if delta-orthogonal.",
         minutes=2,
         claims=("signal", "images", "images-gaussian"),
+        by_seed=True,
     ),
     Entry(
         name="shattered_gradients",
@@ -110,6 +114,7 @@ CATALOG = (
         sentence="Gradient descent climbs to the edge of stability and stays there.",
         minutes=2,
         claims=("hovers-5", "hovers-7", "hovers-10", "just-above", "sharpening"),
+        by_seed=True,
     ),
     Entry(
         name="batchnorm",

@@ -14,6 +14,7 @@ comma-separated environment variable ``JAXVISION_DISABLE``:
 import contextlib
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,7 +93,17 @@ def start() -> None:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: fewer in a container or under ``taskset``."""
+    """Return how many cores this process may use: fewer in a container or under ``taskset``.
+
+    ``JAXVISION_CORES`` says another number, so that a run is laid out alike on any machine.
+
+    Raises:
+      UserError: it says no number.
+    """
+    if text := os.environ.get("JAXVISION_CORES"):
+        if not re.fullmatch("[1-9][0-9]{0,4}", text):
+            raise UserError(f"JAXVISION_CORES={text}: give a number of cores, from 1 on")
+        return int(text)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -16,6 +16,7 @@ FLOORS = {
     7: ("experiments", "jaxvision.__main__"),
     6: ("jaxvision.cli", "jaxvision.nets", "jaxvision.recipes"),
     5: (
+        "jaxvision.cluster",
         "jaxvision.dynamics",
         "jaxvision.longrun",
         "jaxvision.adversarial",
@@ -35,6 +36,7 @@ FLOORS = {
         "jaxvision.fields",
         "jaxvision.initializers",
         "jaxvision.launch",
+        "jaxvision.leash",
         "jaxvision.progress",
         "jaxvision.random",
         "jaxvision.runtime",
@@ -52,10 +54,17 @@ ONLY_IN = {
     "tensorflow_datasets": "jaxvision.data",
     "pyarrow": "jaxvision.data",
     "orbax": "jaxvision.longrun",
+    "dask": "jaxvision.cluster",
+    "distributed": "jaxvision.cluster",
 }
 
 # What finds and starts experiments may import any of them.
-ENTRANCES = ("experiments", "experiments.__main__", "experiments.catalog")
+ENTRANCES = (
+    "experiments",
+    "experiments.__main__",
+    "experiments.catalog",
+    "experiments.exps",
+)
 
 # The report is made on the host, from records: it never traces.
 NOT_AT_MODULE_LEVEL = {"jaxvision.report": ("jax", "flax", "optax")}

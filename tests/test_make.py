@@ -61,3 +61,13 @@ def test_one_theme_s_experiments():
     assert "experiments.catalog names 'depth'" in done.stdout
     done = make("-n", "exps")
     assert "experiments.catalog names ) ||" in done.stdout
+
+
+def test_all_of_them_on_several_processes():
+    done = make("-n", "exps", "DASK=--scheduler=tcp://a:1", "THEME=depth", "ARGS=--seeds=3")
+    (command,) = [line for line in done.stdout.replace("\\\n", "").splitlines() if "exps" in line]
+    asked = "--theme='depth' --scheduler=tcp://a:1 -- --preset=cpu --seeds=3"
+    assert " ".join(command.split()) == f".venv/bin/python -m experiments exps {asked}"
+    done = make("-n", "exps", "DASK=1")
+    assert "experiments.catalog names" not in done.stdout
+    assert "experiments exps " in done.stdout

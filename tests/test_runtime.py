@@ -138,3 +138,15 @@ def test_conv_switch(monkeypatch):
     monkeypatch.setenv("JAXVISION_DISABLE", "conv")
     program = jax.make_jaxpr(lambda x: conv2d(x, x))(jnp.ones((1, 3, 1, 1)))
     assert "conv_general_dilated" in str(program)
+
+
+def test_the_environment_says_how_many_cores_there_are(monkeypatch):
+    """So that a run is laid out alike on every machine of a cluster."""
+    monkeypatch.setenv("JAXVISION_CORES", "7")
+    assert runtime.usable_cores() == 7
+    for wrong in ("0", "-1", "2.5", "two"):
+        monkeypatch.setenv("JAXVISION_CORES", wrong)
+        with pytest.raises(UserError, match=f"JAXVISION_CORES={wrong}: give a number of cores"):
+            runtime.usable_cores()
+    monkeypatch.setenv("JAXVISION_CORES", "")
+    assert runtime.usable_cores() >= 1

@@ -24,10 +24,10 @@ from jaxvision.parallel import distributed
 from jaxvision.parallel.mesh import data_devices, fetch, on_mesh
 from jaxvision.types import PyTree
 
-# Bytes of a chunk, over all devices of a process. Up to _THREADS + 3 chunks exist at a time: being
-# gathered or waiting, being trained on, and one that the program has not let go of.
+# Bytes of a chunk, over all devices of a process. Up to _MOST_THREADS + 3 chunks exist at a time:
+# being gathered or waiting, being trained on, and one that the program has not let go of.
 CHUNK_BYTES = 256 << 20
-_THREADS = min(4, runtime.usable_cores())
+_MOST_THREADS = 4  # that make chunks; as many as there are cores where there are fewer
 
 _T, _U = TypeVar("_T"), TypeVar("_U")
 
@@ -267,11 +267,12 @@ def _ahead(make: Callable[[_T], _U], jobs: Iterable[_T]) -> Iterator[_U]:
 
     What ``make`` raises is raised here. Closing it ends the threads.
     """
-    pool, pending = ThreadPoolExecutor(_THREADS), deque[Future]()
+    threads = min(_MOST_THREADS, runtime.usable_cores())
+    pool, pending = ThreadPoolExecutor(threads), deque[Future]()
     try:
         for job in jobs:
             pending.append(pool.submit(make, job))
-            if len(pending) > _THREADS:
+            if len(pending) > threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

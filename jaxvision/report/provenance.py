@@ -40,7 +40,8 @@ class DataSet(TypedDict):
 class Known(TypedDict, total=False):
     """What a record says of its making; an old one may lack any of it.
 
-    ``earlier`` lists who else made a part of it, the first first.
+    ``claim`` is the only one that was asked for. ``earlier`` lists who else made a part of it, the
+    first first.
     """
 
     commit: str
@@ -52,6 +53,7 @@ class Known(TypedDict, total=False):
     started: str
     wall_time_s: float
     data: list[DataSet]
+    claim: str
     earlier: "list[Earlier]"
 
 

@@ -1,0 +1,63 @@
+"""The cluster: processes of this machine, or a scheduler that runs already."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import dask
+import distributed
+
+from jaxvision.types import UserError
+
+WAIT_SECONDS = 60  # for a scheduler to answer, and for the first worker
+
+# What a local cluster is set to.
+_LOCAL = {
+    # A worker holds the run that it works on and no other: who waits behind a run that kills its
+    # worker would be counted as one that kills.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # Dask gives the linear algebra of its workers one thread; ours are runs of their own layout.
+    "distributed.nanny.pre-spawn-environ": {},
+}
+
+
+@contextlib.contextmanager
+def connected(scheduler: str | None, processes: int) -> Iterator[distributed.Client]:
+    """Yield a client of the scheduler at an address; None: of ``processes`` on this machine.
+
+    Raises:
+      UserError: no scheduler answers there, or it has no worker.
+    """
+    with contextlib.ExitStack() as held:
+        if scheduler is None:
+            held.enter_context(dask.config.set(_LOCAL))
+            scheduler = held.enter_context(_local(processes))
+        client = held.enter_context(_client(scheduler))
+        try:
+            client.wait_for_workers(1, timeout=WAIT_SECONDS)
+        except TimeoutError as error:
+            raise UserError(
+                f"the scheduler has had no worker for {WAIT_SECONDS} s: start some, as in "
+                "`dask worker ADDRESS --nthreads=1`"
+            ) from error
+        yield client
+
+
+def _local(processes: int) -> distributed.LocalCluster:
+    return distributed.LocalCluster(
+        n_workers=processes,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        memory_limit=0,  # a worker only waits for its run
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,  # deaths of workers are told with the run's name
+    )
+
+
+def _client(scheduler: str | distributed.LocalCluster) -> distributed.Client:
+    try:
+        return distributed.Client(scheduler, timeout=WAIT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        why = str(error).splitlines()[0]
+        raise UserError(f"--scheduler={scheduler}: no scheduler answers ({why})") from error

@@ -1,0 +1,99 @@
+"""One record of many seeds from records of few: the seeds of a run, cut and put together again.
+
+Nothing says which axis of an array is that of the seeds. The parts say it themselves, where they
+are of different sizes: it is the one along which an array is as long as its part has seeds. What
+has no such axis must be equal in all parts, to the bit; a mean over seeds is not, and is refused.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxvision.report.record import Record
+from jaxvision.types import UserError
+
+_OF_ALL = "is of all seeds together: it cannot be put together from parts"
+
+
+def sizes(seeds: int, parts: int) -> list[int]:
+    """Return how many seeds each part has, at least two different numbers where there are parts.
+
+    Raises:
+      UserError: so few seeds cannot be cut so often.
+    """
+    if parts == 1:
+        return [seeds]
+    small, more = divmod(seeds, parts)
+    if not more:  # equal parts would not show which axis is that of the seeds
+        found = [small + 1, *[small] * (parts - 2), small - 1]
+    else:
+        found = [small + 1] * more + [small] * (parts - more)
+    if min(found) < 1:
+        raise UserError(f"{seeds} seeds cannot be cut into {parts} parts of different sizes")
+    return found
+
+
+def cut(config: Any, parts: int) -> list[Any]:
+    """Return configs whose seeds, one after the other, are those of ``config``."""
+    found, first = [], config.first_seed
+    for size in sizes(config.seeds, parts):
+        found.append(dataclasses.replace(config, seeds=size, first_seed=first))
+        first += size
+    return found
+
+
+def merged(parts: Sequence[Record]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the numbers and arrays that one run of all seeds has, from those of its parts.
+
+    Raises:
+      UserError: the parts do not fit together, or something in them is neither by seed nor the
+        same in all.
+    """
+    counts = [record.config["seeds"] for record in parts]
+    if len(parts) == 1:
+        return parts[0].numbers, parts[0].arrays
+    if len(set(counts)) == 1:
+        raise UserError("the parts have equally many seeds: which axis is theirs cannot be known")
+    if len({frozenset(record.arrays) for record in parts}) > 1:
+        raise UserError("the parts hold other arrays than one another")
+    arrays = {
+        name: _joined([record.arrays[name] for record in parts], counts, name)
+        for name in parts[0].arrays
+    }
+    return _told([record.numbers for record in parts], counts, "numbers"), arrays
+
+
+def _told(values: Sequence[Any], counts: Sequence[int], name: str) -> Any:
+    """Join what stands at one place of the numbers."""
+    first = values[0]
+    if isinstance(first, dict):
+        if any(value.keys() != first.keys() for value in values):
+            raise UserError(f"{name}: the parts hold other keys than one another")
+        return {key: _told([v[key] for v in values], counts, f"{name}/{key}") for key in first}
+    if isinstance(first, list) and [len(value) for value in values] == list(counts):
+        return [item for value in values for item in value]
+    if any(not _same(value, first) for value in values):
+        raise UserError(f"{name} {_OF_ALL}")
+    return first
+
+
+def _same(a: Any, b: Any) -> bool:
+    return repr(a) == repr(b)  # JSON values: NaN equals itself, and -0.0 is not 0.0
+
+
+def _joined(arrays: Sequence[np.ndarray], counts: Sequence[int], name: str) -> np.ndarray:
+    """Join arrays along their axis of seeds; without one they must be the same."""
+    first = arrays[0]
+    if any(array.ndim != first.ndim or array.dtype != first.dtype for array in arrays):
+        raise UserError(f"{name} is of another kind in each part")
+    lengths = list(zip(*(array.shape for array in arrays), strict=True))  # by axis, of each part
+    fixed = [len(set(lengths_of)) == 1 for lengths_of in lengths]
+    if all(fixed) and len({array.tobytes() for array in arrays}) == 1:
+        return first
+    if fixed.count(False) == 1:
+        axis = fixed.index(False)
+        if lengths[axis] == tuple(counts):
+            return np.concatenate(arrays, axis)
+    raise UserError(f"{name} {_OF_ALL}")

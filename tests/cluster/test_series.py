@@ -1,0 +1,82 @@
+"""Three workers of which one is killed, a run that kills its worker, and everybody else."""
+
+import collections
+import logging
+import os
+
+import dask
+import pytest
+
+from jaxvision.cluster import engine, series
+from jaxvision.types import UserError
+from tests.cluster.commands import KILLS_ITS_WORKER, WRITES, attempts, contents, layout, run
+
+NOWHERE = "tcp://127.0.0.1:1"
+HEALTHY = ["a", "b", "c", "d"]
+
+
+@pytest.fixture(scope="module")
+def client():
+    few = dask.config.set({"distributed.scheduler.allowed-failures": 1})  # each costs seconds
+    with few, engine.connected(None, 3) as client:
+        yield client
+
+
+def series_of(client, wanted, place):
+    """Return the outcomes, each once, and the lines that were said."""
+    said = collections.defaultdict(list)
+    found = series.outcomes(client, wanted, layout(place), lambda n, line: said[n].append(line))
+    ended = [(run.name, outcome) for run, outcome in found]
+    assert sorted(name for name, _ in ended) == sorted(run.name for run in wanted)
+    return dict(ended), said
+
+
+def test_nothing_is_lost_with_a_worker_and_twice_is_once(client, tmp_path):
+    """Row 45 of the field cases."""
+    wanted = [run(tmp_path, name, WRITES) for name in HEALTHY]
+    once = f"if attempt == 1:{KILLS_ITS_WORKER.replace(chr(10), chr(10) + '    ')}"
+    wanted[1] = run(tmp_path, "b", once + WRITES)
+    before = set(client.run(os.getpid).values())
+
+    ended, said = series_of(client, wanted, tmp_path)
+    assert {name: outcome.code for name, outcome in ended.items()} == dict.fromkeys(HEALTHY, 0)
+    assert attempts(tmp_path, "b") == 2
+    assert [line.split()[0] for line in said["b"]] == ["begun", "begun", "measuring"]
+    assert len({(tmp_path / name / "record.json").read_text() for name in HEALTHY}) == 1
+    client.wait_for_workers(3, timeout=60)
+    after = set(client.run(os.getpid).values())
+    assert len(before - after) == 1  # one was killed, and another took its place
+
+    files = contents(tmp_path)
+    ended, _ = series_of(client, wanted, tmp_path)
+    assert all(outcome.kept for outcome in ended.values())
+    assert contents(tmp_path) == files
+
+
+def test_a_run_that_kills_workers_is_named_and_the_others_end_well(client, tmp_path):
+    """Row 45: one that always does takes several with it, before it is given up."""
+    wanted = [run(tmp_path, "poison", KILLS_ITS_WORKER)]
+    wanted += [run(tmp_path, name, WRITES) for name in HEALTHY]
+    wanted.append(run(tmp_path, "crash", "os.kill(os.getpid(), 11)"))
+    wanted.append(run(tmp_path, "wrong", "1 / 0"))
+    ended, said = series_of(client, wanted, tmp_path)
+    assert [ended[name].code for name in HEALTHY] == [0, 0, 0, 0]
+
+    (line,) = ended["poison"].lines
+    assert line.startswith("error: 2 workers, in turn, died while they had this run")
+    assert attempts(tmp_path, "poison") == len(said["poison"]) == 2
+    (line,) = ended["crash"].lines
+    assert line == "error: crash was ended by SIGSEGV (it printed nothing), 4 times"
+    assert attempts(tmp_path, "crash") == 1 + series.RETRIES
+    assert ended["wrong"].lines[-1] == "ZeroDivisionError: division by zero"
+    assert attempts(tmp_path, "wrong") == 1  # it would come back
+
+
+def test_where_no_scheduler_answers_it_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr(engine, "WAIT_SECONDS", 0.5)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    refused = pytest.raises(
+        UserError, match=r"^--scheduler=tcp://127.0.0.1:1: no scheduler answers"
+    )
+    with refused, engine.connected(NOWHERE, 1):
+        pass
