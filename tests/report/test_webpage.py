@@ -163,6 +163,17 @@ def test_records_at_other_scales_stand_side_by_side(results):
     assert "2 records: he_init, mnist" in " ".join(Page(pages["index.html"]).text.split())
 
 
+def test_records_of_one_data_set_are_told_apart_by_their_flags(results):
+    fields = {"experiment": "he_init", "command": "python -m experiments he_init --width=8"}
+    for name in ("he_init", "he_init-cpu-0a1b2c3d"):
+        again = make(name, **fields)
+        again.config.update(dataset="digits", width=8)
+        record.save(again, None, results / name)
+    text = site(results)["pages/he_init.html"]
+    assert '<strong class="column">--width=8</strong>' in text
+    assert "0a1b2c3d</strong>" not in text
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"def (", b"x = 1"])
 def test_a_source_that_says_nothing_leaves_its_place_empty(results, content):
     (results.parent / "initialization" / "he_init.py").write_bytes(content)
