@@ -1,4 +1,4 @@
-"""Run an experiment by its name: ``python -m experiments he_init --preset=tiny``."""
+"""Run an experiment by its name, list the runs, compare two of them."""
 
 import difflib
 import importlib
@@ -15,6 +15,7 @@ usage: python -m experiments NAME [--help] [--preset=tiny] [--FLAG=VALUE ...]
        python -m experiments runs [WORD ...]
        python -m experiments compare RUN RUN
        python -m experiments exps [--help]     all of them, on many processes or hosts"""
+COMMANDS = ("runs", "compare", "exps")
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -30,36 +31,35 @@ def module_of(name: str) -> ModuleType | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the experiment that ``arguments`` begin with, or say in a line why none is run."""
+    """Answer the command that ``arguments`` are, or say in a line why nothing is run."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"{USAGE}\n\n{listing()}")
         return 0
-    if arguments[0] == "runs":
-        from jaxvision.report import shelves
-
-        return shelves.main(arguments[1:], RESULTS)
     names = [entry.name for entry in CATALOG]
     name = arguments[0].replace("-", "_")
-    commands = ["runs", "compare", "exps"]
-    if name not in (*names, *commands):
-        near = difflib.get_close_matches(name, [*names, *commands], 1)
+    if name not in (*names, *COMMANDS):
+        near = difflib.get_close_matches(name, [*names, *COMMANDS], 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
         print(f"error: there is no experiment {arguments[0]!r}: {hint}", file=sys.stderr)
         return 2
     if why := why_none_can_run():
         print(f"error: {why}", file=sys.stderr)
         return 2
+    # Imported here: the answers above must not wait for jax, and need nothing installed.
     if name == "exps":
         from experiments import exps
 
         return exps.main(arguments[1:])
-    # Imported here: the answers above must not wait for jax, and need nothing installed.
-    from jaxvision import cli
+    if name == "runs":
+        from jaxvision.report import shelves
 
+        return shelves.main(arguments[1:], RESULTS)
     if name == "compare":
         from jaxvision.cli import compare
 
         return compare.main(arguments[1:], RESULTS, module_of)
+    from jaxvision import cli
+
     minutes = next(entry.minutes for entry in CATALOG if entry.name == name)
     module = importlib.import_module(module_name(name))
     cli.main(module, [sys.argv[0], *arguments[1:]], minutes)

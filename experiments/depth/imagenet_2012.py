@@ -186,29 +186,36 @@ def lead_lost(record: Record) -> np.ndarray:
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return what 2012 says of our contest, and the controls; the rules are fixed here."""
+    """Return what 2012 says of our contest, and the controls; the rules are fixed here.
+
+    All need the conv net, whose compute the others may not exceed.
+    """
     del config
     paper = "Krizhevsky et al. 2012, at our scale"
     control = "negative control, shuffled pixels"
     jump = published.jump()
     return [
         Claim("beats-dense", paper, "the conv net errs less on test images than the best dense net "
-              "of equal compute (share of images)", gap("mlp/pixels", "conv/pixels"), Greater()),
+              "of equal compute (share of images)", gap("mlp/pixels", "conv/pixels"), Greater(),
+              needs=("conv", "mlp")),
         Claim("beats-features", paper, "the conv net errs less than regression on histograms of "
               "gradients and colors (share of images)", gap("features/pixels", "conv/pixels"),
-              Greater()),
+              Greater(), needs=("conv", "features")),
         Claim("jump", paper, "the conv net's error is at most as large a share of the best other's "
               f"as in 2012, 16.4 of 26.2 ({jump:.2f})", share_of_best, Less(jump)),
         Claim("shuffled-dense", control, "a dense net errs alike with all pixels in one shuffled "
-              "order (share of images)", gap("mlp/shuffled", "mlp/pixels"), Equivalent(0.05)),
+              "order (share of images)", gap("mlp/shuffled", "mlp/pixels"), Equivalent(0.05),
+              needs=("conv", "mlp")),
         Claim("shuffled-conv", control, "the conv net errs more with shuffled pixels (share of "
-              "images)", gap("conv/shuffled", "conv/pixels"), Greater()),
+              "images)", gap("conv/shuffled", "conv/pixels"), Greater(), needs=("conv",)),
         Claim("shuffled-features", control, "regression on histograms errs more with shuffled "
-              "pixels (share of images)", gap("features/shuffled", "features/pixels"), Greater()),
+              "pixels (share of images)", gap("features/shuffled", "features/pixels"), Greater(),
+              needs=("conv", "features")),
         Claim("lead-lost", control, "shuffled pixels take from the conv net's lead over the dense "
-              "net (share of images)", lead_lost, Greater()),
+              "net (share of images)", lead_lost, Greater(), needs=("conv", "mlp")),
         Claim("no-lead", control, "with shuffled pixels the conv net leads the dense net by less "
-              "than 3 points", gap("mlp/shuffled", "conv/shuffled"), Less(0.03)),
+              "than 3 points", gap("mlp/shuffled", "conv/shuffled"), Less(0.03),
+              needs=("conv", "mlp")),
     ]  # fmt: skip
 
 

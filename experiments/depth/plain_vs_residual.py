@@ -224,17 +224,17 @@ def claims(config: Config) -> list[Claim]:
     found = [
         Claim("degradation", section, f"the {high}-layer plain net ends with a higher training "
               f"error than the {low}-layer one, each at its own best rate", rise("plain"),
-              Greater(), not_run=lacking),
+              Greater(), not_run=lacking, needs=("plain",)),
         Claim("degradation-longer", f"{HE}, section 4.1, footnote", f"{config.longer} times the "
               f"steps leave the {high}-layer plain net's training error above that of the "
               f"{low}-layer one", lambda r: longer(r) - final(r, Net("plain", low)), Greater(),
-              not_run=lacking or ("" if config.longer else "--longer=3")),
+              not_run=lacking or ("" if config.longer else "--longer=3"), needs=("plain",)),
         Claim("degradation-test", section, f"the {high}-layer plain net ends with a higher "
               f"test error than the {low}-layer one", rise("plain", "test"), Greater(),
-              not_run=lacking),
+              not_run=lacking, needs=("plain",)),
         Claim("no-degradation", section, f"the training error of {words} is no higher (2 points "
               "at most)", lambda r: learned(r, rise("resnet")(r), residual), Less(0.02),
-              not_run=lacking),
+              not_run=lacking, needs=("resnet",)),
         Claim("cure", section, "depth costs the plain net more training error than the residual "
               "one", lambda r: rise("plain")(r) - rise("resnet")(r), Greater(), not_run=lacking),
         Claim("faster", section, f"{low} layers, which both fit: the residual net converges faster "
@@ -242,18 +242,21 @@ def claims(config: Config) -> list[Claim]:
               "train_error") - mean(r, shallow, "train_error"), Greater()),
         Claim("learns", "control, unseen images", f"{words} beats chance on test images by over 2 "
               "points", lambda r: r.numbers["chance"]["test"] - final(r, residual, "test"),
-              Greater(0.02)),
+              Greater(0.02), needs=("resnet",)),
         Claim("responses-depth", figure7, f"layers of {words} respond less than the {low}-layer "
-              "one's", less("response_std", residual, shallow), Greater(), not_run=lacking),
+              "one's", less("response_std", residual, shallow), Greater(), not_run=lacking,
+              needs=("resnet",)),
         Claim("modifies-less", figure7, f"blocks of {words} add less, beside what they add to, "
               f"than the {low}-layer one's", less("branch_ratio", residual, shallow), Greater(),
-              not_run=lacking),
+              not_run=lacking, needs=("resnet",)),
         Claim("responses", figure7, f"layers of {words} respond less than the plain net's (before "
               "the addition)", less("response_std", residual, plain), Greater()),
         Claim("lesion-mild", VEIT, f"a block less costs {words} under a quarter of what it has "
-              f"learned ({judges} images)", lambda r: damage(r, residual), Less(0.25)),
+              f"learned ({judges} images)", lambda r: damage(r, residual), Less(0.25),
+              needs=("resnet",)),
         Claim("lesion-fatal", VEIT, f"a block less costs the {middle}-layer plain net over half "
-              "of what it has learned", lambda r: damage(r, mid_plain), Greater(0.5)),
+              "of what it has learned", lambda r: damage(r, mid_plain), Greater(0.5),
+              needs=("plain",)),
         Claim("lesion-order", VEIT, f"at {middle} layers a block less costs the plain net more "
               "than the residual one",
               lambda r: damage(r, mid_plain) - damage(r, mid_residual), Greater()),

@@ -208,26 +208,27 @@ def claims(config: Config) -> list[Claim]:
               Within(SECOND_DOUBLING, 1e-3), "theory"),
         Claim("tanh", schoenholz, f"A tanh net's exponent is ln(chi_1) / 2 less the term of width "
               f"{config.width}, at every gain (deviation where it is largest)",
-              tanh_worst, Within(0.0, 0.01), "theory"),
+              tanh_worst, Within(0.0, 0.01), "theory", needs=("tanh",)),
         Claim("tanh-edge", schoenholz, "A tanh net's exponent passes 0 at gain 1: order below, "
               "chaos above (gain where it does)",
-              tanh_edge, Within(1.0, 0.1), "theory"),
+              tanh_edge, Within(1.0, 0.1), "theory", needs=("tanh",)),
         Claim("batch-norm", yang, "Batch norm explodes: its exponent is that of the theory (at "
               f"{config.batch_sizes[0]} inputs)",
-              batch_norm(0), Within(expected[0], 0.01), "theory"),
+              batch_norm(0), Within(expected[0], 0.01), "theory", needs=("batch_norm",)),
     ]  # fmt: skip
     for i, width in enumerate(config.relu_widths):
         sentence = f"ReLU, width {width}: the typical gradient shrinks by 5 / (4 width) a layer "
         sentence += "more than its mean square (times width)"
         value = excess_times_width(i, width)
-        found.append(
-            Claim(f"relu-{width}", hanin, sentence, value, Within(-1.25, 0.3125), "theory")
-        )
+        stated = f"relu-{width}", hanin, sentence
+        rule = Within(-1.25, 0.3125)
+        found.append(Claim(*stated, value, rule, "theory", needs=("relu",)))
     for i, (few, many) in enumerate(itertools.pairwise(config.batch_sizes)):
         sentence = f"Batch norm over {many} inputs explodes slower than over {few}, as theory says "
         sentence += "(difference of the exponents)"
         rule = Within(expected[i + 1] - expected[i], 0.004)
-        found.append(Claim(f"batch-norm-{few}-{many}", yang, sentence, step(i), rule, "theory"))
+        stated = f"batch-norm-{few}-{many}", yang, sentence
+        found.append(Claim(*stated, step(i), rule, "theory", needs=("batch_norm",)))
     return found
 
 

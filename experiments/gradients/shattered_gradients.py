@@ -21,7 +21,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import numpy as np
@@ -37,7 +37,6 @@ from jaxvision.training.mapping import over_seeds
 from jaxvision.types import Array, Axes, Figure
 
 Extent = Literal["shown", "long", "wide"]
-EXTENTS: tuple[Extent, ...] = get_args(Extent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +101,7 @@ def measure(
     positions, lag = line(config)
     arrays = {}
     with progress(len(nets) * config.seeds, "nets on a line") as bar:
-        for extent in EXTENTS:
+        for extent in dict.fromkeys(net.extent for net in nets.values()):
             alike = {name: net for name, net in nets.items() if net.extent == extent}
             examples = np.array([(net.example or 1) - 1 for net in alike.values()])
             shared = np.float32(positions), _kinds(alike), examples
@@ -187,28 +186,31 @@ def claims(config: Config) -> list[Claim]:
     return [
         Claim("closed-form-4", kernels, "plain: after 4 layers the gradients of two near inputs "
               "correlate as in infinitely wide nets", at("plain_wide", 4),
-              Within(float(plain[3]), 0.02), "theory"),
+              Within(float(plain[3]), 0.02), "theory", needs=("plain_wide",)),
         Claim("closed-form-16", kernels, "plain: after 16 layers the gradients of two near inputs "
               "correlate as in infinitely wide nets", at("plain_wide", 16),
-              Within(float(plain[15]), 0.02), "theory"),
+              Within(float(plain[15]), 0.02), "theory", needs=("plain_wide",)),
         Claim("closed-form-residual", kernels, "residual, without batch norm: after 8 layers "
               "gradients of two near inputs correlate as in infinitely wide nets",
-              at("residual_wide", 8), Within(float(residual[7]), 0.006), "theory"),
+              at("residual_wide", 8), Within(float(residual[7]), 0.006), "theory",
+              needs=("residual_wide",)),
         Claim("exponential-bn", abstract, "plain + batch norm: the correlation decays "
               "exponentially or faster (rate to layer 8 over rate to layer 4)",
-              steadiness("batch_norm", 4, 8), Greater(0.9)),
+              steadiness("batch_norm", 4, 8), Greater(0.9), needs=("batch_norm",)),
         Claim("exponential", abstract, "plain without batch norm: the correlation decays "
               "exponentially or faster (rate to layer 64 over rate to layer 16)",
-              steadiness("plain", 16, 64), Greater(0.9)),
+              steadiness("plain", 16, 64), Greater(0.9), needs=("plain",)),
         Claim("power-law", "derived for branches without mean, after Balduzzi et al. 2017",
               f"residual + batch norm: from layer 64 to {config.long_depth} the correlation falls "
               f"as a power of depth near {law_power:.2f}, that of independent units (power)",
-              power, Equivalent(0.05, target=law_power)),
+              power, Equivalent(0.05, target=law_power), needs=("residual_batch_norm",)),
         Claim("resists-bn", abstract, "with batch norm, 50 residual layers shatter less than 24 "
               "plain ones (correlation)",
-              lead("residual_batch_norm", 50, "batch_norm", 24), Greater()),
+              lead("residual_batch_norm", 50, "batch_norm", 24), Greater(),
+              needs=("batch_norm", "residual_batch_norm")),
         Claim("resists", abstract, "without batch norm, 24 residual layers shatter less than 24 "
-              "plain ones (correlation)", lead("residual", 24, "plain", 24), Greater()),
+              "plain ones (correlation)", lead("residual", 24, "plain", 24), Greater(),
+              needs=("plain", "residual")),
     ]  # fmt: skip
 
 

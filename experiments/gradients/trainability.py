@@ -217,36 +217,39 @@ def claims(config: Config) -> list[Claim]:
     figure, drop, yang = f"{paper}, figure 5", f"{paper}, section 3.2", "Yang et al. 2019, figure 2"
     return [
         Claim("rank", figure, "the deepest net that trains goes with 6 xi_c over sigma_w (rank "
-              "correlation)", rank(), Greater(0.7)),
+              "correlation)", rank(), Greater(0.7), needs=("tanh",)),
         Claim("rank-ordered", figure, "in the ordered phase the deepest net that trains gets "
-              "deeper with sigma_w (rank correlation)", rank(phases["ordered"]), Greater(0.7)),
+              "deeper with sigma_w (rank correlation)", rank(phases["ordered"]), Greater(0.7),
+              needs=("tanh",)),
         Claim("rank-chaotic", figure, "in the chaotic phase the deepest net that trains gets "
-              "shallower with sigma_w (rank correlation)", rank(phases["chaotic"]), Greater(0.7)),
+              "shallower with sigma_w (rank correlation)", rank(phases["chaotic"]), Greater(0.7),
+              needs=("tanh",)),
         Claim("slope", figure, "the deepest net that trains goes in proportion to xi_c "
               "(slope of log edge on log xi_c, censored regression)",
-              lambda r: line_of(r, config)[:, 1], Equivalent(0.3, 1.0)),
+              lambda r: line_of(r, config)[:, 1], Equivalent(0.3, 1.0), needs=("tanh",)),
         *[Claim(f"six-{layers}", figure, "the deepest net that trains has about 6 xi_c "
                 f"layers where that is {layers} (edge over 6 xi_c on the fitted line, octaves)",
-                off_six(layers), Equivalent(0.4)) for layers in (16, 32, 64)],
+                off_six(layers), Equivalent(0.4), needs=("tanh",)) for layers in (16, 32, 64)],
         Claim("peak", f"{paper}, abstract", "nets train deeper near criticality than at both ends "
               "of sigma_w (edge there over the larger one at the ends, octaves)", peak,
-              Greater(resolution=step)),
+              Greater(resolution=step), needs=("tanh",)),
         Claim("critical", f"{paper}, abstract", f"near criticality {config.deepest} layers of "
               f"width {config.width} train within {config.steps} steps",
               lambda r: r.arrays["tanh/error"][:, critical, -1] < r.numbers["trains_below"],
-              Share()),
+              Share(), needs=("tanh",)),
         Claim("far", figure, f"in the {' and in the '.join(tested or phases)} phase nothing trains "
-              f"beyond four times 6 xi_c ({beyond.sum()} cells of the map)", far, Share()),
+              f"beyond four times 6 xi_c ({beyond.sum()} cells of the map)", far, Share(),
+              needs=("tanh",)),
         Claim("dropout-theory", drop, "with dropout the edge is nearer to the theory with dropout "
-              "than to that without (octaves)", nearer_to_dropout, Greater()),
+              "than to that without (octaves)", nearer_to_dropout, Greater(), needs=("dropout",)),
         Claim("dropout-shallower", drop, "near criticality dropout takes depth away (octaves of "
-              "the edge)", lost, Greater(resolution=step)),
+              "the edge)", lost, Greater(resolution=step), needs=("tanh", "dropout")),
         Claim("batch-norm-depth", yang, "with batch norm nets train to some 16 / log(lambda_G) "
               f"layers at batch size {config.batch_size} (edge over it, octaves)", edge_off,
-              Equivalent(0.5, resolution=step)),
+              Equivalent(0.5, resolution=step), needs=("batch_norm",)),
         Claim("batch-norm-gain", yang, "with batch norm the deepest net that trains does "
               "not depend on sigma_w (slope of log2 edge on log2 sigma_w)", batch_norm_slope,
-              Equivalent(0.15)),
+              Equivalent(0.15), needs=("batch_norm",)),
     ]  # fmt: skip
 
 

@@ -218,6 +218,7 @@ def claims(config: Config) -> list[Claim]:
                 f"{deepest}, {words}: Adam leaves Xavier's plateau {budget}",
                 escaped(f"adam{kind}"),
                 Share(0.8),
+                needs=(f"adam{kind}",),
             ),
             Claim(
                 f"sgd{kind}",
@@ -225,6 +226,7 @@ def claims(config: Config) -> list[Claim]:
                 f"{deepest}, {words}: SGD does not leave Xavier's plateau {budget}",
                 stayed(f"sgd{kind}"),
                 Share(0.8),
+                needs=(f"sgd{kind}",),
             ),
             Claim(
                 f"lead{kind}",
@@ -233,24 +235,26 @@ def claims(config: Config) -> list[Claim]:
                 f"Adam (octaves; a net that never leaves counts {config.steps:,} steps)",
                 lead(kind),
                 Greater(3.0),
+                needs=(f"sgd{kind}", f"adam{kind}"),
             ),
         ]
     return [
         *of_optimizers,
         Claim("half", h2, "without biases SGD's escape step grows as the gradient shrinks, by half "
-              "an octave a layer", slopes("sgd"), Equivalent(0.05, 0.5)),
+              "an octave a layer", slopes("sgd"), Equivalent(0.05, 0.5), needs=("sgd",)),
         Claim("less-than-half", h2, "without biases SGD's escape step grows by less than "
-              "half an octave a layer", slopes("sgd"), Less(0.5)),
+              "half an octave a layer", slopes("sgd"), Less(0.5), needs=("sgd",)),
         Claim("straight", h2, "without biases growth is exponential (octaves a layer, deeper less "
-              "shallower depths)", bend("sgd"), Equivalent(0.03)),
+              "shallower depths)", bend("sgd"), Equivalent(0.03), needs=("sgd",)),
         Claim("bends", h2, "with biases growth slows with depth, more than without (octaves a "
               "layer, deeper less shallower depths, with minus without)",
-              lambda r: bend("sgd_bias")(r) - bend("sgd")(r), Less(0.0)),
+              lambda r: bend("sgd_bias")(r) - bend("sgd")(r), Less(0.0), needs=("sgd", "sgd_bias")),
         Claim("biases-help", h2, "with biases SGD's escape step grows more slowly than without "
               "(octaves a layer)",
-              lambda r: slopes("sgd_bias")(r) - slopes("sgd")(r), Less(0.0)),
+              lambda r: slopes("sgd_bias")(r) - slopes("sgd")(r), Less(0.0),
+              needs=("sgd", "sgd_bias")),
         Claim("control", "negative control, He", "He, SGD: no plateau at any depth, every net "
-              f"escapes within {QUICK} steps", quick, Share(0.8)),
+              f"escapes within {QUICK} steps", quick, Share(0.8), needs=("he",)),
     ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from experiments.catalog import CATALOG, module_name
 from jaxvision import cli
+from jaxvision.cli import one_claim
 from jaxvision.report import claims as claims_lib
 from jaxvision.report import record as records
 
@@ -153,3 +154,49 @@ def test_measuring_again_gives_the_same_arrays(tiny):
     assert first.arrays.keys() == second.arrays.keys()
     for name, array in first.arrays.items():
         np.testing.assert_array_equal(second.arrays[name], array, err_msg=name)
+
+
+def claims_with_needs(module):
+    """Return those claims of the tiny preset that name rows of the table and can be run."""
+    claims = module.claims(module.PRESETS["tiny"])
+    return [claim for claim in claims if claim.needs and not claim.not_run]
+
+
+def of_one_claim(module, claim):
+    """Return the claim judged on a record of the rows that it needs alone."""
+    config = module.PRESETS["tiny"]
+    reduced = one_claim.rows(module, claim)
+    found = cli.run(module, config, "tiny", "one", "", reduced=reduced)
+    return claims_lib.judge_one(module.claims(config), found, claim.id)
+
+
+def held_to_the_whole(module, claims, whole):
+    """Assert that what a claim finds on its rows alone is what it finds on all, to the bit."""
+    stated = module.claims(module.PRESETS["tiny"])
+    judged = {each.id: each for each in claims_lib.judge(stated, whole)}
+    for claim in claims:
+        alone, among_all = of_one_claim(module, claim), judged[claim.id]
+        for field in ("verdict", "estimate", "low", "high", "n", "p", "smallest_effect"):
+            one, other = getattr(alone, field), getattr(among_all, field)
+            np.testing.assert_equal(one, other, err_msg=f"{claim.id}: {field}")
+
+
+def test_a_claim_names_rows_that_there_are(experiment):
+    for preset in experiment.PRESETS.values():
+        for claim in experiment.claims(preset):
+            if claim.needs:
+                assert set(one_claim.rows(experiment, claim).popitem()[1]) == set(claim.needs)
+
+
+def test_a_claim_run_alone_finds_what_it_finds_among_all(tiny_record):
+    """The cheapest of the experiments that can; the slow test below asks all of them."""
+    module = importlib.import_module(module_name("shattered_gradients"))
+    claims = [claim for claim in claims_with_needs(module) if claim.id in ("resists", "resists-bn")]
+    held_to_the_whole(module, claims, tiny_record(module))
+
+
+@pytest.mark.slow
+def test_every_claim_run_alone_finds_what_it_finds_among_all(tiny):
+    module, whole = tiny
+    asked = {claim.needs: claim for claim in claims_with_needs(module)}  # one for each choice
+    held_to_the_whole(module, asked.values(), whole)

@@ -48,6 +48,25 @@ def test_a_misspelt_experiment_is_one_line(capsys):
     assert err == "error: there is no experiment 'he_int': did you mean he_init?\n"
 
 
+def test_the_records_that_come_with_the_experiments_are_listed(capsys):
+    results = ROOT / "experiments" / "results"
+    assert entrance.main(["runs", "logistic", f"--results={results}"]) == 0
+    out = capsys.readouterr().out
+    assert sum(line.startswith("logistic_map ") for line in out.splitlines()) == 1
+    assert "he_init" not in out
+
+
+def test_two_records_that_come_with_the_experiments_are_compared(tmp_path, monkeypatch, capsys):
+    """Of the same seeds, on two data sets."""
+    monkeypatch.chdir(tmp_path)
+    assert entrance.main(["compare", "jacobian_spectrum", "jacobian_spectrum-mnist"]) == 0
+    out = capsys.readouterr().out
+    assert "set-up, A | B: --dataset=digits | mnist" in out
+    assert "B - A is paired by seed" in out
+    (figure,) = tmp_path.glob("runs/jacobian_spectrum-compare-*/figure.png")
+    assert figure.stat().st_size > 10_000
+
+
 def test_an_experiment_is_told_its_minutes(monkeypatch):
     called = []
     monkeypatch.setattr(cli, "main", lambda *arguments: called.append(arguments))
@@ -58,7 +77,9 @@ def test_an_experiment_is_told_its_minutes(monkeypatch):
     assert minutes == next(entry.minutes for entry in CATALOG if entry.name == "he_init")
 
 
-@pytest.mark.parametrize("arguments", [["experiments", "he_init"], ["experiments.he_init"]])
+@pytest.mark.parametrize(
+    "arguments", [["experiments", "he_init"], ["experiments.he_init"], ["experiments", "runs"]]
+)
 def test_a_python_without_jax_is_one_line(arguments):
     done = run("-S", "-m", *arguments)  # -S: without what is installed
     assert (done.returncode, done.stdout) == (2, "")
