@@ -215,6 +215,22 @@ CATALOG = (
         claims=("rises-late", "beats-random"),
         contradicts=("rises-second",),
     ),
+    Entry(
+        name="one_pixel",
+        theme="breaking",
+        title="One pixel",
+        sentence="How often one pixel changes what a net says, and which search finds it.",
+        minutes=4,
+        claims=(),
+    ),
+    Entry(
+        name="fooling_images",
+        theme="breaking",
+        title="Fooling images",
+        sentence="Images that nets are sure of and nobody recognizes, evolved and drawn.",
+        minutes=4,
+        claims=(),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 
