@@ -128,6 +128,11 @@ def first_above(trace: np.ndarray, odds: float) -> np.ndarray:
     return reached.argmax(-2)
 
 
+def as_pixels(images: np.ndarray) -> np.ndarray:
+    """Return images in [0, 1] as uint8."""
+    return np.rint(LEVELS * images).astype(np.uint8)
+
+
 class Rounds(NamedTuple):
     """What retraining did to S nets in R rounds; round 0 knows no fooling image.
 
@@ -203,13 +208,14 @@ def retrain(data: Splits, make_encoding: MakeEncoding, plan: Retraining, seeds: 
         step = partial(one_round, seed=seed, shared=shared)
         return Rounds(*lax.scan(step, empty, jnp.arange(total))[1])
 
-    shared = (
-        data.train.images.astype(np.float32),
-        data.train.labels,
-        data.test.images.astype(np.float32),
-        data.test.labels,
-    )
-    return over_seeds(one_seed, len(seeds), shared, seeds.start)
+    return over_seeds(one_seed, len(seeds), _arrays(data), seeds.start)
+
+
+def _arrays(data: Splits) -> tuple[np.ndarray, ...]:
+    """Return images as float32, 0 to 255, and labels: to learn from, and to be tested on."""
+    train, test = data.train, data.test
+    images = train.images.astype(np.float32), test.images.astype(np.float32)
+    return images[0], train.labels, images[1], test.labels
 
 
 def _evolutions(f: Logits, encoding: Encoding, plan: Retraining, key: Array) -> Fooling:

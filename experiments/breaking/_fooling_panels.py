@@ -32,6 +32,12 @@ def efforts(record: Record) -> np.ndarray:
     return np.log2(1 + record.arrays["rounds/generations"]).mean((2, 3))
 
 
+def redrawn(record: Record) -> np.ndarray:
+    """Return the difference of two evolutions against the nets of round 0, as ``efforts``, [S]."""
+    effort = np.log2(1 + record.arrays["rounds/generations"][:, 0]).mean(-1)
+    return effort[:, 0] - effort[:, 1]
+
+
 def draw_images(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> None:
     """Draw the first net's images of every class, and the training image nearest to a CPPN's."""
     shown = {

@@ -147,7 +147,10 @@ def measure(
     nets = lab.trained(_dense(config), seeds)
     arrays = _searched(config, progress, nets, ways)
     ascended = fooling.ascend_nets(nets, seeds, config.ascent_steps)
-    arrays |= {"ascent/log_odds": ascended.log_odds, "ascent/images": _pixels(ascended.images[0])}
+    arrays |= {
+        "ascent/log_odds": ascended.log_odds,
+        "ascent/images": fooling.as_pixels(ascended.images[0]),
+    }
     for name, spec in {"dense": _dense(config), "linear": _linear(config)}.items():
         found = fooling.rubbish(lab.trained(spec, seeds), seeds, config.n_rubbish)
         arrays[f"{name}/rubbish"], arrays[f"{name}/rubbish_confidence"] = found
@@ -178,12 +181,11 @@ def _searched(
     arrays, images = {}, []
     with progress(len(ways), "searching") as bar:
         for name, way in ways.items():
-            found = fooling.search_nets(
-                nets, _seeds(config), way.search, way.encoding, config.generations, config.children
-            )
+            sizes = config.generations, config.children
+            found = fooling.search_nets(nets, _seeds(config), way.search, way.encoding, *sizes)
             images.append(found.images)
             arrays[f"{name}/log_odds"] = found.log_odds
-            arrays[f"{name}/images"] = _pixels(found.images[0])
+            arrays[f"{name}/images"] = fooling.as_pixels(found.images[0])
             if way.search is map_elites:
                 arrays[f"{name}/trace"] = found.trace
             bar.advance()
@@ -206,22 +208,12 @@ def _colored(
     arrays = {"color/test_error": nets.test_error}
     with progress(len(colored), "searching color images") as bar:
         for name, way in colored.items():
-            found = fooling.search_nets(
-                nets,
-                _seeds(config),
-                way.search,
-                way.encoding,
-                config.color_generations,
-                config.children,
-            )
+            sizes = config.color_generations, config.children
+            found = fooling.search_nets(nets, _seeds(config), way.search, way.encoding, *sizes)
             arrays[f"color/{name}/log_odds"] = found.log_odds
-            arrays[f"color/{name}/images"] = _pixels(found.images[0])
+            arrays[f"color/{name}/images"] = fooling.as_pixels(found.images[0])
             bar.advance()
     return arrays
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    return np.rint(255 * images).astype(np.uint8)
 
 
 NGUYEN = "Nguyen et al. 2015"
@@ -264,10 +256,6 @@ def claims(config: Config) -> list[Claim]:
     def gain(record: Record) -> np.ndarray:
         effort = panels.efforts(record)
         return effort[:, -1] - effort[:, 0]
-
-    def redrawn(record: Record) -> np.ndarray:
-        effort = np.log2(1 + record.arrays["rounds/generations"][:, 0]).mean(-1)
-        return effort[:, 0] - effort[:, 1]
 
     def still(record: Record) -> np.ndarray:
         last = record.arrays["rounds/generations"][:, -1]
@@ -317,7 +305,8 @@ def claims(config: Config) -> list[Claim]:
               "evolution needs more generations to 99 % (log2, mean over classes)",
               gain, Greater()),
         Claim("control", "negative control, other draws", "Two evolutions against one net need as "
-              "many generations to 99 % (log2, mean over classes)", redrawn, Equivalent(0.5)),
+              "many generations to 99 % (log2, mean over classes)",
+              panels.redrawn, Equivalent(0.5)),
     ]  # fmt: skip
 
 
