@@ -227,9 +227,10 @@ CATALOG = (
         name="fooling_images",
         theme="breaking",
         title="Fooling images",
-        sentence="Images that nets are sure of and nobody recognizes, evolved and drawn.",
+        sentence="Evolution makes nets sure of rubbish in every class; drawing at random does too.",
         minutes=4,
-        claims=(),
+        claims=("nines-direct", "nines-cppn"),
+        contradicts=("random-short",),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

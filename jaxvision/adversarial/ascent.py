@@ -13,6 +13,7 @@ from jax import lax
 
 from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.odds import class_odds
+from jaxvision.adversarial.threat import like
 from jaxvision.types import Array
 
 EARLY = 0.03  # most that a step should raise the probability
@@ -59,7 +60,8 @@ def ascend(
     """
 
     def odds(images: Array) -> tuple[Array, Array]:
-        of_class = jnp.take_along_axis(class_odds(f(images)), classes[:, None], -1)[:, 0]
+        of_all = class_odds(f(images))
+        of_class = jnp.take_along_axis(of_all, classes[:, None], -1)[:, 0]
         return of_class.sum(), of_class
 
     def step(carry: tuple[Array, Ascended], _: None) -> tuple[tuple[Array, Ascended], Array]:
@@ -74,7 +76,8 @@ def ascend(
     first = (start, Ascended(start, nothing, nothing))
     (last, best), trace = lax.scan(step, first, None, length=steps)
     best = _better(best, last, odds(last)[1])
-    return best._replace(trace=jnp.concatenate([trace, best.log_odds[None]]))
+    trace = jnp.concatenate([trace, best.log_odds[None]])
+    return best._replace(trace=trace)
 
 
 def _step(odds: Array, gradient: Array, largest: float) -> Array:
@@ -85,11 +88,15 @@ def _step(odds: Array, gradient: Array, largest: float) -> Array:
     slope = p * q
     gain = jnp.minimum(largest, wanted / jnp.maximum(slope, wanted / largest))
     squared = jnp.square(gradient).sum((1, 2, 3))
-    rate = jnp.where(squared > 0, gain / jnp.where(squared > 0, squared, 1.0), 0.0)
-    return rate[:, None, None, None] * gradient
+    moves = squared > 0
+    rate = gain / jnp.where(moves, squared, 1.0)
+    rate = jnp.where(moves, rate, 0.0)
+    return like(rate, gradient) * gradient
 
 
 def _better(best: Ascended, images: Array, odds: Array) -> Ascended:
     surer = odds > best.log_odds
-    kept = jnp.where(surer[:, None, None, None], images, best.images)
-    return best._replace(images=kept, log_odds=jnp.where(surer, odds, best.log_odds))
+    return best._replace(
+        images=jnp.where(like(surer, images), images, best.images),
+        log_odds=jnp.where(surer, odds, best.log_odds),
+    )

@@ -21,7 +21,7 @@ from jax import lax
 from jaxvision.adversarial.elites import Encoding
 from jaxvision.adversarial.genomes import MUTATION_RATE, ImageShape, moved
 from jaxvision.adversarial.pixels import cell_of
-from jaxvision.types import Array
+from jaxvision.types import Array, UserError
 
 INPUTS = 4
 ACTIVATIONS = 4  # sine, sigmoid, Gaussian, line
@@ -55,16 +55,20 @@ def cppn(shape: ImageShape, nodes: int = 32) -> Encoding:
     """Return the encoding of images [H, W, C] by networks of at most ``nodes`` nodes.
 
     One output is gray; three are hue, saturation and value. Outputs from -1 to 1 are black to full.
+
+    Raises:
+      UserError: images of another number of channels, or too few nodes for inputs and outputs.
     """
     outputs = shape[2]
     if outputs not in (1, 3):
-        raise ValueError(f"a network paints 1 or 3 channels, not {outputs}")
+        raise UserError(f"a network paints 1 or 3 channels, not {outputs}")
     if nodes < INPUTS + outputs:
-        raise ValueError(f"{nodes} nodes: inputs and outputs alone are {INPUTS + outputs}")
+        raise UserError(f"{nodes} nodes: inputs and outputs alone are {INPUTS + outputs}")
     coordinates = _coordinates(shape[0], shape[1])
 
     def express(genome: Cppn) -> Array:
-        painted = jnp.clip((activate(genome, coordinates, outputs) + 1) / 2, 0.0, 1.0)
+        said = activate(genome, coordinates, outputs)
+        painted = jnp.clip((said + 1) / 2, 0.0, 1.0)
         image = painted.T.reshape(shape)
         return hsv_to_rgb(image) if outputs == 3 else image
 
@@ -78,8 +82,10 @@ def cppn(shape: ImageShape, nodes: int = 32) -> Encoding:
 def activate(genome: Cppn, inputs: Array, outputs: int) -> Array:
     """Return what the outputs say [outputs, P] to inputs [INPUTS, P]."""
     # In the order of depth each node comes after all that it hears, inputs first.
-    order = jnp.argsort(jnp.where(genome.alive, genome.depth, 2.0))
-    weights = jnp.where(genome.linked, genome.weights, 0.0)[order][:, order]
+    depth = jnp.where(genome.alive, genome.depth, 2.0)
+    order = jnp.argsort(depth)
+    weights = jnp.where(genome.linked, genome.weights, 0.0)
+    weights = weights[order][:, order]
     kind = genome.kind[order]
 
     def node(place: Array, values: Array) -> Array:
@@ -88,7 +94,8 @@ def activate(genome: Cppn, inputs: Array, outputs: int) -> Array:
 
     count = len(order)
     silent = jnp.zeros((count - INPUTS, inputs.shape[1]))
-    values = lax.fori_loop(INPUTS, count, node, jnp.concatenate([inputs, silent]))
+    known = jnp.concatenate([inputs, silent])
+    values = lax.fori_loop(INPUTS, count, node, known)
     places = jnp.argsort(order)[INPUTS : INPUTS + outputs]
     return values[places]
 
@@ -99,24 +106,33 @@ def mutate(key: Array, genome: Cppn, fixed: int) -> Cppn:
     number_key, happens_key, lots_key = jax.random.split(key, 3)
     numbers = jax.random.uniform(number_key, (2 * count + 2, count))
     if_weight, weight, (if_kind, kind) = jnp.split(numbers, (count, 2 * count))
-    genes = moved(if_weight, weight, (genome.weights / LARGEST_WEIGHT + 1) / 2)
-    kinds = jnp.where(if_kind < MUTATION_RATE, cell_of(kind, ACTIVATIONS), genome.kind)
-    genome = genome._replace(weights=(2 * genes - 1) * LARGEST_WEIGHT, kind=kinds)
+    genes = (genome.weights / LARGEST_WEIGHT + 1) / 2
+    genes = moved(if_weight, weight, genes)
+    drawn = cell_of(kind, ACTIVATIONS)
+    genome = genome._replace(
+        weights=(2 * genes - 1) * LARGEST_WEIGHT,
+        kind=jnp.where(if_kind < MUTATION_RATE, drawn, genome.kind),
+    )
     happens = jax.random.uniform(happens_key, (5,))
     # Lots of one table, turned for each use: an even choice every time, and a fifth of the draws.
     lots = jax.random.uniform(lots_key, (count, count))
     turns = jnp.arange(6) / 6
     lots = (lots[None] + turns[:, None, None]) % 1
-    genome = _if(happens[0] < ADD_CONNECTION, _with_connection(lots[0], genome), genome)
-    genome = _if(happens[1] < DELETE_CONNECTION, _without_connection(lots[1], genome), genome)
-    genome = _if(happens[2] < MOVE_CONNECTION, _with_moved_connection(lots[2:4], genome), genome)
-    genome = _if(happens[3] < ADD_NODE, _with_node(lots[4], genome, fixed), genome)
-    return _if(happens[4] < DELETE_NODE, _without_node(lots[5, 0], genome, fixed), genome)
+    child = _with_connection(lots[0], genome)
+    genome = _if(happens[0] < ADD_CONNECTION, child, genome)
+    child = _without_connection(lots[1], genome)
+    genome = _if(happens[1] < DELETE_CONNECTION, child, genome)
+    child = _with_moved_connection(lots[2:4], genome)
+    genome = _if(happens[2] < MOVE_CONNECTION, child, genome)
+    child = _with_node(lots[4], genome, fixed)
+    genome = _if(happens[3] < ADD_NODE, child, genome)
+    child = _without_node(lots[5, 0], genome, fixed)
+    return _if(happens[4] < DELETE_NODE, child, genome)
 
 
 def hsv_to_rgb(image: Array) -> Array:
     """Return red, green and blue [..., 3] of hue, saturation and value [..., 3], all in [0, 1]."""
-    hue, saturation, value = image[..., 0], image[..., 1], image[..., 2]
+    hue, saturation, value = jnp.moveaxis(image, -1, 0)
     channels = []
     for offset in (5, 3, 1):
         place = (offset + 6 * hue) % 6
@@ -128,7 +144,9 @@ def hsv_to_rgb(image: Array) -> Array:
 def _coordinates(height: int, width: int) -> np.ndarray:
     """Return what a network sees of H W pixels, float32 [INPUTS, H W]."""
     rows, columns = np.indices((height, width), np.float32)
-    from_middle = np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2)
+    down = rows - (height - 1) / 2
+    right = columns - (width - 1) / 2
+    from_middle = np.hypot(down, right)
     distance = from_middle / max(from_middle.max(), 1.0)
     seen = [columns, rows, distance, np.ones_like(distance)]
     return np.stack(seen).reshape(INPUTS, -1).astype(np.float32)
@@ -140,27 +158,32 @@ def _draw(key: Array, nodes: int, outputs: int) -> Cppn:
     number = jnp.arange(nodes)
     is_input = number < INPUTS
     is_output = (number >= INPUTS) & (number < INPUTS + outputs)
-    reach = LARGEST_WEIGHT
+    kinds = jax.random.uniform(kind_key, (nodes,))
+    genes = jax.random.uniform(weight_key, (nodes, nodes))
     return Cppn(
-        weights=jax.random.uniform(weight_key, (nodes, nodes), minval=-reach, maxval=reach),
+        weights=(2 * genes - 1) * LARGEST_WEIGHT,
         linked=is_input[:, None] & is_output[None, :],
         depth=jnp.where(is_input, 0.0, 1.0),
         alive=is_input | is_output,
-        kind=cell_of(jax.random.uniform(kind_key, (nodes,)), ACTIVATIONS),
+        kind=cell_of(kinds, ACTIVATIONS),
     )
 
 
 def _activation(kind: Array, x: Array) -> Array:
-    bent = jnp.where(kind == 1, jax.nn.sigmoid(x), jnp.exp(-jnp.square(x)))
-    return jnp.where(kind == 0, jnp.sin(x), jnp.where(kind == 3, x, bent))
+    gaussian = jnp.exp(-jnp.square(x))
+    said = jnp.where(kind == 1, jax.nn.sigmoid(x), gaussian)
+    said = jnp.where(kind == 3, x, said)
+    return jnp.where(kind == 0, jnp.sin(x), said)
 
 
 def _with_connection(lots: Array, genome: Cppn) -> Cppn:
-    return genome._replace(linked=genome.linked | _pick(lots, _free(genome)))
+    new = _pick(lots, _free(genome))
+    return genome._replace(linked=genome.linked | new)
 
 
 def _without_connection(lots: Array, genome: Cppn) -> Cppn:
-    return genome._replace(linked=genome.linked & ~_pick(lots, genome.linked))
+    old = _pick(lots, genome.linked)
+    return genome._replace(linked=genome.linked & ~old)
 
 
 def _with_moved_connection(lots: Array, genome: Cppn) -> Cppn:
@@ -179,7 +202,9 @@ def _with_node(lots: Array, genome: Cppn, fixed: int) -> Cppn:
     edge = _pick(lots, genome.linked)
     source, target = edge.any(1), edge.any(0)
     number = jnp.arange(len(source))
-    new = (number == jnp.argmin(genome.alive)) & ~genome.alive & (number >= fixed)
+    first_dead = jnp.argmin(genome.alive)
+    new = (number == first_dead) & ~genome.alive
+    new = new & (number >= fixed)
     start = jnp.where(source, genome.depth, 0.0).sum()
     end = jnp.where(target, genome.depth, 0.0).sum()
     halfway = (start + end) / 2
@@ -187,19 +212,23 @@ def _with_node(lots: Array, genome: Cppn, fixed: int) -> Cppn:
     heard = source[:, None] & new[None, :]
     said = new[:, None] & target[None, :]
     weight = jnp.where(edge, genome.weights, 0.0).sum()
+    weights = jnp.where(said, weight, genome.weights)
     grown = genome._replace(
-        weights=jnp.where(heard, 1.0, jnp.where(said, weight, genome.weights)),
+        weights=jnp.where(heard, 1.0, weights),
         linked=(genome.linked & ~edge) | heard | said,
         depth=jnp.where(new, halfway, genome.depth),
         alive=genome.alive | new,
     )
-    return _if(edge.any() & new.any() & between, grown, genome)
+    fits = edge.any() & new.any() & between
+    return _if(fits, grown, genome)
 
 
 def _without_node(lots: Array, genome: Cppn, fixed: int) -> Cppn:
-    hidden = genome.alive & (jnp.arange(len(genome.alive)) >= fixed)
+    number = jnp.arange(len(genome.alive))
+    hidden = genome.alive & (number >= fixed)
     node = _pick(lots, hidden)
-    linked = genome.linked & ~node[:, None] & ~node[None, :]
+    touched = node[:, None] | node[None, :]
+    linked = genome.linked & ~touched
     return genome._replace(linked=linked, alive=genome.alive & ~node)
 
 
@@ -221,4 +250,7 @@ def _pick(lots: Array, mask: Array) -> Array:
 
 
 def _if(condition: Array, one: Cppn, other: Cppn) -> Cppn:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
+    def chosen(a: Array, b: Array) -> Array:
+        return jnp.where(condition, a, b)
+
+    return jax.tree.map(chosen, one, other)

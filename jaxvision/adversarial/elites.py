@@ -15,7 +15,7 @@ from jax import lax
 from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.odds import class_odds
 from jaxvision.adversarial.pixels import cell_of
-from jaxvision.types import Array, PyTree
+from jaxvision.types import Array, PyTree, UserError
 
 
 class Encoding(NamedTuple):
@@ -71,13 +71,18 @@ def map_elites(
       key: typed.
       generations: G.
       children: of a generation, and genomes of the start.
+
+    Raises:
+      UserError: there are no children, or fewer than no generations.
     """
 
     def offspring(archive: Archive, key: Array) -> PyTree:
         choice, change = jax.random.split(key)
-        parents = cell_of(jax.random.uniform(choice, (children,)), len(archive.log_odds))
+        places = jax.random.uniform(choice, (children,))
+        parents = cell_of(places, len(archive.log_odds))
         genomes = jax.tree.map(lambda leaf: leaf[parents], archive.genomes)
-        return jax.vmap(encoding.mutate)(jax.random.split(change, children), genomes)
+        keys = jax.random.split(change, children)
+        return jax.vmap(encoding.mutate)(keys, genomes)
 
     return _search(f, encoding, key, generations, children, offspring)
 
@@ -92,7 +97,8 @@ def random_search(
 
     def offspring(archive: Archive, key: Array) -> PyTree:
         del archive
-        return jax.vmap(encoding.draw)(jax.random.split(key, children))
+        keys = jax.random.split(key, children)
+        return jax.vmap(encoding.draw)(keys)
 
     return _search(f, encoding, key, generations, children, offspring)
 
@@ -124,13 +130,16 @@ def _search(
     offspring: Callable[[Archive, Array], PyTree],
 ) -> Fooling:
     """Draw a start, then admit ``offspring(archive, key)`` for G generations."""
+    if children < 1 or generations < 0:
+        raise UserError(f"children={children}, generations={generations}: use at least 1 and 0")
     start_key, search_key = jax.random.split(key)
 
     def admitted(archive: Archive | None, genomes: PyTree) -> Archive:
         odds = class_odds(f(jax.vmap(encoding.express)(genomes)))
         if archive is None:
             classes = odds.shape[1]
-            empty = jax.tree.map(lambda leaf: leaf[jnp.zeros(classes, jnp.int32)], genomes)
+            anyone = jnp.zeros(classes, jnp.int32)
+            empty = jax.tree.map(lambda leaf: leaf[anyone], genomes)
             archive = Archive(empty, jnp.full(classes, -jnp.inf))
         return admit(archive, genomes, odds)
 

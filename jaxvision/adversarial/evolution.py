@@ -16,7 +16,7 @@ from jax import lax
 from jaxvision.adversarial.aims import Aim, Logits
 from jaxvision.adversarial.pixels import cell_of
 from jaxvision.adversarial.results import Result, judged
-from jaxvision.types import Array
+from jaxvision.types import Array, UserError
 
 
 class Budget(NamedTuple):
@@ -153,7 +153,11 @@ def differential_evolution(
 
     Returns:
       A result whose ``forwards`` are [B]: the search ends with an image's success.
+
+    Raises:
+      UserError: no pixel may change, or the budget has fewer than 3 candidates or no generations.
     """
+    _check(pixels, budget)
     images = jnp.asarray(images)
     height, width, channels = images.shape[1:]
     aim = Aim(labels, targets)
@@ -178,6 +182,15 @@ def differential_evolution(
 
     moved, found = lax.map(one, (images, aim, jnp.arange(len(images))))
     return judged(f, images, aim, moved, found.generation, found.evaluations, 0)
+
+
+def _check(pixels: int, budget: Budget) -> None:
+    if pixels < 1:
+        raise UserError(f"pixels={pixels}: a pixel attack changes at least 1")
+    if budget.candidates < 3:
+        raise UserError(f"candidates={budget.candidates}: a child has three different parents")
+    if budget.generations < 0:
+        raise UserError(f"generations={budget.generations}: use 0 or more")
 
 
 def _first_candidates(key: Array, count: int, pixels: int, channels: int) -> Array:

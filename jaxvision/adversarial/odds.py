@@ -16,18 +16,27 @@ def class_odds(logits: Array) -> Array:
     The likeliest class is left out of its rivals' sum, not subtracted from it: a lead of 1,000
     logits gives log odds of 1,000.
     """
-    classes = lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
-    top = classes == jnp.argmax(logits, -1, keepdims=True)
-    shifted = logits - lax.stop_gradient(logits.max(-1, keepdims=True))
+    last = logits.ndim - 1
+    classes = lax.broadcasted_iota(jnp.int32, logits.shape, last)
+    top = classes == jnp.argmax(logits, last, keepdims=True)
+    shifted = logits - _largest(logits)
     rivals = jnp.where(top, -jnp.inf, shifted)
-    best_rival = lax.stop_gradient(rivals.max(-1, keepdims=True))
-    sum_of_rivals = jnp.exp(rivals - best_rival).sum(-1, keepdims=True)
+    best_rival = _largest(rivals)
+    relative = jnp.exp(rivals - best_rival)
+    others_of_top = best_rival + jnp.log(relative.sum(last, keepdims=True))
     # A class that is not the likeliest has at most half of the sum: subtracting it is safe.
     weights = jnp.exp(shifted)
-    rest = jnp.where(top, 1.0, weights.sum(-1, keepdims=True) - weights)
-    return shifted - jnp.where(top, best_rival + jnp.log(sum_of_rivals), jnp.log(rest))
+    rest = weights.sum(last, keepdims=True) - weights
+    others = jnp.log(jnp.where(top, 1.0, rest))
+    return shifted - jnp.where(top, others_of_top, others)
 
 
 def log_doubt(odds: Array) -> Array:
     """Return log(1 - p) from log(p / (1 - p)): -9.21 where p is .9999."""
     return -jnp.logaddexp(odds, jnp.zeros_like(odds))
+
+
+def _largest(logits: Array) -> Array:
+    """Return the largest logit, of which no gradient is taken: it is a shift alone."""
+    largest = logits.max(-1, keepdims=True)
+    return lax.stop_gradient(largest)

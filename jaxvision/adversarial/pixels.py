@@ -17,7 +17,7 @@ from jax import lax
 
 from jaxvision.adversarial.aims import Aim, Logits
 from jaxvision.adversarial.results import Result, judged
-from jaxvision.types import Array
+from jaxvision.types import Array, UserError
 
 
 class Tried(NamedTuple):
@@ -42,10 +42,17 @@ def cell_of(places: Array, cells: int) -> Array:
 
 def corners(channels: int) -> np.ndarray:
     """Return the corners of the color cube, float32 [2^C, C]: black and white where C is 1."""
-    return np.array(list(itertools.product((0.0, 1.0), repeat=channels)), np.float32)
+    ends = itertools.product((0.0, 1.0), repeat=channels)
+    return np.array(list(ends), np.float32)
 
 
-def every_pixel(f: Logits, images: Array, labels: Array, values: Array, pixels: int = 1) -> Tried:
+def every_pixel(
+    f: Logits,
+    images: Array,
+    labels: Array,
+    values: Array,
+    pixels: int = 1,
+) -> Tried:
     """Try every value at every place and keep what scores highest; to be traced.
 
     With ``pixels`` above 1 it goes on from the best image, pixel by pixel: a lower bound of what so
@@ -57,8 +64,12 @@ def every_pixel(f: Logits, images: Array, labels: Array, values: Array, pixels: 
       labels: int32 [B].
       values: float32 [V, C], of a pixel.
       pixels: P, rounds of the search.
+
+    Raises:
+      UserError: there is no value, one of another number of channels, or no pixel to change.
     """
     images, values = jnp.asarray(images), jnp.asarray(values)
+    _check(images, values, pixels)
     height, width = images.shape[1:3]
     tried = pixels * height * width * len(values)
 
@@ -67,11 +78,11 @@ def every_pixel(f: Logits, images: Array, labels: Array, values: Array, pixels: 
 
         def more(image: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
             scores = _scores(f, image, label, values)
-            scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
             best = jnp.argmax(scores)
             row, column, value = jnp.unravel_index(best, scores.shape)
             flips = (scores > 0).sum(-1, dtype=jnp.int32)
-            return image.at[row, column].set(values[value]), (scores.reshape(-1)[best], flips)
+            changed = image.at[row, column].set(values[value])
+            return changed, (scores.max(), flips)
 
         changed, (scores, flips) = lax.scan(more, image, None, length=pixels)
         return changed, scores, flips[0]
@@ -79,6 +90,21 @@ def every_pixel(f: Logits, images: Array, labels: Array, values: Array, pixels: 
     changed, scores, flips = lax.map(one, (images, labels))
     result = judged(f, images, Aim(labels), changed, pixels, tried, 0)
     return Tried(result, scores, flips)
+
+
+def corner_pixels(f: Logits, images: Array, labels: Array, *, pixels: int = 1) -> Result:
+    """Return what ``every_pixel`` finds with the corners of the color cube."""
+    values = corners(images.shape[-1])
+    return every_pixel(f, images, labels, values, pixels).result
+
+
+def _check(images: Array, values: Array, pixels: int) -> None:
+    if pixels < 1:
+        raise UserError(f"pixels={pixels}: a pixel attack changes at least 1")
+    channels = images.shape[-1]
+    shape = list(values.shape)
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != channels:
+        raise UserError(f"values are colors [V, {channels}] of a pixel, not {shape}")
 
 
 def _scores(f: Logits, image: Array, label: Array, values: Array) -> Array:
@@ -90,9 +116,12 @@ def _scores(f: Logits, image: Array, label: Array, values: Array) -> Array:
             return image.at[row, column].set(value)
 
         each_value = jax.vmap(painted, (None, 0))
-        batch = jax.vmap(each_value, (0, None))(jnp.arange(width), values)
+        each_column = jax.vmap(each_value, (0, None))
+        batch = each_column(jnp.arange(width), values)
         logits = f(batch.reshape(-1, height, width, channels))
         aim = Aim(jnp.full(len(logits), label))
-        return aim.score(logits).reshape(width, len(values))
+        scores = aim.score(logits)
+        scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
+        return scores.reshape(width, len(values))
 
     return lax.map(of_row, jnp.arange(height))

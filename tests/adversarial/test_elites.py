@@ -9,6 +9,7 @@ from jaxvision.adversarial.ascent import ascend
 from jaxvision.adversarial.elites import Archive, admit, map_elites, random_search
 from jaxvision.adversarial.genomes import binary_noise, direct, polynomial_mutation
 from jaxvision.adversarial.odds import class_odds
+from jaxvision.types import UserError
 
 SHAPE = (4, 4, 1)
 WEIGHTS = np.random.default_rng(0).normal(size=(16, 5)).astype(np.float32)
@@ -107,3 +108,8 @@ def test_ascent_of_a_flat_net_stands_still():
     found = ascend(lambda x: jnp.zeros((len(x), 3)), start, jnp.arange(2), start[0], steps=3)
     np.testing.assert_allclose(found.images, start)
     assert not np.isnan(found.trace).any()
+
+
+def test_a_search_of_nothing_is_refused_in_one_line():
+    with pytest.raises(UserError, match="children=0, generations=3: use at least 1 and 0"):
+        map_elites(net, direct(SHAPE), jax.random.key(0), generations=3, children=0)

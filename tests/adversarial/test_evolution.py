@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from jaxvision.adversarial.api import attack
 from jaxvision.adversarial.evolution import (
     PAPER,
     TORCHATTACKS,
@@ -14,6 +15,7 @@ from jaxvision.adversarial.evolution import (
     evolve,
 )
 from jaxvision.adversarial.pixels import corners, every_pixel
+from jaxvision.types import UserError
 
 
 def valley(genomes):
@@ -38,7 +40,8 @@ def test_it_finds_the_minimum_that_scipy_finds():
 def test_a_child_that_is_worse_replaces_nobody():
     """So the best energy never rises, and a search for longer finds no less."""
     start = jax.random.uniform(jax.random.key(0), (8, 2))
-    energies = [evolve(valley, start, jax.random.key(1), n).energy for n in range(6)]
+    run = jax.jit(lambda n: evolve(valley, start, jax.random.key(1), n).energy)
+    energies = [run(n) for n in range(6)]
     assert (np.diff(energies) <= 0).all()
     assert energies[0] == valley(start).min()
 
@@ -71,7 +74,7 @@ def problem():
     return lambda x: x.reshape(len(x), -1) @ weights, images, labels
 
 
-def attack(problem, **options):
+def attacked(problem, **options):
     f, images, labels = problem
     run = jax.jit(lambda key: differential_evolution(f, images, labels, key, **options))
     return run(jax.random.key(0))
@@ -81,14 +84,14 @@ def test_with_the_paper_s_budget_it_finds_what_corners_find(problem):
     f, images, labels = problem
     oracle = every_pixel(f, images, labels, corners(3))
     assert 0 < oracle.result.success.mean() < 1
-    found = attack(problem, budget=Budget(100, 60))
+    found = attacked(problem, budget=Budget(100, 60))
     assert found.success.tolist() == oracle.result.success.tolist()
     unsolved = ~np.asarray(found.success)
     np.testing.assert_allclose(found.score[unsolved], oracle.scores[unsolved, 0], atol=0.02)
 
 
 def test_one_pixel_changes_and_passes_are_counted(problem):
-    found = attack(problem, budget=TORCHATTACKS)
+    found = attacked(problem, budget=TORCHATTACKS)
     assert (found.norms.l0 == 1).all()
     assert (found.images >= 0).all()
     assert (found.images <= 1).all()
@@ -100,15 +103,15 @@ def test_one_pixel_changes_and_passes_are_counted(problem):
 def test_what_an_image_meets_does_not_depend_on_the_others(problem):
     f, images, labels = problem
     few = (f, images[:3], labels[:3])
-    together = attack(problem, budget=Budget(20, 5))
-    alone = attack(few, budget=Budget(20, 5))
+    together = attacked(problem, budget=Budget(20, 5))
+    alone = attacked(few, budget=Budget(20, 5))
     np.testing.assert_array_equal(alone.images, together.images[:3])
 
 
 def test_a_target_is_reached_or_it_is_no_success(problem):
     f, _, labels = problem
     targets = (labels + 1) % 3
-    found = attack(problem, pixels=3, budget=Budget(100, 30), targets=targets)
+    found = attacked(problem, pixels=3, budget=Budget(100, 30), targets=targets)
     assert found.success.any()
     hits = f(found.images).argmax(1) == targets
     assert hits.tolist() == found.success.tolist()
@@ -117,8 +120,32 @@ def test_a_target_is_reached_or_it_is_no_success(problem):
 def test_a_net_that_hears_nothing_is_not_fooled(problem):
     _, images, labels = problem
     deaf = (lambda x: jnp.zeros((len(x), 3)), images, labels)
-    found = attack(deaf, budget=TORCHATTACKS)
+    found = attacked(deaf, budget=TORCHATTACKS)
     assert not found.success[np.asarray(labels) == 0].any()
     assert not np.isnan(found.images).any()
     assert (found.norms.l0 == 1).all()
     assert (found.forwards == 110 + 2).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"pixels": 0}, "pixels=0: a pixel attack changes at least 1"),
+        ({"budget": Budget(2, 5)}, "candidates=2: a child has three different parents"),
+        ({"budget": Budget(9, -1)}, "generations=-1: use 0 or more"),
+    ],
+)
+def test_impossible_searches_are_refused_in_one_line(problem, options, line):
+    with pytest.raises(UserError) as refused:
+        attacked(problem, **options)
+    assert str(refused.value) == line
+
+
+def test_the_public_call_takes_it_and_refuses_what_no_attack_takes(problem):
+    f, images, labels = problem
+    found = attack(
+        f, images, labels, method=differential_evolution, seed=0, budget=Budget(10, 3), pixels=2
+    )
+    assert found.norms.l0.max() <= 2
+    with pytest.raises(UserError, match="attacks in"):
+        attack(f, 2 * images, labels, method=differential_evolution, seed=0)

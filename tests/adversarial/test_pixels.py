@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.adversarial.pixels import cell_of, corners, every_pixel
+from jaxvision.adversarial.api import attack
+from jaxvision.adversarial.pixels import cell_of, corner_pixels, corners, every_pixel
+from jaxvision.types import UserError
 
 SHAPE = (3, 4, 3)
 
@@ -87,3 +89,28 @@ def test_places_fall_into_cells_of_one_size():
     assert np.bincount(cell_of(places, 32)).tolist() == [100] * 32
     assert cell_of(jnp.float32(1.0), 32) == 31
     assert cell_of(jnp.float32([0.0, 0.95, 1.0]), 10).tolist() == [0, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("values", "pixels", "line"),
+    [
+        (corners(3), 0, "pixels=0: a pixel attack changes at least 1"),
+        (corners(1), 1, "values are colors [V, 3] of a pixel, not [2, 1]"),
+        (corners(3)[:0], 1, "values are colors [V, 3] of a pixel, not [0, 3]"),
+    ],
+)
+def test_impossible_searches_are_refused_in_one_line(problem, values, pixels, line):
+    weights, images, labels = problem
+    with pytest.raises(UserError) as refused:
+        every_pixel(linear(weights), images, labels, values, pixels)
+    assert str(refused.value) == line
+
+
+def test_the_public_call_takes_it(problem):
+    weights, images, labels = problem
+    f = linear(weights)
+    found = attack(f, images, labels, method=corner_pixels, pixels=2)
+    assert found.norms.l0.max() == 2
+    none = attack(f, images[:0], labels[:0], method=corner_pixels)
+    assert none.success.shape == (0,)
+    assert none.images.shape == (0, *SHAPE)
