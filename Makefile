@@ -77,7 +77,7 @@ endif
 nets: $(READY) ## train the nets that experiments share (they do so themselves where need be)
 	@$(RUN) -m experiments.catalog nets
 
-gallery: $(READY) ## write experiments/README.md and index.html from the records
+gallery: $(READY) ## write the pages of all records: experiments/index.html and README.md
 	@$(RUN) -m experiments.catalog gallery $(ARGS)
 
 test: $(READY) ## run the test suite

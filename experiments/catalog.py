@@ -220,6 +220,23 @@ CATALOG = (
         claims=("rises-late", "beats-random"),
         contradicts=("rises-second",),
     ),
+    Entry(
+        name="one_pixel",
+        theme="breaking",
+        title="One pixel",
+        sentence="One pixel fools over a tenth of images; the paper's search finds nearly all.",
+        minutes=4,
+        claims=("fools", "fools-color", "evolution"),
+    ),
+    Entry(
+        name="fooling_images",
+        theme="breaking",
+        title="Fooling images",
+        sentence="Evolution makes nets sure of rubbish in every class; drawing at random does too.",
+        minutes=4,
+        claims=("nines-direct", "nines-cppn"),
+        contradicts=("random-short",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -2,5 +2,7 @@
 
 ``threat`` says how far an image may move, ``aims`` what an attack wants of the logits, ``results``
 what it hands back. ``gradient``, ``deepfool`` and ``min_norm`` are the attacks that follow
-gradients, ``checks`` tells a broken attack from a robust net, ``api`` is the one public call.
+gradients; ``pixels`` tries every pixel, ``evolution`` and ``elites`` search without gradients, by
+``genomes`` and networks that paint (``cppn``), and ``ascent`` climbs to fooling images. ``checks``
+tells a broken attack from a robust net, ``api`` is the one public call.
 """

@@ -4,6 +4,7 @@ The net knows nothing of it. Its traced program is read (``dynamics.traced``), a
 output of every layer, and one backward pass brings all of it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -208,7 +209,7 @@ def entries(plan: Plan, names: list[str]) -> tuple[str, ...]:
     """Return a name for each number of ``per_layer``."""
     found = []
     for name, layer in zip(names, plan.layers, strict=True):
-        stacked = [n for n, own in zip(layer.rounds, layer.is_stacked, strict=True) if own]
+        stacked = [layer.rounds[level] for level in layer.own_levels]
         for place in np.ndindex(*stacked):
             found.append("".join([name, *(f"[{i}]" for i in place)]))
     return tuple(found)
@@ -216,8 +217,8 @@ def entries(plan: Plan, names: list[str]) -> tuple[str, ...]:
 
 def _squared_dw(layer: Layer, squared: Tap, gradients: list[Array]) -> Array:
     """Return the squared norm of the gradient of each layer's weights, flat."""
-    levels = [level for level, own in enumerate(layer.is_stacked) if own]
-    count = int(np.prod([layer.rounds[level] for level in levels], dtype=int))
+    levels = layer.own_levels
+    count = math.prod(layer.rounds[level] for level in levels)
     if squared.weights is not None:
         # Uses that follow one another in a loop add up before they are squared.
         is_one_use = all(layer.is_stacked)

@@ -104,6 +104,40 @@ def parts(net: Any, variables: PyTree = None, *, per_example: bool = False, **gi
     return Parts(_first_output(call), params, state)
 
 
+def drawn(
+    net: Any,
+    variables: PyTree,
+    start: Callable[[Array], Any] | None,
+    key: Array,
+    images: Array,
+    *,
+    per_example: bool = False,
+    **given: Any,
+) -> Parts:
+    """Return a net in its parts, its weights drawn from ``key`` where it is known how.
+
+    Args:
+      net: as in ``adapt``.
+      variables: fixed ones; None lets a Linen module draw its own.
+      start: key -> variables, or a net that holds its own.
+      key: of the draw.
+      images: an input, for a Linen module to know its shapes by.
+      per_example: as in ``adapt``.
+      **given: likewise.
+
+    Raises:
+      UserError: as ``adapt``.
+    """
+    if start is not None:
+        found = start(key)
+        net, variables = (found, None) if callable(found) else (net, found)
+    elif variables is None and isinstance(net, linen.Module):
+        options = _switches(type(net).__call__)(False) | given
+        image = images[0] if per_example else images
+        variables = jax.jit(partial(net.init, **options))(key, image)
+    return parts(net, variables, per_example=per_example, **given)
+
+
 def _parts_of(net: Any, variables: PyTree, given: Mapping[str, Any]) -> Parts:
     if isinstance(net, linen.Module):
         return _linen(net, variables, given)

@@ -83,6 +83,19 @@ _MEANINGS = {
     "EMA .99, debiased": "#4393C3",
     "one class": "#762A83",
     "noisy BN": "#F0A202",
+    # searches for pixels
+    "everything tried": "#333399",
+    "black and white tried": "#7F5FBF",
+    "evolution, paper's budget": "#C2185B",
+    "evolution, library's budget": "#F48FB1",
+    "random pixel": "#8A8A8A",
+    # searches for fooling images
+    "evolved pixels": "#006837",
+    "evolved CPPN": "#D94801",
+    "random pixels": "#78C679",
+    "random black and white": "#525266",
+    "random CPPN": "#FDAE6B",
+    "gradient ascent": "#54278A",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

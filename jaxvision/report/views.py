@@ -1,5 +1,6 @@
 """What the web pages show of an experiment: all its records, their claims side by side."""
 
+import collections
 import dataclasses
 import pathlib
 import re
@@ -79,6 +80,17 @@ class View:
     entries: Sequence[Entry]
 
     @property
+    def labels(self) -> dict[str, str]:
+        """Name of a record -> what tells it apart: its data set or, of one set, its flags."""
+        sets = {one.name: str(one.record.config.get("dataset", one.name)) for one in self.entries}
+        same = collections.Counter(sets.values())
+        flags = {one.name: changed_flags(one.record) for one in self.entries}
+        return {
+            name: flags[name] if same[data] > 1 and flags[name] else data
+            for name, data in sets.items()
+        }
+
+    @property
     def judgements(self) -> list[Judgement]:
         """The claims of all its records."""
         return [one for entry in self.entries for one in entry.judgements]
@@ -98,12 +110,6 @@ class View:
         """Verdict and paper of its claims, every pair once: what the index filters by."""
         pairs = {(one.verdict, paper_of(one.source)) for one in self.judgements}
         return sorted(map(list, pairs))
-
-
-def label(entry: Entry) -> str:
-    """Return what tells a record apart from others of its experiment: data set, or flags."""
-    config = entry.record.config
-    return str(config.get("dataset") or changed_flags(entry.record) or entry.name)
 
 
 def counts(judgements: Iterable[Judgement]) -> dict[str, int]:

@@ -148,7 +148,6 @@ def _templates() -> jinja2.Environment:
         "counted": counted,
         "counts": views.counts,
         "kebab": kebab,
-        "label": views.label,
         "page": lambda view: link(PAGES, f"{view.name}.html"),
         "papers": papers,
         "prose": prose,

@@ -167,6 +167,23 @@ def test_weights_that_are_computed_first_or_tied_are_said():
     ]
 
 
+def test_a_product_with_a_derivative_of_its_own_is_one_layer():
+    @jax.custom_vjp
+    def doubling(x, w):
+        return x @ w
+
+    # A derivative that is wrong on purpose: it must be the one that is used.
+    doubling.defvjp(
+        lambda x, w: (x @ w, (x, w)), lambda kept, g: (2 * g @ kept[1].T, 3 * kept[0].T @ g)
+    )
+    params = {"first": matrix(8, 4), "last": matrix(4, 3)}
+    found = watch(lambda p, x: doubling(doubling(x, p["first"]), p["last"]), params, ROWS, LABELS)
+    assert found.layers == ("first", "last")
+    plain = watch(lambda p, x: x @ p["first"] @ p["last"], params, ROWS, LABELS)
+    np.testing.assert_allclose(found.delta_norm, plain.delta_norm * np.float32([2, 1]), rtol=1e-5)
+    np.testing.assert_allclose(found.dw_norm, plain.dw_norm * np.float32([6, 3]), rtol=1e-5)
+
+
 def test_dw_of_weights_that_are_cut_is_that_of_the_part():
     params = {"w": np.stack([matrix(8, 8) for _ in range(3)])}
     by_index = watch(

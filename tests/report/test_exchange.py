@@ -63,7 +63,8 @@ def test_the_committed_file_holds_what_the_records_hold():
         claims = record.load(EXPERIMENTS / "results" / one["record"]).claims
         theirs = {claim["id"]: claim["verdict"] for claim in claims}
         assert {claim["id"]: claim["verdict"] for claim in one["claims"]} == theirs
-        assert all("kind" in claim["rule"] for claim in one["claims"]), one["record"]
+        kinds = [claim["rule"].get("kind") for claim in one["claims"]]
+        assert None not in kinds, f"{one['record']} is old: judge it again with --plot_only"
         assert (EXPERIMENTS / one["page"]).is_file()
     assert {one["theme"] for one in told["records"]} <= lecture.THEMES.keys()
     assert {one["experiment"] for one in told["records"]} <= {entry.name for entry in CATALOG}

@@ -1,5 +1,6 @@
 """The closed forms of the interactive page: its script's numbers are Python's."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ console.log(JSON.stringify(calls.map(([name, ...given]) => theory[name](...given
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "linear")
 
 
-def in_javascript(*calls):
+def in_javascript(calls):
     script = str(webpage.TEMPLATES / "theory.js")
     command = [NODE, "-e", _RUN, script]
     text = json.dumps(calls)
@@ -33,51 +34,61 @@ def same(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_moments_maps_and_gains():
-    qs = (0.1, 1.0, 7.5)
-    pairs = [(activation, q) for activation in ACTIVATIONS for q in qs]
-    for name, expected in (
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
         ("secondMoment", mean_field.second_moment),
         ("slopeMoment", mean_field.slope_moment),
         ("slopeKurtosis", mean_field.slope_kurtosis),
-    ):
-        found = in_javascript(*[(name, *pair) for pair in pairs])
-        same(found, [expected(*pair) for pair in pairs])
-    found = in_javascript(*[("criticalGain", activation) for activation in ACTIVATIONS])
-    same(found, [mean_field.critical_gain(activation) for activation in ACTIVATIONS])
-    same(in_javascript(("chi", 1.3, 2.0, "tanh")), [mean_field.chi(1.3, 2.0, "tanh")])
-    same(
-        in_javascript(("varianceMap", 2.0, 1.3, "sigmoid")),
-        [mean_field.variance_map(2.0, 1.3, 0.0, "sigmoid")],
-    )
+    ],
+)
+def test_moments(name, expected):
+    cases = list(itertools.product(ACTIVATIONS, (0.1, 1.0, 7.5)))
+    calls = [(name, *case) for case in cases]
+    found = in_javascript(calls)
+    same(found, [expected(*case) for case in cases])
+
+
+def test_maps_and_gains():
+    calls = [("criticalGain", activation) for activation in ACTIVATIONS]
+    calls.append(("chi", 1.3, 2.0, "tanh"))
+    calls.append(("varianceMap", 2.0, 1.3, "sigmoid"))
+    *gains, chi, variance = in_javascript(calls)
+    for gain, activation in zip(gains, ACTIVATIONS, strict=True):
+        same(gain, mean_field.critical_gain(activation))
+    same(chi, mean_field.chi(1.3, 2.0, "tanh"))
+    same(variance, mean_field.variance_map(2.0, 1.3, 0.0, "sigmoid"))
+
+
+def assert_same_logs(name, python, cases):
+    calls = [(name, *case) for case in cases]
+    found = in_javascript(calls)
+    for logs, case in zip(found, cases, strict=True):
+        signal, gradient = python(*case)
+        same(logs["signal"], signal)
+        same(logs["gradient"], gradient)
 
 
 def test_plain_nets():
     cases = [(activation, 1.3, 64, 20, 0.7) for activation in ACTIVATIONS]
-    for found, case in zip(
-        in_javascript(*[("logNorms", *case) for case in cases]), cases, strict=True
-    ):
-        signal, gradient = theory.log_norms(*case)
-        same(found["signal"], signal)
-        same(found["gradient"], gradient)
-
-
-def test_batch_norm():
-    cases = [(batch, activation) for batch in (6, 32) for activation in ("relu", "linear")]
-    factors = [float(theory.batch_norm_squared_factor(*case)) for case in cases]
-    same(in_javascript(*[("batchNormSquaredFactor", *case) for case in cases]), factors)
-    (found,) = in_javascript(("batchNormLogNorms", "relu", 3.0, 6, 4))
-    same(found["gradient"], np.log(factors[0]) / 2 * np.array([3, 2, 1, 0]))
-    settled = mean_field.variance_map(1.0, 3.0, 0.0, "relu")
-    same(np.exp(2 * np.array(found["signal"])), [9.0, settled, settled, settled])
+    assert_same_logs("logNorms", theory.log_norms, cases)
 
 
 def test_skips():
     cases = [(activation, 1.3, 20, None) for activation in ACTIVATIONS]
     cases += [(activation, 1.3, 20, 32) for activation in ("relu", "linear")]
-    for found, case in zip(
-        in_javascript(*[("residualLogNorms", *case) for case in cases]), cases, strict=True
-    ):
-        signal, gradient = theory.residual_log_norms(*case)
-        same(found["signal"], signal)
-        same(found["gradient"], gradient)
+    assert_same_logs("residualLogNorms", theory.residual_log_norms, cases)
+
+
+def test_batch_norm():
+    cases = list(itertools.product((6, 32), ("relu", "linear")))
+    calls = [("batchNormSquaredFactor", *case) for case in cases]
+    calls.append(("batchNormLogNorms", "relu", 3.0, 6, 4))
+    *factors, logs = in_javascript(calls)
+    for factor, case in zip(factors, cases, strict=True):
+        same(factor, theory.batch_norm_squared_factor(*case))
+    step = theory.exponent(factors[0])
+    same(logs["gradient"], step * np.array([3, 2, 1, 0]))
+    settled = mean_field.variance_map(1.0, 3.0, 0.0, "relu")
+    variances = np.exp(2 * np.array(logs["signal"]))
+    same(variances, [9.0, settled, settled, settled])

@@ -33,7 +33,9 @@ def test_every_link_leads_to_a_file_and_its_place(results):
         for link in page.links:
             parts = urllib.parse.urlsplit(link)
             assert not parts.scheme and not parts.netloc and not link.startswith("/"), link
-            there = (results.parent / path).parent / urllib.parse.unquote(parts.path)
+            there = results.parent / path
+            if parts.path:
+                there = there.parent / urllib.parse.unquote(parts.path)
             assert there.is_file(), link
             if parts.fragment:
                 name = there.resolve().relative_to(results.parent.resolve()).as_posix()
@@ -159,6 +161,17 @@ def test_records_at_other_scales_stand_side_by_side(results):
     assert first.count("0.2 [0, 0.6], n=5") == 2
     assert '<strong class="column">mnist</strong>' in first
     assert "2 records: he_init, mnist" in " ".join(Page(pages["index.html"]).text.split())
+
+
+def test_records_of_one_data_set_are_told_apart_by_their_flags(results):
+    fields = {"experiment": "he_init", "command": "python -m experiments he_init --width=8"}
+    for name in ("he_init", "he_init-cpu-0a1b2c3d"):
+        again = make(name, **fields)
+        again.config.update(dataset="digits", width=8)
+        record.save(again, None, results / name)
+    text = site(results)["pages/he_init.html"]
+    assert '<strong class="column">--width=8</strong>' in text
+    assert "0a1b2c3d</strong>" not in text
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"def (", b"x = 1"])

@@ -68,13 +68,21 @@ class Layer(NamedTuple):
         return tuple(level in self.kernel.varies for level in range(len(self.rounds)))
 
     @property
+    def own_levels(self) -> list[int]:
+        """The loops in which each round is a layer of its own."""
+        return [level for level, own in enumerate(self.is_stacked) if own]
+
+    @property
     def is_cut(self) -> bool:
         """Whether its weights are a part of a parameter, and not known to be which."""
-        levels = [level for level, own in enumerate(self.is_stacked) if own]
-        slices = self.kernel.params.values()
-        is_followed = all(one.get(level) is not None for one in slices for level in levels)
         view = self.kernel.view
-        return not is_followed or (view is not None and not view.is_whole)
+        if view is not None and not view.is_whole:
+            return True
+        return any(
+            slices.get(level) is None
+            for slices in self.kernel.params.values()
+            for level in self.own_levels
+        )
 
 
 @dataclass

@@ -12,7 +12,7 @@ from jaxvision.types import PyTree
 _WAYS = {
     "add": "it is added to the signal",
     "add_any": "it is added to the signal",
-    "sub": "it is subtracted",
+    "sub": "it is added to the signal, or subtracted",
     "mul": "it multiplies the signal element by element",
     "div": "it divides the signal element by element",
     "concatenate": "it is put beside the signal",

@@ -58,42 +58,51 @@ def parameter(index: int, ndim: int) -> Source:
 def mixed(sources: Sequence[Source]) -> Source:
     """Return the source of what is computed from all of these."""
     params: dict[int, Slices] = {}
+    fed = False
+    varies: frozenset[int] = frozenset()
     for source in sources:
+        fed = fed or source.fed
+        varies = varies | source.varies
         for param, slices in source.params.items():
-            params[param] = _common(params[param], slices) if param in params else slices
-    fed = any(source.fed for source in sources)
-    varies = frozenset().union(*(source.varies for source in sources))
+            before = params.get(param, slices)
+            params[param] = _common(before, slices)
     return Source(params, fed, varies)
 
 
 def round_of(source: Source, level: int) -> Source:
     """Return the source of the slice that a loop takes each round, along the first axis."""
-    axes = None if source.view is None else source.view.axes
-    axis = axes[0] if axes else None
-    params = {param: {**slices, level: axis} for param, slices in source.params.items()}
     view = source.view
-    if view is not None:
-        view = replace(view, axes=axes[1:] if axes else None)
-    return Source(params, source.fed, source.varies | {level}, view)
+    axis = None
+    if view is not None and view.axes is not None:
+        axis, *rest = view.axes
+        view = replace(view, axes=tuple(rest))
+    cut = carried(source, level, axis)
+    return replace(cut, view=view)
 
 
-def carried(source: Source, level: int) -> Source:
+def carried(source: Source, level: int, axis: int | None = None) -> Source:
     """Return the source of what a loop changes from round to round."""
-    params = {param: {**slices, level: None} for param, slices in source.params.items()}
+    params = {}
+    for param, slices in source.params.items():
+        params[param] = {**slices, level: axis}
     return Source(params, source.fed, source.varies | {level})
 
 
 def after_loop(source: Source, level: int) -> Source:
     """Return the source of what a loop leaves behind."""
-    params = {
-        param: {other: axis for other, axis in slices.items() if other != level}
-        for param, slices in source.params.items()
-    }
+    params = {}
+    for param, slices in source.params.items():
+        kept = dict(slices)
+        kept.pop(level, None)
+        params[param] = kept
     view = None if level in source.varies else source.view
     return Source(params, source.fed, source.varies - {level}, view)
 
 
 def _common(one: Slices, other: Slices) -> Slices:
-    levels = one.keys() | other.keys()
-    same = {level: one.get(level) == other.get(level) for level in levels}
-    return {level: one.get(level) if same[level] else None for level in levels}
+    common = {}
+    for level in one.keys() | other.keys():
+        axis = one.get(level)
+        is_same = axis == other.get(level)
+        common[level] = axis if is_same else None
+    return common

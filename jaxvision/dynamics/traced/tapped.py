@@ -94,10 +94,11 @@ def run(
       What the net returns, and what the instrument has read of each layer, with a leading axis for
       each loop around it.
     """
-    arguments = [*jax.tree.leaves(params), *jax.tree.leaves(images)]
-    places = [*plan.products, *plan.biases]
-    around = frozenset(place[:size] for place in places for size in range(1, len(place)))
-    walk = _Walk(plan, instrument, around)
+    arguments = jax.tree.leaves((params, images))
+    around = set()
+    for place in (*plan.products, *plan.biases):
+        around |= {place[:size] for size in range(1, len(place))}
+    walk = _Walk(plan, instrument, frozenset(around))
     outs, read = walk.program(plan.program, arguments, (), taps)
     return jax.tree.unflatten(jax.tree.structure(plan.output), outs), read
 
@@ -191,8 +192,10 @@ class _Walk(NamedTuple):
 
 def _run_one(jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array]) -> list[Array]:
     """Run one equation of a program by JAX itself, so that derivative rules of its own stay."""
-    pairs = zip(eqn.invars, operands, strict=True)
-    values = {variable: operand for variable, operand in pairs if not isinstance(variable, Literal)}
+    values = {}
+    for variable, operand in zip(eqn.invars, operands, strict=True):
+        if not isinstance(variable, Literal):
+            values[variable] = operand
     alone = jaxpr.replace(
         constvars=(),
         invars=list(values),

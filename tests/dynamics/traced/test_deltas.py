@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvision.act_conv import act_conv
 from jaxvision.convolution import conv2d
 from jaxvision.dynamics.traced.layers import trace
 from jaxvision.dynamics.traced.names import layer_names
@@ -53,6 +54,21 @@ def own_convolution_by_hand(params, x, shifts):
     return conv2d(jnp.tanh(hidden), params["b"], 1, "VALID") + shifts["b"]
 
 
+def normalized(y, mean, var):
+    return jnp.tanh((y - mean[None, None, None]) / jnp.sqrt(var[None, None, None] + 0.1))
+
+
+def normalizing_convolution(params, x):
+    """The kernel's sums are inside one primitive: delta must come through them too."""
+    found = act_conv(x, params["a"], moments=True)
+    return normalized(found.y, found.moments.center + found.moments.rest, found.moments.var)
+
+
+def normalizing_convolution_by_hand(params, x, shifts):
+    y = conv2d(jax.nn.relu(x), params["a"]) + shifts["a"]
+    return normalized(y, y.mean((0, 1, 2)), y.var((0, 1, 2)))
+
+
 def loop(params, x):
     return jax.lax.fori_loop(0, 3, lambda i, h: jnp.tanh(h @ params["w"]), x)
 
@@ -94,6 +110,12 @@ KINDS = {
         {name: RNG.normal(size=(2, 2, 2, 2)).astype(np.float32) for name in "ab"},
         IMAGES,
         own_convolution_by_hand,
+    ),
+    "own convolution with moments": function(
+        normalizing_convolution,
+        {"a": RNG.normal(size=(3, 3, 2, 4)).astype(np.float32)},
+        IMAGES,
+        normalizing_convolution_by_hand,
     ),
     "attention": lambda: linen(nets.Attention(), SEQUENCES),
     "shared": lambda: linen(nets.Shared(), ROWS),

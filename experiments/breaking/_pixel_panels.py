@@ -1,0 +1,137 @@
+"""Panels of one_pixel's figure, and what they and the claims read from a record."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from experiments.breaking._pixel_searches import rate, share_inside
+from jaxvision.report import plots
+from jaxvision.report.image_grid import image_grid
+from jaxvision.report.record import Record
+from jaxvision.types import Axes
+
+MOST_IMAGES = 6
+
+
+class Labeled(Protocol):
+    """An attack as the table has it."""
+
+    label: str
+    pixels: tuple[int, ...]
+
+
+def family_rates(record: Record) -> np.ndarray:
+    """Return how many of the images that a net gets right one pixel fools, [S, W]."""
+    success = np.moveaxis(record.arrays["family/success"], 1, 0)
+    right = np.moveaxis(record.arrays["family/right"], 1, 0)
+    return np.stack([rate(*pair) for pair in zip(success, right, strict=True)], 1)
+
+
+def attack_rate(
+    record: Record,
+    attacks: Mapping[str, Labeled],
+    name: str,
+    pixels: int = 1,
+    kind: str = "success",
+) -> np.ndarray:
+    """Return the rate [S] of an attack on gray images."""
+    place = attacks[name].pixels.index(pixels)
+    return rate(record.arrays[f"{name}/{kind}"][:, place], record.arrays[f"{name}/right"])
+
+
+def chance_rate(record: Record) -> np.ndarray:
+    """Return how many of the gray images that a net gets right a random pixel fools, [S]."""
+    right = record.arrays["family/right"][:, -1]
+    share = np.where(right, record.arrays["random/share"], 0.0)
+    return share.sum(1) / np.maximum(right.sum(1), 1)
+
+
+def draw_images(ax: Axes, record: Record, names: Sequence[str]) -> None:
+    """Draw images of the first net that one pixel fools, before and after, with the answers."""
+    arrays = record.arrays
+    fooled = arrays["color/success"][0] & arrays["color/right"][0]
+    rows = np.flatnonzero(fooled)[:MOST_IMAGES]
+    if not len(rows):
+        ax.set_axis_off()
+        return
+    pairs = np.stack([arrays["color/images"][rows], arrays["color/attacked"][rows]])
+    answers = zip(arrays["color/labels"][rows], arrays["color/predictions"][rows], strict=True)
+    columns = [f"{names[before]}\n→ {names[after]}" for before, after in answers]
+    image_grid(ax, pairs, rows=["image", "one pixel\nchanged"], columns=columns, gap=3)
+    ax.set_title("What the net says before and after (every pixel was tried)")
+
+
+def draw_searches(ax: Axes, record: Record, attacks: Mapping[str, Labeled]) -> None:
+    """Draw the rate of each one-pixel attack on gray images, a dot a net."""
+    largest = 0.0
+    for place, (name, attack) in enumerate(attacks.items()):
+        rates = 100 * attack_rate(record, attacks, name)
+        _dots(ax, rates, place, plots.color_of(attack.label))
+        passes = record.arrays[f"{name}/forwards"][:, 0].mean()
+        note = f"{passes:,.0f} passes"
+        ax.annotate(
+            note, (rates.max(), place), (8, 0), textcoords="offset points", va="center", fontsize=10
+        )
+        largest = max(largest, rates.max())
+    _dots(ax, 100 * chance_rate(record), len(attacks), plots.color_of("random pixel"))
+    labels = [attack.label.replace(", ", ",\n") for attack in attacks.values()]
+    ax.set_yticks(range(len(attacks) + 1), [*labels, "random pixel"])
+    ax.set_xlim(-2, 1.7 * largest + 2)
+    ax.set_ylim(len(attacks) + 0.6, -0.6)
+    plots.describe(ax, "Gray images: who finds the pixel", "images fooled, %", "")
+    plots.mark_contradicted(ax, record, "fools", "evolution", "short", "corners", "chance")
+
+
+def draw_pixels(ax: Axes, record: Record, attacks: Mapping[str, Labeled]) -> None:
+    """Draw the rate by number of pixels, of evolution and of pixels tried one after another."""
+    for name, attack in attacks.items():
+        if len(attack.pixels) > 1:
+            measured = record.arrays[f"{name}/success"].shape[1]
+            numbers = attack.pixels[:measured]
+            by_number = [attack_rate(record, attacks, name, number) for number in numbers]
+            rates = 100 * np.stack(by_number, 1)
+            # A word is enough beside a line: the panel to the left has them whole.
+            label = attack.label.partition(",")[0].replace(" tried", "")
+            plots.seed_band(ax, numbers, rates, plots.color_of(attack.label), label)
+            ax.set_xticks(numbers)
+    ax.set_ylim(0, 104)
+    plots.describe(ax, "Gray images: more pixels", "pixels changed at most", "images fooled, %")
+    plots.mark_contradicted(ax, record, "three", "five", "greedy")
+
+
+def draw_family(ax: Axes, record: Record, widths: Sequence[int]) -> None:
+    """Draw each net of the family: its test accuracy, and how often one pixel fools it."""
+    accuracy = 100 * (1 - record.arrays["family/test_error"])
+    rates = 100 * family_rates(record)
+    for i, (width, color) in enumerate(zip(widths, plots.shades(len(widths)), strict=True)):
+        label = f"{width} units"
+        ax.plot(accuracy[:, i], rates[:, i], "o", color=color, label=label, markersize=7)
+    ax.legend()
+    plots.describe(ax, "Gray images: nets of five widths", "test accuracy, %", "images fooled, %")
+    plots.mark_contradicted(ax, record, "accuracy")
+
+
+def draw_places(ax: Axes, record: Record) -> None:
+    """Draw how often a pixel is enough, on the object and beside it, a line a net."""
+    arrays = record.arrays
+    place = arrays["color/vulnerable"], arrays["color/right"]
+    everywhere = np.ones_like(place[0][0])
+    regions = {"anywhere": everywhere}
+    if "color/masks" in arrays:
+        masks = arrays["color/masks"]
+        regions = {"object": masks, "background": ~masks}
+    shares = 100 * np.stack([share_inside(*place, region) for region in regions.values()], 1)
+    for row in shares:
+        ax.plot(range(len(regions)), row, "o-", color=plots.color_of("everything tried"))
+    ax.set_xticks(range(len(regions)), regions)
+    ax.set_xlim(-0.4, len(regions) - 0.6)
+    ax.set_ylim(0, None)
+    title = "Color images: which pixels\nare enough (a line a net)"
+    plots.describe(ax, title, "place of the pixel", "of all pixels there, %")
+    plots.mark_contradicted(ax, record, "object", "fools-color")
+
+
+def _dots(ax: Axes, values: np.ndarray, place: float, color: str) -> None:
+    ax.plot(values, np.full(len(values), place), "o", color=color, alpha=0.6, markersize=8)
+    ax.plot([np.median(values)] * 2, [place - 0.25, place + 0.25], color=color, linewidth=3)
