@@ -11,6 +11,7 @@ import importlib
 import io
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from jaxvision import cli, fields, runtime, terminal
 from jaxvision.cli.parsing import parse_flags
 from jaxvision.cli.places import check_writable, place, record_directory
 from jaxvision.cluster.runs import Layout, Outcome, Run, code_here, environment_here
+from jaxvision.longrun.stop import Stopped, on_sigterm
 from jaxvision.report import merging
 from jaxvision.report import record as records
 from jaxvision.report.judgement import Judgement, counted
@@ -55,31 +57,43 @@ class Planned:
     parts: tuple[Run, ...]
 
 
+GOES_ON = "what is done stays, and the same command goes on"
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the experiments that ``arguments`` ask for; return the exit code."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        options = _options(arguments)
-        engine, series = _engine()
-        plans = [_planned(entry, options) for entry in _chosen(options)]
-        _check(plans)
-        runs = [run for plan in plans for run in plan.parts]
-        layout = Layout(
-            Path.cwd(), options.cores, code_here(), environment_here(), again=options.again
-        )
-        processes = min(options.processes, len(runs))
-        with engine.connected(options.scheduler, processes) as client:
-            told = _Told(len(runs), options.quiet)
-            found = series.outcomes(client, runs, layout, told.line)
-            failed = _gathered(plans, told.each(found))
+        with on_sigterm(f"({GOES_ON})"):
+            failed = _run(arguments)
     except UserError as error:
         print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
-        return 2
+        return cli.USAGE
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
     except KeyboardInterrupt:
-        print("stopped; what is done stays, the same command goes on", file=sys.stderr)
+        print(f"stopped; {GOES_ON}", file=sys.stderr)
         return cli.INTERRUPTED
     if failed:
         print(f"These did not end well: {' '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _run(arguments: Sequence[str]) -> list[str]:
+    """Plan, run and put together; return the names of the runs that failed."""
+    options = _options(arguments)
+    engine, series = _engine()
+    plans = [_planned(entry, options) for entry in _chosen(options)]
+    _check(plans)
+    runs = [run for plan in plans for run in plan.parts]
+    layout = Layout(Path.cwd(), options.cores, code_here(), environment_here(), again=options.again)
+    processes = min(options.processes, len(runs))
+    with engine.connected(options.scheduler, processes) as client:
+        told = _Told(len(runs), options.quiet)
+        found = series.outcomes(client, runs, layout, told.line)
+        return _gathered(plans, told.each(found))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

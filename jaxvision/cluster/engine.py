@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dask
 import distributed
 
+from jaxvision.cluster import preload
 from jaxvision.types import UserError
 
 WAIT_SECONDS = 60  # for a scheduler to answer, and for the first worker
@@ -18,6 +19,7 @@ _LOCAL = {
     "distributed.scheduler.worker-saturation": 1.0,
     # Dask gives the linear algebra of its workers one thread; ours are runs of their own layout.
     "distributed.nanny.pre-spawn-environ": {},
+    "distributed.worker.preload": [preload.__name__],
 }
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,9 +56,10 @@ def two_toys(monkeypatch, tmp_path):
     finds = SimpleNamespace(import_module=made.__getitem__)
     monkeypatch.setattr(exps, "importlib", finds)
     monkeypatch.setattr(cli.runtime, "configure", lambda **_: None)
-    monkeypatch.setattr(exps, "_engine", lambda: (engine, SimpleNamespace(outcomes=in_process)))
     monkeypatch.chdir(tmp_path)
     engine = SimpleNamespace(connected=lambda *_: contextlib.nullcontext())
+    series = SimpleNamespace()
+    monkeypatch.setattr(exps, "_engine", lambda: (engine, series))
 
     def in_process(client, runs, layout, tell):
         for run in reversed(runs):
@@ -67,6 +69,7 @@ def two_toys(monkeypatch, tmp_path):
                 cli.main(made[name], [name, *flags])
             yield run, Outcome(ended.value.code, ("error: it cannot",), 1.0)
 
+    series.outcomes = in_process
     return made
 
 
@@ -105,6 +108,23 @@ def test_a_failed_part_is_named_and_nothing_is_put_together(two_toys, capsys, tm
     assert err.splitlines()[-1] == "These did not end well: cut_toy-703"
     assert not (tmp_path / "runs" / "cut_toy").exists()
     assert (tmp_path / "runs" / "whole_toy").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "line"),
+    [
+        (signal.SIGINT, 130, "stopped; what is done stays, and the same command goes on"),
+        (signal.SIGTERM, 75, "stopped by SIGTERM (what is done stays, and the same command goes"),
+    ],
+)
+def test_a_series_that_is_stopped_says_how_it_goes_on(two_toys, capsys, number, code, line):
+    def outcomes(client, runs, layout, tell):
+        yield signal.raise_signal(number)
+
+    _, series = exps._engine()
+    series.outcomes = outcomes
+    assert exps.main([]) == code
+    assert capsys.readouterr().err.startswith(line)
 
 
 @pytest.mark.parametrize(
