@@ -3,6 +3,8 @@
 import difflib
 import importlib
 import sys
+from pathlib import Path
+from types import ModuleType
 
 from experiments import why_none_can_run
 from experiments.catalog import CATALOG, module_name
@@ -10,7 +12,10 @@ from jaxvision import terminal
 
 USAGE = """\
 usage: python -m experiments NAME [--help] [--preset=tiny] [--FLAG=VALUE ...]
+       python -m experiments runs [WORD ...]
+       python -m experiments compare RUN RUN
        python -m experiments exps [--help]     all of them, on many processes or hosts"""
+RESULTS = Path(__file__).with_name("results")
 
 
 def listing() -> str:
@@ -18,15 +23,26 @@ def listing() -> str:
     return "\n".join(f"  {entry.name:22} {entry.sentence}" for entry in CATALOG)
 
 
+def module_of(name: str) -> ModuleType | None:
+    """Return the module of an experiment; None where the catalog has none of that name."""
+    known = name in {entry.name for entry in CATALOG}
+    return importlib.import_module(module_name(name)) if known else None
+
+
 def main(arguments: list[str]) -> int:
     """Run the experiment that ``arguments`` begin with, or say in a line why none is run."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"{USAGE}\n\n{listing()}")
         return 0
+    if arguments[0] == "runs":
+        from jaxvision.report import shelves
+
+        return shelves.main(arguments[1:], RESULTS)
     names = [entry.name for entry in CATALOG]
     name = arguments[0].replace("-", "_")
-    if name not in (*names, "exps"):
-        near = difflib.get_close_matches(name, names, 1)
+    commands = ["runs", "compare", "exps"]
+    if name not in (*names, *commands):
+        near = difflib.get_close_matches(name, [*names, *commands], 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
         print(f"error: there is no experiment {arguments[0]!r}: {hint}", file=sys.stderr)
         return 2
@@ -40,6 +56,10 @@ def main(arguments: list[str]) -> int:
     # Imported here: the answers above must not wait for jax, and need nothing installed.
     from jaxvision import cli
 
+    if name == "compare":
+        from jaxvision.cli import compare
+
+        return compare.main(arguments[1:], RESULTS, module_of)
     minutes = next(entry.minutes for entry in CATALOG if entry.name == name)
     module = importlib.import_module(module_name(name))
     cli.main(module, [sys.argv[0], *arguments[1:]], minutes)

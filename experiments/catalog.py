@@ -268,9 +268,10 @@ def main(arguments: list[str]) -> int:
             return 2
         case ["gallery", *flags]:
             # Imported here because `list` must answer before anything is installed.
+            from experiments import lecture
             from jaxvision.report import gallery
 
-            return gallery.main(flags, CATALOG)
+            return gallery.main(flags, lecture.of(CATALOG))
         case ["nets"]:
             from jaxvision import runtime
 

@@ -1,16 +1,73 @@
 """One live line while something long runs; plain lines where there is no terminal."""
 
 import contextlib
+import dataclasses
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import tqdm
+
+from jaxvision import terminal
 
 _BAR = "{desc} {percentage:3.0f}% |{bar:24}| {elapsed} elapsed, {remaining} left{postfix}"
 SECONDS_BETWEEN_LINES = 30.0
 _quiet = False
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass
+class _Whole:
+    """The whole of a run, of which each bar shows a part; times are those of ``perf_counter``.
+
+    Attributes:
+      known_end: when it ends by what it is known to take; 0 where nobody knows.
+      likely_end: when it ends by what the items that are done have taken; 0 where none is.
+      place: which item is at work, as in "3 of 6 nets, ".
+    """
+
+    known_end: float = 0.0
+    likely_end: float = 0.0
+    place: str = ""
+
+    def left(self) -> str:
+        """Return how long the whole will take yet, in words; "" where that is not known."""
+        seconds = max(self.known_end, self.likely_end) - time.perf_counter()
+        return f"about {_duration(seconds)} left in all" if seconds > 0 else ""
+
+
+_whole = _Whole()
+
+
+def begin(expected: float = 0.0) -> None:
+    """Begin a run as a whole; ``expected``: the seconds that it takes, 0 where nobody knows."""
+    global _whole
+    _whole = _Whole(time.perf_counter() + expected if expected else 0.0)
+
+
+def each(items: Iterable[Item], what: str) -> Iterator[Item]:
+    """Yield the items; meanwhile every bar says which is at work, and how long all will take.
+
+    Within another such loop it says where in both; the outer one knows how long.
+
+    Args:
+      items: what the run goes through, such as nets, each with bars of its own.
+      what: they are, in the plural.
+    """
+    items = list(items)
+    started, outer = time.perf_counter(), _whole.place
+    try:
+        for done, item in enumerate(items):
+            _whole.place = f"{outer}{done + 1} of {len(items)} {what}, "
+            if done and not outer:
+                of_one = (time.perf_counter() - started) / done
+                _whole.likely_end = started + of_one * len(items)
+            yield item
+    finally:
+        _whole.place = outer
+        if not outer:
+            _whole.likely_end = 0.0
 
 
 def configure(quiet: bool) -> None:
@@ -20,9 +77,9 @@ def configure(quiet: bool) -> None:
 
 
 def note(line: str) -> None:
-    """Say on stderr what a user waits for; nothing after ``configure(quiet=True)``."""
+    """Tell the user, on stderr, what needs no action; nothing after ``configure(quiet=True)``."""
     if not _quiet:
-        print(line, file=sys.stderr, flush=True)
+        print(f"jaxvision: {terminal.one_line(line)}", file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -37,8 +94,9 @@ class Progress:
     def advance(self, n: int = 1, **shown: Any) -> None:
         """Count ``n`` more steps as done and show the values (floats to three digits)."""
         self.shown = shown
-        if shown:
-            self._bar.set_postfix_str(_line(shown), refresh=False)
+        if not self._bar.disable:
+            told = ", ".join(filter(None, [_whole.left(), _line(shown)]))
+            self._bar.set_postfix_str(told, refresh=False)
         self._bar.update(n)
         self._done += n
         if self._bar.disable and time.perf_counter() - self._told > SECONDS_BETWEEN_LINES:
@@ -49,7 +107,7 @@ class Progress:
         left = (self._told - self._started) * (self._total - self._done)
         left /= max(self._done - self._begun, 1)
         line = f"{100 * self._done / max(self._total, 1):.0f} %, {_duration(left)} left"
-        line = ", ".join(filter(None, [line, _line(self.shown)]))
+        line = ", ".join(filter(None, [line, _whole.left(), _line(self.shown)]))
         print(f"{self._description}: {line}", file=sys.stderr, flush=True)
 
 
@@ -81,8 +139,10 @@ def progress(total: int, description: str, done: int = 0) -> Iterator[Progress]:
         return
     live = sys.stderr.isatty()
     started = time.perf_counter()
+    description = _whole.place + description
     if not live:
-        print(f"{description}: started, {total - done} steps", file=sys.stderr, flush=True)
+        line = ", ".join(filter(None, [f"started, {total - done} steps", _whole.left()]))
+        print(f"{description}: {line}", file=sys.stderr, flush=True)
     outcome = "stopped"
     with tqdm.tqdm(
         total=total,

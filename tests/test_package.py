@@ -49,14 +49,21 @@ def test_no_hint_names_the_stranger_s_package():
         assert "jaxvision[" not in text, path
 
 
-def test_what_is_not_python_is_in_the_wheel():
-    """Kernels are compiled where they are used, and pages are made from templates."""
+def test_what_is_no_python_is_in_the_wheel():
+    """Kernels are compiled where they are used; the gallery's templates are filled there."""
     data = PROJECT["tool"]["setuptools"]["package-data"]
-    packed = set()
+    assert data == {
+        "jaxvision.native": ["*.cc"],
+        "jaxvision.report": ["claims.schema.json", "templates/*"],
+    }
     for package, patterns in data.items():
         folder = ROOT / package.replace(".", "/")
-        packed |= {path for pattern in patterns for path in folder.glob(pattern)}
-    others = [path for path in (ROOT / "jaxvision").rglob("*") if path.suffix in (".cc", ".css")]
-    others += (ROOT / "jaxvision").rglob("templates/*.*")
-    assert ROOT / "jaxvision" / "native" / "act_conv.cc" in others
-    assert [path for path in others if path not in packed] == []
+        assert all(list(folder.glob(pattern)) for pattern in patterns)
+    named = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    files = (ROOT / "jaxvision").rglob("*.*")
+    assert {path for path in files if path.suffix not in (".py", ".pyc")} == named

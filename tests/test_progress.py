@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from jaxvision.progress import progress
+from jaxvision import progress as progress_lib
+from jaxvision.progress import each, note, progress
 
 
 class Terminal(io.StringIO):
@@ -68,3 +69,67 @@ def test_what_a_resumed_run_had_done_is_no_speed(monkeypatch, capsys):
         "training: started, 20 steps",
         "training: 91 %, 60 s left",
     ]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands at ``clock[0]`` seconds, and a run that begins at 0."""
+    now = [0.0]
+    monkeypatch.setattr(progress_lib.time, "perf_counter", lambda: now[0])
+    progress_lib.begin()
+    yield now
+    progress_lib.begin()
+
+
+def test_bars_say_which_net_of_how_many_is_at_work_and_how_long_all_will_take(clock, capsys):
+    for name in each(["small", "large", "larger"], "nets"):
+        with progress(10, f"{name}: training") as watched:
+            clock[0] += 240.0
+            watched.advance(10)
+    with progress(1, "drawing"):
+        pass
+    assert capsys.readouterr().err.splitlines() == [
+        "1 of 3 nets, small: training: started, 10 steps",
+        "1 of 3 nets, small: training: 100 %, 0 s left",
+        "1 of 3 nets, small: training: done in 240.0 s",
+        "2 of 3 nets, large: training: started, 10 steps, about 8 min left in all",
+        "2 of 3 nets, large: training: 100 %, 0 s left, about 4 min left in all",
+        "2 of 3 nets, large: training: done in 240.0 s",
+        "3 of 3 nets, larger: training: started, 10 steps, about 4 min left in all",
+        "3 of 3 nets, larger: training: 100 %, 0 s left",
+        "3 of 3 nets, larger: training: done in 240.0 s",
+        "drawing: started, 1 steps",
+        "drawing: done in 0.0 s",
+    ]
+
+
+def test_what_a_run_is_known_to_take_is_said_from_its_first_bar_on(clock, capsys):
+    progress_lib.begin(expected=300.0)
+    clock[0] = 60.0
+    with progress(4, "training"):
+        clock[0] = 400.0
+    with progress(4, "probing"):
+        pass
+    first, _, third, _ = capsys.readouterr().err.splitlines()
+    assert first == "training: started, 4 steps, about 4 min left in all"
+    assert third == "probing: started, 4 steps"  # it takes longer than it was said to
+
+
+def test_a_broken_run_leaves_no_place_behind(clock, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        for _ in each(["a", "b"], "nets"):
+            raise KeyboardInterrupt
+    with progress(1, "training"):
+        pass
+    assert capsys.readouterr().err.startswith("training: started")
+
+
+def test_a_note_is_one_line_by_the_program_s_name_and_silent_where_progress_is(capsys):
+    note("the file a\nb is damaged")
+    assert capsys.readouterr().err == "jaxvision: the file a\\nb is damaged\n"
+    progress_lib.configure(quiet=True)
+    try:
+        note("nobody waits for this")
+    finally:
+        progress_lib.configure(quiet=False)
+    assert capsys.readouterr().err == ""

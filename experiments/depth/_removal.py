@@ -17,6 +17,7 @@ from jaxvision.initializers import he_forward
 from jaxvision.models.alexnet import REMOVABLE, AlexNet, alexnet
 from jaxvision.models.drawing import initialize_runs
 from jaxvision.models.layers import apply_function
+from jaxvision.progress import each
 from jaxvision.training.arms import Arm, fit_arms, record_arrays, tune
 from jaxvision.training.fit import History, Trainer
 from jaxvision.training.mapping import over_seeds
@@ -60,7 +61,8 @@ class Lab:
         seeds, _ = seeds_of(config)
         numbers = {"parameters": {}, "rates": {}, "tuning_loss": {}}
         histories = {}
-        for removed in dict.fromkeys(net.removed for net in nets.values()):
+        choices = dict.fromkeys(net.removed for net in nets.values())
+        for removed in each(choices, "nets"):
             trainer = self.trainer(removed)
             rate, losses = self.choose_rate(trainer, removed)
             arms = {

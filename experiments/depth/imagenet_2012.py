@@ -33,6 +33,7 @@ from jaxvision.initializers import he_forward
 from jaxvision.models.alexnet import AlexNet, alexnet
 from jaxvision.models.linear import Linear
 from jaxvision.models.mlp import MLP
+from jaxvision.progress import each
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less
 from jaxvision.report.record import Record
@@ -151,7 +152,7 @@ def measure(
     chance = data.test.chance_error
     numbers = {"chance_error": chance, "budget": budget, "nets": {}}
     arrays = {}
-    for name, kind in kinds.items():
+    for name, kind in each(kinds.items(), "kinds of nets"):
         found = lab.compare(kind, plans[name], progress)
         for order, history in found.histories.items():
             key = f"{name}/{order}"

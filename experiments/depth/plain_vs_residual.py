@@ -39,6 +39,7 @@ from jaxvision.longrun.long import LongHistory
 from jaxvision.longrun.workdir import Workdir
 from jaxvision.models.layers import apply_function
 from jaxvision.models.resnet import ResNet, nets_of_depths
+from jaxvision.progress import each
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less
 from jaxvision.report.record import Record
@@ -134,7 +135,8 @@ def measure(
     chance = {"train": data.train.chance_error, "test": data.test.chance_error}
     numbers = {"chance": chance, "parameters": {}, "rates": {}, "tuning_loss": {}}
     arrays = {}
-    for net in [Net(kind, depth) for depth in config.depths for kind in kinds]:
+    nets = [Net(kind, depth) for depth in config.depths for kind in kinds]
+    for net in each(nets, "nets"):
         shortcut = kinds[net.kind].shortcut
         model = make(net.depth, data.num_classes, shortcut, features=config.width)
         task = Task(apply_function(model), he2016(config, net), preprocess)

@@ -30,6 +30,7 @@ from jaxvision import cli
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.fields import flagged
+from jaxvision.progress import each
 from jaxvision.report import plots, stats
 from jaxvision.report.claims import Claim, Equivalent, Greater, Share
 from jaxvision.report.record import Record
@@ -100,7 +101,7 @@ def measure(
     preprocess = standardizer(data.train)
     arrays = {"sigma_w": sigmas_of(config), "depths": depths_of(config)}
     diverged = {}
-    for name, its in maps.items():
+    for name, its in each(maps.items(), "maps"):
         loss, error = _train_map(config, its, data, preprocess, cells, progress)
         finite = np.isfinite(loss)  # a training that diverged has failed
         arrays[f"{name}/loss"] = np.where(finite, loss, data.train.label_entropy)

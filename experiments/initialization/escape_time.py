@@ -30,6 +30,7 @@ from jaxvision import cli
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.fields import flagged
+from jaxvision.progress import each
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
@@ -100,7 +101,7 @@ def measure(
     preprocess = standardizer(data.train)
     sweeps = {rule: _sweep(config, data, preprocess, rule) for rule in optimizers}
     arrays = {}
-    for name, arm in arms.items():
+    for name, arm in each(arms.items(), "arms"):
         with progress(config.seeds * len(config.depths), arm.label) as bar:
             found = sweeps[arm.optimizer].fit(
                 _cells(config, arm),

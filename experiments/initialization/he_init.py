@@ -37,6 +37,7 @@ from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import probes, theory
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
 from jaxvision.models.plain import he2015_net
+from jaxvision.progress import each
 from jaxvision.random import probe
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Within
@@ -124,7 +125,7 @@ def measure(
     lab = Lab(config, data, inits, standardizer(data.train), progress, seeds, tuning_seeds)
     numbers = {"chance_error": data.test.chance_error, "theory": _theory(lab), "nets": {}}
     arrays = {}
-    for net in nets_of(config):
+    for net in each(nets_of(config), "nets"):
         found, histories = lab.compare(net, arms)
         numbers["nets"][net.name] = found
         for arm, history in histories.items():

@@ -5,51 +5,41 @@ An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fiel
 ``main``. One with long runs has ``measure(config, progress, workdir)`` and gets the flags of
 ``Workdir``. Fields that do not fit together are refused by the ``__post_init__`` of ``Config``, by
 a UserError: then nothing has been touched. One that takes shared nets from ``jaxvision.nets`` names
-them by ``wanted_nets(config)``, a sequence of ``nets.Wanted``, and gets the flag ``--nets``.
+them by ``wanted_nets(config)``, a sequence of ``nets.Wanted``, and gets the flag ``--nets``. Where
+claims name the rows of its table that they need, ``measure`` has a further argument whose default
+is that table, and ``--claim`` hands it a smaller one.
 
 Where several processes run it together (``parallel/distributed.py``), all measure; process 0 alone
 writes and speaks.
 """
 
 import contextlib
-import dataclasses
-import datetime
-import functools
 import os
 import shlex
 import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import jax
 from absl import flags
 
-from jaxvision import data, fields, nets, runtime, terminal
+from jaxvision import nets, runtime, terminal
 from jaxvision import progress as progress_lib
+from jaxvision.cli import one_claim
+from jaxvision.cli import sweep as sweep_lib
 from jaxvision.cli.configs import make_config, make_config_from
 from jaxvision.cli.help import help_text
 from jaxvision.cli.parsing import is_long, name_of, parse_flags, uses_nets
-from jaxvision.cli.places import (
-    check_writable,
-    default_run_name,
-    place,
-    record_directory,
-    shown,
-)
-from jaxvision.cli.together import data_identity, identity_of, shown_by_one
+from jaxvision.cli.places import check_writable, default_run_name, place, record_directory
+from jaxvision.cli.running import Job, carry_out, finish, load, run
+from jaxvision.cli.together import identity_of
 from jaxvision.longrun.stop import Stopped, on_sigterm
-from jaxvision.longrun.workdir import Workdir
 from jaxvision.native import switch
 from jaxvision.parallel import distributed, mesh
 from jaxvision.progress import ShowProgress, progress
-from jaxvision.report import claims as claims_lib
-from jaxvision.report import provenance
-from jaxvision.report import record as records
-from jaxvision.report.table import table
 from jaxvision.types import UserError
 
 __all__ = [
@@ -118,11 +108,62 @@ def _run(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> No
     if values.help:
         print(help_text(experiment))
         return
+    _check_together(values)
     if values.data_dir is not None:  # known before the config: a data set may be a path below it
         os.environ["TFDS_DATA_DIR"] = str(place("data_dir", values.data_dir))
-    config = make_config(experiment, values.preset, values.flag_values_dict())
-    directory = record_directory(experiment, values, config)
+    sweep = None if values.sweep is None else sweep_lib.asked(experiment, values)
+    jobs = _jobs(experiment, argv, values, sweep)
     progress_lib.configure(quiet=values.quiet)
+    _start(experiment, values, jobs[0].config)
+    if distributed.is_main() and not values.plot_only:
+        for job in jobs:
+            _check(job, values)
+        _say_how_long(jobs[0], values, minutes)
+    if uses_nets(experiment):
+        nets.configure(None if values.nets is None else place("nets", values.nets))
+    if sweep is not None:
+        sweep_lib.run(sweep, jobs, values)
+    elif values.plot_only:
+        record = load(experiment, jobs[0].directory)
+        if distributed.is_main():
+            finish(experiment, record, jobs[0].directory)
+        distributed.meet()  # nobody leaves before all is written
+    else:
+        finishing = partial(finish, experiment, directory=jobs[0].directory)
+        carry_out(jobs[0], values, finishing)
+
+
+def _check_together(values: flags.FlagValues) -> None:
+    """Refuse flags that do not go together."""
+    if values.outcome is not None and values.sweep is None:
+        raise UserError("--outcome says what the figure of a --sweep shows: give one, or neither")
+    if values.claim is not None and values.plot_only:
+        raise UserError("--claim runs, --plot_only does not: leave out one of them")
+
+
+def _jobs(
+    experiment: ModuleType,
+    argv: Sequence[str],
+    values: flags.FlagValues,
+    sweep: sweep_lib.Sweep | None,
+) -> list[Job]:
+    """Return the runs that are asked for: one, or one for each value of a sweep."""
+    given = values.flag_values_dict()
+    command = _command(experiment, argv, without=(*distributed.FLAGS, "sweep", "outcome"))
+    changes = {"": {}}
+    if sweep is not None:
+        name = sweep.flag
+        changes = {shlex.quote(f"--{name}={t}"): {name: v} for t, v in sweep.values.items()}
+    jobs = []
+    for flag, change in changes.items():
+        config = make_config(experiment, values.preset, given | change)
+        directory = record_directory(experiment, values, config)
+        jobs.append(Job(experiment, config, directory, f"{command} {flag}".rstrip()))
+    return jobs
+
+
+def _start(experiment: ModuleType, values: flags.FlagValues, config: Any) -> None:
+    """Set up JAX, and join the other processes of the run."""
     identity = identity_of(experiment, values, config)
     runtime.configure(cpu_devices=runtime.usable_cores())
     distributed.start_from_flags(values, identity)
@@ -131,119 +172,25 @@ def _run(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> No
     mesh.configure(values.data_devices)
     if distributed.joined_by_jax():
         distributed.agree(identity)
-    if distributed.is_main() and not values.plot_only:
-        check_writable(directory)
-        _say_how_long(experiment, values, config, minutes)
-    if uses_nets(experiment):
-        nets.configure(None if values.nets is None else place("nets", values.nets))
-    with _workdir(experiment, values, config) as workdir:
-        if values.plot_only:
-            record = _load(experiment, directory)
-        else:
-            command = _command(experiment, argv)
-            record = run(experiment, config, values.preset, directory.name, command, workdir)
-        if distributed.is_main():
-            finish(experiment, record, directory)
-        distributed.meet()  # nobody leaves before all is written
 
 
-def finish(experiment: ModuleType, record: records.Record, directory: Path) -> None:
-    """Judge the claims, write the record and its figure, print the verdicts."""
-    config = make_config_from(experiment, record)
-    judge = claims_lib.measure_only if record.preset == "tiny" else claims_lib.judge
-    judgements = judge(experiment.claims(config), record)
-    record = dataclasses.replace(record, claims=[j.to_dict() for j in judgements])
-    records.save(record, functools.partial(experiment.plot, record, config), directory)
-    print(table(judgements))
-    where = terminal.one_line(shown(directory))
-    print(f"\n{where}/ holds record.json, arrays.npz, figure.png and figure.svg", flush=True)
+def _check(job: Job, values: flags.FlagValues) -> None:
+    """Refuse what can be known to fail before anything is trained."""
+    if values.claim is not None:
+        one_claim.find(job.experiment, job.config, values.claim)
+    check_writable(job.directory)
 
 
-def run(
-    experiment: ModuleType,
-    config: Any,
-    preset: str,
-    run_name: str,
-    command: str,
-    workdir: Workdir | None = None,
-) -> records.Record:
-    """Measure ``experiment`` and return its record, claims not yet judged.
-
-    ``workdir`` goes to an experiment with long runs; None keeps them in memory.
-
-    Raises:
-      UserError: a field of the config is out of its bounds, or the experiment refuses.
-    """
-    fields.check(config)
-    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    known = provenance.describe(started, 0.0)  # before the work, lest it cannot be had after it
-    data.forget_identities()
-    nets.forget_origins()
-    arguments = [config, shown_by_one()]
-    if is_long(experiment):
-        arguments.append(workdir)
-    numbers, arrays = experiment.measure(*arguments)
-    distributed.agree(data_identity())  # some load their data late
-    known["data"] = [identity.recorded() for identity in data.identities()]
-    if origins := nets.origins():
-        known["nets"] = origins
-    known["wall_time_s"] = time.perf_counter() - clock
-    if workdir:
-        known |= _earlier(workdir, known["wall_time_s"])
-    record = records.Record(
-        experiment=name_of(experiment),
-        preset=preset,
-        run_name=run_name,
-        command=command,
-        config=dataclasses.asdict(config),
-        numbers=numbers,
-        arrays=arrays,
-        claims=[],
-        provenance=known,
-    )
-    return records.as_stored(record)  # float32 numbers would be judged otherwise once they are read
-
-
-def _earlier(workdir: Workdir, seconds: float) -> dict[str, Any]:
-    """Return the seconds of all processes, and what other code or another machine began."""
-    found = {"wall_time_s": seconds + workdir.earlier_seconds}
-    if workdir.earlier:
-        found["earlier"] = workdir.earlier
-    return found
-
-
-def _load(experiment: ModuleType, directory: Path) -> records.Record:
-    record = records.load(directory)
-    if record.experiment != name_of(experiment):
-        raise UserError(f"{directory} is a record of {record.experiment}: redraw it with that")
-    return record
-
-
-def _workdir(
-    experiment: ModuleType, values: flags.FlagValues, config: Any
-) -> contextlib.AbstractContextManager:
-    """Return the run's ``Workdir``, or a context of None where it has no long runs."""
-    if not is_long(experiment):
-        return contextlib.nullcontext()
-    return Workdir(
-        place("workdir", values.workdir),
-        name_of(experiment),
-        values.preset,
-        dataclasses.asdict(config),
-        resume=values.resume,
-        tensorboard=values.tensorboard,
-        source=experiment.__file__,
-    )
-
-
-def _say_how_long(
-    experiment: ModuleType, values: flags.FlagValues, config: Any, minutes: int | None
-) -> None:
-    untouched = values.preset == "cpu" and config == experiment.PRESETS["cpu"]
-    if minutes and untouched and not values.quiet:
-        unit = "minute" if minutes == 1 else "minutes"
-        line = f"{name_of(experiment)}: about {minutes} {unit} on a laptop's two cores"
-        print(line, file=sys.stderr, flush=True)
+def _say_how_long(job: Job, values: flags.FlagValues, minutes: int | None) -> None:
+    """Say what the untouched cpu preset takes, and let every bar count down from it."""
+    untouched = values.preset == "cpu" and job.config == job.experiment.PRESETS["cpu"]
+    whole = values.claim is None and values.sweep is None
+    known = minutes if minutes and untouched and whole else 0
+    progress_lib.begin(60.0 * known)
+    if known:
+        unit = "minute" if known == 1 else "minutes"
+        name = name_of(job.experiment)
+        progress_lib.note(f"{name}: about {known} {unit} on a laptop's two cores")
 
 
 @contextlib.contextmanager
@@ -260,7 +207,12 @@ def _out_of_memory_is_told() -> Iterator[None]:
         ) from error
 
 
-def _command(experiment: ModuleType, argv: Sequence[str], again: bool = False) -> str:
+def _command(
+    experiment: ModuleType,
+    argv: Sequence[str],
+    again: bool = False,
+    without: Collection[str] = distributed.FLAGS,
+) -> str:
     """Return what to type for this run; ``again``: to go on with it rather than to begin.
 
     Without the flags that join several processes: the numbers are those of one.
@@ -268,7 +220,7 @@ def _command(experiment: ModuleType, argv: Sequence[str], again: bool = False) -
     given, rest = [], iter(argv[1:])
     for flag in rest:
         name, equals, _ = flag.lstrip("-").partition("=")
-        if name in distributed.FLAGS:
+        if name in without:
             if not equals:
                 next(rest, None)  # the value comes after it
         elif not (again and name == "noresume"):

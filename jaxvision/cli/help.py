@@ -10,7 +10,18 @@ from jaxvision.cli.parsing import define_flags, is_long, name_of, uses_nets
 from jaxvision.parallel import distributed
 
 WIDTH = 96  # columns
-COMMON = ("preset", "run_name", "results", "data_dir", "plot_only", "native", "quiet")
+COMMON = (
+    "preset",
+    "claim",
+    "sweep",
+    "outcome",
+    "run_name",
+    "results",
+    "data_dir",
+    "plot_only",
+    "native",
+    "quiet",
+)
 LONG = ("workdir", "resume", "tensorboard")
 HOSTS = ("data_devices", *distributed.FLAGS)
 

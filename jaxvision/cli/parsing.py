@@ -22,6 +22,23 @@ SCALES = {
     "paper": "the source's own protocol",
 }
 
+_CLAIM = "Id of the one claim to judge: what it does not need is not run."
+_SWEEP = (
+    "A run for each value of a flag of the set-up, as in width=8,16,32, then one figure of all."
+)
+_OUTCOME = (
+    "With --sweep: what the figure shows, the id of a claim or the name of an array or number; "
+    "'list' prints them. [default: the first claim whose verdicts differ, else the first]"
+)
+_RESULTS = (
+    "Directory that holds the records. [default: runs, below the working directory; of an "
+    "untouched cpu preset experiments/results]"
+)
+_NATIVE = (
+    "Convolutions by kernels that are compiled at first use, on CPUs. auto: where they can be "
+    "had; on: fail where they cannot; off: by JAX alone."
+)
+
 # absl's own flags: one reads files of any kind, the other hides misspelt flags.
 _DROPPED = ("flagfile", "undefok")
 # What other programs call it, and the words that our names for it have.
@@ -80,26 +97,8 @@ def parse_flags(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues
 def define_flags(experiment: ModuleType) -> flags.FlagValues:
     """Return the flags common to all experiments and one per config field (None: the preset's)."""
     values = flags.FlagValues()
+    _define_common(list(experiment.PRESETS), values)
     common = {"flag_values": values}
-    presets = list(experiment.PRESETS)
-    scales = "; ".join(f"{preset}: {SCALES[preset]}" for preset in presets)
-    flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", **common)
-    flags.DEFINE_enum("preset", "cpu", presets, f"Scale of the run. {scales}.", **common)
-    text = "Name of the record's directory. [default: from the preset and the flags]"
-    flags.DEFINE_string("run_name", None, text, **common)
-    text = (
-        "Directory that holds the records. [default: runs, below the working directory; of an "
-        "untouched cpu preset experiments/results]"
-    )
-    flags.DEFINE_string("results", None, text, **common)
-    flags.DEFINE_string("data_dir", None, "Where TFDS sets are prepared.", **common)
-    flags.DEFINE_boolean("plot_only", False, "Redraw from the record, no training.", **common)
-    text = (
-        "Convolutions by kernels that are compiled at first use, on CPUs. auto: where they can be "
-        "had; on: fail where they cannot; off: by JAX alone."
-    )
-    flags.DEFINE_enum("native", "auto", switch.MODES, text, **common)
-    flags.DEFINE_boolean("quiet", False, "Show no progress.", **common)
     if is_long(experiment):
         text = "Directory of unfinished runs."
         flags.DEFINE_string("workdir", "workdir", text, **common)
@@ -116,6 +115,24 @@ def define_flags(experiment: ModuleType) -> flags.FlagValues:
     return values
 
 
+def _define_common(presets: Sequence[str], values: flags.FlagValues) -> None:
+    """Define the flags that every experiment has."""
+    common = {"flag_values": values}
+    scales = "; ".join(f"{preset}: {SCALES[preset]}" for preset in presets)
+    flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", **common)
+    flags.DEFINE_enum("preset", "cpu", presets, f"Scale of the run. {scales}.", **common)
+    flags.DEFINE_string("claim", None, _CLAIM, **common)
+    flags.DEFINE_string("sweep", None, _SWEEP, **common)
+    flags.DEFINE_string("outcome", None, _OUTCOME, **common)
+    text = "Name of the record's directory. [default: from the preset and the flags]"
+    flags.DEFINE_string("run_name", None, text, **common)
+    flags.DEFINE_string("results", None, _RESULTS, **common)
+    flags.DEFINE_string("data_dir", None, "Where TFDS sets are prepared.", **common)
+    flags.DEFINE_boolean("plot_only", False, "Redraw from the record, no training.", **common)
+    flags.DEFINE_enum("native", "auto", switch.MODES, _NATIVE, **common)
+    flags.DEFINE_boolean("quiet", False, "Show no progress and no notes.", **common)
+
+
 def _flag_name(argument: str) -> str:
     """Return the name where an argument has the form of a flag, else ''."""
     return argument.lstrip("-").partition("=")[0] if argument.startswith("-") else ""
@@ -123,16 +140,18 @@ def _flag_name(argument: str) -> str:
 
 def _unknown(argument: str, known: Iterable[str]) -> UserError:
     name = _flag_name(argument)
-    near = " or ".join(f"--{other}" for other in _near(name, sorted(known)))
-    hint = f"did you mean {near}? " if near else ""
+    close = " or ".join(f"--{other}" for other in near(name, sorted(known)))
+    hint = f"did you mean {close}? " if close else ""
     return UserError(f"unknown flag --{name[:60]}: {hint}--help lists the flags")
 
 
-def _near(name: str, known: Sequence[str]) -> Sequence[str]:
+def near(name: str, known: Sequence[str]) -> Sequence[str]:
     """Return up to three known flags that may be meant, the likeliest first."""
     for word in _OTHER_WORDS.get(name, ()):
         if word in known:
             return [word]
         if having := [other for other in known if word in other]:
             return having[:3]
-    return difflib.get_close_matches(name[:60], known, n=1)
+    close = difflib.get_close_matches(name[:60], known, n=3)
+    likeness = [difflib.SequenceMatcher(None, other, name[:60]).ratio() for other in close]
+    return [other for other, its in zip(close, likeness, strict=True) if its == likeness[0]]

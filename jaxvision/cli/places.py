@@ -35,7 +35,7 @@ def place(flag: str, text: str) -> Path:
 
 
 def record_directory(experiment: ModuleType, values: flags.FlagValues, config: Any) -> Path:
-    """Return the directory of the run's record; creates nothing.
+    """Return the directory of the record of a run with this config; creates nothing.
 
     An untouched ``cpu`` preset in a checkout is the experiment's own record, which git tracks. All
     others go to ``runs`` below the working directory, or where ``--results`` says.
@@ -49,10 +49,15 @@ def record_directory(experiment: ModuleType, values: flags.FlagValues, config: A
     if values.results is not None:
         root = place("results", values.results)
     elif name == default == name_of(experiment) and _in_checkout(experiment):
-        root = ROOT / "experiments" / "results"
+        root = own_record(experiment).parent
     else:
         root = place("results", RUNS)
     return records.run_directory(root, name)
+
+
+def own_record(experiment: ModuleType) -> Path:
+    """Return where the record of the experiment's untouched cpu preset lies in a checkout."""
+    return ROOT / "experiments" / "results" / name_of(experiment)
 
 
 def default_run_name(
@@ -72,6 +77,7 @@ def default_run_name(
 def changed_beside(values: flags.FlagValues) -> dict[str, Any]:
     """Return what is set beside the config and may change the numbers or the data."""
     found = {
+        "--claim": values.claim,
         "--data_dir": values.data_dir and str(place("data_dir", values.data_dir)),
         "--data_devices": values.data_devices if values.data_devices > 1 else None,
         "--num_processes": values.num_processes if (values.num_processes or 1) > 1 else None,

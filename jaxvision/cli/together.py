@@ -26,6 +26,7 @@ def identity_of(experiment: ModuleType, values: flags.FlagValues, config: Any) -
         "jax": jax.__version__,
         "JAXVISION_DISABLE": ",".join(sorted(runtime.disabled())),
         "--native": values.native,
+        "--claim": values.claim,
         "--plot_only": values.plot_only,
         "--data_devices": values.data_devices,
     }

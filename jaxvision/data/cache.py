@@ -13,7 +13,6 @@ import hashlib
 import math
 import mmap
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -21,8 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from jaxvision.data.dataset import Dataset
-from jaxvision.data.names import printable
-from jaxvision.progress import progress
+from jaxvision.progress import note, progress
 
 LARGE = 1 << 30  # bytes of a set that is worth a progress line, worker processes, a file first
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -55,13 +53,8 @@ def directory() -> Path:
     return Path(root) / "jaxvision" / "data"
 
 
-def notice(line: str) -> None:
-    """Tell the user something that needs no action, on stderr."""
-    print(f"jaxvision: {printable(line)}", file=sys.stderr)
-
-
 def read(path: Path) -> Stored | None:
-    """Return the cached split, or None where there is none or it is damaged (with a notice).
+    """Return the cached split, or None where there is none or it is damaged (with a note).
 
     The images are a read-only map of the file, not in memory. All of it is read and hashed first,
     1 to 2 GB a second from a disk that is as fast: some two minutes for ImageNet at 224 pixels.
@@ -71,13 +64,13 @@ def read(path: Path) -> Stored | None:
             digest = _intact(file)
             if digest:
                 return _mapped(file, digest)
-        notice(f"the cached file {path} is damaged; decoding its source again")
+        note(f"the cached file {path} is damaged; decoding its source again")
         with contextlib.suppress(OSError):
             path.unlink()  # make room for its successor
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
-        notice(f"cannot read the cache ({error}); decoding its source again")
+        note(f"cannot read the cache ({error}); decoding its source again")
     return None
 
 
@@ -111,7 +104,7 @@ def write(path: Path, data: Dataset) -> None:
     try:
         build(path, data.images.shape, fill)
     except OSError as error:
-        notice(f"cannot write the cache ({error}); the set will be decoded again next time")
+        note(f"cannot write the cache ({error}); the set will be decoded again next time")
 
 
 def build(path: Path, shape: tuple[int, ...], fill: Callable[[Path, int], np.ndarray]) -> Stored:
@@ -158,7 +151,7 @@ def _alone(partial: Path) -> Iterator[BinaryIO]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                notice(f"another process is writing {partial.stem}: waiting for it")
+                note(f"another process is writing {partial.stem}: waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
             # It may have been finished and renamed, or given up and removed, before it was ours.
             if partial.exists() and os.path.samestat(os.fstat(file.fileno()), partial.stat()):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxvision.data.cache import notice
+from jaxvision.progress import note
 from jaxvision.types import UserError
 
 
@@ -26,7 +26,7 @@ def compare(train: np.ndarray, test: np.ndarray, names: tuple[str, ...], of: str
             " images of the same classes"
         )
     if unseen:
-        notice(
+        note(
             f"{len(unseen)} of the {len(judged)} classes among the test images of {of!r} are not"
             f" among the training images, such as {names[unseen[0]]!r}"
         )

@@ -25,6 +25,7 @@ from jaxvision.data.identity import Identity, combined
 from jaxvision.data.names import SetName
 from jaxvision.data.pixels import declared_channels
 from jaxvision.data.source import Source, class_names, damaged
+from jaxvision.progress import note
 from jaxvision.types import UserError
 
 _FORMAT = 2  # raise it when the meaning of the cached arrays changes
@@ -48,7 +49,7 @@ def load(name: SetName, data_dir: str | None = None, image_size: int | None = No
     """Load a prepared set, decoding it at most once: from then on it is a map of a cached file.
 
     The test split is ``test``, or ``validation`` where there is no test split with labels; where
-    there is neither, every fifth image of each class of ``train`` is held out (a notice says so).
+    there is neither, every fifth image of each class of ``train`` is held out (a note says so).
 
     Args:
       name: of a set below ``data_dir`` (whether TFDS knows the name or not), or a path to it.
@@ -215,7 +216,7 @@ def _held_out(data: Dataset, name: SetName) -> tuple[cache.Stored, cache.Stored]
             f"{str(name)!r} has no labelled test split, and no class has a second image that could"
             " be held out: prepare it with a test split"
         )
-    cache.notice(f"{str(name)!r} has no labelled test split: every fifth image is held out")
+    note(f"{str(name)!r} has no labelled test split: every fifth image is held out")
     return cache.in_memory(train), cache.in_memory(test)
 
 

@@ -81,6 +81,44 @@ def residual_variance(blocks: ArrayLike, normalized: bool) -> np.ndarray:
     return 1 + blocks if normalized else 2.0**blocks
 
 
+def residual_log_norms(
+    activation: str,
+    sigma_w: float,
+    depth: int,
+    batch: float | None = None,
+    input_square: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log of the stream's rms and of its gradient's norm in a residual net, [depth].
+
+    Infinite width, no biases, x_{l+1} = x_l + W phi(x_l), or W phi(BN(x_l)). The stream starts as
+    W x of an input of mean square ``input_square``; the gradient is 1 (log 0) at the last layer.
+
+    Derived: W has mean 0 and is independent of x_l, so variances add, and so do the squared
+    gradients of the two ways down: a block multiplies by 1 + chi (Yang & Schoenholz 2017, arXiv
+    1712.08969). With batch norm over ``batch`` inputs (None: none; 'relu' and 'linear' only) the
+    branch has the factor of ``batch_norm_squared_factor`` times v over the stream's variance within
+    the batch, which grows by v = sigma_w^2 (E[phi^2] - E[phi phi]) a block, from inputs of mean 0.
+    """
+    start = sigma_w**2 * input_square
+    blocks = np.arange(depth)
+    if batch is None:
+        variances = [start]
+        for _ in blocks[1:]:
+            grown = variance_map(variances[-1], sigma_w, 0.0, activation)
+            variances.append(variances[-1] + float(grown))
+        variance = np.array(variances)
+        factors = 1 + chi(sigma_w, variance, activation)
+    else:
+        variance = start + blocks * float(variance_map(1.0, sigma_w, 0.0, activation))
+        correlation = -1 / (np.float64(batch) - 1)
+        shared = second_moment(activation, 1.0, correlation)
+        grown = sigma_w**2 * (second_moment(activation, 1.0) - shared)
+        branch = batch_norm_squared_factor(batch, activation) * grown
+        factors = 1 + branch / (start + blocks * grown)
+    steps = exponent(factors)[:-1]
+    return np.log(variance) / 2, np.append(np.cumsum(steps[::-1])[::-1], 0.0)
+
+
 def relu_exponent(sigma_w: ArrayLike, width: ArrayLike = np.inf) -> np.ndarray:
     """Return a ReLU net's exponent: ln(sigma_w^2 / 2) / 2, and at finite width -5 / (4 n) more.
 

@@ -14,6 +14,7 @@ import flax.linen as nn
 from jaxvision import initializers
 from jaxvision.models import alexnet as alexnets
 from jaxvision.models.layers import Initializer
+from jaxvision.models.linear import Linear
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
 from jaxvision.models.resnet import ResNet, cifar_resnet
@@ -27,6 +28,20 @@ def mlp(
     """Return a dense ReLU net of ``depth`` weight layers, at least 3, and ``width`` units."""
     del image_shape
     return MLP(depth, width, num_classes, kernel_init)
+
+
+def sigmoid_mlp(
+    num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
+) -> MLP:
+    """Return a dense net of sigmoids, otherwise as ``mlp``."""
+    del image_shape
+    return MLP(depth, width, num_classes, kernel_init, nn.sigmoid)
+
+
+def linear(num_classes: int, image_shape: ImageShape, kernel_init: Initializer) -> Linear:
+    """Return softmax regression on pixels."""
+    del image_shape
+    return Linear(num_classes, kernel_init)
 
 
 def he2015(
@@ -67,6 +82,8 @@ def alexnet(
 
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
+    "sigmoid_mlp": sigmoid_mlp,
+    "linear": linear,
     "he2015": he2015,
     "plain": plain,
     "resnet": resnet,

@@ -16,9 +16,9 @@ import jax
 import numpy as np
 
 from jaxvision.data import cache
-from jaxvision.data.cache import notice
 from jaxvision.longrun import sealed
 from jaxvision.nets.training import Net, Run
+from jaxvision.progress import note
 from jaxvision.trees import named_leaves
 from jaxvision.types import PyTree
 
@@ -94,7 +94,7 @@ class Shelf:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            notice(f"process {holder} is training {self._net.spec}: waiting for it")
+            note(f"process {holder} is training {self._net.spec}: waiting for it")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -113,7 +113,7 @@ class Shelf:
     def _say(self, line: str) -> None:
         """Tell the user, once: a file is read again when the lock is held."""
         if line not in self._said:
-            notice(line)
+            note(line)
         self._said.add(line)
 
     def _path(self, seed: int) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvision.report import stats
-from jaxvision.report.judgement import SMOKE_TEST, Judgement, Tier, rounded
+from jaxvision.report.judgement import SMOKE_TEST, Criterion, Judgement, Tier, paper_of, rounded
 from jaxvision.report.record import Record
 from jaxvision.report.stats import Evidence, Verdict
 
@@ -190,6 +190,11 @@ def _not_equal(found: Evidence, target: float) -> Evidence:
 Rule = Within | Greater | Less | Equivalent | Share
 
 
+def criterion(rule: Rule) -> Criterion:
+    """Return the rule as plain values, its kind first: what ``Judgement.criterion`` keeps."""
+    return {"kind": type(rule).__name__.lower(), **dataclasses.asdict(rule)}
+
+
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """One sentence of a source, and how a record is held against it.
@@ -203,6 +208,8 @@ class Claim:
       rule: what the statistic must satisfy.
       tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
       not_run: when set, the claim is listed but not judged; says which command would run it.
+      needs: the rows of the experiment's table that the statistic reads, for ``--claim``; empty:
+        all of them, or the experiment has no table whose rows are measured apart.
     """
 
     id: str
@@ -212,6 +219,7 @@ class Claim:
     rule: Rule
     tier: Tier = "direction"
     not_run: str = ""
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):
@@ -220,7 +228,7 @@ class Claim:
     @property
     def paper(self) -> str:
         """The source up to its first comma: claims of one paper are corrected together."""
-        return self.source.split(",", 1)[0].strip()
+        return paper_of(self.source)
 
 
 def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
@@ -240,6 +248,19 @@ def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
     return [_judgement(claim, found, adjusted.get(claim.id, neither)) for claim, found in pairs]
 
 
+def judge_one(claims: Sequence[Claim], record: Record, id: str) -> Judgement:
+    """Hold one of the claims against a record that may lack what the others need.
+
+    In Holm's correction the others count as if they had failed: the verdict is never stronger than
+    the one that the claim gets among all, and it is that one unless p is near the bound.
+    """
+    pairs = [
+        (claim, _weigh(claim, record) if claim.id == id else _unknown(claim)) for claim in claims
+    ]
+    ((claim, found),) = [pair for pair in pairs if pair[0].id == id]
+    return _judgement(claim, found, _adjusted(pairs).get(id, (None, None)))
+
+
 def _adjusted(
     pairs: Sequence[tuple[Claim, Evidence | None]],
 ) -> dict[str, tuple[float, float]]:
@@ -257,13 +278,10 @@ def _adjusted(
     return adjusted
 
 
-def measure_only(claims: Sequence[Claim], record: Record) -> list[Judgement]:
-    """Return what a smoke test has to say: its numbers, and a verdict on none of the claims."""
-    told = []
-    for judgement in judge(claims, record):
-        note = judgement.note if judgement.estimate is None else SMOKE_TEST
-        told.append(dataclasses.replace(judgement, verdict="not run", note=note))
-    return told
+def without_verdict(judgement: Judgement) -> Judgement:
+    """Return what a smoke test has to say of a claim."""
+    note = judgement.note if judgement.estimate is None else SMOKE_TEST
+    return dataclasses.replace(judgement, verdict="not run", note=note)
 
 
 def _weigh(claim: Claim, record: Record) -> Evidence:
@@ -275,8 +293,17 @@ def _weigh(claim: Claim, record: Record) -> Evidence:
     if values.size and not bad:
         return claim.rule.weigh(values)
     note = f"{bad} of {values.size} values are not finite" if bad else "there is no value to judge"
+    return _undecided(claim, values.size, note)
+
+
+def _undecided(claim: Claim, n: int, note: str) -> Evidence:
     p = None if isinstance(claim.rule, Within | Share) else float("nan")
-    return Evidence("inconclusive", stats.Interval(*[np.nan] * 3), values.size, p, p, note=note)
+    return Evidence("inconclusive", stats.Interval(*[np.nan] * 3), n, p, p, note=note)
+
+
+def _unknown(claim: Claim) -> Evidence | None:
+    """Return the evidence on a claim that nobody asked for."""
+    return None if claim.not_run else _undecided(claim, 0, "not asked for")
 
 
 def _judgement(
@@ -284,8 +311,9 @@ def _judgement(
 ) -> Judgement:
     """Put claim, evidence and the adjusted p-values, for and against, together."""
     stated = (claim.id, claim.source, claim.sentence, claim.tier, claim.rule.text)
+    rule = criterion(claim.rule)
     if found is None:
-        return Judgement(*stated, "not run", note=claim.not_run)
+        return Judgement(*stated, "not run", note=claim.not_run, criterion=rule)
     verdict, notes = found.verdict, [found.note]
     p, p_adjusted = found.p_for, adjusted[0]
     if verdict == "contradicted":
@@ -298,4 +326,4 @@ def _judgement(
         effect = f"{smallest:.2g}" if found.n > 1 else "unknown (one seed)"
         notes.append(f"smallest effect this run could have seen: {effect} (80 % power)")
     numbers = [*map(rounded, found.interval), found.n, *map(rounded, (p, p_adjusted, smallest))]
-    return Judgement(*stated, verdict, *numbers, "; ".join(filter(None, notes)))
+    return Judgement(*stated, verdict, *numbers, "; ".join(filter(None, notes)), rule)

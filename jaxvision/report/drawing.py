@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from jaxvision.report import provenance
+from jaxvision.report import panels, provenance
 from jaxvision.report.colors import CONTRADICTED_COLOR, THEORY_COLOR
 from jaxvision.report.colors import color_of as color_of  # of this module, to those who draw
 from jaxvision.report.colors import shades as shades
@@ -237,7 +237,11 @@ def to_png(figure: Figure) -> bytes:
 
 @style()
 def to_svg(figure: Figure) -> bytes:
-    """Return the figure as an SVG, letters as shapes; equal figures give equal bytes."""
+    """Return the figure as an SVG, letters as shapes; equal figures give equal bytes.
+
+    Its description says where the panels lie: see ``panels``.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    told = {"Date": None, "Creator": None, "Description": panels.description(panels.marked(figure))}
+    figure.savefig(buffer, format="svg", metadata=told)
     return buffer.getvalue()

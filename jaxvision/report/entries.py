@@ -9,6 +9,7 @@ from typing import Protocol
 
 from jaxvision.report import folders, provenance
 from jaxvision.report import record as records
+from jaxvision.report.changes import as_flag, changed_flags
 from jaxvision.report.judgement import Judgement, by_verdict
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
@@ -32,7 +33,7 @@ class Entry:
     Attributes:
       name: of the run's directory.
       theme: of its experiment; "" where the catalog does not have that.
-      title: what it is called.
+      title: what it is called: a run of other flags than the preset's names them.
       sentence: what was found.
       record: None where it cannot be read.
       judgements: the contradicted first.
@@ -62,7 +63,7 @@ class Entry:
         if self.record is None:
             return []
         data = provenance.data_line(self.record.provenance)
-        flags = [f"--{name}={_as_flag(value)}" for name, value in self.record.config.items()]
+        flags = [f"--{name}={as_flag(value)}" for name, value in self.record.config.items()]
         return [
             f"Data: {data}" if data else "",
             f"Set-up: {' '.join(flags)}" if flags else "",
@@ -116,7 +117,7 @@ def _entry(results: pathlib.Path, name: str, listed: dict[str, Listed]) -> Entry
     return Entry(
         name=name,
         theme=known.theme if known else "",
-        title=title if name == record.experiment else f"{title} ({name})",
+        title=title if name == record.experiment else f"{title} ({changed_flags(record) or name})",
         sentence=known.sentence if known else "",
         record=record,
         judgements=by_verdict(Judgement(**claim) for claim in record.claims),
@@ -124,7 +125,3 @@ def _entry(results: pathlib.Path, name: str, listed: dict[str, Listed]) -> Entry
         source=source if (results.parent / source).is_file() else "",
         trouble="",
     )
-
-
-def _as_flag(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,9 +1,9 @@
 """The gallery: what every record says, as pages that are made from the records alone.
 
-An index (``README.md``) and a static page (``index.html``) lie beside the folder of the records,
-the page of each record (``README.md``) in its directory; the front page of the repository gets a
-table. All hold relative links only, so the folder can be moved or served as it is. Every string is
-escaped.
+A web site (``index.html``, ``pages/``, ``claims.json``) lies beside the folder of the records. For
+GitHub an index (``README.md``) lies there too, the page of each record in its directory, and the
+front page of the repository gets a table. Links among them are relative, so the folder can be moved
+or served as it is. Every string is escaped.
 """
 
 import argparse
@@ -11,31 +11,34 @@ import contextlib
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from jaxvision import terminal
 from jaxvision.report import folders, markdown, webpage
-from jaxvision.report.entries import Listed, collect, link
+from jaxvision.report.entries import collect, link
+from jaxvision.report.lecture import Lecture
 from jaxvision.types import UserError
 
+_NO_LECTURE = Lecture()
 
-def pages(results: pathlib.Path, catalog: Sequence[Listed]) -> dict[pathlib.Path, str]:
+
+def pages(results: pathlib.Path, lecture: Lecture) -> dict[pathlib.Path, str]:
     """Return the text of every page: path -> text.
 
     Args:
       results: the folder of run directories.
-      catalog: the experiments, in order.
+      lecture: the experiments, in order, and what is said around them.
     """
-    entries = collect(results, catalog)
-    found = {
-        results.parent / "README.md": markdown.index(entries, results.name),
-        results.parent / "index.html": webpage.page(entries, results.name),
-    }
+    entries = collect(results, lecture.catalog)
+    found = {results.parent / "README.md": markdown.index(entries, results.name)}
+    found |= webpage.site(entries, results, lecture)
     for entry in entries:
         if entry.record is not None:
             found[results / entry.name / "README.md"] = markdown.page(entry)
     front = results.absolute().parent.parent / "README.md"
-    rows = markdown.table(entries, catalog, link(results.absolute().parent.name, results.name))
+    rows = markdown.table(
+        entries, lecture.catalog, link(results.absolute().parent.name, results.name)
+    )
     with contextlib.suppress(OSError, UnicodeDecodeError):  # none there, or it is not ours
         text = front.read_text(encoding="utf-8")
         if markdown.BEGIN in text:
@@ -43,8 +46,8 @@ def pages(results: pathlib.Path, catalog: Sequence[Listed]) -> dict[pathlib.Path
     return found
 
 
-def write(results: str | os.PathLike, catalog: Sequence[Listed] = ()) -> list[pathlib.Path]:
-    """Write the pages that have changed; return their paths.
+def write(results: str | os.PathLike, lecture: Lecture = _NO_LECTURE) -> list[pathlib.Path]:
+    """Write the pages that have changed, remove those without a record; return the written.
 
     Raises:
       UserError: they cannot be written, or the index would replace a page that is not its own.
@@ -55,19 +58,39 @@ def write(results: str | os.PathLike, catalog: Sequence[Listed] = ()) -> list[pa
             f"{index} is no index of records, and would be replaced: give --results a folder"
             " within one of its own, such as experiments/results"
         )
+    found = pages(pathlib.Path(results).expanduser(), lecture)
     written = []
-    for path, text in pages(pathlib.Path(results).expanduser(), catalog).items():
+    for path, text in found.items():
         content = text.encode(errors="replace")
         try:
             if not path.is_file() or path.is_symlink() or path.read_bytes() != content:
+                path.parent.mkdir(exist_ok=True)
                 folders.write_file(path, content)
                 written.append(path)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    for path in left_over(pathlib.Path(results).expanduser(), found):
+        path.unlink(missing_ok=True)
     return written
 
 
-def main(argv: Sequence[str] | None = None, catalog: Sequence[Listed] = ()) -> int:
+def left_over(results: pathlib.Path, found: Mapping[pathlib.Path, str]) -> Iterator[pathlib.Path]:
+    """Yield files of pages that this program made and whose records are gone.
+
+    Args:
+      results: the folder of run directories.
+      found: what ``pages`` returned.
+    """
+    folder = results.parent / webpage.PAGES
+    for path in sorted(folder.glob("*.html")):
+        if path not in found and path.is_file() and webpage.is_ours(path.read_bytes()):
+            yield from (path, path.with_suffix(".csv"))
+    for path in sorted(folder.glob("figures/*.js")):
+        if path not in found and path.is_file() and webpage.is_figure(path.read_bytes()):
+            yield path
+
+
+def main(argv: Sequence[str] | None = None, lecture: Lecture = _NO_LECTURE) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="gallery", description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -79,7 +102,7 @@ def main(argv: Sequence[str] | None = None, catalog: Sequence[Listed] = ()) -> i
             raise UserError(
                 f"--results={options.results}: no such place; run from the repository's root"
             )
-        for path in write(options.results, catalog):
+        for path in write(options.results, lecture):
             print(f"wrote {terminal.one_line(str(path))}")
     except UserError as error:
         print(f"gallery: {terminal.one_line(str(error))}", file=sys.stderr)

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Required, TypedDict
 
 from jaxvision.report.stats import Verdict
 
@@ -15,12 +15,28 @@ SMOKE_TEST = "smoke test: decides nothing"
 _DIGITS = 12
 
 
+class Criterion(TypedDict, total=False):
+    """A rule of ``claims`` as plain values: its kind and those of the fields that it has."""
+
+    kind: Required[Literal["within", "greater", "less", "equivalent", "share"]]
+    min_seeds: Required[int]
+    target: float
+    tolerance: float
+    relative: bool
+    than: float
+    margin: float
+    resolution: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Judgement:
     """A claim with its verdict; None where a field does not apply.
 
     ``p`` is the p-value that speaks for the claim or, when the verdict is ``contradicted``, the one
-    that speaks against it; ``p_adjusted`` is Holm's. ``Judgement(**it.to_dict())`` equals it.
+    that speaks against it; ``p_adjusted`` is Holm's. ``criterion`` is
+    the rule for programs; records that are older lack it.
+
+    ``Judgement(**it.to_dict())`` equals it.
     """
 
     id: str
@@ -37,6 +53,7 @@ class Judgement:
     p_adjusted: float | None = None
     smallest_effect: float | None = None
     note: str = ""
+    criterion: Criterion | None = None
 
     def to_dict(self) -> dict:
         """Return the fields as a plain dict, for ``Record.claims``."""
@@ -52,6 +69,11 @@ class Judgement:
         text += f", n={self.n}"
         p = self.p if self.p_adjusted is None else self.p_adjusted
         return text if p is None else f"{text}, p={p:.2g}"
+
+
+def paper_of(source: str) -> str:
+    """Return the paper of a claim's source: what stands before its first comma."""
+    return source.split(",", 1)[0].strip()
 
 
 def rounded(value: float | None) -> float | None:

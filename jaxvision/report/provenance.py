@@ -12,6 +12,16 @@ from typing import Any, NotRequired, Required, TypedDict
 
 from jaxvision import runtime
 
+# What runs and `make gallery` write.
+_WRITTEN = (
+    "README.md",
+    "experiments/results",
+    "experiments/pages",
+    "experiments/README.md",
+    "experiments/index.html",
+    "experiments/explore.html",
+    "experiments/claims.json",
+)
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -30,7 +40,8 @@ class DataSet(TypedDict):
 class Known(TypedDict, total=False):
     """What a record says of its making; an old one may lack any of it.
 
-    ``earlier`` lists who else made a part of it, the first first.
+    ``claim`` is the only one that was asked for. ``earlier`` lists who else made a part of it, the
+    first first.
     """
 
     commit: str
@@ -42,6 +53,7 @@ class Known(TypedDict, total=False):
     started: str
     wall_time_s: float
     data: list[DataSet]
+    claim: str
     earlier: "list[Earlier]"
 
 
@@ -137,8 +149,7 @@ def _checkout() -> tuple[str, bool | None]:
         # Installed into some other project's checkout, its commit says nothing about this code.
         git("ls-files", "--error-unmatch", here.name)
         # Results are written by runs: they must not make the next run's code look changed.
-        outputs = ("experiments/results", "experiments/README.md", "experiments/index.html")
-        but = [f":(top,exclude){name}" for name in (*outputs, "README.md")]
+        but = [f":(top,exclude){name}" for name in _WRITTEN]
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", ":/", *but))
     except (OSError, subprocess.SubprocessError):
         return "unknown", None

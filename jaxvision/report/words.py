@@ -1,6 +1,11 @@
 """What the gallery says in every form it takes."""
 
 TITLE = "jaxvision: experiments and their verdicts"
+NAME = "jaxvision"
+LEAD = (
+    "Why deep vision nets train and how they break, told by experiments that check themselves: "
+    "every one states what its source claims, and every run says whether the claim held."
+)
 INTRO = (
     "Every figure is one command. Every claim has a rule that was fixed before the run, and every "
     "run says whether it upheld the claim. Numbers come with their 90 % interval over seeds; the "
@@ -24,6 +29,7 @@ FILES = {
 NO_THEME = "other runs"
 
 
-def totals(experiments: int, claims: int, counts: str) -> str:
-    """Return how many claims of how many runs came out how."""
-    return f"{claims} claims in {experiments} records: {counts or 'none'}."
+def totals(records: int, claims: int, counts: str = "") -> str:
+    """Return how many claims of how many records there are, and how they came out if told."""
+    told = f": {counts}" if counts else ""
+    return f"{claims} claims in {records} records{told}."

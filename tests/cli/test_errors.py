@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvision import cli, terminal
+from jaxvision.report import provenance
 from jaxvision.types import UserError
 from tests.cli.toy import call, files, interrupted, refusal
 
@@ -101,7 +102,7 @@ def test_provenance_is_asked_for_before_measuring(toy, results, monkeypatch):
     def refuse(*_):
         raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "a file name that git prints raw")
 
-    monkeypatch.setattr(cli.provenance, "describe", refuse)
+    monkeypatch.setattr(provenance, "describe", refuse)
     toy.measure = None
     with pytest.raises(UnicodeDecodeError):
         cli.main(toy, ["toy.py", f"--results={results}"])

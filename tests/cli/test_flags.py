@@ -34,7 +34,7 @@ BAD = [
     (["--weight_decay=1e39"], "'1e+39' is too large: float32 ends at 3.4e38"),
     (["--rates=0.1,1e300"], "'1e+300' is too large: float32 ends at 3.4e38"),
     (["--weight_decai=1"], "unknown flag --weight_decai: did you mean --weight_decay?"),
-    (["--sede=3"], "did you mean --seeds?"),
+    (["--sede=3"], "did you mean --sweep or --seeds?"),
     (["--seed=3"], "did you mean --seeds?"),
     (["--lr=3"], "did you mean --rates?"),
     (["--wd", "3"], "did you mean --weight_decay?"),

@@ -120,7 +120,7 @@ def test_plot_only_of_another_experiment_s_record_is_one_clear_line(toy, results
 
 
 def test_a_run_says_how_long_it_takes_where_that_is_known(toy, results, capsys):
-    line = "toy: about 3 minutes on a laptop's two cores\n"
+    line = "jaxvision: toy: about 3 minutes on a laptop's two cores\n"
     for flags, told in (([], True), (["--seeds=3"], False), (["--preset=tiny"], False)):
         assert call(toy, f"--results={results}", *flags, minutes=3) == 0
         assert (line in capsys.readouterr().err) == told

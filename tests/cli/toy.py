@@ -20,6 +20,7 @@ class Config:
     dataset: str = flagged("digits", "Data set.")
     optimizer: str = flagged("sgd", "Optimizer.", choices=("sgd", "adam"))
     seeds: int = flagged(5, "Paired seeds.", low=1, high=1000)
+    first_seed: int = flagged(0, "First seed.", low=0)
     depths: tuple[int, ...] = flagged((3, 5), "Weight layers.", low=2, high=99)
     rates: tuple[float, ...] = flagged((0.1, 0.2), "Learning rates.", low=0)
     weight_decay: float = flagged(5e-4, "Weight decay.", low=0)

@@ -103,6 +103,56 @@ def test_residual_variance_is_that_of_residual_nets(normalized):
     np.testing.assert_allclose(variances, expected, rtol=0.08)
 
 
+def residual_logs(activation, sigma_w, depth, normalized, seed, batch=16, width=400):
+    """Log rms of the stream and log norm of its gradient in one random residual net, [depth]."""
+    rng = np.random.default_rng(seed)
+    value, slope = {
+        "relu": (lambda u: np.maximum(u, 0), lambda u: u > 0),
+        "tanh": (np.tanh, lambda u: 1 - np.tanh(u) ** 2),
+    }[activation]
+    x = sigma_w * rng.normal(size=(batch, width))
+    signal, layers = [np.log(np.mean(x**2)) / 2], []
+    for _ in range(depth - 1):
+        kernel = rng.normal(size=(width, width)) * sigma_w / math.sqrt(width)
+        mean, std = (x.mean(axis=0), x.std(axis=0)) if normalized else (0.0, 1.0)
+        y = (x - mean) / std
+        layers.append((kernel, y, std))
+        x = x + value(y) @ kernel
+        signal.append(np.log(np.mean(x**2)) / 2)
+    g = rng.normal(size=x.shape)
+    gradient = [np.log(np.sum(g**2)) / 2]
+    for kernel, y, std in reversed(layers):
+        branch = g @ kernel.T * slope(y)
+        if normalized:
+            branch = branch - branch.mean(axis=0) - y * np.mean(branch * y, axis=0)
+        g = g + branch / std
+        gradient.insert(0, np.log(np.sum(g**2)) / 2)
+    return signal, np.array(gradient) - gradient[-1]
+
+
+@pytest.mark.parametrize(
+    ("activation", "sigma_w", "normalized"),
+    [("relu", 1.2, False), ("tanh", 1.5, False), ("relu", 1.2, True)],
+)
+def test_residual_log_norms_are_those_of_residual_nets(activation, sigma_w, normalized):
+    depth = 10
+    nets = [residual_logs(activation, sigma_w, depth, normalized, seed) for seed in range(6)]
+    measured = np.mean(nets, axis=0)
+    batch = 16 if normalized else None
+    expected = theory.residual_log_norms(activation, sigma_w, depth, batch)
+    np.testing.assert_allclose(measured, expected, atol=0.08)
+
+
+def test_residual_log_norms_at_the_critical_gain():
+    signal, gradient = theory.residual_log_norms("relu", math.sqrt(2), 5)
+    law = theory.residual_variance(np.arange(5), normalized=False)
+    np.testing.assert_allclose(np.exp(2 * signal), 2 * law)  # from inputs of mean square 1
+    np.testing.assert_allclose(np.exp(2 * gradient), law[::-1])
+    signal, _ = theory.residual_log_norms("relu", math.sqrt(2), 5, batch=8, input_square=0.5)
+    law = theory.residual_variance(np.arange(5), normalized=True)
+    np.testing.assert_allclose(np.exp(2 * signal), law)
+
+
 def test_exponents():
     assert theory.relu_exponent(math.sqrt(2)) == pytest.approx(0.0, abs=1e-15)
     assert theory.relu_exponent(1.0) == pytest.approx(-0.5 * math.log(2))

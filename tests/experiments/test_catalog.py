@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import lecture
 from experiments.catalog import CATALOG
 from jaxvision.report import gallery
 from jaxvision.report import record as records
@@ -30,8 +31,9 @@ def test_every_sentence_states_something():
 
 
 def test_the_pages_are_those_of_the_records():
-    """``make gallery`` makes them: index, web page, a page each, the table of the front page."""
-    pages = gallery.pages(RESULTS, CATALOG)
+    """``make gallery`` makes them: the web site, the index, a page each, the front page's table."""
+    pages = gallery.pages(RESULTS, lecture.of(CATALOG))
     assert RESULTS.parent.parent / "README.md" in pages
     old = [str(path) for path, text in pages.items() if path.read_text("utf-8") != text]
     assert old == []
+    assert list(gallery.left_over(RESULTS, pages)) == []

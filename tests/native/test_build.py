@@ -203,7 +203,7 @@ def unmappable(path):
     raise OSError(f"{path}: failed to map segment from shared object")
 
 
-WAIT = "compiling kernels for this processor: once, some ten seconds"
+WAIT = "jaxvision: compiling kernels for this processor: once, some ten seconds"
 TROUBLES = {
     "no compiler": "no C++ compiler here: install g++ or clang++, or name one in CXX",
     "CXX is not there": "CXX names no-such-compiler, which is not here: install",

@@ -257,7 +257,7 @@ def test_a_smoke_test_decides_nothing():
         claim([-1, -2, -3, -4, -5], Greater(), id="b"),
         claim(0, Within(1, 1), id="c", tier="paper", not_run="make exp-he-init"),
     ]
-    told = claims.measure_only(stated, RECORD)
+    told = [claims.without_verdict(each) for each in claims.judge(stated, RECORD)]
     assert {judgement.verdict for judgement in told} == {"not run"}
     assert [judgement.note for judgement in told] == [claims.SMOKE_TEST] * 2 + ["make exp-he-init"]
     assert told[0].estimate == 3

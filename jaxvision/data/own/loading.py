@@ -108,7 +108,7 @@ def load(name: SetName, path: Path, kind: Kind, size: int | None = None) -> Spli
         classes=classes,
     )
     if identity not in identities():
-        note(printable(_told(name.base, found, train.data, test.data, identity)))
+        note(_told(name.base, found, train.data, test.data, identity))
     return Splits(str(name), train.data, test.data, classes, identity)
 
 

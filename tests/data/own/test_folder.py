@@ -117,8 +117,8 @@ def test_what_is_found_is_said_once_and_recorded(photos, capsys):
     digest = splits.identity.digest
     lines = [line for line in capsys.readouterr().err.splitlines() if "classes" in line]
     assert lines == [
-        f"{photos}: 2 classes (cat 10, dog 10), 16 training and 4 test images (a fifth of every"
-        f" class, held out) of 8 x 6 x 3; content {digest}"
+        f"jaxvision: {photos}: 2 classes (cat 10, dog 10), 16 training and 4 test images (a fifth"
+        f" of every class, held out) of 8 x 6 x 3; content {digest}"
     ]
     (known,) = identities()
     assert (

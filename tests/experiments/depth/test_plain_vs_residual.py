@@ -16,6 +16,7 @@ from jaxvision import cli
 from jaxvision.data import cache
 from jaxvision.parallel import feed
 from jaxvision.progress import silent
+from jaxvision.report import record as records
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
@@ -186,7 +187,7 @@ def test_a_prepared_cifar10(tfds_data_dir, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         cli.main(plain_vs_residual, ["plain_vs_residual", *flags.split()])
     assert ended.value.code == 0, capsys.readouterr().err
-    made = cli.records.load(tmp_path / "results" / "tiny")
+    made = records.load(tmp_path / "results" / "tiny")
     assert made.numbers["chance"]["test"] == pytest.approx(0.9)
     assert made.arrays["resnet8/test_error"].shape == (2, 3)
     assert np.isfinite(made.arrays["plain8/delta_norm"]).all()
@@ -210,7 +211,7 @@ def test_imagenet_nets_from_a_prepared_set(tfds_data_dir, tmp_path, capsys, monk
         with pytest.raises(SystemExit) as ended:
             cli.main(plain_vs_residual, ["plain_vs_residual", *flags.split()])
         assert ended.value.code == 0, capsys.readouterr().err
-        return cli.records.load(tmp_path / name / "results" / "tiny")
+        return records.load(tmp_path / name / "results" / "tiny")
 
     made = run("held")
     assert made.numbers["parameters"]["plain18"] == made.numbers["parameters"]["resnet18"]
