@@ -24,6 +24,7 @@ from jaxvision.cli.parsing import parse_flags
 from jaxvision.cli.places import check_writable, place, record_directory
 from jaxvision.cluster.runs import Layout, Outcome, Run, code_here, environment_here
 from jaxvision.longrun.stop import Stopped, on_sigterm
+from jaxvision.parallel import distributed
 from jaxvision.report import merging
 from jaxvision.report import record as records
 from jaxvision.report.judgement import Judgement, counted
@@ -31,6 +32,8 @@ from jaxvision.types import UserError
 
 PARTS = ".parts"  # below the folder of the records, where the parts of cut runs lie
 MOST_PROCESSES = 256
+# Flags that do something else with an experiment than run it.
+NOT_HERE = ("help", "plot_only", "claim", "sweep", "outcome", *distributed.FLAGS)
 USAGE = """\
 python -m experiments exps [NAME ...] [--theme=THEME] [--processes=N] [--cores=N]
          [--scheduler=ADDRESS] [--parts=N] [--again] [--quiet] [-- FLAGS of every experiment]"""
@@ -160,8 +163,8 @@ def _planned(entry: Entry, options: argparse.Namespace) -> Planned:
     command = ("-m", "experiments", entry.name, *options.flags)
     try:
         values = parse_flags(module, [entry.name, *options.flags])
-        if values.help or values.plot_only:
-            raise UserError("exps takes no --help and no --plot_only after --")
+        if odd := [name for name in NOT_HERE if values[name].present]:
+            raise UserError(f"exps runs experiments whole and alone: leave out --{odd[0]}")
         if values.data_dir is not None:  # a data set may be a path below it
             os.environ["TFDS_DATA_DIR"] = str(place("data_dir", values.data_dir))
         config = cli.make_config(module, values.preset, values.flag_values_dict())

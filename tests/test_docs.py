@@ -15,7 +15,7 @@ NOTES = ROOT / "BUILD_NOTES.md"
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 TOP = ("experiments", "jaxvision", "tests", "docs", "benchmarks")
 NAMES = {entry.name for entry in CATALOG}
-FOREIGN_FLAGS = {"signal", "array", "ntasks", "cpus"}  # of SLURM
+FOREIGN_FLAGS = {"python", "signal", "array", "ntasks", "cpus"}  # of uv, of SLURM
 FOREIGN_FLAGS |= {"nthreads", "nworkers", "xla_gpu_deterministic_ops"}  # of Dask, of XLA
 LONGEST_LINE, LONGEST_ENTRY = 120, 10  # characters, lines
 
