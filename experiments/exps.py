@@ -22,7 +22,14 @@ from experiments.catalog import CATALOG, THEMES, Entry, module_name
 from jaxvision import cli, fields, runtime, terminal
 from jaxvision.cli.parsing import parse_flags
 from jaxvision.cli.places import check_writable, place, record_directory
-from jaxvision.cluster.runs import Layout, Outcome, Run, code_here, environment_here
+from jaxvision.cluster.runs import (
+    Layout,
+    Outcome,
+    Run,
+    SchedulerLost,
+    code_here,
+    environment_here,
+)
 from jaxvision.longrun.stop import Stopped, on_sigterm
 from jaxvision.parallel import distributed
 from jaxvision.report import merging
@@ -73,6 +80,9 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
         return cli.USAGE
+    except SchedulerLost as lost:
+        print(f"error: {lost}; {GOES_ON}", file=sys.stderr)
+        return os.EX_UNAVAILABLE
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return stopped.exit_code

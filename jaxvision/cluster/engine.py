@@ -30,6 +30,8 @@ def connected(scheduler: str | None, processes: int) -> Iterator[distributed.Cli
     Raises:
       UserError: no scheduler answers there, or it has no worker.
     """
+    # What is lost is told in one line, with the run's name.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as held:
         if scheduler is None:
             held.enter_context(dask.config.set(_LOCAL))
@@ -53,7 +55,7 @@ def _local(processes: int) -> distributed.LocalCluster:
         host="127.0.0.1",
         memory_limit=0,  # a worker only waits for its run
         dashboard_address=None,
-        silence_logs=logging.CRITICAL,  # deaths of workers are told with the run's name
+        silence_logs=logging.CRITICAL,
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 from experiments import exps
 from experiments.catalog import CATALOG, Entry, module_name
 from jaxvision import cli
-from jaxvision.cluster.runs import Outcome
+from jaxvision.cluster.runs import Outcome, SchedulerLost
 from jaxvision.fields import flagged
 from jaxvision.report import merging
 from jaxvision.report import record as records
@@ -118,13 +118,30 @@ def test_a_failed_part_is_named_and_nothing_is_put_together(two_toys, capsys, tm
     ],
 )
 def test_a_series_that_is_stopped_says_how_it_goes_on(two_toys, capsys, number, code, line):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored here
+
     def outcomes(client, runs, layout, tell):
         yield signal.raise_signal(number)
 
     _, series = exps._engine()
     series.outcomes = outcomes
-    assert exps.main([]) == code
+    try:
+        assert exps.main([]) == code
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err.startswith(line)
+
+
+def test_a_lost_scheduler_is_said_in_one_line(two_toys, capsys):
+    def outcomes(client, runs, layout, tell):
+        yield from ()
+        raise SchedulerLost("the scheduler is gone")
+
+    _, series = exps._engine()
+    series.outcomes = outcomes
+    assert exps.main([]) == 69
+    line = "error: the scheduler is gone; what is done stays, and the same command goes on\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize(
@@ -153,10 +170,10 @@ def test_a_mistake_is_one_line_before_anything_is_run(two_toys, capsys, tmp_path
 
 
 def test_without_dask_it_is_said_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "dask", None)
-    monkeypatch.delitem(sys.modules, "jaxvision.cluster.engine", raising=False)
+    monkeypatch.setitem(sys.modules, "jaxvision.cluster.engine", None)  # importing it fails
+    monkeypatch.delattr("jaxvision.cluster.engine", raising=False)
     assert exps.main(["he_init"]) == 2
-    assert "exps needs Dask" in capsys.readouterr().err
+    assert "error: exps needs Dask" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
