@@ -256,7 +256,11 @@ def _gathered(plans: Sequence[Planned], found: Iterator[tuple[Run, Outcome]]) ->
         if outcome.code != 0:
             failed.append(run.name)
         elif len(plan.parts) > 1 and all(codes.get(part.name) == 0 for part in plan.parts):
-            _put_together(plan)
+            try:
+                _put_together(plan)
+            except UserError as error:
+                print(f"{plan.entry.name} FAILED: {terminal.one_line(str(error))}", flush=True)
+                failed.append(plan.entry.name)
     return failed
 
 

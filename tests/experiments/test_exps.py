@@ -110,6 +110,21 @@ def test_a_failed_part_is_named_and_nothing_is_put_together(two_toys, capsys, tm
     assert (tmp_path / "runs" / "whole_toy").exists()
 
 
+def test_parts_that_do_not_fit_together_are_named(two_toys, capsys, tmp_path):
+    """Only a mistake of the catalog gets so far: the others end well all the same."""
+
+    def of_all_seeds(config, progress):
+        numbers, arrays = measure(config, progress)
+        return numbers, arrays | {"mean": numbers["gain"].mean()}
+
+    two_toys["cut_toy"].measure = of_all_seeds
+    assert exps.main(["--parts=2", "--quiet", "--", "--results=runs"]) == 1
+    out, err = capsys.readouterr()
+    assert "cut_toy FAILED: mean is of all seeds together" in out
+    assert err.splitlines()[-1] == "These did not end well: cut_toy"
+    assert (tmp_path / "runs" / "whole_toy").exists()
+
+
 @pytest.mark.parametrize(
     ("number", "code", "line"),
     [
