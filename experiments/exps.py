@@ -117,7 +117,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         at = own.index("--")
         own, flags = own[:at], own[at + 1 :]
     cores = runtime.usable_cores()
-    parser = argparse.ArgumentParser(prog="exps", usage=USAGE, description=__doc__.splitlines()[0])
+    text = "Run every experiment, on processes of this machine or on many hosts."
+    parser = argparse.ArgumentParser(prog="exps", usage=USAGE, description=text)
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments (all)")
     parser.add_argument("--theme", choices=THEMES, help="those of one theme")
     text = "CPU devices of every run, on any machine (2, or all where there are fewer)"
