@@ -11,6 +11,7 @@ import importlib
 import io
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +22,16 @@ from experiments.catalog import CATALOG, THEMES, Entry, module_name
 from jaxvision import cli, fields, runtime, terminal
 from jaxvision.cli.parsing import parse_flags
 from jaxvision.cli.places import check_writable, place, record_directory
-from jaxvision.cluster.runs import Layout, Outcome, Run, code_here, environment_here
+from jaxvision.cluster.runs import (
+    Layout,
+    Outcome,
+    Run,
+    SchedulerLost,
+    code_here,
+    environment_here,
+)
+from jaxvision.longrun.stop import Stopped, on_sigterm
+from jaxvision.parallel import distributed
 from jaxvision.report import merging
 from jaxvision.report import record as records
 from jaxvision.report.judgement import Judgement, counted
@@ -29,6 +39,8 @@ from jaxvision.types import UserError
 
 PARTS = ".parts"  # below the folder of the records, where the parts of cut runs lie
 MOST_PROCESSES = 256
+# Flags that do something else with an experiment than run it.
+NOT_HERE = ("help", "plot_only", "claim", "sweep", "outcome", *distributed.FLAGS)
 USAGE = """\
 python -m experiments exps [NAME ...] [--theme=THEME] [--processes=N] [--cores=N]
          [--scheduler=ADDRESS] [--parts=N] [--again] [--quiet] [-- FLAGS of every experiment]"""
@@ -55,31 +67,46 @@ class Planned:
     parts: tuple[Run, ...]
 
 
+GOES_ON = "what is done stays, and the same command goes on"
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the experiments that ``arguments`` ask for; return the exit code."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        options = _options(arguments)
-        engine, series = _engine()
-        plans = [_planned(entry, options) for entry in _chosen(options)]
-        _check(plans)
-        runs = [run for plan in plans for run in plan.parts]
-        layout = Layout(
-            Path.cwd(), options.cores, code_here(), environment_here(), again=options.again
-        )
-        processes = min(options.processes, len(runs))
-        with engine.connected(options.scheduler, processes) as client:
-            told = _Told(len(runs), options.quiet)
-            found = series.outcomes(client, runs, layout, told.line)
-            failed = _gathered(plans, told.each(found))
+        with on_sigterm(f"({GOES_ON})"):
+            failed = _run(arguments)
     except UserError as error:
         print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
-        return 2
+        return cli.USAGE
+    except SchedulerLost as lost:
+        print(f"error: {lost}; {GOES_ON}", file=sys.stderr)
+        return os.EX_UNAVAILABLE
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
     except KeyboardInterrupt:
-        print("stopped; what is done stays, the same command goes on", file=sys.stderr)
+        print(f"stopped; {GOES_ON}", file=sys.stderr)
         return cli.INTERRUPTED
     if failed:
         print(f"These did not end well: {' '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _run(arguments: Sequence[str]) -> list[str]:
+    """Plan, run and put together; return the names of the runs that failed."""
+    options = _options(arguments)
+    engine, series = _engine()
+    plans = [_planned(entry, options) for entry in _chosen(options)]
+    _check(plans)
+    runs = [run for plan in plans for run in plan.parts]
+    layout = Layout(Path.cwd(), options.cores, code_here(), environment_here(), again=options.again)
+    processes = min(options.processes, len(runs))
+    with engine.connected(options.scheduler, processes) as client:
+        told = _Told(len(runs), options.quiet)
+        found = series.outcomes(client, runs, layout, told.line)
+        return _gathered(plans, told.each(found))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -90,7 +117,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         at = own.index("--")
         own, flags = own[:at], own[at + 1 :]
     cores = runtime.usable_cores()
-    parser = argparse.ArgumentParser(prog="exps", usage=USAGE, description=__doc__.splitlines()[0])
+    text = "Run every experiment, on processes of this machine or on many hosts."
+    parser = argparse.ArgumentParser(prog="exps", usage=USAGE, description=text)
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments (all)")
     parser.add_argument("--theme", choices=THEMES, help="those of one theme")
     text = "CPU devices of every run, on any machine (2, or all where there are fewer)"
@@ -146,8 +174,8 @@ def _planned(entry: Entry, options: argparse.Namespace) -> Planned:
     command = ("-m", "experiments", entry.name, *options.flags)
     try:
         values = parse_flags(module, [entry.name, *options.flags])
-        if values.help or values.plot_only or values.sweep is not None:
-            raise UserError("exps takes no --help, --plot_only or --sweep after --")
+        if odd := [name for name in NOT_HERE if values[name].present]:
+            raise UserError(f"exps runs experiments whole and alone: leave out --{odd[0]}")
         if values.data_dir is not None:  # a data set may be a path below it
             os.environ["TFDS_DATA_DIR"] = str(place("data_dir", values.data_dir))
         config = cli.make_config(module, values.preset, values.flag_values_dict())
@@ -229,7 +257,11 @@ def _gathered(plans: Sequence[Planned], found: Iterator[tuple[Run, Outcome]]) ->
         if outcome.code != 0:
             failed.append(run.name)
         elif len(plan.parts) > 1 and all(codes.get(part.name) == 0 for part in plan.parts):
-            _put_together(plan)
+            try:
+                _put_together(plan)
+            except UserError as error:
+                print(f"{plan.entry.name} FAILED: {terminal.one_line(str(error))}", flush=True)
+                failed.append(plan.entry.name)
     return failed
 
 

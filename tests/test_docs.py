@@ -15,7 +15,8 @@ NOTES = ROOT / "BUILD_NOTES.md"
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 TOP = ("experiments", "jaxvision", "tests", "docs", "benchmarks")
 NAMES = {entry.name for entry in CATALOG}
-FOREIGN_FLAGS = {"signal", "xla_gpu_deterministic_ops"}  # of SLURM and of XLA
+FOREIGN_FLAGS = {"python", "signal", "array", "ntasks", "cpus"}  # of uv, of SLURM
+FOREIGN_FLAGS |= {"nthreads", "nworkers", "xla_gpu_deterministic_ops"}  # of Dask, of XLA
 LONGEST_LINE, LONGEST_ENTRY = 120, 10  # characters, lines
 
 
@@ -54,7 +55,7 @@ def missing_modules(text):
         path = ROOT / module.replace(".", "/")
         if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists()):
             found.append(module)
-        if module == "experiments" and argument not in {*NAMES, "NAME", ""}:
+        if module == "experiments" and argument not in {*NAMES, "NAME", "exps", ""}:
             found.append(argument)
     return found
 
@@ -129,7 +130,7 @@ def test_flags_exist():
     named = set().union(*(named_flags(page.read_text()) for page in PAGES))
     # Of the benchmarks, of every command, of experiments with shared nets.
     known = {"torch_python", "help", "nets"}
-    for experiment in ("he_init", "plain_vs_residual"):
+    for experiment in ("he_init", "plain_vs_residual", "exps"):
         command = [sys.executable, "-m", "experiments", experiment, "--help"]
         shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         known |= set(re.findall(r"--(?:\[no\])?(\w+)", shown.stdout))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dask
 import distributed
 
+from jaxvision.cluster import preload
 from jaxvision.types import UserError
 
 WAIT_SECONDS = 60  # for a scheduler to answer, and for the first worker
@@ -18,6 +19,7 @@ _LOCAL = {
     "distributed.scheduler.worker-saturation": 1.0,
     # Dask gives the linear algebra of its workers one thread; ours are runs of their own layout.
     "distributed.nanny.pre-spawn-environ": {},
+    "distributed.worker.preload": [preload.__name__],
 }
 
 
@@ -28,6 +30,8 @@ def connected(scheduler: str | None, processes: int) -> Iterator[distributed.Cli
     Raises:
       UserError: no scheduler answers there, or it has no worker.
     """
+    # What is lost is told in one line, with the run's name.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as held:
         if scheduler is None:
             held.enter_context(dask.config.set(_LOCAL))
@@ -51,7 +55,7 @@ def _local(processes: int) -> distributed.LocalCluster:
         host="127.0.0.1",
         memory_limit=0,  # a worker only waits for its run
         dashboard_address=None,
-        silence_logs=logging.CRITICAL,  # deaths of workers are told with the run's name
+        silence_logs=logging.CRITICAL,
     )
 
 

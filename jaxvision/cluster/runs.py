@@ -77,6 +77,10 @@ class Interrupted(Exception):
     """A run was stopped by something that is none of its own doing, and may be tried again."""
 
 
+class SchedulerLost(Exception):
+    """Nobody hands out runs any more: the series must be started again."""
+
+
 def code_here() -> dict[str, str]:
     """Return what a number may depend on beside command and layout: our code, JAX, Python."""
     files = sorted((ROOT / "experiments").rglob("*.py"))

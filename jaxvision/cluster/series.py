@@ -8,8 +8,7 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from jaxvision.cluster import runs
-from jaxvision.cluster.runs import Interrupted, Layout, Outcome, Run
-from jaxvision.types import UserError
+from jaxvision.cluster.runs import Interrupted, Layout, Outcome, Run, SchedulerLost
 
 RETRIES = 3  # of a run that was interrupted; deaths of workers are counted by the scheduler
 
@@ -32,7 +31,7 @@ def outcomes(
       tell: is called with the name of a run and a line that it says, from another thread.
 
     Raises:
-      UserError: the scheduler is gone.
+      SchedulerLost: what has not been yielded is not known.
     """
     series = uuid.uuid4().hex[:8]  # a scheduler may have seen runs of these names
     topic = f"jaxvision-{series}"
@@ -66,9 +65,7 @@ def _outcome(future: distributed.Future) -> Outcome:
     if future.status == "finished":
         return future.result()
     if future.status != "error":
-        raise UserError(
-            "the scheduler is gone: give the same command again, what is done stays done"
-        )
+        raise SchedulerLost("the scheduler is gone")
     error = future.exception()
     if isinstance(error, KilledWorker):
         died = error.allowed_failures + 1

@@ -6,6 +6,7 @@ has no such axis must be equal in all parts, to the bit; a mean over seeds is no
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,10 +27,12 @@ def sizes(seeds: int, parts: int) -> list[int]:
     if parts == 1:
         return [seeds]
     small, more = divmod(seeds, parts)
-    if not more:  # equal parts would not show which axis is that of the seeds
-        found = [small + 1, *[small] * (parts - 2), small - 1]
-    else:
-        found = [small + 1] * more + [small] * (parts - more)
+    found = [small] * parts
+    for part in range(more):
+        found[part] += 1
+    if more == 0:  # equal parts would not show which axis is that of the seeds
+        found[0] += 1
+        found[-1] -= 1
     if min(found) < 1:
         raise UserError(f"{seeds} seeds cannot be cut into {parts} parts of different sizes")
     return found
@@ -65,35 +68,49 @@ def merged(parts: Sequence[Record]) -> tuple[dict[str, Any], dict[str, np.ndarra
     return _told([record.numbers for record in parts], counts, "numbers"), arrays
 
 
-def _told(values: Sequence[Any], counts: Sequence[int], name: str) -> Any:
+def _told(values: Sequence[Any], counts: list[int], name: str) -> Any:
     """Join what stands at one place of the numbers."""
     first = values[0]
     if isinstance(first, dict):
-        if any(value.keys() != first.keys() for value in values):
-            raise UserError(f"{name}: the parts hold other keys than one another")
-        return {key: _told([v[key] for v in values], counts, f"{name}/{key}") for key in first}
-    if isinstance(first, list) and [len(value) for value in values] == list(counts):
-        return [item for value in values for item in value]
-    if any(not _same(value, first) for value in values):
+        return _told_by_key(values, counts, name)
+    if isinstance(first, list):
+        lengths = [len(value) for value in values]
+        if lengths == counts:
+            return list(itertools.chain(*values))
+    if not all(_same(value, first) for value in values):
         raise UserError(f"{name} {_OF_ALL}")
     return first
+
+
+def _told_by_key(values: Sequence[dict], counts: list[int], name: str) -> dict[str, Any]:
+    keys = values[0].keys()
+    if any(value.keys() != keys for value in values):
+        raise UserError(f"{name}: the parts hold other keys than one another")
+    joined = {}
+    for key in keys:
+        joined[key] = _told([value[key] for value in values], counts, f"{name}/{key}")
+    return joined
 
 
 def _same(a: Any, b: Any) -> bool:
     return repr(a) == repr(b)  # JSON values: NaN equals itself, and -0.0 is not 0.0
 
 
-def _joined(arrays: Sequence[np.ndarray], counts: Sequence[int], name: str) -> np.ndarray:
+def _joined(arrays: Sequence[np.ndarray], counts: list[int], name: str) -> np.ndarray:
     """Join arrays along their axis of seeds; without one they must be the same."""
     first = arrays[0]
     if any(array.ndim != first.ndim or array.dtype != first.dtype for array in arrays):
         raise UserError(f"{name} is of another kind in each part")
-    lengths = list(zip(*(array.shape for array in arrays), strict=True))  # by axis, of each part
-    fixed = [len(set(lengths_of)) == 1 for lengths_of in lengths]
-    if all(fixed) and len({array.tobytes() for array in arrays}) == 1:
-        return first
-    if fixed.count(False) == 1:
-        axis = fixed.index(False)
-        if lengths[axis] == tuple(counts):
-            return np.concatenate(arrays, axis)
-    raise UserError(f"{name} {_OF_ALL}")
+    varying = []
+    for axis in range(first.ndim):
+        lengths = [array.shape[axis] for array in arrays]
+        if lengths == counts:
+            varying.append(axis)
+        elif len(set(lengths)) > 1:
+            raise UserError(f"{name} {_OF_ALL}")
+    if len(varying) == 1:
+        return np.concatenate(arrays, varying[0])
+    contents = {array.tobytes() for array in arrays}
+    if varying or len(contents) > 1:
+        raise UserError(f"{name} {_OF_ALL}")
+    return first

@@ -1,7 +1,6 @@
 """Three workers of which one is killed, a run that kills its worker, and everybody else."""
 
 import collections
-import logging
 import os
 
 import dask
@@ -74,7 +73,6 @@ def test_a_run_that_kills_workers_is_named_and_the_others_end_well(client, tmp_p
 
 def test_where_no_scheduler_answers_it_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr(engine, "WAIT_SECONDS", 0.5)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     refused = pytest.raises(
         UserError, match=r"^--scheduler=tcp://127.0.0.1:1: no scheduler answers"
     )

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from experiments import exps
 from experiments.catalog import CATALOG, Entry, module_name
 from jaxvision import cli
-from jaxvision.cluster.runs import Outcome
+from jaxvision.cluster.runs import Outcome, SchedulerLost
 from jaxvision.fields import flagged
 from jaxvision.report import merging
 from jaxvision.report import record as records
@@ -55,9 +56,10 @@ def two_toys(monkeypatch, tmp_path):
     finds = SimpleNamespace(import_module=made.__getitem__)
     monkeypatch.setattr(exps, "importlib", finds)
     monkeypatch.setattr(cli.runtime, "configure", lambda **_: None)
-    monkeypatch.setattr(exps, "_engine", lambda: (engine, SimpleNamespace(outcomes=in_process)))
     monkeypatch.chdir(tmp_path)
     engine = SimpleNamespace(connected=lambda *_: contextlib.nullcontext())
+    series = SimpleNamespace()
+    monkeypatch.setattr(exps, "_engine", lambda: (engine, series))
 
     def in_process(client, runs, layout, tell):
         for run in reversed(runs):
@@ -67,6 +69,7 @@ def two_toys(monkeypatch, tmp_path):
                 cli.main(made[name], [name, *flags])
             yield run, Outcome(ended.value.code, ("error: it cannot",), 1.0)
 
+    series.outcomes = in_process
     return made
 
 
@@ -107,6 +110,55 @@ def test_a_failed_part_is_named_and_nothing_is_put_together(two_toys, capsys, tm
     assert (tmp_path / "runs" / "whole_toy").exists()
 
 
+def test_parts_that_do_not_fit_together_are_named(two_toys, capsys, tmp_path):
+    """Only a mistake of the catalog gets so far: the others end well all the same."""
+
+    def of_all_seeds(config, progress):
+        numbers, arrays = measure(config, progress)
+        return numbers, arrays | {"mean": numbers["gain"].mean()}
+
+    two_toys["cut_toy"].measure = of_all_seeds
+    assert exps.main(["--parts=2", "--quiet", "--", "--results=runs"]) == 1
+    out, err = capsys.readouterr()
+    assert "cut_toy FAILED: mean is of all seeds together" in out
+    assert err.splitlines()[-1] == "These did not end well: cut_toy"
+    assert (tmp_path / "runs" / "whole_toy").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "line"),
+    [
+        (signal.SIGINT, 130, "stopped; what is done stays, and the same command goes on"),
+        (signal.SIGTERM, 75, "stopped by SIGTERM (what is done stays, and the same command goes"),
+    ],
+)
+def test_a_series_that_is_stopped_says_how_it_goes_on(two_toys, capsys, number, code, line):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored here
+
+    def outcomes(client, runs, layout, tell):
+        yield signal.raise_signal(number)
+
+    _, series = exps._engine()
+    series.outcomes = outcomes
+    try:
+        assert exps.main([]) == code
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_a_lost_scheduler_is_said_in_one_line(two_toys, capsys):
+    def outcomes(client, runs, layout, tell):
+        yield from ()
+        raise SchedulerLost("the scheduler is gone")
+
+    _, series = exps._engine()
+    series.outcomes = outcomes
+    assert exps.main([]) == 69
+    line = "error: the scheduler is gone; what is done stays, and the same command goes on\n"
+    assert capsys.readouterr().err == line
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -115,7 +167,8 @@ def test_a_failed_part_is_named_and_nothing_is_put_together(two_toys, capsys, tm
         (["--parts=3", "cut-toy", "--", "--seeds=3"], "cut_toy: 3 seeds cannot be cut"),
         (["cut-toy", "--", "--no_flag=1"], "cut_toy: unknown flag --no_flag"),
         (["cut-toy", "--", "--seeds=0"], "cut_toy: flag --seeds=0: '0' must be from 1 to 1000"),
-        (["--", "--plot_only"], "exps takes no --help, --plot_only or --sweep"),
+        (["--", "--plot_only"], "runs experiments whole and alone: leave out --plot_only"),
+        (["--", "--num_processes=2"], "whole and alone: leave out --num_processes"),
         (["--", "--run_name=mine"], "leave --run_name out"),
         (["--", "--results=file"], "cannot write to"),
     ],
@@ -132,10 +185,10 @@ def test_a_mistake_is_one_line_before_anything_is_run(two_toys, capsys, tmp_path
 
 
 def test_without_dask_it_is_said_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "dask", None)
-    monkeypatch.delitem(sys.modules, "jaxvision.cluster.engine", raising=False)
+    monkeypatch.setitem(sys.modules, "jaxvision.cluster.engine", None)  # importing it fails
+    monkeypatch.delattr("jaxvision.cluster.engine", raising=False)
     assert exps.main(["he_init"]) == 2
-    assert "exps needs Dask" in capsys.readouterr().err
+    assert "error: exps needs Dask" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
