@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.dynamics.traced import names as naming
-from jaxvision.dynamics.traced.layers import Layer, Plan, trace
+from jaxvision.dynamics.traced.layers import trace
 from jaxvision.dynamics.traced.names import Remark
+from jaxvision.dynamics.traced.plan import Layer, Plan
 from jaxvision.dynamics.traced.tapped import NORMS, Moments, Tap, run, zeros
 from jaxvision.models.foreign import adapt
 from jaxvision.training.losses import cross_entropy

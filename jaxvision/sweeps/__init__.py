@@ -12,7 +12,7 @@ import optax
 
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics.traced import names as naming
-from jaxvision.dynamics.traced.layers import Plan
+from jaxvision.dynamics.traced.plan import Plan
 from jaxvision.dynamics.watching import entries
 from jaxvision.initializers import Initializer
 from jaxvision.models.foreign import Parts, drawn

@@ -10,7 +10,8 @@ import optax
 
 from jaxvision import data as data_sets
 from jaxvision.data.dataset import Dataset
-from jaxvision.dynamics.traced.layers import Plan, trace
+from jaxvision.dynamics.traced.layers import trace
+from jaxvision.dynamics.traced.plan import Plan
 from jaxvision.dynamics.traced.redraw import redrawn
 from jaxvision.dynamics.traced.tapped import NORMS, run, zeros
 from jaxvision.dynamics.watching import check_real, per_layer, plan_of

@@ -6,19 +6,24 @@ frameworks' modules need not be known. The program is read, nothing is computed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from jaxvision.dynamics.traced import sources as made
+from jaxvision.dynamics.traced.plan import (
+    Layer,
+    Place,
+    Plan,
+    inner_program,
+    inner_programs,
+    loop_of,
+)
 from jaxvision.dynamics.traced.sources import Source, View
 from jaxvision.native.definition import definition
 from jaxvision.types import PyTree
-
-Place = tuple[int, ...]  # of an equation: its number in each program from the outermost on
 
 PRODUCTS = {"dot_general", "conv_general_dilated", "conv2d"}
 # Programs inside a program that are read as if they stood in it.
@@ -42,74 +47,6 @@ _CUTTING = {"slice", "dynamic_slice", "gather"}
 _BRANCHING = {"while", "cond"}
 
 
-class Layer(NamedTuple):
-    """A product of a signal with weights.
-
-    Attributes:
-      kernel: what the weights are made from.
-      operand: which operand of the product they are.
-      rounds: of each loop around it, outermost first, how many.
-      output: shape and dtype of one round's output.
-      primitive: which product; a "gather" looks rows of the weights up.
-      summed: the parameter's axes that are summed over, of a convolution the window's first; None
-        where they are not told apart.
-    """
-
-    kernel: Source
-    operand: int
-    rounds: tuple[int, ...]
-    output: jax.ShapeDtypeStruct
-    primitive: str
-    summed: tuple[int, ...] | None
-
-    @property
-    def is_stacked(self) -> tuple[bool, ...]:
-        """Of each loop, whether each round has weights of its own."""
-        return tuple(level in self.kernel.varies for level in range(len(self.rounds)))
-
-    @property
-    def own_levels(self) -> list[int]:
-        """The loops in which each round is a layer of its own."""
-        return [level for level, own in enumerate(self.is_stacked) if own]
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether its weights are a part of a parameter, and not known to be which."""
-        view = self.kernel.view
-        if view is not None and not view.is_whole:
-            return True
-        return any(
-            slices.get(level) is None
-            for slices in self.kernel.params.values()
-            for level in self.own_levels
-        )
-
-
-@dataclass
-class Plan:
-    """A traced net and what was found in it.
-
-    Attributes:
-      program: the net, flat: parameters first, then the input.
-      output: shapes of what it returns.
-      layers: in the order in which they are computed.
-      products: where they are.
-      biases: where each is added, and the layer.
-      bias_params: the parameters that are biases of layers.
-      expanded: what stands for an equation of our own.
-      ways: of a parameter, the primitives by which it meets the signal.
-    """
-
-    program: ClosedJaxpr
-    output: PyTree
-    layers: list[Layer] = field(default_factory=list)
-    products: dict[Place, int] = field(default_factory=dict)
-    biases: dict[Place, int] = field(default_factory=dict)
-    bias_params: dict[int, int] = field(default_factory=dict)
-    expanded: dict[Place, ClosedJaxpr] = field(default_factory=dict)
-    ways: dict[int, set[str]] = field(default_factory=dict)
-
-
 def trace(apply: Callable[[PyTree, PyTree], PyTree], params: PyTree, images: PyTree) -> Plan:
     """Trace ``apply(params, images)`` and return its layers."""
     program, output = jax.make_jaxpr(apply, return_shape=True)(params, images)
@@ -122,26 +59,10 @@ def trace(apply: Callable[[PyTree, PyTree], PyTree], params: PyTree, images: PyT
     return plan
 
 
-def inner_program(eqn: JaxprEqn) -> ClosedJaxpr | None:
-    """Return the first program inside an equation."""
-    return next(iter(_inner_programs(eqn)), None)
-
-
-def _inner_programs(eqn: JaxprEqn) -> list[ClosedJaxpr]:
-    found = []
-    for value in eqn.params.values():
-        for one in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(one, ClosedJaxpr):
-                found.append(one)
-            elif isinstance(one, Jaxpr):
-                found.append(ClosedJaxpr(one, ()))
-    return found
-
-
 def _holds_product(eqn: JaxprEqn) -> bool:
     return any(
         inner.primitive.name in PRODUCTS or _holds_product(inner)
-        for program in _inner_programs(eqn)
+        for program in inner_programs(eqn)
         for inner in program.jaxpr.eqns
     )
 
@@ -254,9 +175,9 @@ class _Reader:
     ) -> list[Source]:
         level = len(rounds)
         inner = (*rounds, eqn.params["length"])
-        body = eqn.params["jaxpr"].jaxpr
-        first = eqn.params["num_consts"]
-        last = first + eqn.params["num_carry"]
+        closed, first, carried = loop_of(eqn)
+        body = closed.jaxpr
+        last = first + carried
         outer = [replace(source, layer=None) for source in given]
         fixed = outer[:first]
         sliced = [made.round_of(source, level) for source in outer[last:]]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxvision.dynamics.traced.layers import Layer, Plan
+from jaxvision.dynamics.traced.plan import Layer, Plan
 from jaxvision.types import PyTree
 
 _WAYS = {

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.dynamics.traced.layers import Layer, Plan
 from jaxvision.dynamics.traced.names import layer_names
+from jaxvision.dynamics.traced.plan import Layer, Plan
 from jaxvision.initializers import Initializer
 from jaxvision.types import Array, PyTree, UserError
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
-from jaxvision.dynamics.traced.layers import Place, Plan, inner_program
+from jaxvision.dynamics.traced.plan import Place, Plan, inner_program, loop_of
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array, PyTree
 
@@ -169,15 +169,15 @@ class _Walk(NamedTuple):
         return {index: taps[index] for index in inside}
 
     def _loop(self, eqn: JaxprEqn, operands: list[Array], at: Place, taps: Taps) -> Ran:
-        first = eqn.params["num_consts"]
-        last = first + eqn.params["num_carry"]
+        body, first, carried = loop_of(eqn)
+        last = first + carried
         fixed = operands[:first]
 
         def one_round(carry, given):
             sliced, taps = given
             arguments = [*fixed, *carry, *sliced]
-            outs, read = self.program(eqn.params["jaxpr"], arguments, at, taps)
-            return outs[: last - first], (outs[last - first :], read)
+            outs, read = self.program(body, arguments, at, taps)
+            return outs[:carried], (outs[carried:], read)
 
         carry, (stacked, read) = lax.scan(
             one_round,
