@@ -215,6 +215,14 @@ CATALOG = (
         claims=("rises-late", "beats-random"),
         contradicts=("rises-second",),
     ),
+    Entry(
+        name="minimal_perturbation",
+        theme="breaking",
+        title="The nearest mistakes",
+        sentence="Every net errs on changes as small as noise that does nothing.",
+        minutes=4,
+        claims=("success", "noise"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 
