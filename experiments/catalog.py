@@ -221,6 +221,14 @@ CATALOG = (
         contradicts=("rises-second",),
     ),
     Entry(
+        name="minimal_perturbation",
+        theme="breaking",
+        title="The nearest mistakes",
+        sentence="Small changes made for one net mislead others; noise as large does not.",
+        minutes=4,
+        claims=("transfer", "noise"),
+    ),
+    Entry(
         name="one_pixel",
         theme="breaking",
         title="One pixel",
