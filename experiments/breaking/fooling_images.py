@@ -28,6 +28,7 @@ from experiments.breaking import _fooling as fooling
 from experiments.breaking import _fooling_panels as panels
 from experiments.breaking import _nets as lab
 from experiments.breaking import _pixel_searches as spec_of
+from experiments.breaking import _retraining as retraining
 from jaxvision import cli
 from jaxvision.adversarial.cppn import cppn
 from jaxvision.adversarial.elites import map_elites, random_search
@@ -154,7 +155,7 @@ def measure(
     for name, spec in {"dense": _dense(config), "linear": _linear(config)}.items():
         found = fooling.rubbish(lab.trained(spec, seeds), seeds, config.n_rubbish)
         arrays[f"{name}/rubbish"], arrays[f"{name}/rubbish_confidence"] = found
-    plan = fooling.Retraining(
+    plan = retraining.Retraining(
         config.width,
         config.steps,
         config.rounds,
@@ -164,7 +165,7 @@ def measure(
         knows,
     )
     with progress(1, "retraining") as bar:
-        rounds = fooling.retrain(nets.data, WAYS["direct"].encoding, plan, seeds)
+        rounds = retraining.retrain(nets.data, WAYS["direct"].encoding, plan, seeds)
         bar.advance()
     arrays |= {f"rounds/{name}": array for name, array in rounds._asdict().items()}
     if config.color_generations:
