@@ -216,6 +216,14 @@ CATALOG = (
         contradicts=("rises-second",),
     ),
     Entry(
+        name="minimal_perturbation",
+        theme="breaking",
+        title="The nearest mistakes",
+        sentence="Every net errs on changes as small as noise that does nothing.",
+        minutes=4,
+        claims=("success", "noise"),
+    ),
+    Entry(
         name="one_pixel",
         theme="breaking",
         title="One pixel",
