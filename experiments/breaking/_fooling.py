@@ -49,7 +49,8 @@ def ascend_nets(nets: Nets, seeds: range, steps: int) -> Ascended:
     classes = np.arange(nets.data.num_classes)
 
     def one(f: Logits, seed: Array, mean: Array) -> Ascended:
-        drawn = jax.random.normal(stream(seed, "noise"), (len(classes), *mean.shape))
+        key = stream(seed, "noise")
+        drawn = jax.random.normal(key, (len(classes), *mean.shape))
         start = jnp.clip(mean[None] + drawn / LEVELS, 0.0, 1.0)
         return ascend(f, start, jnp.asarray(classes), mean, steps=steps)
 
