@@ -65,6 +65,7 @@ WAYS = {
     "binary": Way("random black and white", binary_noise, random_search),
     "painted": Way("random CPPN", cppn, random_search),
 }
+MOST_COMPARED = 500  # test images whose nearest training image is looked for
 RANDOM = ("noise", "binary", "painted")
 
 
@@ -170,7 +171,8 @@ def measure(
     arrays |= {f"rounds/{name}": array for name, array in rounds._asdict().items()}
     if config.color_generations:
         arrays |= _colored(config, progress, ways)
-    test, _ = fooling.nearest(nets.data.test.images / np.float32(255), nets.data.train.images)
+    some = lab.some_of(nets.data.test, MOST_COMPARED).images
+    test, _ = fooling.nearest(some, nets.data.train.images)
     names = list(nets.data.class_names)
     return {"class_names": names, "test_distance": float(np.median(test))}, arrays
 
