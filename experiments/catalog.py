@@ -219,9 +219,9 @@ CATALOG = (
         name="minimal_perturbation",
         theme="breaking",
         title="The nearest mistakes",
-        sentence="Every net errs on changes as small as noise that does nothing.",
+        sentence="Small changes made for one net mislead others; noise as large does not.",
         minutes=4,
-        claims=("success", "noise"),
+        claims=("transfer", "noise"),
     ),
     Entry(
         name="one_pixel",
