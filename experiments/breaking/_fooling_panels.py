@@ -19,22 +19,26 @@ class Labeled(Protocol):
 
 def probability(odds: np.ndarray) -> np.ndarray:
     """Return p from log(p / (1 - p))."""
-    return 1 / (1 + np.exp(-np.clip(odds, -80, 80)))
+    bounded = np.clip(odds, -80, 80)
+    return 1 / (1 + np.exp(-bounded))
 
 
 def doubt(odds: np.ndarray) -> np.ndarray:
     """Return 1 - p from log(p / (1 - p)), not below 1e-30."""
-    return np.maximum(np.exp(-np.logaddexp(odds, 0)), 1e-30)
+    missing = np.exp(-np.logaddexp(odds, 0))
+    return np.maximum(missing, 1e-30)
 
 
 def efforts(record: Record) -> np.ndarray:
     """Return log2 of 1 + generations to 99 % by round [S, R], means over classes and evolutions."""
-    return np.log2(1 + record.arrays["rounds/generations"]).mean((2, 3))
+    generations = record.arrays["rounds/generations"]
+    return np.log2(1 + generations).mean((2, 3))
 
 
 def redrawn(record: Record) -> np.ndarray:
     """Return the difference of two evolutions against the nets of round 0, as ``efforts``, [S]."""
-    effort = np.log2(1 + record.arrays["rounds/generations"][:, 0]).mean(-1)
+    generations = record.arrays["rounds/generations"][:, 0]
+    effort = np.log2(1 + generations).mean(-1)
     return effort[:, 0] - effort[:, 1]
 
 
@@ -47,8 +51,8 @@ def draw_images(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> None:
         "gradient ascent": record.arrays["ascent/images"],
     }
     rows = [name.replace(" ", "\n", 1) for name in shown]
-    columns = record.numbers["class_names"]
-    image_grid(ax, np.stack(list(shown.values())), rows=rows, columns=columns)
+    images = np.stack(list(shown.values()))
+    image_grid(ax, images, rows=rows, columns=record.numbers["class_names"])
     ax.set_title("What one net takes for each class")
 
 
@@ -70,13 +74,17 @@ def draw_evolution(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> Non
 
 def draw_ways(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> None:
     """Draw the nines of confidence in the worst class at the end, by way, a dot a net."""
-    labels = {name: way.label for name, way in ways.items()} | {"ascent": "gradient ascent"}
+    labels = {name: way.label for name, way in ways.items()}
+    labels["ascent"] = "gradient ascent"
+    look = {"alpha": 0.6, "markersize": 8}
     for place, (name, label) in enumerate(labels.items()):
-        nines = -np.log10(doubt(record.arrays[f"{name}/log_odds"].min(1)))
-        color = plots.color_of(label)
-        ax.plot(nines, np.full(len(nines), place), "o", color=color, alpha=0.6, markersize=8)
+        worst = record.arrays[f"{name}/log_odds"].min(1)
+        nines = -np.log10(doubt(worst))
+        places = np.full(len(nines), place)
+        ax.plot(nines, places, "o", color=plots.color_of(label), **look)
     ax.axvline(4, color="#333333", linestyle=(0, (4, 3)), linewidth=1.4)
-    ax.set_yticks(range(len(labels)), [label.replace(" ", "\n", 1) for label in labels.values()])
+    names = [label.replace(" ", "\n", 1) for label in labels.values()]
+    ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_xlim(0, None)
     title = "Worst class with one budget\n(a dot a net; dashes: 99.99 %)"
@@ -103,13 +111,16 @@ def draw_color(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> None:
     if not names:
         ax.set_axis_off()
         return
-    by_way = [record.arrays[f"color/{name}/log_odds"] for name in names]
-    medians = 100 * np.stack([np.median(probability(odds), axis=1) for odds in by_way], 1)
-    for row in medians:
-        ax.plot(range(len(names)), row, "-", color="#BBBBBB", linewidth=1.2)
+    by_way = []
+    for name in names:
+        confidence = probability(record.arrays[f"color/{name}/log_odds"])
+        by_way.append(100 * np.median(confidence, axis=1))
+    for line in np.stack(by_way, 1):
+        ax.plot(range(len(names)), line, "-", color="#BBBBBB", linewidth=1.2)
     for place, name in enumerate(names):
+        places = np.full(len(by_way[place]), place)
         color = plots.color_of(ways[name].label)
-        ax.plot(np.full(len(medians), place), medians[:, place], "o", color=color, markersize=8)
+        ax.plot(places, by_way[place], "o", color=color, markersize=8)
     ax.set_xticks(range(len(names)), [ways[name].label for name in names])
     ax.set_xlim(-0.4, len(names) - 0.6)
     ax.set_ylim(0, 104)

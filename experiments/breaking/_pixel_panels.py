@@ -25,7 +25,8 @@ def family_rates(record: Record) -> np.ndarray:
     """Return how many of the images that a net gets right one pixel fools, [S, W]."""
     success = np.moveaxis(record.arrays["family/success"], 1, 0)
     right = np.moveaxis(record.arrays["family/right"], 1, 0)
-    return np.stack([rate(*pair) for pair in zip(success, right, strict=True)], 1)
+    pairs = zip(success, right, strict=True)
+    return np.stack([rate(*pair) for pair in pairs], 1)
 
 
 def attack_rate(
@@ -37,7 +38,8 @@ def attack_rate(
 ) -> np.ndarray:
     """Return the rate [S] of an attack on gray images."""
     place = attacks[name].pixels.index(pixels)
-    return rate(record.arrays[f"{name}/{kind}"][:, place], record.arrays[f"{name}/right"])
+    success = record.arrays[f"{name}/{kind}"]
+    return rate(success[:, place], record.arrays[f"{name}/right"])
 
 
 def chance_rate(record: Record) -> np.ndarray:
@@ -55,10 +57,11 @@ def draw_images(ax: Axes, record: Record, names: Sequence[str]) -> None:
     if not len(rows):
         ax.set_axis_off()
         return
-    pairs = np.stack([arrays["color/images"][rows], arrays["color/attacked"][rows]])
-    answers = zip(arrays["color/labels"][rows], arrays["color/predictions"][rows], strict=True)
-    columns = [f"{names[before]}\n→ {names[after]}" for before, after in answers]
-    image_grid(ax, pairs, rows=["image", "one pixel\nchanged"], columns=columns, gap=3)
+    shown = [arrays[f"color/{kind}"][rows] for kind in ("images", "attacked")]
+    labels, predictions = arrays["color/labels"], arrays["color/predictions"]
+    columns = [f"{names[labels[row]]}\n→ {names[predictions[row]]}" for row in rows]
+    kinds = ["image", "one pixel\nchanged"]
+    image_grid(ax, np.stack(shown), rows=kinds, columns=columns, gap=3)
     ax.set_title("What the net says before and after (every pixel was tried)")
 
 
@@ -69,9 +72,13 @@ def draw_searches(ax: Axes, record: Record, attacks: Mapping[str, Labeled]) -> N
         rates = 100 * attack_rate(record, attacks, name)
         _dots(ax, rates, place, plots.color_of(attack.label))
         passes = record.arrays[f"{name}/forwards"][:, 0].mean()
-        note = f"{passes:,.0f} passes"
         ax.annotate(
-            note, (rates.max(), place), (8, 0), textcoords="offset points", va="center", fontsize=10
+            f"{passes:,.0f} passes",
+            (rates.max(), place),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
         )
         largest = max(largest, rates.max())
     _dots(ax, 100 * chance_rate(record), len(attacks), plots.color_of("random pixel"))
@@ -104,9 +111,10 @@ def draw_family(ax: Axes, record: Record, widths: Sequence[int]) -> None:
     """Draw each net of the family: its test accuracy, and how often one pixel fools it."""
     accuracy = 100 * (1 - record.arrays["family/test_error"])
     rates = 100 * family_rates(record)
-    for i, (width, color) in enumerate(zip(widths, plots.shades(len(widths)), strict=True)):
-        label = f"{width} units"
-        ax.plot(accuracy[:, i], rates[:, i], "o", color=color, label=label, markersize=7)
+    colors = plots.shades(len(widths))
+    for i, width in enumerate(widths):
+        look = {"color": colors[i], "markersize": 7}
+        ax.plot(accuracy[:, i], rates[:, i], "o", label=f"{width} units", **look)
     ax.legend()
     plots.describe(ax, "Gray images: nets of five widths", "test accuracy, %", "images fooled, %")
     plots.mark_contradicted(ax, record, "accuracy")
@@ -121,9 +129,10 @@ def draw_places(ax: Axes, record: Record) -> None:
     if "color/masks" in arrays:
         masks = arrays["color/masks"]
         regions = {"object": masks, "background": ~masks}
-    shares = 100 * np.stack([share_inside(*place, region) for region in regions.values()], 1)
-    for row in shares:
-        ax.plot(range(len(regions)), row, "o-", color=plots.color_of("everything tried"))
+    shares = [100 * share_inside(*place, region) for region in regions.values()]
+    color = plots.color_of("everything tried")
+    for line in np.stack(shares, 1):
+        ax.plot(range(len(regions)), line, "o-", color=color)
     ax.set_xticks(range(len(regions)), regions)
     ax.set_xlim(-0.4, len(regions) - 0.6)
     ax.set_ylim(0, None)
@@ -133,5 +142,8 @@ def draw_places(ax: Axes, record: Record) -> None:
 
 
 def _dots(ax: Axes, values: np.ndarray, place: float, color: str) -> None:
-    ax.plot(values, np.full(len(values), place), "o", color=color, alpha=0.6, markersize=8)
-    ax.plot([np.median(values)] * 2, [place - 0.25, place + 0.25], color=color, linewidth=3)
+    places = np.full(len(values), place)
+    ax.plot(values, places, "o", color=color, alpha=0.6, markersize=8)
+    middle = np.median(values)
+    bar = place - 0.25, place + 0.25
+    ax.plot([middle, middle], bar, color=color, linewidth=3)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.breaking._nets import Images, Nets
+from experiments.breaking._seeded import over_seeded
 from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.evolution import TORCHATTACKS, Budget, differential_evolution
-from jaxvision.adversarial.nets import over_nets
 from jaxvision.adversarial.pixels import corners, every_pixel
 from jaxvision.adversarial.results import Result
 from jaxvision.nets import Spec
@@ -139,16 +139,12 @@ def conv_spec(dataset: str, width: int, steps: int) -> Spec:
 
 
 def attack_nets(nets: Nets, seeds: range, some: Images, search: Callable) -> Found:
-    """Return ``search(f, some, key)`` of N nets, leaves [N, ...] on the host.
+    """Return ``search(f, some, key)`` of N nets, leaves [N, ...] on the host."""
 
-    The draws are those of a net's own seed.
-    """
+    def one(f: Logits, seed: Array, some: Images) -> Found:
+        return search(f, some, stream(seed, "attack"))
 
-    def one(net: dict, some: Images) -> Found:
-        return search(nets.of(net), some, stream(net["seed"], "attack"))
-
-    numbers = {"seed": np.array(seeds, np.int32)}
-    return over_nets(one, nets.variables | numbers, some)
+    return over_seeded(one, nets, seeds, some)
 
 
 class Map(NamedTuple):
@@ -165,16 +161,16 @@ class Map(NamedTuple):
     result: Result
 
 
-def map_of(nets: Nets, some: Images) -> Map:
+def map_of(nets: Nets, seeds: range, some: Images) -> Map:
     """Try the corners of the color cube at every pixel."""
 
-    def one(net: dict, some: Images) -> Map:
-        f = nets.of(net)
+    def one(f: Logits, seed: Array, some: Images) -> Map:
+        del seed
         values = corners(some.images.shape[-1])
         tried = every_pixel(f, some.images, some.labels, values)
         return Map(_right(f, some), tried.flips > 0, tried.result)
 
-    return over_nets(one, nets.variables, some)
+    return over_seeded(one, nets, seeds, some)
 
 
 def rate(success: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -197,25 +193,27 @@ def random_pixels(nets: Nets, seeds: range, some: Images, draws: int) -> np.ndar
     The control of equal norm: one pixel, drawn ``draws`` times for each image.
     """
 
-    def one(net: dict, some: Images) -> Array:
-        f = nets.of(net)
-        key = stream(net["seed"], "noise")
-
+    def one(f: Logits, seed: Array, some: Images) -> Array:
         def of_image(example: tuple[Array, Array, Array]) -> Array:
             image, label, number = example
-            place_key, color_key = jax.random.split(jax.random.fold_in(key, number))
-            height, width, channels = image.shape
-            place = jax.random.randint(place_key, (draws,), 0, height * width)
-            colors = jax.random.uniform(color_key, (draws, channels))
-
-            def painted(place: Array, color: Array) -> Array:
-                return image.at[place // width, place % width].set(color)
-
-            answers = jnp.argmax(f(jax.vmap(painted)(place, colors)), 1)
+            changed = _randomly_changed(image, stream(seed, "noise", number), draws)
+            answers = jnp.argmax(f(changed), 1)
             return jnp.mean(answers != label)
 
         numbers = jnp.arange(len(some.labels))
         return jax.lax.map(of_image, (some.images, some.labels, numbers))
 
-    seeded = nets.variables | {"seed": np.array(seeds, np.int32)}
-    return over_nets(one, seeded, some)
+    return over_seeded(one, nets, seeds, some)
+
+
+def _randomly_changed(image: Array, key: Array, draws: int) -> Array:
+    """Return an image [H, W, C] with one random pixel each time, [draws, H, W, C]."""
+    place_key, color_key = jax.random.split(key)
+    height, width, channels = image.shape
+    places = jax.random.randint(place_key, (draws,), 0, height * width)
+    colors = jax.random.uniform(color_key, (draws, channels))
+
+    def painted(place: Array, color: Array) -> Array:
+        return image.at[place // width, place % width].set(color)
+
+    return jax.vmap(painted)(places, colors)

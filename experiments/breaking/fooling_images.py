@@ -28,6 +28,7 @@ from experiments.breaking import _fooling as fooling
 from experiments.breaking import _fooling_panels as panels
 from experiments.breaking import _nets as lab
 from experiments.breaking import _pixel_searches as spec_of
+from experiments.breaking import _retraining as retraining
 from jaxvision import cli
 from jaxvision.adversarial.cppn import cppn
 from jaxvision.adversarial.elites import map_elites, random_search
@@ -64,6 +65,7 @@ WAYS = {
     "binary": Way("random black and white", binary_noise, random_search),
     "painted": Way("random CPPN", cppn, random_search),
 }
+MOST_COMPARED = 500  # test images whose nearest training image is looked for
 RANDOM = ("noise", "binary", "painted")
 
 
@@ -154,7 +156,7 @@ def measure(
     for name, spec in {"dense": _dense(config), "linear": _linear(config)}.items():
         found = fooling.rubbish(lab.trained(spec, seeds), seeds, config.n_rubbish)
         arrays[f"{name}/rubbish"], arrays[f"{name}/rubbish_confidence"] = found
-    plan = fooling.Retraining(
+    plan = retraining.Retraining(
         config.width,
         config.steps,
         config.rounds,
@@ -164,12 +166,13 @@ def measure(
         knows,
     )
     with progress(1, "retraining") as bar:
-        rounds = fooling.retrain(nets.data, WAYS["direct"].encoding, plan, seeds)
+        rounds = retraining.retrain(nets.data, WAYS["direct"].encoding, plan, seeds)
         bar.advance()
     arrays |= {f"rounds/{name}": array for name, array in rounds._asdict().items()}
     if config.color_generations:
         arrays |= _colored(config, progress, ways)
-    test, _ = fooling.nearest(nets.data.test.images / np.float32(255), nets.data.train.images)
+    some = lab.some_of(nets.data.test, MOST_COMPARED).images
+    test, _ = fooling.nearest(some, nets.data.train.images)
     names = list(nets.data.class_names)
     return {"class_names": names, "test_distance": float(np.median(test))}, arrays
 

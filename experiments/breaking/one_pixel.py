@@ -169,7 +169,7 @@ def _color(config: Config, progress: cli.ShowProgress) -> tuple[list[str], dict[
     sample = nets.data.test.sample(config.n_images)
     some = lab.some_of(nets.data.test, config.n_images)
     with progress(1, "corners on color images") as bar:
-        found = searches.map_of(nets, some)
+        found = searches.map_of(nets, _seeds(config), some)
         bar.advance()
     arrays = {
         "color/right": found.right,

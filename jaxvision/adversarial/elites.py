@@ -15,6 +15,7 @@ from jax import lax
 from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.odds import class_odds
 from jaxvision.adversarial.pixels import cell_of
+from jaxvision.adversarial.threat import like
 from jaxvision.types import Array, PyTree, UserError
 
 
@@ -37,10 +38,12 @@ class Archive(NamedTuple):
 
     Attributes:
       genomes: leaves [K, ...].
+      images: [K, H, W, C], what they express.
       log_odds: float32 [K], log(p / (1 - p)) of the class; -inf where the cell is empty.
     """
 
     genomes: PyTree
+    images: Array
     log_odds: Array
 
 
@@ -103,22 +106,30 @@ def random_search(
     return _search(f, encoding, key, generations, children, offspring)
 
 
-def admit(archive: Archive, genomes: PyTree, odds: Array) -> Archive:
-    """Return the archive after N children, leaves [N, ...], with log odds [N, K], have been tried.
+def admit(archive: Archive, genomes: PyTree, images: Array, odds: Array) -> Archive:
+    """Return the archive after N children have been tried in every cell.
 
     The best child of each class takes its cell if it is surer than the elite. NaN takes none.
+
+    Args:
+      archive: before.
+      genomes: leaves [N, ...].
+      images: [N, H, W, C].
+      odds: float32 [N, K].
     """
     odds = jnp.where(jnp.isnan(odds), -jnp.inf, odds)
     best = jnp.argmax(odds, 0)
     of_best = odds.max(0)
     surer = of_best > archive.log_odds
 
-    def chosen(elites: Array, leaf: Array) -> Array:
-        new = surer.reshape(-1, *[1] * (leaf.ndim - 1))
-        return jnp.where(new, leaf[best], elites)
+    def chosen(elites: Array, children: Array) -> Array:
+        return jnp.where(like(surer, elites), children[best], elites)
 
-    genomes = jax.tree.map(chosen, archive.genomes, genomes)
-    return Archive(genomes, jnp.where(surer, of_best, archive.log_odds))
+    return Archive(
+        jax.tree.map(chosen, archive.genomes, genomes),
+        chosen(archive.images, images),
+        jnp.where(surer, of_best, archive.log_odds),
+    )
 
 
 def _search(
@@ -132,25 +143,31 @@ def _search(
     """Draw a start, then admit ``offspring(archive, key)`` for G generations."""
     if children < 1 or generations < 0:
         raise UserError(f"children={children}, generations={generations}: use at least 1 and 0")
-    start_key, search_key = jax.random.split(key)
 
-    def admitted(archive: Archive | None, genomes: PyTree) -> Archive:
-        odds = class_odds(f(jax.vmap(encoding.express)(genomes)))
-        if archive is None:
-            classes = odds.shape[1]
-            anyone = jnp.zeros(classes, jnp.int32)
-            empty = jax.tree.map(lambda leaf: leaf[anyone], genomes)
-            archive = Archive(empty, jnp.full(classes, -jnp.inf))
-        return admit(archive, genomes, odds)
+    def drawn(key: Array) -> PyTree:
+        return jax.vmap(encoding.draw)(jax.random.split(key, children))
 
     def one_generation(archive: Archive, generation: Array) -> tuple[Archive, Array]:
-        genomes = offspring(archive, jax.random.fold_in(search_key, generation))
-        archive = admitted(archive, genomes)
+        own = jax.random.fold_in(key, generation)
+        # The start is a round of the loop too: the net and the encoding are compiled once.
+        genomes = lax.cond(generation == 0, lambda: drawn(own), lambda: offspring(archive, own))
+        images = jax.vmap(encoding.express)(genomes)
+        archive = admit(archive, genomes, images, class_odds(f(images)))
         return archive, archive.log_odds
 
-    drawn = jax.vmap(encoding.draw)(jax.random.split(start_key, children))
-    first = admitted(None, drawn)
-    last, later = lax.scan(one_generation, first, jnp.arange(generations))
-    trace = jnp.concatenate([first.log_odds[None], later])
-    images = jax.vmap(encoding.express)(last.genomes)
-    return Fooling(images, last.log_odds, trace, (generations + 1) * children)
+    rounds = jnp.arange(1 + generations)
+    last, trace = lax.scan(one_generation, _empty(f, encoding, drawn, key), rounds)
+    return Fooling(last.images, last.log_odds, trace, (1 + generations) * children)
+
+
+def _empty(f: Logits, encoding: Encoding, drawn: Callable[[Array], PyTree], key: Array) -> Archive:
+    """Return an archive without elites."""
+    genomes = jax.eval_shape(drawn, key)
+    images = jax.eval_shape(jax.vmap(encoding.express), genomes)
+    classes = jax.eval_shape(f, images).shape[1]
+
+    def zeros(leaf: jax.ShapeDtypeStruct) -> Array:
+        return jnp.zeros((classes, *leaf.shape[1:]), leaf.dtype)
+
+    elites = jax.tree.map(zeros, genomes)
+    return Archive(elites, zeros(images), jnp.full(classes, -jnp.inf))

@@ -20,18 +20,20 @@ def net(images):
 
 
 def test_the_best_child_of_each_class_takes_its_cell():
-    archive = Archive(jnp.zeros((3, 1)), jnp.float32([0.0, 1.0, 2.0]))
+    archive = Archive(jnp.zeros((3, 1)), jnp.zeros((3, 2)), jnp.float32([0.0, 1.0, 2.0]))
     genomes = jnp.float32([[1.0], [2.0]])
     odds = jnp.float32([[5.0, 0.5, 2.0], [1.0, 3.0, 2.0]])
-    after = admit(archive, genomes, odds)
+    after = admit(archive, genomes, jnp.float32([[10.0, 10.0], [20.0, 20.0]]), odds)
     assert after.genomes[:, 0].tolist() == [1.0, 2.0, 0.0]  # an equal takes nothing
+    assert after.images[:, 1].tolist() == [10.0, 20.0, 0.0]
     assert after.log_odds.tolist() == [5.0, 3.0, 2.0]
 
 
 def test_no_number_never_becomes_an_elite():
-    archive = Archive(jnp.zeros((2, 1)), jnp.float32([0.0, -jnp.inf]))
+    archive = Archive(jnp.zeros((2, 1)), jnp.zeros((2, 1)), jnp.float32([0.0, -jnp.inf]))
     genomes = jnp.float32([[1.0], [2.0]])
-    after = admit(archive, genomes, jnp.float32([[jnp.nan, jnp.nan], [1.0, jnp.nan]]))
+    odds = jnp.float32([[jnp.nan, jnp.nan], [1.0, jnp.nan]])
+    after = admit(archive, genomes, genomes, odds)
     assert after.genomes[:, 0].tolist() == [2.0, 0.0]
     assert after.log_odds.tolist() == [1.0, -np.inf]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.breaking import _fooling as fooling
+from experiments.breaking import _retraining as retraining
 from experiments.breaking import fooling_images
 from experiments.breaking._nets import Nets
 from jaxvision.adversarial.elites import map_elites
@@ -111,19 +112,13 @@ def test_evolution_without_a_fitness_is_found_out():
 
 def test_retraining_that_tells_nothing_makes_nothing_harder():
     """The same starts and the same batches: without the images every round's net is the same."""
-    plan = fooling.Retraining(8, 60, 2, 2, 10, 20, knows=False)
+    plan = retraining.Retraining(8, 60, 2, 2, 10, 20, knows=False)
     data = load("digits")
-    kept = fooling.retrain(data, direct, plan, range(100, 102))
+    kept = retraining.retrain(data, direct, plan, range(100, 102))
     assert (kept.test_error == kept.test_error[:, :1]).all()
-    told = fooling.retrain(data, direct, plan._replace(knows=True), range(100, 102))
+    told = retraining.retrain(data, direct, plan._replace(knows=True), range(100, 102))
     np.testing.assert_array_equal(told.test_error[:, 0], kept.test_error[:, 0])
     assert (told.log_odds[:, 1] < kept.log_odds[:, 1]).mean() > 0.8
-
-
-def test_the_first_generation_above_a_bar():
-    trace = np.array([[0.0, 9.0], [1.0, 9.0], [5.0, 9.0]])
-    assert fooling.first_above(trace, 4.0).tolist() == [2, 0]
-    assert fooling.first_above(trace, 10.0).tolist() == [3, 3]
 
 
 def test_the_nearest_image_of_a_training_image_is_itself():

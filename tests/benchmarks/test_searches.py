@@ -1,0 +1,33 @@
+"""The benchmark of searches: its problem, its ratios and its tables; nothing is timed."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.searches import CASES, OURS, TORCHATTACKS, markdown, problem, ratios
+from benchmarks.searches_jax import net
+
+
+def test_the_problem_is_images_that_the_net_is_surest_of():
+    kernels, images = problem("digits", 5)
+    assert images.shape == (5, 8, 8, 1)
+    logits = np.sort(net([jnp.asarray(kernel) for kernel in kernels])(images), 1)
+    leads = logits[:, -1] - logits[:, -2]
+    assert (np.diff(leads) <= 1e-3).all()
+    more = problem("digits", 9)[1]
+    np.testing.assert_array_equal(more[:5], images)
+
+
+def side(ms, success=0.5):
+    return {"ms": ms, "success": success, "clean": 2, "samples": [0, 0]}
+
+
+def test_ratios_and_goals_are_of_what_both_sides_ran():
+    both, alone = "evolution:mnist:2", "every:digits:8"
+    results = {both: {OURS: side(10.0), TORCHATTACKS: side(1000.0)}, alone: {OURS: side(3.0)}}
+    assert ratios(results) == {both: 0.01}
+    page = markdown(results)
+    assert f"| {CASES[both].label} | 10 | 1e+03 | 0.01 | 0.50, 0.50 | 4/4 |" in page
+    assert f"| {CASES[alone].label} | 3 |  |  | 0.50 | 2/2 |" in page
+    assert "| 0.01 | 0.05 | met |" in page
+    results[both][OURS] = side(100.0)
+    assert "**missed**" in markdown(results)
