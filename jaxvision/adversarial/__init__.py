@@ -1,0 +1,6 @@
+"""Breaking nets: attacks as pure functions of ``f(images in [0, 1]) -> logits`` and arrays.
+
+``threat`` says how far an image may move, ``aims`` what an attack wants of the logits, ``results``
+what it hands back. ``gradient``, ``deepfool`` and ``min_norm`` are the attacks that follow
+gradients, ``checks`` tells a broken attack from a robust net, ``api`` is the one public call.
+"""
