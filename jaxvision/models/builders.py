@@ -14,11 +14,19 @@ import flax.linen as nn
 from jaxvision import initializers
 from jaxvision.models import alexnet as alexnets
 from jaxvision.models.layers import Initializer
+from jaxvision.models.linear import Linear
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
 from jaxvision.models.resnet import ResNet, cifar_resnet
+from jaxvision.models.shallow import ShallowConvNet
 
 ImageShape = tuple[int, int, int]  # H, W, C
+
+
+def linear(num_classes: int, image_shape: ImageShape, kernel_init: Initializer) -> Linear:
+    """Return softmax regression."""
+    del image_shape
+    return Linear(num_classes, kernel_init)
 
 
 def mlp(
@@ -65,12 +73,28 @@ def alexnet(
     return alexnets.alexnet(width, dense, num_classes, kernel_init, image_shape[0], removed)
 
 
+def shallow(
+    num_classes: int,
+    image_shape: ImageShape,
+    kernel_init: Initializer,
+    *,
+    channels: tuple[int, ...],
+    units: int,
+    pooled: bool = True,
+) -> ShallowConvNet:
+    """Return a conv net with a convolution for each of ``channels`` and ``units`` dense ones."""
+    del image_shape
+    return ShallowConvNet(tuple(channels), units, num_classes, kernel_init, pooled)
+
+
 NETS: dict[str, Callable[..., nn.Module]] = {
+    "linear": linear,
     "mlp": mlp,
     "he2015": he2015,
     "plain": plain,
     "resnet": resnet,
     "alexnet": alexnet,
+    "shallow": shallow,
 }
 
 INITIALIZERS: dict[str, Callable[[], Initializer]] = {

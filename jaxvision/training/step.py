@@ -47,7 +47,7 @@ class Examples(NamedTuple):
 
     inputs: Array  # [M, ...], as ``Task.preprocess`` returns them
     labels: Array  # int32 [M]
-    weights: Array  # [M], sum 1: the share of each in the loss
+    weights: Array | None  # [M], sum 1: the share of each in the loss; None: all alike
 
 
 # (inputs -> logits of the net as it is, inputs, labels, noise like inputs, hyper) -> Examples
@@ -177,9 +177,7 @@ def _part(
     options = {name: hyper[name] for name in task.told}
     if axis is not None:
         options["batch_axis"] = axis
-    weights = None
-    if task.opponent is not None:
-        inputs, labels, weights = _opposed(task, state, inputs, labels, noise, hyper)
+    inputs, labels, weights = _examples(task, state, inputs, labels, noise, hyper)
 
     def share(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda x: x / split.parts, tree) if split.parts > 1 else tree
@@ -205,10 +203,17 @@ def _part(
     return sums, OrderedDict() if task.probe is None else activations
 
 
-def _opposed(
-    task: Task, state: TrainState, inputs: Array, labels: Array, noise: Array, hyper: Hyper
+def _examples(
+    task: Task,
+    state: TrainState,
+    inputs: Array,
+    labels: Array,
+    noise: Array | None,
+    hyper: Hyper,
 ) -> Examples:
-    """Return what the task's opponent makes of a part, from the net before the update."""
+    """Return what a part learns from: itself, or what the opponent makes of it."""
+    if task.opponent is None:
+        return Examples(inputs, labels, None)
 
     def net(inputs: Array) -> Array:
         return task.apply(state.params, state.batch_stats, inputs, train=False)[0]

@@ -39,7 +39,29 @@ def test_a_net_is_its_sizes(name, depth):
 
 
 def test_every_name_is_tried():
-    assert {*DEPTHS, "alexnet"} == NETS.keys()
+    assert {*DEPTHS, "alexnet", "linear", "shallow"} == NETS.keys()
+
+
+def test_a_linear_net_has_one_layer():
+    _, variables = shapes("linear")
+    assert {name: leaf.shape for name, leaf in named_leaves(variables["params"]).items()} == {
+        "output/kernel": (64, 10),
+        "output/bias": (10,),
+    }
+
+
+@pytest.mark.parametrize(("pooled", "inputs"), [(True, 2 * 2 * 6), (False, 8 * 8 * 6)])
+def test_a_shallow_conv_net_has_a_layer_for_each_of_its_sizes(pooled, inputs):
+    _, variables = shapes("shallow", channels=(3, 6), units=20, pooled=pooled)
+    kernels = {name: layer["kernel"].shape for name, layer in variables["params"].items()}
+    assert kernels == {
+        "conv1": (3, 3, 1, 3),
+        "conv2": (3, 3, 3, 6),
+        "dense": (inputs, 20),
+        "logits": (20, 10),
+    }
+    _, variables = shapes("shallow", channels=(4,), units=0, pooled=False)
+    assert list(variables["params"]) == ["conv1", "logits"]
 
 
 def test_an_alexnet_may_lack_layers():
