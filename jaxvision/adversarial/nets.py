@@ -1,0 +1,56 @@
+"""Many nets at once: one attack, mapped over the leading axis of their weights."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from jaxvision import runtime
+from jaxvision.adversarial.aims import Logits
+from jaxvision.adversarial.threat import LEVELS
+from jaxvision.models.layers import Apply
+from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
+from jaxvision.training.mapping import choose_mapping, map_runs
+from jaxvision.types import Array, PyTree
+
+
+def logits_of(
+    apply: Apply, preprocess: Callable[[Array, Array | None], Array], variables: PyTree
+) -> Logits:
+    """Return a trained net as a function of images in [0, 1], its normalization inside.
+
+    Args:
+      apply: see ``models.layers.apply_function``; asked in eval mode.
+      preprocess: of pixels 0 to 255, as ``nets.trained`` has it.
+      variables: of one net, ``{'params', 'batch_stats'}``.
+    """
+
+    def logits(images: Array) -> Array:
+        inputs = preprocess(LEVELS * images, None)
+        return apply(variables["params"], variables["batch_stats"], inputs, train=False)[0]
+
+    return logits
+
+
+def over_nets(
+    function: Callable[[PyTree, PyTree], PyTree], variables: PyTree, shared: PyTree
+) -> PyTree:
+    """Return ``function(variables of one net, shared)`` for N nets, leaves [N, ...] on the host.
+
+    One program, the nets spread over the devices. Dense nets run side by side, conv nets one after
+    the other; surplus nets fill the last round.
+
+    Args:
+      function: traced.
+      variables: ``{'params', 'batch_stats'}``, leaves [N, ...].
+      shared: arrays that are the same for every net.
+    """
+    mesh = make_mesh(data=1)
+    count = len(jax.tree.leaves(variables)[0])
+    rows = np.arange(-(-count // mesh.size) * mesh.size) % count
+    filled = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], variables)
+    mapping = choose_mapping(variables["params"])
+    program = runtime.jit(map_runs(function, mapping, mesh))
+    found = program(on_mesh(filled, mesh, P("run")), on_mesh(shared, mesh, P()))
+    return jax.tree.map(lambda leaf: leaf[:count], fetch(found))
