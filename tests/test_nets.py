@@ -158,6 +158,18 @@ def curve_of(spec, steps):
     return rates
 
 
+def test_two_nets_may_learn_from_disjoint_images():
+    """A sample, and what it leaves out, under two keys."""
+    half = spec_with(images=700, steps=2)
+    sample, rest = (Net(dataclasses.replace(half, left_out=left)) for left in (False, True))
+    drawn = {image.tobytes() for image in sample.data.train.images}
+    assert len(sample.data.train.labels) == 700
+    assert not [image for image in rest.data.train.images if image.tobytes() in drawn]
+    assert sample.key != rest.key
+    with pytest.raises(UserError, match="leaves none"):
+        Net(dataclasses.replace(half, images=None, left_out=True))
+
+
 def test_a_warm_up_climbs_in_a_line_and_falls_along_half_a_cosine():
     spec = spec_with(optimizer="momentum_sgd", learning_rate=0.4, warm_up=5)
     rates = curve_of(spec, 20)
@@ -245,6 +257,7 @@ OTHERS = {
     "batch_size": 21,
     "pad": 1,
     "label_smoothing": 0.1,
+    "left_out": True,
 }
 
 

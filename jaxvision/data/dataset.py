@@ -48,6 +48,13 @@ class Dataset(NamedTuple):
             return self
         return self._rows(_stratified(np.asarray(self.labels), n, seed))
 
+    def without_sample(self, n: int, seed: int = 0) -> "Dataset":
+        """Return the examples that ``sample(n, seed)`` does not draw, in their order."""
+        if n >= len(self.labels):
+            return self._rows(slice(0))
+        drawn = _stratified(np.asarray(self.labels), n, seed)
+        return self._rows(np.delete(np.arange(len(self.labels)), drawn))
+
     @property
     def label_entropy(self) -> float:
         """The entropy of the labels in nats: the loss of a net that knows their shares alone.

@@ -23,18 +23,26 @@ from jaxvision.models.shallow import ShallowConvNet
 ImageShape = tuple[int, int, int]  # H, W, C
 
 
-def linear(num_classes: int, image_shape: ImageShape, kernel_init: Initializer) -> Linear:
-    """Return softmax regression."""
-    del image_shape
-    return Linear(num_classes, kernel_init)
-
-
 def mlp(
     num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
 ) -> MLP:
     """Return a dense ReLU net of ``depth`` weight layers, at least 3, and ``width`` units."""
     del image_shape
     return MLP(depth, width, num_classes, kernel_init)
+
+
+def sigmoid_mlp(
+    num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
+) -> MLP:
+    """Return a dense net of sigmoids, otherwise as ``mlp``."""
+    del image_shape
+    return MLP(depth, width, num_classes, kernel_init, nn.sigmoid)
+
+
+def linear(num_classes: int, image_shape: ImageShape, kernel_init: Initializer) -> Linear:
+    """Return softmax regression on pixels."""
+    del image_shape
+    return Linear(num_classes, kernel_init)
 
 
 def he2015(
@@ -88,8 +96,9 @@ def shallow(
 
 
 NETS: dict[str, Callable[..., nn.Module]] = {
-    "linear": linear,
     "mlp": mlp,
+    "sigmoid_mlp": sigmoid_mlp,
+    "linear": linear,
     "he2015": he2015,
     "plain": plain,
     "resnet": resnet,

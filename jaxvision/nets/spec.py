@@ -39,6 +39,7 @@ class Spec:
       steps: optimizer steps.
       image_size: pixels of a side; None takes the images as they are.
       images: training images, drawn with every class in its share; None takes them all.
+      left_out: learn from the images that the sample of ``images`` leaves out, not from the sample.
       initializer: of every kernel, one of ``models.builders.INITIALIZERS``.
       optimizer: one of ``nets.training.OPTIMIZERS``.
       drops: steps at which the rate falls to a tenth.
@@ -57,6 +58,7 @@ class Spec:
     steps: int
     image_size: int | None = None
     images: int | None = None
+    left_out: bool = False
     initializer: str = "he_forward"
     optimizer: str = "sgd"
     drops: tuple[int, ...] = ()

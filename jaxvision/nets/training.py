@@ -72,9 +72,8 @@ class Net:
         kernel_init = _named(INITIALIZERS, spec.initializer, "initializer")()
         optimizer = _optimizer(spec)
         loaded = data.load(spec.dataset, image_size=spec.image_size)
-        images = len(loaded.train.labels) if spec.images is None else spec.images
         self.spec = spec
-        self.data = loaded._replace(train=loaded.train.sample(images))
+        self.data = loaded._replace(train=_images_of(spec, loaded.train))
         self.key = key_of(spec, loaded.identity.digest)
         self.standardize = standardizer(self.data.train)
         self._shape = loaded.train.images.shape[1:]
@@ -170,6 +169,16 @@ class Net:
         if self.spec.pad and key is not None:
             return pad_crop_flip(key, inputs, self.spec.pad)
         return inputs
+
+
+def _images_of(spec: Spec, train: data.Dataset) -> data.Dataset:
+    images = len(train.labels) if spec.images is None else spec.images
+    if not spec.left_out:
+        return train.sample(images)
+    left = train.without_sample(images)
+    if not len(left.labels):
+        raise UserError(f"a sample of {images} images leaves none of {len(train.labels)} out")
+    return left
 
 
 def _optimizer(spec: Spec) -> Optimizer:

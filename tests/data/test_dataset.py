@@ -85,6 +85,15 @@ def test_the_draw_never_changes():
     assert rows_of(counted([6, 4, 2]).sample(6)) == GOLDEN_DRAW
 
 
+def test_a_sample_and_what_it_leaves_are_the_set():
+    labels = np.repeat(np.arange(3, dtype=np.int32), (5, 9, 7))
+    images = np.arange(21, dtype=np.uint8).reshape(21, 1, 1, 1)
+    data = Dataset(images, labels)
+    both = [part(10, seed=3).images.ravel() for part in (data.sample, data.without_sample)]
+    assert sorted(np.concatenate(both)) == list(range(21))
+    assert len(data.without_sample(21).labels) == 0
+
+
 def test_a_sample_has_no_negative_size():
     with pytest.raises(ValueError, match="at least 0 examples, got -1"):
         counted([3, 4]).sample(-1)

@@ -13,8 +13,14 @@ from jaxvision.models.layers import apply_function, stacked_axes
 from jaxvision.trees import named_leaves
 
 IMAGE = (8, 8, 1)
-DEPTHS = {"mlp": 4, "he2015": 14, "plain": 8, "resnet": 8}
-FIRST = {"mlp": "input", "he2015": "stem", "plain": "stem", "resnet": "stem"}
+DEPTHS = {"mlp": 4, "sigmoid_mlp": 4, "he2015": 14, "plain": 8, "resnet": 8}
+FIRST = {
+    "mlp": "input",
+    "sigmoid_mlp": "input",
+    "he2015": "stem",
+    "plain": "stem",
+    "resnet": "stem",
+}
 
 
 def shapes(name, **sizes):
@@ -42,12 +48,23 @@ def test_every_name_is_tried():
     assert {*DEPTHS, "alexnet", "linear", "shallow"} == NETS.keys()
 
 
-def test_a_linear_net_has_one_layer():
+def test_softmax_regression_is_one_kernel():
     _, variables = shapes("linear")
-    assert {name: leaf.shape for name, leaf in named_leaves(variables["params"]).items()} == {
-        "output/kernel": (64, 10),
-        "output/bias": (10,),
-    }
+    sizes = jax.tree.map(np.shape, variables["params"])
+    assert sizes == {"output": {"kernel": (64, 10), "bias": (10,)}}
+
+
+def test_sigmoids_answer_between_their_limits():
+    """A hidden unit of 0 pre-activation hands on a half: the logits are not 0, as of ReLUs."""
+    answers = []
+    for name in ("mlp", "sigmoid_mlp"):
+        model = NETS[name](10, IMAGE, he_backward(), depth=3, width=4)
+        variables = initialize(model, jax.random.key(0), IMAGE)
+        images = np.zeros((1, *IMAGE), np.float32)
+        apply = partial(apply_function(model), train=False)
+        answers.append(apply(variables["params"], variables["batch_stats"], images)[0])
+    np.testing.assert_array_equal(answers[0], 0)
+    assert np.abs(answers[1]).min() > 1e-3
 
 
 @pytest.mark.parametrize(("pooled", "inputs"), [(True, 2 * 2 * 6), (False, 8 * 8 * 6)])

@@ -1,0 +1,1 @@
+"""How nets are broken: the nearest mistakes, and those that serve many images."""
