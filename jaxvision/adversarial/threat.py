@@ -194,7 +194,7 @@ def _project_l0(delta: Array, eps: Array) -> Array:
     """Keep the ``eps`` pixels that change most."""
     pixels = _pixels(delta)
     rank = jnp.argsort(jnp.argsort(-pixels, axis=1), axis=1)
-    keep = rank.astype(jnp.float32) < eps[:, None]
+    keep = rank.astype(jnp.float32) + 1 <= eps[:, None]
     shape = (*delta.shape[:-1], 1) if delta.ndim == 4 else delta.shape
     return jnp.where(keep.reshape(shape), delta, 0.0)
 
@@ -206,8 +206,8 @@ def _project_l1(delta: Array, eps: Array) -> Array:
     falling = -jnp.sort(-size, axis=1)
     over = jnp.cumsum(falling, 1) - eps[:, None]
     entries = jnp.arange(1, count + 1, dtype=size.dtype)[None]
-    kept = jnp.sum(falling * entries > over, axis=1, keepdims=True)
-    threshold = jnp.take_along_axis(over, jnp.maximum(kept - 1, 0), 1) / jnp.maximum(kept, 1)
+    kept = jnp.maximum(jnp.sum(falling * entries > over, axis=1, keepdims=True), 1)
+    threshold = jnp.take_along_axis(over, kept - 1, 1) / kept.astype(size.dtype)
     inside = size.sum(1, keepdims=True) <= eps[:, None]
     shrunk = jnp.maximum(size - threshold, 0.0)
     moved = jnp.where(inside, size, jnp.where(eps[:, None] > 0, shrunk, 0.0))

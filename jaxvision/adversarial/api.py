@@ -1,0 +1,227 @@
+"""The public call: check what is given, compile once, attack, hand back NumPy arrays."""
+
+import functools
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision import runtime
+from jaxvision.adversarial.aims import Logits, predictions
+from jaxvision.adversarial.gradient import pgd
+from jaxvision.adversarial.results import Result
+from jaxvision.adversarial.threat import LEVELS, LINF, Ball
+from jaxvision.random import stream
+from jaxvision.types import Array, UserError
+
+_TRACED = ("key", "targets")  # options that are arrays
+_LOOKED_AT = 64  # images on which a net is checked before it is attacked
+
+
+def attack(
+    f: Logits,
+    images: np.ndarray | Array,
+    labels: np.ndarray | Array,
+    eps: float | np.ndarray | None = None,
+    *,
+    method: Callable[..., Result] = pgd,
+    seed: int | None = None,
+    **options: Any,
+) -> Result:
+    """Attack a net: any function from images in [0, 1] to logits.
+
+    Args:
+      f: ``images float32 [B, H, W, C] -> logits [B, K]``, normalization inside, in eval mode.
+      images: [B, H, W, C], float in [0, 1], or uint8.
+      labels: integers [B], the true classes.
+      eps: how far an image may move, in [0, 1] (write 8/255), or several sizes [E], all attacked at
+        once; infinite for no bound. None for methods that look for the smallest distance.
+      method: ``pgd``, ``fgsm``, ``basic_iterative``, ``least_likely``, ``deepfool``, ``min_norm``,
+        or any function of the same kind.
+      seed: of random starts, where the method takes a ``key``; None starts at the image.
+      options: the method's own, such as ``ball``, ``steps``, ``targets``.
+
+    Returns:
+      See ``Result``, arrays on the host; of no images, empty. Robust accuracy is
+      ``1 - result.success.mean()``: images that are wrong from the start count as successes.
+
+    Raises:
+      UserError: images outside [0, 1], labels out of range, an impossible eps, a net in train mode,
+        one that gives probabilities, or one that classifies no image right.
+    """
+    images = as_images(images)
+    labels = as_labels(labels, images)
+    if "targets" in options and options["targets"] is not None:
+        options["targets"] = as_labels(options["targets"], images, "targets")
+    if eps is not None:
+        eps = as_sizes(eps, options.get("ball", LINF), images)
+    if seed is not None:
+        options["key"] = stream(seed, "attack")
+    if not len(images):
+        return _empty(f, method, images, labels, eps, options)
+    check_net(f, images, labels, options.get("targets"))
+    return jax.device_get(_run(f, method, images, labels, eps, options))
+
+
+def as_images(images: np.ndarray | Array) -> np.ndarray:
+    """Return images as float32 [B, ...] in [0, 1]; uint8 ones are divided by 255.
+
+    Raises:
+      UserError: they are not in the box, or no images.
+    """
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        images = images / np.float32(LEVELS)
+    if images.ndim < 2 or not np.issubdtype(images.dtype, np.floating):
+        raise UserError(
+            f"images are float [B, H, W, C] in [0, 1] or uint8, not {images.dtype}"
+            f" {list(images.shape)}"
+        )
+    if not np.isfinite(images).all():
+        raise UserError("images have pixels that are no number (NaN or infinite)")
+    if images.size and (images.min() < 0 or images.max() > 1):
+        raise UserError(
+            f"images lie in [{images.min():.3g}, {images.max():.3g}], attacks in [0, 1]: hand over"
+            " uint8 or pixels / 255, and put normalization inside the net"
+        )
+    return images.astype(np.float32)
+
+
+def as_labels(labels: np.ndarray | Array, images: np.ndarray, name: str = "labels") -> np.ndarray:
+    """Return classes as int32 [B].
+
+    Raises:
+      UserError: they are not one whole number for each image.
+    """
+    labels = np.asarray(labels)
+    if labels.size == 0:
+        labels = labels.astype(np.int32)
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            f"{name} are one whole number for each of {len(images)} images, not {labels.dtype}"
+            f" {list(labels.shape)}"
+        )
+    if labels.size and labels.min() < 0:
+        raise UserError(f"{name} count classes from 0, and one is {labels.min()}")
+    return labels.astype(np.int32)
+
+
+def as_sizes(eps: float | np.ndarray, ball: Ball, images: np.ndarray) -> np.ndarray:
+    """Return sizes as float32, [] or [E].
+
+    Raises:
+      UserError: one is negative, no number, or beyond what the box allows.
+    """
+    sizes = np.asarray(eps, np.float32)
+    if sizes.ndim > 1:
+        raise UserError(f"eps is a number or a list of numbers, not {list(sizes.shape)}")
+    if np.isnan(sizes).any():
+        raise UserError("eps is no number (NaN)")
+    if (sizes < 0).any():
+        raise UserError(f"eps={sizes.min():g} is negative: a size is at least 0")
+    most = ball.diameter(images.shape[1:])
+    beyond = sizes[np.isfinite(sizes) & (sizes > most * (1 + 1e-6))]
+    if beyond.size:
+        mend = f"write {beyond[0]:g}/255" if ball.norm == "linf" else "use a smaller one"
+        raise UserError(
+            f"eps={beyond[0]:g} is more than any two images of [0, 1] differ ({most:g} in"
+            f" {ball.norm}): {mend}, or infinity for no bound"
+        )
+    return sizes
+
+
+def check_net(
+    f: Logits, images: np.ndarray, labels: np.ndarray, targets: np.ndarray | None = None
+) -> None:
+    """Refuse nets that cannot be attacked as they are; looks at up to 64 images.
+
+    Raises:
+      UserError: labels or targets are beyond the net's classes, the net is in train mode, gives
+        probabilities, or classifies no image right.
+    """
+    some = jnp.asarray(images[:_LOOKED_AT])
+    logits = np.asarray(f(some))
+    if logits.ndim != 2 or len(logits) != len(some) or logits.shape[1] < 2:
+        raise UserError(
+            f"the net must give logits [B, K] of at least 2 classes, not {list(logits.shape)} for"
+            f" {len(some)} images"
+        )
+    classes = logits.shape[1]
+    for name, values in (("labels", labels), ("targets", targets)):
+        if values is not None and values.max() >= classes:
+            raise UserError(f"{name} reach {values.max()}, but the net has {classes} classes, 0 up")
+    if not np.array_equal(logits, np.asarray(f(some)), equal_nan=True):
+        raise UserError(
+            "the net answers differently when asked again: switch dropout and noise off (eval mode)"
+        )
+    alone = np.asarray(f(some[:1]))
+    if len(some) > 1 and not np.allclose(alone, logits[:1], rtol=1e-2, atol=1e-3, equal_nan=True):
+        raise UserError(
+            "the net answers an image alone otherwise than in a batch: it is in train mode, use"
+            " batch norm's running statistics (eval mode)"
+        )
+    if _are_probabilities(logits):
+        raise UserError(
+            "the net gives probabilities (every row is positive and sums to 1): hand over logits,"
+            " without softmax"
+        )
+    if not _any_right(f, images, labels):
+        raise UserError(
+            f"the net classifies none of {len(images)} images right, so there is nothing to"
+            " attack: look at labels and normalization"
+        )
+
+
+def _any_right(f: Logits, images: np.ndarray, labels: np.ndarray) -> bool:
+    for first in range(0, len(images), 256):
+        found = predictions(jnp.asarray(f(jnp.asarray(images[first : first + 256]))))
+        if (np.asarray(found) == labels[first : first + 256]).any():
+            return True
+    return False
+
+
+def _are_probabilities(logits: np.ndarray) -> bool:
+    return bool((logits >= 0).all() and np.allclose(logits.sum(1), 1.0, atol=1e-4))
+
+
+def _run(
+    f: Logits,
+    method: Callable[..., Result],
+    images: np.ndarray,
+    labels: np.ndarray,
+    eps: np.ndarray | None,
+    options: dict[str, Any],
+) -> Result:
+    """Attack in one program, compiled once for each net, method and options."""
+    traced = {name: options[name] for name in _TRACED if name in options}
+    fixed = {name: value for name, value in options.items() if name not in traced}
+    program = _program(f, method, tuple(sorted(fixed.items())))
+    return program(images, labels, () if eps is None else (eps,), traced)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(f: Logits, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
+    def attacked(images: Array, labels: Array, eps: tuple, traced: dict[str, Any]) -> Result:
+        return method(f, images, labels, *eps, **dict(fixed), **traced)
+
+    return runtime.jit(attacked)
+
+
+def _empty(f: Logits, method: Callable[..., Result], images, labels, eps, options) -> Result:
+    """Return the result of no images: the axis of the batch is the one that grows with it."""
+    shapes = []
+    for count in (1, 2):
+        some = np.zeros((count, *images.shape[1:]), np.float32)
+        classes = np.zeros(count, np.int32)
+        given = options | ({"targets": classes} if options.get("targets") is not None else {})
+        sizes = () if eps is None else (eps,)
+        shapes.append(jax.eval_shape(partial(method, f, **given), some, classes, *sizes))
+
+    def empty(one: jax.ShapeDtypeStruct, two: jax.ShapeDtypeStruct) -> np.ndarray:
+        shape = [0 if a != b else a for a, b in zip(one.shape, two.shape, strict=True)]
+        return np.zeros(shape, one.dtype)
+
+    return jax.tree.map(empty, *shapes)

@@ -1,0 +1,85 @@
+"""The public call: bad input is one line, no images give no numbers."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision.adversarial.api import attack
+from jaxvision.adversarial.deepfool import deepfool
+from jaxvision.adversarial.gradient import basic_iterative, fgsm, least_likely, pgd
+from jaxvision.adversarial.min_norm import min_norm
+from jaxvision.adversarial.threat import L2
+from jaxvision.types import UserError
+
+RNG = np.random.default_rng(4)
+IMAGES = np.float32(RNG.random((9, 4, 4, 1)))
+WEIGHTS = np.float32(RNG.normal(size=(16, 3)))
+
+
+def net(images):
+    return images.reshape(len(images), 16) @ WEIGHTS
+
+
+LABELS = np.asarray(net(IMAGES)).argmax(1)
+
+
+def batch_normed(images):
+    flat = images.reshape(len(images), 16)
+    return (flat - flat.mean(0, keepdims=True)) @ WEIGHTS
+
+
+def random(images):
+    return net(images) + np.float32(RNG.normal(size=(len(images), 3)))
+
+
+def softmax(images):
+    odds = jnp.exp(net(images))
+    return odds / odds.sum(1, keepdims=True)
+
+
+def test_one_call_attacks_a_function():
+    found = attack(net, IMAGES, LABELS, [0.0, 0.1, 0.5], seed=0, restarts=2, steps=5)
+    assert found.success.shape == (3, 9)
+    assert isinstance(found.images, np.ndarray)
+    assert not found.success[0].any()
+    assert found.success[2].all()
+    again = attack(net, np.uint8(255 * IMAGES), list(LABELS), 0.2, ball=L2, steps=5)
+    assert (again.norms.l2 <= 0.2 + 1e-5).all()
+
+
+@pytest.mark.parametrize("method", [fgsm, pgd, basic_iterative, least_likely, deepfool, min_norm])
+def test_no_images_give_no_numbers(method):
+    sizes = {} if method in (deepfool, min_norm) else {"eps": [0.1, 0.2]}
+    found = attack(net, IMAGES[:0], LABELS[:0], **sizes, method=method)
+    lead = (2,) if sizes else ()
+    assert found.images.shape == (*lead, 0, 4, 4, 1)
+    assert found.success.shape == found.norms.l2.shape == (*lead, 0)
+
+
+BAD = {
+    "255 * x": ({"images": 255 * IMAGES}, "images lie in"),
+    "NaN pixel": ({"images": np.where(IMAGES > 0.9, np.nan, IMAGES)}, "no number"),
+    "integer images": ({"images": np.ones((9, 4, 4, 1), int)}, "uint8, not int64"),
+    "label 3": ({"labels": np.full(9, 3)}, "labels reach 3, but the net has 3 classes"),
+    "label -1": ({"labels": np.full(9, -1)}, "count classes from 0"),
+    "one hot": ({"labels": np.eye(3)[LABELS]}, "one whole number for each of 9 images"),
+    "target 7": ({"targets": np.full(9, 7)}, "targets reach 7"),
+    "eps < 0": ({"eps": -0.1}, "eps=-0.1 is negative"),
+    "eps NaN": ({"eps": np.nan}, "eps is no number"),
+    "eps 8": ({"eps": 8}, "write 8/255"),
+    "eps 5 in L2": ({"eps": 5.0, "ball": L2}, r"differ \(4 in l2\)"),
+    "train mode": ({"f": batch_normed}, "it is in train mode"),
+    "dropout": ({"f": random}, "answers differently when asked again"),
+    "softmax": ({"f": softmax}, "hand over logits"),
+    "nothing right": ({"labels": (LABELS + 1) % 3}, "classifies none of 9 images right"),
+    "one output": ({"f": lambda x: net(x)[:, :1]}, "at least 2 classes"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(case):
+    changed, line = BAD[case]
+    given = {"f": net, "images": IMAGES, "labels": LABELS, "eps": 0.1} | changed
+    with pytest.raises(UserError, match=line) as caught:
+        attack(given.pop("f"), given.pop("images"), given.pop("labels"), **given)
+    assert "\n" not in str(caught.value)
