@@ -61,19 +61,23 @@ def normals(f: Logits, images: Array, *, steps: int = 10) -> Array:
     return unit.reshape(len(images), math.prod(images.shape[1:]))
 
 
-def span(normals: Array, count: int) -> Array:
-    """Return the ``count`` orthonormal directions [count, D] that hold most of normals [B, D]."""
-    _, _, directions = jnp.linalg.svd(normals, full_matrices=False)
-    return directions[:count]
+def span(normals: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what holds most of normals [..., B, D], computed on the host.
+
+    Returns:
+      The first ``count`` orthonormal directions [..., count, D], and the share of the normals'
+      energy that the first 1, 2, ... of all directions hold [..., min(B, D)].
+    """
+    _, sizes, directions = np.linalg.svd(normals, full_matrices=False)
+    energy = np.cumsum(np.square(sizes), axis=-1)
+    return directions[..., :count, :], energy / energy[..., -1:]
 
 
-def random_in(
-    key: Array, directions: Array, count: int, size: Array | float, shape: tuple[int, ...]
-) -> Array:
-    """Return random perturbations [count, H, W, C] of L2 norm ``size`` in a span [k, D]."""
-    weights = jax.random.normal(key, (count, len(directions)))
-    unit = steepest("l2", weights @ directions)
-    return size * unit.reshape(count, *shape)
+def random_in(key: Array, directions: np.ndarray, count: int, size: float) -> np.ndarray:
+    """Return random vectors [..., count, D] of L2 norm ``size`` in spans [..., k, D]."""
+    weights = np.asarray(jax.random.normal(key, (count, directions.shape[-2])))
+    vectors = weights @ directions
+    return size * vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def random_directions(key: Array, count: int, size: Array | float, shape: tuple[int, ...]) -> Array:

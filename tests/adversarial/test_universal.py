@@ -86,13 +86,13 @@ def test_normals_of_a_linear_net_span_one_direction_less_than_it_has_classes():
 
 def test_random_perturbations_in_a_span_stay_in_it():
     f, _ = affine(4)
-    directions = patterns.span(patterns.normals(f, gray_images(50)), 3)
+    directions, energy = patterns.span(np.asarray(patterns.normals(f, gray_images(50))), 3)
     np.testing.assert_allclose(directions @ directions.T, np.eye(3), atol=1e-5)
-    found = patterns.random_in(stream(0, "noise"), directions, 2, 0.7, SHAPE)
-    assert found.shape == (2, *SHAPE)
-    flat = np.asarray(found).reshape(2, -1)
-    np.testing.assert_allclose(np.linalg.norm(flat, axis=1), 0.7, rtol=1e-5)
-    np.testing.assert_allclose(flat @ directions.T @ directions, flat, atol=1e-5)
+    np.testing.assert_allclose(energy[2:], 1, atol=1e-5)
+    assert energy[1] < 0.99
+    found = patterns.random_in(stream(0, "noise"), directions, 2, 0.7)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 0.7, rtol=1e-5)
+    np.testing.assert_allclose(found @ directions.T @ directions, found, atol=1e-5)
     anywhere = patterns.random_directions(stream(0, "noise"), 2, 0.7, SHAPE)
     np.testing.assert_allclose(np.linalg.norm(anywhere.reshape(2, -1), axis=1), 0.7, rtol=1e-5)
 
