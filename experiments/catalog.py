@@ -229,6 +229,22 @@ CATALOG = (
         claims=("transfer", "noise"),
     ),
     Entry(
+        name="fast_gradient",
+        theme="breaking",
+        title="Fast gradients",
+        sentence="One step along the gradient's sign fools a net; training on it hides that.",
+        minutes=4,
+        claims=("dense-falls", "masked-pgd"),
+    ),
+    Entry(
+        name="universal_perturbation",
+        theme="breaking",
+        title="One change for all images",
+        sentence="One small change fools a net on most images, more than noise does.",
+        minutes=3,
+        claims=("beats-random", "most"),
+    ),
+    Entry(
         name="one_pixel",
         theme="breaking",
         title="One pixel",

@@ -11,7 +11,7 @@ from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.threat import LEVELS
 from jaxvision.models.layers import Apply
 from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
-from jaxvision.training.mapping import choose_mapping, map_runs
+from jaxvision.training.mapping import Mapping, choose_mapping, map_runs
 from jaxvision.types import Array, PyTree
 
 
@@ -34,7 +34,10 @@ def logits_of(
 
 
 def over_nets(
-    function: Callable[[PyTree, PyTree], PyTree], variables: PyTree, shared: PyTree
+    function: Callable[[PyTree, PyTree], PyTree],
+    variables: PyTree,
+    shared: PyTree,
+    mapping: Mapping | None = None,
 ) -> PyTree:
     """Return ``function(variables of one net, shared)`` for N nets, leaves [N, ...] on the host.
 
@@ -45,12 +48,14 @@ def over_nets(
       function: traced.
       variables: ``{'params', 'batch_stats'}``, leaves [N, ...].
       shared: arrays that are the same for every net.
+      mapping: how nets share a device; None chooses as above. One after the other takes the memory
+        of one, and a loop that one of them ends early costs the others nothing.
     """
     mesh = make_mesh(data=1)
     count = len(jax.tree.leaves(variables)[0])
     rows = np.arange(-(-count // mesh.size) * mesh.size) % count
     filled = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], variables)
-    mapping = choose_mapping(variables["params"])
-    program = runtime.jit(map_runs(function, mapping, mesh))
+    mapped = map_runs(function, mapping or choose_mapping(variables["params"]), mesh)
+    program = runtime.jit(mapped)
     found = program(on_mesh(filled, mesh, P("run")), on_mesh(shared, mesh, P()))
     return jax.tree.map(lambda leaf: leaf[:count], fetch(found))

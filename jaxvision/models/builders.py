@@ -18,6 +18,7 @@ from jaxvision.models.linear import Linear
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
 from jaxvision.models.resnet import ResNet, cifar_resnet
+from jaxvision.models.shallow import ShallowConvNet
 
 ImageShape = tuple[int, int, int]  # H, W, C
 
@@ -80,6 +81,20 @@ def alexnet(
     return alexnets.alexnet(width, dense, num_classes, kernel_init, image_shape[0], removed)
 
 
+def shallow(
+    num_classes: int,
+    image_shape: ImageShape,
+    kernel_init: Initializer,
+    *,
+    channels: tuple[int, ...],
+    units: int,
+    pooled: bool = True,
+) -> ShallowConvNet:
+    """Return a conv net with a convolution for each of ``channels`` and ``units`` dense ones."""
+    del image_shape
+    return ShallowConvNet(tuple(channels), units, num_classes, kernel_init, pooled)
+
+
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "sigmoid_mlp": sigmoid_mlp,
@@ -88,6 +103,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "plain": plain,
     "resnet": resnet,
     "alexnet": alexnet,
+    "shallow": shallow,
 }
 
 INITIALIZERS: dict[str, Callable[[], Initializer]] = {

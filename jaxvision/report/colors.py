@@ -96,6 +96,27 @@ _MEANINGS = {
     "random black and white": "#525266",
     "random CPPN": "#FDAE6B",
     "gradient ascent": "#54278A",
+    # kinds of nets that are broken
+    "softmax": "#737373",
+    "MLP": "#E6550D",
+    "deep MLP": "#A63603",
+    "ResNet": "#0A7E8C",
+    # what breaks them, and what they learn from
+    "ascent": "#B2182B",
+    "DeepFool": "#762A83",
+    "best pattern": "#1B7837",
+    "best of noise": "#8C8C8C",
+    "FGSM": "#D95F02",
+    "PGD": "#B2182B",
+    "worst of all": "#3F007D",
+    "noise": "#8C8C8C",
+    "clean images": "#2166AC",
+    "half FGSM": "#E08214",
+    "FGSM alone": "#C51B7D",
+    "random start": "#7570B3",
+    "PGD training": "#1B7837",
+    "noise training": "#4D4D4D",
+    "gradients' cosine": "#01665E",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

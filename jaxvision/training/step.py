@@ -51,6 +51,18 @@ def zero_taps(params: PyTree) -> dict[str, Array]:
     }
 
 
+class Examples(NamedTuple):
+    """What a step learns from: the batch, or what an opponent has made of it."""
+
+    inputs: Array  # [M, ...], as ``Task.preprocess`` returns them
+    labels: Array  # int32 [M]
+    weights: Array | None  # [M], sum 1: the share of each in the loss; None: all alike
+
+
+# (inputs -> logits of the net as it is, inputs, labels, noise like inputs, hyper) -> Examples
+Opponent = Callable[[Callable[[Array], Array], Array, Array, Array, Hyper], Examples]
+
+
 @dataclass(frozen=True)
 class Task:
     """The functions one training run is made of.
@@ -66,6 +78,9 @@ class Task:
       told: hyper-parameters that every step hands to ``apply`` by their names, such as a dropout
         rate; evaluation does not.
       taps: from the parameters to what ``apply`` gets as ``taps`` where there is a probe.
+      opponent: turns the inputs of every step against the net that takes it, which answers as in
+        evaluation, with noise from U(-1, 1) to start from. The loss's gradient does not go through
+        it. None leaves the batch as it is. See ``adversarial.train``.
     """
 
     apply: Callable
@@ -75,6 +90,7 @@ class Task:
     probe: Probe | None = None
     told: tuple[str, ...] = ()
     taps: Callable[[PyTree], dict] = zero_taps
+    opponent: Opponent | None = None
 
 
 def initial_state(task: Task, variables: PyTree, hyper: Hyper) -> TrainState:
@@ -110,9 +126,13 @@ def train_step(
     inputs = task.preprocess(images, stream(seed, "augment", state.step))
     dropout_key = stream(seed, "dropout", state.step)
     taps = None if task.probe is None else task.taps(state.params)
+    noise = None
+    if task.opponent is not None:  # drawn whole, so that it does not depend on the split
+        key = stream(seed, "attack", state.step)
+        noise = jax.random.uniform(key, inputs.shape, minval=-1.0)
     sums, activations = over_parts(
         lambda rows, key: _part(task, state, *rows, taps, key, hyper, split),
-        (inputs, labels),
+        (inputs, labels, noise),
         dropout_key,
         split,
     )
@@ -148,6 +168,7 @@ def _part(
     state: TrainState,
     inputs: Array,
     labels: Array,
+    noise: Array | None,
     taps: dict[str, Array] | None,
     dropout_key: Array,
     hyper: Hyper,
@@ -158,6 +179,7 @@ def _part(
     options = {name: hyper[name] for name in task.told}
     if axis is not None:
         options["batch_axis"] = axis
+    inputs, labels, weights = _examples(task, state, inputs, labels, noise, hyper)
 
     def share(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda x: x / split.parts, tree) if split.parts > 1 else tree
@@ -172,15 +194,40 @@ def _part(
             dropout_key=dropout_key,
             **options,
         )
-        loss = task.loss(logits, labels).mean()
+        loss = _mean(task.loss(logits, labels), weights)
         return share(loss), (logits, activations, batch_stats)
 
     (loss, (logits, activations, batch_stats)), (gradients, tap_gradients) = jax.value_and_grad(
         loss_function, argnums=(0, 1), has_aux=True
     )(state.params, taps)
-    error = share(jnp.mean(jnp.argmax(logits, -1) != labels))
+    error = share(_mean(jnp.argmax(logits, -1) != labels, weights))
     sums = _Sums(loss, error, share(batch_stats), gradients, tap_gradients)
     return sums, OrderedDict() if task.probe is None else activations
+
+
+def _examples(
+    task: Task,
+    state: TrainState,
+    inputs: Array,
+    labels: Array,
+    noise: Array | None,
+    hyper: Hyper,
+) -> Examples:
+    """Return what a part learns from: itself, or what the opponent makes of it."""
+    if task.opponent is None:
+        return Examples(inputs, labels, None)
+
+    def net(inputs: Array) -> Array:
+        return task.apply(state.params, state.batch_stats, inputs, train=False)[0]
+
+    return task.opponent(net, inputs, labels, noise, hyper)
+
+
+def _mean(values: Array, weights: Array | None) -> Array:
+    """Return the mean of values [M], by weights of sum 1 where there are some."""
+    if weights is None:
+        return values.mean()
+    return jnp.sum(weights * values.astype(weights.dtype))
 
 
 def take_steps(

@@ -45,7 +45,7 @@ def test_a_net_is_its_sizes(name, depth):
 
 
 def test_every_name_is_tried():
-    assert {*DEPTHS, "alexnet", "linear"} == NETS.keys()
+    assert {*DEPTHS, "alexnet", "linear", "shallow"} == NETS.keys()
 
 
 def test_softmax_regression_is_one_kernel():
@@ -65,6 +65,20 @@ def test_sigmoids_answer_between_their_limits():
         answers.append(apply(variables["params"], variables["batch_stats"], images)[0])
     np.testing.assert_array_equal(answers[0], 0)
     assert np.abs(answers[1]).min() > 1e-3
+
+
+@pytest.mark.parametrize(("pooled", "inputs"), [(True, 2 * 2 * 6), (False, 8 * 8 * 6)])
+def test_a_shallow_conv_net_has_a_layer_for_each_of_its_sizes(pooled, inputs):
+    _, variables = shapes("shallow", channels=(3, 6), units=20, pooled=pooled)
+    kernels = {name: layer["kernel"].shape for name, layer in variables["params"].items()}
+    assert kernels == {
+        "conv1": (3, 3, 1, 3),
+        "conv2": (3, 3, 3, 6),
+        "dense": (inputs, 20),
+        "logits": (20, 10),
+    }
+    _, variables = shapes("shallow", channels=(4,), units=0, pooled=False)
+    assert list(variables["params"]) == ["conv1", "logits"]
 
 
 def test_an_alexnet_may_lack_layers():

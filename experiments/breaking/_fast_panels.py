@@ -1,0 +1,118 @@
+"""The panels of fast_gradient."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxvision.report import plots
+from jaxvision.report.image_grid import image_grid
+from jaxvision.report.record import Record
+from jaxvision.types import Axes
+
+LARGE = 4  # which of the sizes nets are trained at
+SHOWN = (0, 2, LARGE)  # of the sizes, in the pictures
+COLUMNS = 5  # images
+ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "worst": "worst of all"}
+# Ways of which the errors at the size of training are drawn, from top to bottom.
+ROWS = ("plain", "corners", "uniform", "fgsm", "start", "mix")
+DOTS = {"clean": "clean images", "noise": "noise", "fgsm": "FGSM", "worst": "worst of all"}
+
+
+def draw_pictures(ax: Axes, record: Record, sizes: np.ndarray) -> None:
+    """Draw a few images as FGSM changes them, and what one net says of them."""
+    images = record.arrays["pictures"][list(SHOWN), :COLUMNS]
+    answers = record.arrays["answers"][list(SHOWN), :COLUMNS]
+    rows = [f"{sizes[at]:g}" for at in SHOWN]
+    image_grid(ax, images, rows=rows, high=1.0)
+    height, width = images.shape[2:4]
+    for (row, column), answer in np.ndenumerate(answers):
+        place = column * (width + 1) + width - 0.6, row * (height + 1) - 0.4
+        right = answer == answers[0, column]
+        look = {"facecolor": "white" if right else plots.color_of("FGSM"), "pad": 1.5}
+        ax.text(*place, str(answer), ha="right", va="top", fontsize=10, bbox=look)
+    plots.describe(ax, "One step of FGSM, and the answer", "", "largest change")
+
+
+def draw_nets(ax: Axes, record: Record, sizes: np.ndarray, on_mnist: bool) -> None:
+    """Draw FGSM's error by size for three nets, and noise of the same size."""
+    for way, label in (("softmax", "softmax"), ("plain", "MLP"), ("conv", "conv net")):
+        if f"{way}/fgsm" in record.arrays:
+            found = record.arrays[f"{way}/fgsm"]
+            plots.seed_band(ax, sizes, found, plots.color_of(label), label)
+    noise = record.arrays["plain/noise"]
+    plots.seed_band(ax, sizes, noise, plots.color_of("noise"), "MLP, noise")
+    if on_mnist:
+        ax.plot([0.25, 0.25], [0.999, 0.894], "k*", markersize=11, label="_published")
+    ax.set_ylim(0, 1.02)
+    title = "FGSM's error (87 % is CIFAR-10's\nnumber, not MNIST's)"
+    plots.describe(ax, title, "largest change of a pixel", "error")
+    plots.mark_contradicted(ax, record, "softmax-falls", "dense-falls", "conv-falls")
+
+
+def draw_masked(ax: Axes, record: Record, sizes: np.ndarray, epsilon: float) -> None:
+    """Draw a net of half FGSM under attacks, and the clean net under FGSM."""
+    for attack, label in ATTACKS.items():
+        found = record.arrays[f"mix/{attack}"]
+        plots.seed_band(ax, sizes, found, plots.color_of(label), label)
+    noise = record.arrays["mix/noise"]
+    plots.seed_band(ax, sizes, noise, plots.color_of("noise"), "noise")
+    ax.axvline(epsilon, color="#999999", linewidth=1)
+    ax.set_ylim(0, 1.02)
+    title = "Trained on half FGSM it seems robust:\nto FGSM alone"
+    plots.describe(ax, title, "largest change of a pixel", "error")
+    plots.mark_contradicted(ax, record, "mix-helps", "masked-pgd", "masked-size", "masked-noise")
+
+
+def draw_ways(ax: Axes, record: Record, ways: Mapping[str, Any], epsilon: float) -> None:
+    """Draw each way's errors at the size of training: clean, FGSM, the worst of all."""
+    places = np.arange(len(ROWS))
+    for place, (attack, label) in enumerate(DOTS.items()):
+        if attack == "clean":
+            found = [record.arrays[f"{way}/fgsm"][:, 0] for way in ROWS]
+        else:
+            found = [record.arrays[f"{way}/{attack}"][:, LARGE] for way in ROWS]
+        middle = np.median(found, axis=1)
+        ax.plot(middle, places, "o", color=plots.color_of(label), markersize=9, label=f"_{attack}")
+        below = len(ROWS) - 0.5 + 0.55 * (place % 2)
+        ax.text(middle[-1], below, label, ha="center", va="center", color=plots.color_of(label))
+    ax.set_yticks(places, [ways[way].label for way in ROWS])
+    ax.set(xlim=(-0.02, 1.05), ylim=(len(ROWS) + 0.5, -0.5))
+    plots.describe(ax, f"Errors at {epsilon:g} by what a net learned from", "error", "")
+    plots.mark_contradicted(ax, record, "clean-gains", "noise-fails", "worst", "leak")
+
+
+def draw_honest(ax: Axes, record: Record, sizes: np.ndarray) -> None:
+    """Draw the worst attack's error by size for ways to train."""
+    shown = {
+        "plain": ("clean images", "clean images"),
+        "mix": ("half FGSM", "half FGSM"),
+        "honest_mix": ("half FGSM", "half FGSM,\nsmall"),
+        "honest_pgd": ("PGD training", "PGD, small"),
+    }
+    for way, (meaning, label) in shown.items():
+        found = record.arrays[f"{way}/worst"]
+        line = plots.seed_band(ax, sizes, found, plots.color_of(meaning), label)
+        line.set_linestyle("--" if way == "honest_mix" else "-")
+    ax.set_ylim(0, 1.02)
+    title = "The worst of all attacks:\nwhat training really gains"
+    plots.describe(ax, title, "largest change of a pixel", "error")
+    plots.mark_contradicted(ax, record, "honest", "honest-gap")
+
+
+def draw_filters(ax: Axes, record: Record) -> None:
+    """Draw the net of 4 filters along its training on FGSM."""
+    if "filters/along_fgsm" not in record.arrays:
+        ax.set_axis_off()
+        return
+    steps = record.arrays["looks"]
+    for quantity, label in (("fgsm", "FGSM"), ("pgd", "PGD")):
+        found = record.arrays[f"filters/along_{quantity}"]
+        plots.seed_band(ax, steps, found, plots.color_of(label), label)
+    cosine = record.arrays["filters/along_cosine"]
+    meaning = "gradients' cosine"
+    plots.seed_band(ax, steps, cosine, plots.color_of(meaning), meaning)
+    ax.set_ylim(0, 1.02)
+    title = "4 filters trained on FGSM: as the\ngradient turns, PGD finds more"
+    plots.describe(ax, title, "step", "error, or cosine")
+    plots.mark_contradicted(ax, record, "few-filters", "few-turn", "few-collapse", "few-pgd")

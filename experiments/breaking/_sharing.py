@@ -1,0 +1,184 @@
+"""Perturbations made for one net, and what they do to it and to others."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.breaking._nets import Nets
+from jaxvision.adversarial import patterns, universal
+from jaxvision.adversarial.aims import Logits
+from jaxvision.adversarial.nets import over_nets
+from jaxvision.adversarial.universal import Universal
+from jaxvision.random import stream
+from jaxvision.training.mapping import choose_mapping
+from jaxvision.types import Array, PyTree
+
+Maker = Callable[..., Universal]  # (f, images, eps, key) -> one perturbation
+
+
+class Ways(NamedTuple):
+    """How perturbations are made."""
+
+    ascent: Maker
+    deepfool: Maker
+
+
+class Given(NamedTuple):
+    """What every net is looked at with; arrays.
+
+    Attributes:
+      made_from: images [N, H, W, C] that perturbations are made from, each class in its share.
+      held_out: other images [B, H, W, C].
+      epsilons: [E].
+      epsilon: [], where the sizes of sets and the spans are compared.
+      sizes: int32 [Z], so many of ``made_from`` are used.
+      patterns: fixed ones [P, H, W, C] of -1 and 1.
+      seed: of batches, orders and noise.
+    """
+
+    made_from: Array
+    held_out: Array
+    epsilons: Array
+    epsilon: Array
+    sizes: Array
+    patterns: Array
+    seed: Array | int
+
+
+class Found(NamedTuple):
+    """Fooling rates on held-out images of one net, and the perturbations that it was asked about.
+
+    Attributes:
+      ascent, deepfool: [E].
+      dominant: [E], the largest class's share of what the ascent's perturbation fools.
+      by_size: [Z], ascent from fewer images.
+      random: [E, R], signs drawn at random.
+      shuffled: [E], the ascent's perturbation, its pixels in another order.
+      structured: [E, P], fixed patterns.
+      anywhere: [R], Gaussian directions of the L2 norm of signs.
+      normals: [N, D], of the nearest boundaries, of norm 1.
+      perturbation: [H, W, C], the ascent's at ``epsilon``.
+    """
+
+    ascent: Array
+    deepfool: Array
+    dominant: Array
+    by_size: Array
+    random: Array
+    shuffled: Array
+    structured: Array
+    anywhere: Array
+    normals: Array
+    perturbation: Array
+
+
+def looked_at(f: Logits, given: Given, ways: Ways, draws: int) -> Found:
+    """Make all perturbations of one net and judge them; ``draws`` random ones of each kind."""
+    batches, orders, noise, mixing, few, lines = jax.random.split(stream(given.seed, "attack"), 6)
+    images, epsilons = given.made_from, given.epsilons
+    shape = images.shape[1:]
+    ascent = ways.ascent(f, images, epsilons, batches)
+    deepfool = ways.deepfool(f, images, epsilons, orders)
+    smaller = _from_fewer(f, given, ways.ascent, few)
+    signs = patterns.random_signs(noise, draws, shape)
+    at_size = jnp.argmin(jnp.abs(epsilons - given.epsilon))
+
+    def rates(perturbations: Array) -> Array:
+        return universal.fooled(f, given.held_out, perturbations).rate
+
+    def scaled(units: Array) -> Array:
+        return jax.lax.map(lambda epsilon: rates(epsilon * units), epsilons)
+
+    own = universal.fooled(f, given.held_out, ascent.perturbation)
+    anywhere = patterns.random_directions(lines, draws, signs_norm(given), shape)
+    return Found(
+        ascent=own.rate,
+        deepfool=rates(deepfool.perturbation),
+        dominant=own.dominant,
+        by_size=rates(smaller),
+        random=scaled(signs),
+        shuffled=rates(_shuffled(mixing, ascent.perturbation)),
+        structured=scaled(given.patterns),
+        anywhere=rates(anywhere),
+        normals=patterns.normals(f, images),
+        perturbation=ascent.perturbation[at_size],
+    )
+
+
+def _from_fewer(f: Logits, given: Given, ascent: Maker, key: Array) -> Array:
+    """Return perturbations [Z, H, W, C] made from the first images, as often as they fit in."""
+    count = len(given.made_from)
+
+    def one(size: Array) -> Array:
+        rows = jnp.arange(count) % size
+        return ascent(f, given.made_from[rows], given.epsilon, key).perturbation
+
+    return jax.lax.map(one, given.sizes)
+
+
+def _shuffled(key: Array, perturbations: Array) -> Array:
+    """Return perturbations [E, H, W, C] with their pixels in another order, the same for all."""
+    flat = perturbations.reshape(len(perturbations), -1)
+    order = jax.random.permutation(key, flat.shape[1])
+    return flat[:, order].reshape(perturbations.shape)
+
+
+def signs_norm(given: Given) -> Array:
+    """Return the L2 norm of a perturbation by ``epsilon`` in every pixel."""
+    return given.epsilon * np.sqrt(np.float32(given.made_from[0].size))
+
+
+def look_at(nets: Nets, given: Given, ways: Ways, draws: int) -> Found:
+    """Return ``looked_at`` of every net of a spec, leaves [S, ...] on the host."""
+
+    def one(variables: PyTree, given: Given) -> Found:
+        return looked_at(nets.of(variables), given, ways, draws)
+
+    return over_nets(one, nets.variables, given)
+
+
+def in_spans(
+    nets: Nets, normals: np.ndarray, given: Given, draws: int, directions: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Judge random perturbations in the span of the boundaries' normals [S, N, D].
+
+    Returns:
+      Fooling rates [S, R] at the L2 norm of signs, and the energy of the first 1, 2, ... directions
+      [S, min(N, D)].
+    """
+    spans, energy = patterns.span(normals, directions)
+    drawn = patterns.random_in(stream(given.seed, "noise"), spans, draws, signs_norm(given))
+    shaped = drawn.reshape(*drawn.shape[:2], *given.made_from.shape[1:])
+    return hand_over(nets, np.float32(shaped), given.held_out), energy
+
+
+def hand_over(nets: Nets, perturbations: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Return fooling rates [S, P] of the nets by perturbations [S, P, H, W, C], its own of each."""
+
+    def one(pair: PyTree, images: Array) -> Array:
+        return universal.fooled(nets.of(pair["net"]), images, pair["perturbations"]).rate
+
+    pairs = {"net": nets.variables, "perturbations": perturbations}
+    return over_nets(one, pairs, images, choose_mapping(nets.variables["params"]))
+
+
+def transfer(
+    nets: Mapping[str, Nets], made: Mapping[str, np.ndarray], images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each kind of net's perturbations [S, H, W, C] do to each kind.
+
+    Returns:
+      Fooling rates [S, A, A], by the kind they were made for and the kind they meet, on the
+      diagonal the very net; and [S, A], by the next seed's net of the same kind.
+    """
+    own = np.stack(list(made.values()), axis=1)
+    by_target, siblings = [], []
+    for name, kind in nets.items():
+        next_seed = np.roll(made[name], 1, axis=0)[:, None]
+        rates = hand_over(kind, np.concatenate([own, next_seed], axis=1), images)
+        by_target.append(rates[:, :-1])
+        siblings.append(rates[:, -1])
+    return np.stack(by_target, axis=2), np.stack(siblings, axis=1)

@@ -1,0 +1,332 @@
+"""Universal perturbations: one change for all images, held against noise and fixed patterns.
+
+Sources: Moosavi-Dezfooli, Fawzi, Fawzi & Frossard 2017, "Universal adversarial perturbations"
+(arXiv 1610.08401), figures 4 to 9, table 2; Shafahi et al. 2018, "Universal adversarial training"
+(arXiv 1811.11304), algorithm 2. Claim in one sentence: one small perturbation, made from a few
+images, changes a net's answer to most others, serves other nets too, and sends what it fools to a
+few dominant classes, because the boundaries' normals lie in few directions.
+
+Command: make exp-universal-perturbation (3 minutes on two cores; embedded 8x8 digits, no download).
+
+What differs from the papers: small nets on small images, all sizes in units of [0, 1]; perturbed
+images are clipped to it, which the published code leaves out. A perturbation is made from training
+images and judged on test images; fooling is a change of prediction, right or wrong. Random signs
+are the usual control and a weak one: the best of 20 and fixed patterns (checkerboards, stripes,
+waves, brighter, darker) are the rivals here. Nets of one seed, one of each kind, count as one draw.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.breaking import _nets, _sharing
+from experiments.breaking import _universal_panels as panels
+from jaxvision import cli
+from jaxvision.adversarial import patterns, universal
+from jaxvision.fields import flagged
+from jaxvision.nets import Spec, Wanted
+from jaxvision.report import plots
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.record import Record
+from jaxvision.types import Figure, UserError
+
+Sizes = Mapping[str, int | tuple[int, ...]]
+
+
+class Kind(NamedTuple):
+    """A kind of net.
+
+    Attributes:
+      label: in the figure.
+      net: its name in a spec.
+      sizes: channels of its first layer and units of its dense ones -> its sizes.
+      linear: of which algebra knows the normals.
+    """
+
+    label: str
+    net: str
+    sizes: Callable[["Config"], Sizes]
+    linear: bool = False
+
+
+KINDS = {
+    "softmax": Kind("softmax", "linear", lambda config: {}, linear=True),
+    "mlp": Kind("MLP", "mlp", lambda config: {"depth": 3, "width": config.width}),
+    "deep": Kind("deep MLP", "mlp", lambda config: {"depth": 6, "width": config.width}),
+    "conv": Kind(
+        "conv net",
+        "shallow",
+        lambda config: {
+            "channels": (config.channels, 2 * config.channels),
+            "units": config.width,
+        },
+    ),
+    "resnet": Kind("ResNet", "resnet", lambda config: {"depth": 8, "width": config.channels}),
+}
+WAYS = _sharing.Ways(
+    ascent=partial(universal.ascend, steps=200), deepfool=partial(universal.accumulate, passes=2)
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Flags of the experiment."""
+
+    dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
+    kinds: tuple[str, ...] = flagged(tuple(KINDS), "Kinds of nets.", choices=tuple(KINDS))
+    seeds: int = flagged(6, "Nets of each kind.", low=1, high=1000)
+    first_seed: int = flagged(900, "First seed.", low=0, high=10**9)
+    width: int = flagged(64, "Units of dense layers.", low=2, high=8192)
+    channels: int = flagged(8, "Channels of the first convolution.", low=1, high=1024)
+    steps: int = flagged(600, "Training steps.", low=10, high=10**6)
+    batch_size: int = flagged(64, "Images in a step.", low=2, high=65_536)
+    learning_rate: float = flagged(0.003, "Adam's, at its highest.", low=0)
+    epsilons: tuple[float, ...] = flagged(
+        (0.1, 0.2, 0.3), "Largest changes of a pixel, of [0, 1].", low=0, high=1
+    )
+    epsilon: float = flagged(0.2, "The one of them at which nets are compared.", low=0, high=1)
+    n_images: int = flagged(100, "Training images it is made from.", low=20, high=10**6)
+    sizes: tuple[int, ...] = flagged(
+        (10, 30, 100), "How many of them, to compare.", low=1, high=10**6
+    )
+    test_images: int = flagged(360, "Test images it is judged on.", low=1, high=10**6)
+    draws: int = flagged(20, "Random perturbations of each kind.", low=2, high=1000)
+    directions: int = flagged(9, "Directions that span the normals.", low=1, high=1000)
+
+
+PRESETS = {
+    "tiny": Config(
+        kinds=("softmax", "mlp"), seeds=2, first_seed=0, width=8, steps=20, epsilons=(0.2,),
+        n_images=20, sizes=(10, 20), test_images=20, draws=2,
+    ),
+    "cpu": Config(),
+    "gpu": Config(
+        dataset="cifar10", seeds=10, width=256, channels=32, steps=8000, batch_size=128,
+        learning_rate=0.001, epsilons=(4 / 255, 8 / 255, 16 / 255), epsilon=8 / 255,
+        n_images=5000, sizes=(10, 100, 1000, 5000), test_images=5000, directions=100,
+    ),
+    "paper": Config(
+        dataset="imagenet_resized/64x64", kinds=("conv", "resnet"), width=1024, channels=64,
+        steps=100_000, batch_size=128, learning_rate=0.001, epsilons=(10 / 255,),
+        epsilon=10 / 255, n_images=10_000, sizes=(500, 1000, 4000, 10_000), test_images=50_000,
+        directions=100,
+    ),
+}  # fmt: skip
+
+
+def specs_of(config: Config) -> dict[str, Spec]:
+    """Return what each kind of net is and how it is trained."""
+    return {
+        name: Spec(
+            config.dataset,
+            KINDS[name].net,
+            KINDS[name].sizes(config),
+            config.learning_rate,
+            config.steps,
+            optimizer="adam",
+            warm_up=config.steps // 10,
+            batch_size=config.batch_size,
+        )
+        for name in config.kinds
+    }
+
+
+def seeds_of(config: Config) -> range:
+    """Return the seeds of the nets."""
+    return range(config.first_seed, config.first_seed + config.seeds)
+
+
+def wanted_nets(config: Config) -> list[Wanted]:
+    """Return the nets that a run asks for."""
+    return [Wanted(spec, seeds_of(config)) for spec in specs_of(config).values()]
+
+
+def measure(
+    config: Config, progress: cli.ShowProgress, ways: _sharing.Ways = WAYS
+) -> tuple[dict, dict]:
+    """Make perturbations for every net and judge them; arrays 'kind/quantity' [S, ...]."""
+    _check(config)
+    specs = specs_of(config)
+    nets = {name: _nets.trained(spec, seeds_of(config)) for name, spec in specs.items()}
+    data = next(iter(nets.values())).data
+    given = _given(config, data)
+    arrays, made = {}, {}
+    with progress(len(nets), "perturbations") as bar:
+        for name, kind in nets.items():
+            found = _sharing.look_at(kind, given, ways, config.draws)._asdict()
+            made[name] = found.pop("perturbation")
+            found["in_span"], found["energy"] = _sharing.in_spans(
+                kind, found.pop("normals"), given, config.draws, config.directions
+            )
+            arrays |= {f"{name}/{key}": value for key, value in found.items()}
+            arrays[f"{name}/error"] = kind.test_error
+            bar.advance()
+    arrays["transfer"], arrays["sibling"] = _sharing.transfer(nets, made, given.held_out)
+    arrays |= {f"{name}/perturbation": of_seeds[0] for name, of_seeds in made.items()}  # shown
+    arrays["image"] = given.held_out[0]
+    numbers = {"classes": data.num_classes, "patterns": list(patterns.structured(data_shape(data)))}
+    return numbers, arrays
+
+
+def _check(config: Config) -> None:
+    if config.epsilon not in config.epsilons:
+        raise UserError(f"--epsilon={config.epsilon:g} must be one of --epsilons")
+    if max(config.sizes) > config.n_images:
+        raise UserError(
+            f"--sizes={max(config.sizes)} asks for more images than --n_images={config.n_images}"
+        )
+    if len(config.kinds) < 2:
+        raise UserError("--kinds needs two kinds of nets at least: one hands over to another")
+
+
+def data_shape(data: _nets.Splits) -> tuple[int, int, int]:
+    """Return height, width and channels of the images."""
+    return data.train.images.shape[1:]
+
+
+def _given(config: Config, data: _nets.Splits) -> _sharing.Given:
+    made_from = _nets.some_of(data.train, config.n_images)
+    held_out = _nets.some_of(data.test, config.test_images)
+    fixed = patterns.structured(data_shape(data))
+    return _sharing.Given(
+        made_from.images,
+        held_out.images,
+        np.float32(config.epsilons),
+        np.float32(config.epsilon),
+        np.int32(config.sizes),
+        np.stack(list(fixed.values())),
+        config.first_seed,
+    )
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the sources' claims; the rules are fixed here. Statistics are means over kinds."""
+    at = config.epsilons.index(config.epsilon) if config.epsilon in config.epsilons else 0
+    few = len(config.epsilons) < 2
+
+    def mean(read: Callable[[Record, str], np.ndarray]) -> Callable[[Record], np.ndarray]:
+        return lambda record: np.mean([read(record, name) for name in config.kinds], axis=0)
+
+    def rate(quantity: str) -> Callable[[Record, str], np.ndarray]:
+        return lambda record, name: record.arrays[f"{name}/{quantity}"][:, at]
+
+    def best(quantity: str) -> Callable[[Record, str], np.ndarray]:
+        return lambda record, name: record.arrays[f"{name}/{quantity}"][:, at].max(-1)
+
+    def lead(one: Callable, other: Callable) -> Callable[[Record], np.ndarray]:
+        return mean(lambda record, name: one(record, name) - other(record, name))
+
+    def drawn(quantity: str) -> Callable[[Record, str], np.ndarray]:
+        return lambda record, name: record.arrays[f"{name}/{quantity}"].mean(-1)
+
+    def size(which: int) -> Callable[[Record, str], np.ndarray]:
+        return lambda record, name: record.arrays[f"{name}/by_size"][:, which]
+
+    def handed(record: Record) -> np.ndarray:
+        return panels.off_diagonal(record.arrays["transfer"]).mean((1, 2))
+
+    def own(record: Record) -> np.ndarray:
+        return np.trace(record.arrays["transfer"], axis1=1, axis2=2) / len(config.kinds)
+
+    def dominance(record: Record, name: str) -> np.ndarray:
+        return record.numbers["classes"] * record.arrays[f"{name}/dominant"][:, at]
+
+    def outside(record: Record) -> np.ndarray:
+        linear = next(name for name in config.kinds if KINDS[name].linear)
+        return 1 - record.arrays[f"{linear}/energy"][:, record.numbers["classes"] - 2]
+
+    def directions(record: Record, name: str) -> np.ndarray:
+        return panels.directions_for(record.arrays[f"{name}/energy"], 0.9)
+
+    def crowding(record: Record) -> np.ndarray:
+        pixels = record.arrays["image"].size
+        return mean(directions)(record) / min(pixels, config.n_images)
+
+    paper, ascent = "Moosavi-Dezfooli et al. 2017", "Shafahi et al. 2018"
+    eps = f"at {config.epsilon:g}"
+    has_linear = any(KINDS[name].linear for name in config.kinds)
+    return [
+        Claim("linear-rank", "algebra, after Moosavi-Dezfooli et al. 2017, figure 9", "Normals of "
+              "softmax regression of K classes span K - 1 directions (share of energy outside)",
+              outside, Within(0.0, 1e-4), "theory",
+              not_run="" if has_linear else "--kinds with softmax"),
+        Claim("beats-random", f"{paper}, figure 4", f"Fooling of held-out images {eps}: the "
+              "ascent's perturbation over the best of the random signs",
+              lead(rate("ascent"), best("random")), Greater()),
+        Claim("beats-patterns", "question, fixed patterns", f"Fooling {eps}: the ascent's "
+              "perturbation over the best fixed pattern", lead(rate("ascent"), best("structured")),
+              Greater()),
+        Claim("most", f"{paper}, table 1", f"The ascent's perturbation fools more than half of "
+              f"held-out images {eps}", mean(rate("ascent")), Greater(0.5)),
+        Claim("few-images", f"{paper}, figure 6", f"Made from {config.sizes[0]} images it fools "
+              f"more than the best of the random signs {eps}", lead(size(0), best("random")),
+              Greater()),
+        Claim("more-images", f"{paper}, figure 6", f"Made from {config.sizes[-1]} images it fools "
+              f"more than from {config.sizes[0]}", lead(size(-1), size(0)), Greater()),
+        Claim("transfers", f"{paper}, table 2", f"On another kind of net {eps} it fools more than "
+              "the best of the random signs there",
+              lambda r: handed(r) - mean(best("random"))(r), Greater()),
+        Claim("own", f"{paper}, table 2", "On its own net it fools more than on other kinds",
+              lambda r: own(r) - handed(r), Greater()),
+        Claim("sibling", "question, transfer", "On the next seed's net of its kind it fools more "
+              "than on other kinds", lambda r: r.arrays["sibling"].mean(1) - handed(r), Greater()),
+        Claim("handed-patterns", "question, fixed patterns", "On another kind of net it fools more "
+              f"than the best fixed pattern does {eps}",
+              lambda r: handed(r) - mean(best("structured"))(r), Greater()),
+        Claim("ascent", f"{ascent}, section 4", f"Ascent fools more than DeepFool's sum {eps}",
+              lead(rate("ascent"), rate("deepfool")), Greater()),
+        Claim("dominant", f"{paper}, section 4", "Most of what is fooled goes to a dominant class "
+              "(largest share times K)", mean(dominance), Greater(2.0)),
+        Claim("few-directions", f"{paper}, figure 9", "Normals of the boundaries lie in few "
+              "directions: 90 % of their energy in less than half of those there are",
+              crowding, Less(0.5)),
+        Claim("span", f"{paper}, section 5", f"Random directions in the span of {config.directions}"
+              " of the normals' fool more than in all", lead(drawn("in_span"), drawn("anywhere")),
+              Greater()),
+        Claim("grows", f"{paper}, section 3", f"It fools more at {config.epsilons[-1]:g} than at "
+              f"{config.epsilons[0]:g}",
+              mean(lambda r, n: r.arrays[f"{n}/ascent"][:, -1] - r.arrays[f"{n}/ascent"][:, 0]),
+              Greater(), not_run="several --epsilons" if few else ""),
+        Claim("control", "negative control, pixels in another order", "With its pixels shuffled it "
+              f"fools no more than random signs do on average {eps}",
+              lead(rate("shuffled"), lambda r, n: r.arrays[f"{n}/random"][:, at].mean(-1)),
+              Equivalent(0.1)),
+    ]  # fmt: skip
+
+
+def plot(record: Record, config: Config) -> Figure:
+    """Draw the perturbations, their rivals, their transfer, and what they are made from."""
+    figure, axes = plots.new_figure(3, 2, 11.5)
+    labels = {name: KINDS[name].label for name in config.kinds}
+    panels.draw_pictures(axes[0, 0], record, labels, config.epsilon)
+    panels.draw_rivals(axes[0, 1], record, labels, config)
+    panels.draw_sizes(axes[1, 0], record, labels, config.epsilons)
+    panels.draw_transfer(axes[1, 1], record, labels)
+    panels.draw_counts(axes[2, 0], record, labels, config.sizes)
+    panels.draw_directions(axes[2, 1], record, labels)
+    title = plots.headline(
+        record,
+        {
+            ("most", "beats-random", "beats-patterns"): "One perturbation changes most answers, "
+            "more than noise and fixed patterns do",
+            ("beats-random", "beats-patterns"): "One perturbation beats noise and fixed patterns",
+            "beats-random": "One perturbation for all images beats noise",
+        },
+        "One perturbation for all images, against noise and fixed patterns",
+    )
+    return plots.finish(
+        figure,
+        record,
+        title,
+        net=f"Five kinds of nets, {config.width} units, {config.channels} channels first",
+        optimizer=f"Adam, {config.steps:,} steps",
+        paper="Moosavi-Dezfooli et al. 2017; Shafahi et al. 2018",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])
