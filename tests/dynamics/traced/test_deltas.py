@@ -157,7 +157,10 @@ def test_delta_is_the_gradient_of_a_shift_put_in_by_hand(kind):
         )
 
 
-@pytest.mark.parametrize("kind", ["conv", "attention", "scanned", "recurrent"])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("attention", "recurrent")]
+
+
+@pytest.mark.parametrize("kind", ["conv", "scanned", *SLOW])
 def test_the_output_is_the_net_s_and_norms_are_those_of_whole_deltas(kind):
     apply, params, x, _ = KINDS[kind]()
     plan = trace(apply, params, x)
