@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.__main__ import COMMANDS
 from experiments.catalog import CATALOG
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +56,7 @@ def missing_modules(text):
         path = ROOT / module.replace(".", "/")
         if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists()):
             found.append(module)
-        if module == "experiments" and argument not in {*NAMES, "NAME", "exps", ""}:
+        if module == "experiments" and argument not in {*NAMES, *COMMANDS, "NAME", ""}:
             found.append(argument)
     return found
 
