@@ -138,7 +138,7 @@ def draw_places(ax: Axes, record: Record) -> None:
     ax.set_ylim(0, None)
     title = "Color images: which pixels\nare enough (a line a net)"
     plots.describe(ax, title, "place of the pixel", "of all pixels there, %")
-    plots.mark_contradicted(ax, record, "object", "fools-color")
+    plots.mark_contradicted(ax, record, "object", "fools-color", "two-thirds")
 
 
 def _dots(ax: Axes, values: np.ndarray, place: float, color: str) -> None:
