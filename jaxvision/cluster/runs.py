@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import jaxvision
 from jaxvision.cluster import ledger
 from jaxvision.report import provenance
 
-ROOT = Path(jaxvision.__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TAIL = 20  # lines that are kept of a run
 # Exit codes that ask to be started again: another process was lost, SIGTERM, and a kill.
 AGAIN = (os.EX_UNAVAILABLE, os.EX_TEMPFAIL)
