@@ -14,6 +14,7 @@ from jaxvision.report.judgement import ORDER
 from jaxvision.report.words import MARKS
 
 _RUN, _SEED = "#0072B2", "#9A9A9A"
+_MOST_JOINED = 30  # seeds: more lines hide the mean
 _VERDICT_COLORS = {
     "contradicted": CONTRADICTED_COLOR,
     "inconclusive": "#8C6D1F",
@@ -67,7 +68,7 @@ def draw(
     Args:
       columns: the runs, from left to right.
       words: what is written on it.
-      paired: each seed is joined over the runs.
+      paired: each seed is joined over the runs, where they are not too many.
       places: of the runs on the axis, numbers; None: evenly.
       bar: what the claim's rule compares the outcome with.
     """
@@ -117,8 +118,8 @@ def _draw_outcome(
         if column.values is not None:
             at.append(x)
             seeds.append(np.atleast_1d(column.values))
-    if paired and seeds:
-        common = min(map(len, seeds))
+    common = min(map(len, seeds), default=0)
+    if paired and 0 < common <= _MOST_JOINED:
         lines = np.stack([values[:common] for values in seeds])
         ax.plot(at, lines, color=_SEED, linewidth=0.8, alpha=0.7)
     for x, values in zip(at, seeds, strict=True):
@@ -141,6 +142,7 @@ def _draw_means(ax: Axes, at: Sequence[float], means: Sequence[stats.Interval]) 
         markersize=8,
         capsize=4,
         linewidth=2.2,
+        zorder=4,
     )
 
 
