@@ -332,15 +332,13 @@ def plot(record: Record, config: Config) -> Figure:
         ("nines-direct", "nines-cppn"): "Nets can be made sure of rubbish in every class",
     }
     title = plots.headline(record, titles, "Images that nets are sure of and nobody recognizes")
-    return plots.finish(
-        figure,
-        record,
-        title,
-        net=f"{config.dataset}: dense, {config.width} units; {config.color_dataset}: AlexNet's "
-        f"shape, {config.color_width} channels first",
-        optimizer=f"SGD, {config.steps:,} and {config.color_steps:,} steps",
-        paper=NGUYEN,
-    )
+    nets = f"{config.dataset}: dense, {config.width} units"
+    steps = f"{config.steps:,} steps"
+    if config.color_generations:
+        nets += f"; {config.color_dataset}: AlexNet's shape, {config.color_width} channels first"
+        steps = f"{config.steps:,} and {config.color_steps:,} steps"
+    optimizer = f"SGD, {steps}"
+    return plots.finish(figure, record, title, net=nets, optimizer=optimizer, paper=NGUYEN)
 
 
 if __name__ == "__main__":
