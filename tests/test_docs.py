@@ -136,10 +136,22 @@ def test_flags_exist():
     assert named - known == set()
 
 
+def readme_code():
+    text = (ROOT / "README.md").read_text()
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_the_readme_s_look_at_a_foreign_net_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for block in readme_code():
+        if "jv.watch" in block:
+            exec(compile(block, "README.md", "exec"), {})
+            assert (tmp_path / "net.png").exists()
+
+
 def test_the_code_of_the_readme_runs(capsys):
     """He hands the gradient down thirty layers and Xavier does not, as the page says."""
-    text = (ROOT / "README.md").read_text()
-    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (block,) = [block for block in readme_code() if "fit_arms" in block]
     for given, quick in (("range(5)", "range(1)"), ("steps=200", "steps=2"), ("=50", "=2")):
         assert given in block
         block = block.replace(given, quick)

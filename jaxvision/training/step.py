@@ -42,6 +42,15 @@ class Observed(NamedTuple):
 Probe = Callable[[Observed], dict[str, Array]]
 
 
+def zero_taps(params: PyTree) -> dict[str, Array]:
+    """Return one zero scalar per layer that has a kernel ([l] where layers are stacked)."""
+    return {
+        name.removesuffix("/kernel"): jnp.zeros(leaf.shape[: stacked_axes(name, leaf)])
+        for name, leaf in named_leaves(params).items()
+        if name.endswith("kernel")
+    }
+
+
 @dataclass(frozen=True)
 class Task:
     """The functions one training run is made of.
@@ -56,6 +65,7 @@ class Task:
       probe: what to watch inside every step; None watches loss and error alone.
       told: hyper-parameters that every step hands to ``apply`` by their names, such as a dropout
         rate; evaluation does not.
+      taps: from the parameters to what ``apply`` gets as ``taps`` where there is a probe.
     """
 
     apply: Callable
@@ -64,21 +74,13 @@ class Task:
     loss: Loss = cross_entropy
     probe: Probe | None = None
     told: tuple[str, ...] = ()
+    taps: Callable[[PyTree], dict] = zero_taps
 
 
 def initial_state(task: Task, variables: PyTree, hyper: Hyper) -> TrainState:
     """Return the state of a run that starts from ``variables`` (params and batch_stats)."""
     opt_state = task.optimizer(hyper).init(variables["params"])
     return TrainState(variables["params"], variables["batch_stats"], opt_state, jnp.int32(0))
-
-
-def zero_taps(params: PyTree) -> dict[str, Array]:
-    """Return one zero scalar per layer that has a kernel ([l] where layers are stacked)."""
-    return {
-        name.removesuffix("/kernel"): jnp.zeros(leaf.shape[: stacked_axes(name, leaf)])
-        for name, leaf in named_leaves(params).items()
-        if name.endswith("kernel")
-    }
 
 
 def train_step(
@@ -107,7 +109,7 @@ def train_step(
     """
     inputs = task.preprocess(images, stream(seed, "augment", state.step))
     dropout_key = stream(seed, "dropout", state.step)
-    taps = None if task.probe is None else zero_taps(state.params)
+    taps = None if task.probe is None else task.taps(state.params)
     sums, activations = over_parts(
         lambda rows, key: _part(task, state, *rows, taps, key, hyper, split),
         (inputs, labels),

@@ -1,0 +1,128 @@
+"""What a sweep trains: a net of any maker as a ``Task``, its starts as ``Runs``."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxvision import data as data_sets
+from jaxvision.data.dataset import Dataset
+from jaxvision.dynamics.traced.layers import Plan, trace
+from jaxvision.dynamics.traced.redraw import redrawn
+from jaxvision.dynamics.traced.tapped import NORMS, run, zeros
+from jaxvision.dynamics.watching import check_real, per_layer, plan_of
+from jaxvision.initializers import Initializer
+from jaxvision.models.foreign import Parts
+from jaxvision.random import stream
+from jaxvision.training.calls import Runs
+from jaxvision.training.losses import Loss
+from jaxvision.training.mapping import Mapping as HowMapped
+from jaxvision.training.step import Observed, Task
+from jaxvision.types import Array, PyTree, UserError
+
+Optimizer = Callable[[Array], optax.GradientTransformation]
+Data = str | tuple[Any, Any] | data_sets.Splits
+
+
+def datasets(data: Data) -> tuple[Dataset, Dataset]:
+    """Return the images to train on and to test on.
+
+    Raises:
+      UserError: it is no data.
+    """
+    if isinstance(data, str):
+        data = data_sets.load(data)
+    if isinstance(data, data_sets.Splits):
+        return data.train, data.test
+    try:
+        pairs = [(np.asarray(images), np.asarray(labels)) for images, labels in data]
+        train, test = (Dataset(images, labels.astype(np.int32)) for images, labels in pairs)
+    except (TypeError, ValueError) as error:
+        wanted = "a name, a path, or ((train images, labels), (test images, labels))"
+        raise UserError(f"the data must be {wanted}") from error
+    return train, test
+
+
+def watched_plan(first: Parts, inputs: Array) -> Plan:
+    """Return the net's layers, in train mode.
+
+    Raises:
+      UserError: a parameter has no gradient, the net does not take the inputs or has no layer.
+    """
+    check_real(first.params)
+    key = stream(0, "dropout")
+
+    def apply(params: PyTree, images: Array) -> Array:
+        return first.call(params, first.state, images, train=True, key=key)[0]
+
+    return plan_of(apply, first.params, inputs)
+
+
+def mapping_of(plan: Plan) -> HowMapped:
+    """Return how runs share a device: on CPU those of a conv net are faster one by one."""
+    convolutions = ("conv2d", "conv_general_dilated")
+    return "map" if any(layer.primitive in convolutions for layer in plan.layers) else "vmap"
+
+
+def starts_of(
+    draw: Callable[..., Parts],
+    plan: Plan,
+    initializers: Mapping[str, Initializer | None],
+    seeds: Sequence[int],
+) -> dict[str, list[PyTree]]:
+    """Return the variables of each seed, by the name of the initializer."""
+    found = {name: [] for name in initializers}
+    for seed in seeds:
+        own = draw(key=stream(seed, "init"))
+        for name, initializer in initializers.items():
+            params = own.params
+            if initializer is not None:
+                key = stream(seed, "init", 1)
+                params = redrawn(plan, params, initializer, key)
+            found[name].append({"params": params, "batch_stats": own.state})
+    return found
+
+
+def runs_of(starts: dict[str, list[PyTree]], places: Mapping[str, list]) -> Runs:
+    """Return the runs: all seeds of the first rate, of the second, ..., by initializer."""
+    rates, seeds = places["learning_rate"], places["seed"]
+    trees = []
+    for of_seeds in starts.values():
+        trees += jax.device_get(of_seeds) * len(rates)
+    variables = jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+    each_seed = np.repeat(np.float32(rates), len(seeds))
+    by_rate = np.tile(each_seed, len(starts))
+    by_seed = np.tile(np.int32(seeds), len(starts) * len(rates))
+    return Runs(variables, by_seed, {"learning_rate": by_rate})
+
+
+def task_of(
+    call: Callable, plan: Plan, optimizer: Optimizer, preprocess: Callable, loss: Loss
+) -> Task:
+    """Return what the trainer needs of a net that knows nothing of taps."""
+
+    def apply(params, state, images, *, train, taps=None, dropout_key=None):
+        def function(params, images):
+            return call(params, state, images, train, dropout_key)
+
+        if taps is None:
+            output, state = function(params, images)
+            return output, OrderedDict(), state
+        traced = trace(function, params, images)
+        (output, state), read = run(traced, NORMS, params, images, taps)
+        return output, OrderedDict(read), state
+
+    def probe(observed: Observed) -> dict[str, Array]:
+        return per_layer(plan, observed.activations, observed.tap_gradients, observed.gradients)
+
+    return Task(
+        apply=apply,
+        optimizer=lambda hyper: optimizer(hyper["learning_rate"]),
+        preprocess=preprocess,
+        loss=loss,
+        probe=probe,
+        taps=lambda params: zeros(plan, NORMS),
+    )

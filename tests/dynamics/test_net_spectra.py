@@ -1,0 +1,62 @@
+"""Spectra of a net of any maker, against matrices that can be written down."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision.dynamics.net_spectra import sharpness, spectra
+from jaxvision.models.foreign import adapt
+from jaxvision.random import stream
+from jaxvision.training.losses import cross_entropy
+from jaxvision.types import UserError
+
+RNG = np.random.default_rng(0)
+ROWS = RNG.normal(size=(5, 4)).astype(np.float32)
+LABELS = np.arange(5, dtype=np.int32) % 3
+WEIGHTS = RNG.normal(size=(4, 3)).astype(np.float32)
+
+
+def linear(params, x):
+    return x @ params["w"]
+
+
+def squares(output, target):
+    return jnp.sum(jnp.square(output - target), -1)
+
+
+def test_a_linear_net_has_the_curvature_of_its_inputs_and_the_jacobian_of_its_weights():
+    target = np.zeros((5, 3), np.float32)
+    found = spectra(linear, {"w": WEIGHTS}, ROWS, target, loss=squares, steps=4, probes=2)
+    exact = 2 * np.linalg.eigvalsh(ROWS.T @ ROWS / 5)
+    np.testing.assert_allclose(found.hessian.nodes, [exact] * 2, rtol=1e-4)
+    np.testing.assert_allclose(found.hessian.weights.sum(-1), [1, 1], rtol=1e-5)
+    singular = np.linalg.svd(WEIGHTS, compute_uv=False)
+    np.testing.assert_allclose(found.jacobian, [singular] * 5, rtol=1e-5)
+    largest = sharpness(linear, {"w": WEIGHTS}, ROWS, target, loss=squares, steps=4)
+    assert largest == pytest.approx(exact.max(), rel=1e-4)
+
+
+def test_a_linen_net_has_the_sharpness_of_its_whole_hessian():
+    net = nn.Sequential([nn.Dense(3), nn.tanh, nn.Dense(3)])
+    variables = net.init(stream(0, "init"), ROWS)
+    apply, params = adapt(net, variables)
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    loss = lambda flat: cross_entropy(apply(unravel(flat), ROWS), LABELS).mean()  # noqa: E731
+    exact = np.linalg.eigvalsh(jax.jit(jax.hessian(loss))(flat)).max()
+    assert sharpness(net, variables, ROWS, LABELS, steps=20) == pytest.approx(exact, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "sentence"),
+    [
+        ((linear, {"w": WEIGHTS}), {}, "a loss is of images and labels"),
+        ((linear, {"w": WEIGHTS}, ROWS), {}, "a loss is of images and labels"),
+        ((linear, {"w": WEIGHTS}, ROWS, LABELS), {"steps": 13}, "steps=13: from 1 to 12"),
+        ((linear, {"w": WEIGHTS}, ROWS, LABELS), {"steps": 2, "probes": 0}, "probes=0: at least 1"),
+    ],
+)
+def test_mistakes_are_said(arguments, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        spectra(*arguments, **options)
