@@ -219,9 +219,9 @@ CATALOG = (
         name="minimal_perturbation",
         theme="breaking",
         title="The nearest mistakes",
-        sentence="Every net errs on changes as small as noise that does nothing.",
+        sentence="Small changes made for one net mislead others; noise as large does not.",
         minutes=4,
-        claims=("success", "noise"),
+        claims=("transfer", "noise"),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

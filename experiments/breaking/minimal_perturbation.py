@@ -305,12 +305,9 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            (
-                "success",
-                "noise",
-                "transfer",
-            ): "Small changes made for one net mislead others; noise as large does not",
-            ("success", "noise"): "Every net errs on small changes; noise as large does nothing",
+            ("noise", "transfer"): "Small changes made for one net mislead others; noise as large "
+            "does not",
+            "noise": "Changes that mislead a net are smaller than noise that does nothing",
         },
         "How small a change makes a net err",
     )
