@@ -197,12 +197,10 @@ def masking_signs(
         _sign("gradients are 0 or no number", dead, 0.0, slack),
     ]
     for other in others:
-        handed = climb(other, eps=eps, steps=steps).images
-        hits = _hits(f, handed, labels)
+        hits = _hits(f, climb(other, eps=eps, steps=steps).images, labels)
         found.append(_sign("transfer beats white box", hits.mean(), full, slack))
     if ball.norm == "linf":
-        gray = climb(f, eps=SOLID, steps=steps)
-        right = 1 - gray.success.mean()
+        right = 1 - climb(f, eps=SOLID, steps=steps).success.mean()
         chance = 1 / f(images[:1]).shape[1]
         found.append(_sign("right above chance at eps .5", right, chance, slack))
     return found
