@@ -93,7 +93,8 @@ def prepare(side: str, name: str) -> Case:
     labels = jnp.argmax(f(images), 1)
     attack = SIDES[side](case, f)
     moved, success = attack(images, labels)
-    norms = jnp.sqrt(jnp.square(moved - images).sum((-3, -2, -1)))
+    delta = moved - jnp.broadcast_to(images, moved.shape)
+    norms = jnp.sqrt(jnp.square(delta).sum((-3, -2, -1)))
 
     def run(n: int) -> None:
         for _ in range(n):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for whoever jumps to a definition
     from jaxvision import initializers as initializers
+    from jaxvision.adversarial.api import attack
     from jaxvision.data import load as load_data
     from jaxvision.dynamics.net_spectra import sharpness, spectra
     from jaxvision.dynamics.watching import watch
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "adapt",
+    "attack",
     "draw",
     "fit",
     "initializers",
@@ -41,6 +43,7 @@ __all__ = [
 # Imported at first use: a command that needs none of them does not wait for JAX.
 _HOMES = {
     "adapt": ("jaxvision.models.foreign", "adapt"),
+    "attack": ("jaxvision.adversarial.api", "attack"),
     "draw": ("jaxvision.report.watch_figure", "draw"),
     "fit": ("jaxvision.sweeps", "fit"),
     "load_data": ("jaxvision.data", "load"),

@@ -1,5 +1,6 @@
 """AE400-10: softmax on the code of an autoencoder that never saw a label."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.threat import LEVELS
 from jaxvision.data import Splits
 from jaxvision.random import stream
+from jaxvision.training.losses import cross_entropy
 from jaxvision.training.mapping import over_seeds
 from jaxvision.types import Array, PyTree
 
@@ -34,9 +36,11 @@ def trained(data: Splits, seeds: range, steps: int, batch_size: int) -> Nets:
     one = partial(_one_seed, data.num_classes, steps, batch_size)
     params = over_seeds(one, len(seeds), train, seeds.start)
     test = _flat(data.test.images)
-    answers = np.asarray(jax.jit(jax.vmap(_answer, (0, None)))(params, test)).argmax(-1)
-    error = (answers != data.test.labels[None]).mean(1)
-    return Nets(_of, {"params": params, "batch_stats": {}}, error, data)
+    logits = jax.jit(jax.vmap(_answer, (0, None)))(params, test)
+    classes = np.asarray(logits).argmax(-1)
+    error = (classes != data.test.labels).mean(1)
+    variables = {"params": params, "batch_stats": {}}
+    return Nets(_of, variables, error, data)
 
 
 def _of(variables: PyTree) -> Logits:
@@ -73,31 +77,39 @@ def _one_seed(
 
     def lost(coder: PyTree, rows: Array) -> Array:
         x = images[rows]
-        back = jax.nn.sigmoid(_dense(coder["decoder"], _code(coder, x)))
+        code = _code(coder, x)
+        back = jax.nn.sigmoid(_dense(coder["decoder"], code))
         return jnp.square(back - x).sum(1).mean()
 
-    coder = _fitted(lost, coder, jax.random.fold_in(order, 0), len(images), steps, batch_size)
+    fitted = partial(_fitted, count=len(images), steps=steps, batch_size=batch_size)
+    coder = fitted(lost, coder, jax.random.fold_in(order, 0))
+    encoder = coder["encoder"]
 
     def wrong(softmax: PyTree, rows: Array) -> Array:
-        logits = _answer({"encoder": coder["encoder"], "softmax": softmax}, images[rows])
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows]).mean()
+        net = {"encoder": encoder, "softmax": softmax}
+        logits = _answer(net, images[rows])
+        return cross_entropy(logits, labels[rows]).mean()
 
     softmax = _drawn(keys[2], UNITS, num_classes)
-    softmax = _fitted(wrong, softmax, jax.random.fold_in(order, 1), len(images), steps, batch_size)
-    return {"encoder": coder["encoder"], "softmax": softmax}
+    softmax = fitted(wrong, softmax, jax.random.fold_in(order, 1))
+    return {"encoder": encoder, "softmax": softmax}
 
 
-def _fitted(loss, params: PyTree, key: Array, count: int, steps: int, batch_size: int) -> PyTree:
+def _fitted(
+    loss: Callable, params: PyTree, key: Array, count: int, steps: int, batch_size: int
+) -> PyTree:
     """Take steps of Adam on batches drawn with replacement; the rate falls in a line to 0."""
-    optimizer = optax.adam(RATE)
+    rate = optax.linear_schedule(RATE, 0.0, steps)
+    optimizer = optax.adam(rate)
 
     def step(carry: tuple[PyTree, PyTree], number: Array) -> tuple[tuple, None]:
         params, state = carry
-        rows = jax.random.randint(jax.random.fold_in(key, number), (batch_size,), 0, count)
-        updates, state = optimizer.update(jax.grad(loss)(params, rows), state)
-        left = 1 - number.astype(jnp.float32) / steps
-        updates = jax.tree.map(lambda leaf: left * leaf, updates)
-        return (optax.apply_updates(params, updates), state), None
+        draw = jax.random.fold_in(key, number)
+        rows = jax.random.randint(draw, (batch_size,), 0, count)
+        gradients = jax.grad(loss)(params, rows)
+        updates, state = optimizer.update(gradients, state)
+        params = optax.apply_updates(params, updates)
+        return (params, state), None
 
     start = params, optimizer.init(params)
     (params, _), _ = lax.scan(step, start, jnp.arange(steps, dtype=jnp.int32))

@@ -80,9 +80,11 @@ def attacked(
         aimed = smallest(f, images, labels, targets=targets)
         free = smallest(f, images, labels, penalty="squared")
         size = aimed.norms.l2
-        noisy = equal_norm(stream(seed, "noise", 0), images, size, 1)[0]
-        flips = noise(f, stream(seed, "noise", 1), images, size, config.draws).flipped
-        return Found(predictions(f(images)) == labels, aimed, free, noisy, flips.mean(0))
+        keys = [stream(seed, "noise", use) for use in (0, 1)]
+        (noisy,) = equal_norm(keys[0], images, size, 1)
+        flips = noise(f, keys[1], images, size, config.draws).flipped
+        right = predictions(f(images)) == labels
+        return Found(right, aimed, free, noisy, flips.mean(0))
 
     return over_nets(one, nets.variables, given)
 
@@ -122,15 +124,16 @@ def answers(nets: Nets, images: np.ndarray) -> np.ndarray:
 
 def mean_over(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Return the mean of values [N, B] over the images that count, [N]; NaN where none does."""
-    total = counted.sum(1)
-    with np.errstate(invalid="ignore"):
-        return np.where(counted, values, 0.0).sum(1) / np.where(total > 0, total, np.nan)
+    total = np.where(counted, values, 0.0).sum(1)
+    count = counted.sum(1)
+    return total / np.where(count > 0, count, np.nan)
 
 
 def distortion(images: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """Return the rms change of a pixel [N, B] from images [B, ...] to moved ones [N, B, ...]."""
-    change = np.square(moved - images[None]).reshape(*moved.shape[:2], -1)
-    return np.sqrt(change.mean(-1))
+    squares = np.square(moved - images[None])
+    pixels = tuple(range(2, moved.ndim))
+    return np.sqrt(squares.mean(pixels))
 
 
 def distances(name: str, nets: Nets, given: Given, found: Found) -> dict:
@@ -159,16 +162,17 @@ def transfer(nets: list[Nets], given: Given, found: list[Found]) -> dict[str, np
     n, b = counted.shape
     both = np.concatenate([each.aimed.images for each in found], axis=1)
     noisy = np.concatenate([each.noisy for each in found], axis=1)
-    errors = {"adversarial": [], "noise": []}
-    for judge in nets:
-        classes = answers(judge, np.concatenate([both, noisy], axis=1))
-        wrong = classes.reshape(n, 2, len(found), b) != given.labels[None, None, None]
-        for row, name in enumerate(errors):
-            each = [mean_over(wrong[:, row, source], counted) for source in range(len(found))]
-            errors[name].append(each)
-    return {name: np.float32(rows).swapaxes(0, 1) for name, rows in errors.items()} | {
-        "counted": counted.sum(1)
-    }
+    shown = {"adversarial": both, "noise": noisy}
+    rates = {"counted": counted.sum(1)}
+    for name, images in shown.items():
+        columns = []
+        for judge in nets:
+            classes = answers(judge, images).reshape(n, len(found), b)
+            wrong = classes != given.labels
+            column = [mean_over(wrong[:, made], counted) for made in range(len(found))]
+            columns.append(column)
+        rates[name] = np.float32(columns).swapaxes(0, 1)
+    return rates
 
 
 def handed_on(
@@ -179,21 +183,34 @@ def handed_on(
     Keys: judge, judge + "/longer", judge + "/noise" (as long as the longer ones).
     """
     counted = found.usable()
+    clean = np.broadcast_to(given.images, found.aimed.images.shape)
     for judge in judges.values():
-        clean = np.broadcast_to(given.images, found.aimed.images.shape)
-        counted = counted & (answers(judge, clean) == given.labels)
-    size = longer * found.aimed.norms.l2
-    towards = jax.vmap(partial(steepest, "l2"))(found.aimed.images - given.images[None])
-    far = jax.vmap(moved_by, (None, 0, 0))(given.images, towards, size)
-    key = stream(0, "noise", 2)
-    noisy = jax.vmap(lambda size: equal_norm(key, given.images, size, 1)[0])(jnp.asarray(size))
-    shown = {"": found.aimed.images, "/longer": np.asarray(far), "/noise": np.asarray(noisy)}
+        right = answers(judge, clean) == given.labels
+        counted = counted & right
+    far, noisy = _made_longer(given, found, longer)
+    shown = {"": found.aimed.images, "/longer": far, "/noise": noisy}
     rates = {}
     for name, judge in judges.items():
         for kind, images in shown.items():
             wrong = answers(judge, images) != given.labels
-            rates[f"{name}{kind}"] = np.float32(mean_over(wrong, counted))
+            rate = mean_over(wrong, counted)
+            rates[f"{name}{kind}"] = np.float32(rate)
     return rates
+
+
+def _made_longer(given: Given, found: Found, longer: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return images moved ``longer`` times as far as ``found`` moved them, and noise as long."""
+    size = jnp.asarray(longer * found.aimed.norms.l2)
+    delta = found.aimed.images - given.images[None]
+    towards = jax.vmap(partial(steepest, "l2"))(delta)
+    far = jax.vmap(moved_by, (None, 0, 0))(given.images, towards, size)
+    key = stream(0, "noise", 2)
+
+    def at_random(size: Array) -> Array:
+        (moved,) = equal_norm(key, given.images, size, 1)
+        return moved
+
+    return np.asarray(far), np.asarray(jax.vmap(at_random)(size))
 
 
 def noise_curve(nets: Nets, given: Given, found: Found, draws: int, seed: int) -> np.ndarray:
@@ -209,26 +226,29 @@ def noise_curve(nets: Nets, given: Given, found: Found, draws: int, seed: int) -
         variables, distance = own
         return _flips(nets.of(variables), key, given.images, distance, draws)
 
-    flips = jax.jit(jax.vmap(one, (0, None)))((nets.variables, found.free.norms.l2), given)
-    return np.stack([mean_over(np.asarray(flips)[:, m], counted) for m in range(len(MULTIPLES))], 1)
+    own = nets.variables, found.free.norms.l2
+    flips = np.asarray(jax.jit(jax.vmap(one, (0, None)))(own, given))
+    curve = [mean_over(flips[:, m], counted) for m in range(len(MULTIPLES))]
+    return np.stack(curve, axis=1)
 
 
 def _flips(f: Logits, key: Array, images: Array, distance: Array, draws: int) -> Array:
     """Return the share of draws that flip each image, [M, B]."""
     clean = predictions(f(images))
 
-    def at(pair: tuple[Array, Array]) -> Array:
-        multiple, key = pair
-        unit = steepest("l2", jax.random.normal(key, images.shape))
-        return predictions(f(images + like(multiple * distance, images) * unit)) != clean
-
     keys = jax.random.split(key, (len(MULTIPLES), draws))
     multiples = jnp.asarray(MULTIPLES, jnp.float32)
 
     def over_draws(pair: tuple[Array, Array]) -> Array:
         multiple, keys = pair
-        each = lax.map(lambda key: at((multiple, key)), keys)
-        return each.mean(0)
+        size = like(multiple * distance, images)
+
+        def one(key: Array) -> Array:
+            drawn = jax.random.normal(key, images.shape)
+            moved = images + size * steepest("l2", drawn)
+            return predictions(f(moved)) != clean
+
+        return lax.map(one, keys).mean(0)
 
     return lax.map(over_draws, (multiples, keys))
 
@@ -241,10 +261,9 @@ def half_flipped(curve: np.ndarray) -> np.ndarray:
         if not len(above) or above[0] == 0:
             found.append(np.nan)
             continue
-        i = above[0]
-        share = (0.5 - rates[i - 1]) / (rates[i] - rates[i - 1])
-        logs = np.log2(MULTIPLES[i - 1 : i + 1])
-        found.append(2 ** (logs[0] + share * (logs[1] - logs[0])))
+        around = slice(above[0] - 1, above[0] + 1)
+        crossing = np.interp(0.5, rates[around], np.log2(MULTIPLES[around]))
+        found.append(2**crossing)
     return np.array(found)
 
 
@@ -255,19 +274,16 @@ def one_class_for_all(
 
     One image of each other class, all to be taken for ``target``. A difference of 0 is gray, .5.
     """
-    rows = [np.flatnonzero(some.labels == k) for k in np.unique(some.labels) if k != target]
-    first = np.array([row[0] for row in rows])
+    others = [label for label in np.unique(some.labels) if label != target]
+    first = [np.flatnonzero(some.labels == label)[0] for label in others]
     images, labels = some.images[first], some.labels[first]
     f = nets.of(jax.tree.map(lambda leaf: leaf[0], nets.variables))
-    found = jax.jit(
-        lambda x, y: attack(
-            f,
-            x,
-            y,
-            targets=jnp.full_like(y, target),
-            bisections=config.bisections,
-            steps=config.attack_steps,
-        )
-    )(images, labels)
-    moved = np.asarray(found.images)
-    return np.stack([images, 0.5 + 10 * (moved - images), moved])
+    sizes = {"bisections": config.bisections, "steps": config.attack_steps}
+
+    def towards(images: Array, labels: Array) -> Array:
+        targets = jnp.full_like(labels, target)
+        return attack(f, images, labels, targets=targets, **sizes).images
+
+    moved = np.asarray(jax.jit(towards)(images, labels))
+    difference = 0.5 + 10 * (moved - images)
+    return np.stack([images, difference, moved])

@@ -1,6 +1,7 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
 import functools
+import types
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,15 +15,18 @@ from jaxvision.adversarial.aims import Logits, predictions
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
+from jaxvision.models.foreign import adapt
 from jaxvision.random import stream
-from jaxvision.types import Array, UserError
+from jaxvision.types import Array, PyTree, UserError
 
+_FUNCTIONS = (types.FunctionType, types.MethodType, partial, type(jax.jit(len)))
 _TRACED = ("key", "targets")  # options that are arrays
 _LOOKED_AT = 64  # images on which a net is checked before it is attacked
 
 
 def attack(
-    f: Logits,
+    net: Any,
+    variables: PyTree,
     images: np.ndarray | Array,
     labels: np.ndarray | Array,
     eps: float | np.ndarray | None = None,
@@ -31,10 +35,12 @@ def attack(
     seed: int | None = None,
     **options: Any,
 ) -> Result:
-    """Attack a net: any function from images in [0, 1] to logits.
+    """Attack any net that maps images in [0, 1] to logits.
 
     Args:
-      f: ``images float32 [B, H, W, C] -> logits [B, K]``, normalization inside, in eval mode.
+      net: a function ``images float32 [B, H, W, C] -> logits [B, K]``, normalization inside, in
+        eval mode; or a net of any maker, see ``models.foreign.adapt``.
+      variables: what ``adapt`` takes beside the net; None for a function of images alone.
       images: [B, H, W, C], float in [0, 1], or uint8.
       labels: integers [B], the true classes.
       eps: how far an image may move, in [0, 1] (write 8/255), or several sizes [E], all attacked at
@@ -60,10 +66,18 @@ def attack(
         eps = as_sizes(eps, options.get("ball", LINF), images)
     if seed is not None:
         options["key"] = stream(seed, "attack")
+    f = _logits_of(net, variables)
     if not len(images):
-        return _empty(f, method, images, labels, eps, options)
+        return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
     return jax.device_get(_run(f, method, images, labels, eps, options))
+
+
+def _logits_of(net: Any, variables: PyTree) -> Logits:
+    """Return a net of any maker as a function of images."""
+    if variables is None and isinstance(net, _FUNCTIONS):
+        return net
+    return partial(*adapt(net, variables))
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:
@@ -210,18 +224,28 @@ def _program(f: Logits, method: Callable[..., Result], fixed: tuple) -> Callable
     return runtime.jit(attacked)
 
 
-def _empty(f: Logits, method: Callable[..., Result], images, labels, eps, options) -> Result:
+def _empty(
+    f: Logits,
+    method: Callable[..., Result],
+    images: np.ndarray,
+    eps: np.ndarray | None,
+    options: dict[str, Any],
+) -> Result:
     """Return the result of no images: the axis of the batch is the one that grows with it."""
+    sizes = () if eps is None else (eps,)
     shapes = []
     for count in (1, 2):
         some = np.zeros((count, *images.shape[1:]), np.float32)
         classes = np.zeros(count, np.int32)
-        given = options | ({"targets": classes} if options.get("targets") is not None else {})
-        sizes = () if eps is None else (eps,)
-        shapes.append(jax.eval_shape(partial(method, f, **given), some, classes, *sizes))
+        given = dict(options)
+        if given.get("targets") is not None:
+            given["targets"] = classes
+        called = partial(method, f, **given)
+        shapes.append(jax.eval_shape(called, some, classes, *sizes))
 
     def empty(one: jax.ShapeDtypeStruct, two: jax.ShapeDtypeStruct) -> np.ndarray:
-        shape = [0 if a != b else a for a, b in zip(one.shape, two.shape, strict=True)]
+        pairs = zip(one.shape, two.shape, strict=True)
+        shape = [0 if a != b else a for a, b in pairs]
         return np.zeros(shape, one.dtype)
 
     return jax.tree.map(empty, *shapes)

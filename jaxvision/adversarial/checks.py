@@ -71,7 +71,8 @@ def audited(ball: Ball, images: Array, result: Result, eps: Array | float) -> Au
     eps = jnp.asarray(eps, jnp.float32)
     if not eps.ndim:
         return ball.audit(images, result.images, eps)
-    return jax.vmap(lambda moved, eps: ball.audit(images, moved, eps))(result.images, eps)
+    of_each = jax.vmap(ball.audit, (None, 0, 0))
+    return of_each(images, result.images, eps)
 
 
 def falls(success: Array) -> Array:
@@ -80,8 +81,10 @@ def falls(success: Array) -> Array:
     The sizes (or steps, or restarts) must rise along E. An attack that works shows nothing but
     zeros, up to chance.
     """
-    rates = success.astype(jnp.float32).mean(1) if success.shape[1] else jnp.zeros(len(success))
-    return jnp.maximum(rates[:-1] - rates[1:], 0.0)
+    rates = jnp.zeros(len(success))
+    if success.shape[1]:
+        rates = success.astype(jnp.float32).mean(1)
+    return jnp.maximum(-jnp.diff(rates), 0.0)
 
 
 def equal_norm(key: Array, images: Array, size: Array, draws: int) -> Array:
@@ -107,13 +110,17 @@ def moved_by(images: Array, direction: Array, size: Array, halvings: int = 30) -
     def halve(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         low, high = ends
         middle = (low + high) / 2
-        short = norms(clipped(middle) - images).l2 < size
-        return (jnp.where(short, middle, low), jnp.where(short, high, middle)), None
+        reach = norms(clipped(middle) - images).l2
+        short = reach < size
+        low = jnp.where(short, middle, low)
+        high = jnp.where(short, high, middle)
+        return (low, high), None
 
-    far = 1 / jnp.maximum(jnp.abs(direction).reshape(len(images), -1).max(1, initial=0.0), 1e-6)
-    # Beyond sqrt(d) times the pixel's reach nothing moves any more.
-    most = jnp.maximum(size, far * 1e3)
-    (length, _), _ = lax.scan(halve, (jnp.zeros_like(size), most), None, length=halvings)
+    largest = jnp.maximum(norms(direction).linf, 1e-6)
+    # By then all pixels but those that hardly move are at the edge of the box.
+    most = jnp.maximum(size, 1e3 / largest)
+    ends = jnp.zeros_like(size), most
+    (length, _), _ = lax.scan(halve, ends, None, length=halvings)
     return jnp.where(like(size > 0, images), clipped(length), images)
 
 
@@ -121,18 +128,24 @@ def noise(f: Logits, key: Array, images: Array, size: Array, draws: int = 20) ->
     """Return what ``draws`` random perturbations of L2 norm ``size`` [B] do to predictions."""
     clean = predictions(f(images))
 
-    def one(moved: Array) -> tuple[Array, Array]:
-        return predictions(f(moved)) != clean, norms(moved - images).l2
+    def one(moved: Array) -> Noise:
+        flipped = predictions(f(moved)) != clean
+        return Noise(flipped, norms(moved - images).l2)
 
-    return Noise(*lax.map(one, equal_norm(key, images, size, draws)))
+    return lax.map(one, equal_norm(key, images, size, draws))
 
 
 def dead_gradients(f: Logits, images: Array, labels: Array) -> Array:
     """Return the share of images whose gradient is 0 or no number: attacks are blind there."""
-    gradient = jax.grad(lambda x: log_odds(f(x), labels).sum())(images)
-    flat = gradient.reshape(len(images), -1)
-    dead = ~jnp.isfinite(flat).all(1) | (jnp.abs(flat).max(1, initial=0.0) == 0)
-    return dead.mean() if len(images) else jnp.float32(0.0)
+
+    def odds(images: Array) -> Array:
+        return log_odds(f(images), labels).sum()
+
+    if not len(images):
+        return jnp.float32(0.0)
+    largest = norms(jax.grad(odds)(images)).linf
+    dead = ~jnp.isfinite(largest) | (largest == 0)
+    return dead.mean()
 
 
 def masking_signs(
@@ -167,24 +180,25 @@ def masking_signs(
     """
     starts, noises, longer = jax.random.split(key, 3)
     climb = partial(pgd, images=images, labels=labels, ball=ball)
-    sizes = jnp.array([eps / 2, eps, ball.diameter(images.shape[1:])], jnp.float32)
-    half, full, unbounded = climb(f, eps=sizes, steps=steps, key=starts).success.mean(1)
-    single = fgsm(f, images, labels, eps, ball=ball).success.mean()
-    more = climb(f, eps=eps, steps=2 * steps, key=longer).success.mean()
-    random = _random_search(f, noises, images, labels, eps, ball, draws).mean()
+    everything = ball.diameter(images.shape[1:])
+    sizes = jnp.array([eps / 2, eps, everything], jnp.float32)
+    by_size = climb(f, eps=sizes, steps=steps, key=starts)
+    half, full, unbounded = by_size.success.mean(1)
+    single = fgsm(f, images, labels, eps, ball=ball)
+    more = climb(f, eps=eps, steps=2 * steps, key=longer)
+    random = _random_search(f, noises, images, labels, eps, ball, draws)
     dead = dead_gradients(f, images, labels)
     found = [
-        _sign("one step beats many", single, full, slack),
+        _sign("one step beats many", single.success.mean(), full, slack),
         _sign("an unbounded attack fails", 1 - unbounded, 0.0, slack),
-        _sign("random search beats gradients", random, full, slack),
+        _sign("random search beats gradients", random.mean(), full, slack),
         _sign("half of eps does better", half, full, slack),
-        _sign("twice the steps find more", more, full, slack),
+        _sign("twice the steps find more", more.success.mean(), full, slack),
         _sign("gradients are 0 or no number", dead, 0.0, slack),
     ]
-    if others:
-        handed = [climb(other, eps=eps, steps=steps).images for other in others]
-        best = max(float(_hits(f, moved, labels).mean()) for moved in handed)
-        found.append(_sign("transfer beats white box", best, full, slack))
+    for other in others:
+        hits = _hits(f, climb(other, eps=eps, steps=steps).images, labels)
+        found.append(_sign("transfer beats white box", hits.mean(), full, slack))
     if ball.norm == "linf":
         right = 1 - climb(f, eps=SOLID, steps=steps).success.mean()
         chance = 1 / f(images[:1]).shape[1]

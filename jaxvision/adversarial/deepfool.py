@@ -57,14 +57,17 @@ def deepfool(
         logits, slopes = _slopes(f, state.images, labels, classes)
         slopes = _inside(ball, state.images, slopes)
         active = predictions(logits) == labels
-        nearest = _nearest(ball, logits, slopes, labels, classes).reshape(images.shape)
-        total = state.total + jnp.where(like(active, images), nearest, 0.0)
+        goes_on = like(active, images)
+        nearest = _nearest(ball, logits, slopes, labels, classes)
+        nearest = nearest.reshape(images.shape)
+        total = state.total + jnp.where(goes_on, nearest, 0.0)
         moved = ball.clip(images + (1 + overshoot) * total)
-        moved = jnp.where(like(active, images), moved, state.images)
+        moved = jnp.where(goes_on, moved, state.images)
         taken = jnp.where(active, number + 1, state.taken)
         return _State(moved, total, taken), None
 
-    start = _State(images, jnp.zeros_like(images), jnp.zeros(len(images), jnp.int32))
+    none = jnp.zeros(len(images), jnp.int32)
+    start = _State(images, jnp.zeros_like(images), none)
     end, _ = lax.scan(step, start, jnp.arange(steps, dtype=jnp.int32))
     return judged(f, images, aim, end.images, end.taken, steps + 1, steps * count)
 
@@ -92,16 +95,22 @@ def on_boundary(f: Logits, clean: Array, aim: Aim, images: Array, bisections: in
     """Return the point between clean and attacked images that just reaches the aim."""
     delta = images - clean
 
+    def at(share: Array) -> Array:
+        return clean + like(share, delta) * delta
+
     def halve(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         low, high = ends
         middle = (low + high) / 2
-        reached = aim.score(f(clean + like(middle, delta) * delta)) > 0
-        return (jnp.where(reached, low, middle), jnp.where(reached, middle, high)), None
+        reached = aim.score(f(at(middle))) > 0
+        low = jnp.where(reached, low, middle)
+        high = jnp.where(reached, middle, high)
+        return (low, high), None
 
     ones = jnp.ones(len(images), images.dtype)
-    (_, share), _ = lax.scan(halve, (jnp.zeros_like(ones), ones), None, length=bisections)
+    ends = jnp.zeros_like(ones), ones
+    (_, share), _ = lax.scan(halve, ends, None, length=bisections)
     # 1 gives back the image to the bit.
-    return jnp.where(like(share < 1, images), clean + like(share, delta) * delta, images)
+    return jnp.where(like(share < 1, images), at(share), images)
 
 
 class _State(NamedTuple):
@@ -113,14 +122,17 @@ class _State(NamedTuple):
 def _slopes(f: Logits, images: Array, labels: Array, classes: Array) -> tuple[Array, Array]:
     """Return logits, and gradients [B, k, D] of the candidates' logits minus the label's."""
     logits, pull = jax.vjp(f, images)
-    own = _is(labels, logits.shape[1]).astype(logits.dtype)
+    num_classes = logits.shape[1]
+    count = math.prod(images.shape[1:])
+    own = _is(labels, num_classes).astype(logits.dtype)
 
     def gradient(cotangent: Array) -> Array:
         (found,) = pull(cotangent)
-        return found.reshape(len(images), math.prod(images.shape[1:]))
+        return found.reshape(len(images), count)
 
-    wanted = jax.nn.one_hot(classes.T, logits.shape[1], dtype=logits.dtype) - own[None]
-    return logits, jnp.moveaxis(jax.vmap(gradient)(wanted), 0, 1)
+    others = jax.nn.one_hot(classes.T, num_classes, dtype=logits.dtype)
+    gradients = jax.vmap(gradient)(others - own[None])
+    return logits, gradients.swapaxes(0, 1)
 
 
 def _inside(ball: Ball, images: Array, slopes: Array) -> Array:
@@ -134,26 +146,41 @@ def _inside(ball: Ball, images: Array, slopes: Array) -> Array:
     flat = images.reshape(len(images), 1, slopes.shape[-1])
     at_high = (flat >= high) & (slopes > 0)
     at_low = (flat <= low) & (slopes < 0)
-    return jnp.where(at_high | at_low, 0.0, slopes)
+    stuck = at_high | at_low
+    return jnp.where(stuck, 0.0, slopes)
 
 
 def _nearest(ball: Ball, logits: Array, slopes: Array, labels: Array, classes: Array) -> Array:
     """Return the smallest step [B, D] onto a boundary of the linearized net."""
     own = jnp.take_along_axis(logits, labels[:, None], 1)
-    gaps = jnp.abs(jnp.take_along_axis(logits, classes, 1) - own)
+    others = jnp.take_along_axis(logits, classes, 1)
+    gaps = jnp.abs(others - own)
+    # Divided by the largest entry first: squares of small gradients are 0 in float32.
     largest = jnp.abs(slopes).max(-1)
-    scale = jnp.where(largest > 0, largest, 1.0)[..., None]
-    unit = slopes / scale  # squares of small gradients are 0 in float32
-    dual = jnp.abs(unit).sum(-1) if ball.norm == "linf" else jnp.square(unit).sum(-1)
-    reach = gaps / scale[..., 0]  # how far along ``unit``, times ``dual``
-    length = dual if ball.norm == "linf" else jnp.sqrt(dual)
-    distance = jnp.where(largest > 0, reach / jnp.where(length > 0, length, 1.0), jnp.inf)
+    alive = largest > 0
+    scale = jnp.where(alive, largest, 1.0)
+    unit = slopes / scale[..., None]
+    reach = gaps / scale
+    if ball.norm == "linf":
+        length = jnp.abs(unit).sum(-1)
+        direction = jnp.sign(unit)
+        size = reach / _above_zero(length)
+    else:
+        squares = jnp.square(unit).sum(-1)
+        length = jnp.sqrt(squares)
+        direction = unit
+        size = reach / _above_zero(squares)
+    distance = reach / _above_zero(length)
+    distance = jnp.where(alive, distance, jnp.inf)
     chosen = jnp.argmin(distance, 1)[:, None]
-    direction = jnp.take_along_axis(unit, chosen[..., None], 1)[:, 0]
-    direction = jnp.sign(direction) if ball.norm == "linf" else direction
-    size = jnp.take_along_axis(reach / jnp.where(dual > 0, dual, 1.0), chosen, 1)
-    step = jnp.where(jnp.isfinite(size * direction), size * direction, 0.0)
-    return step
+    size = jnp.take_along_axis(size, chosen, 1)
+    direction = jnp.take_along_axis(direction, chosen[..., None], 1)
+    step = size * direction[:, 0]
+    return jnp.where(jnp.isfinite(step), step, 0.0)
+
+
+def _above_zero(length: Array) -> Array:
+    return jnp.where(length > 0, length, 1.0)
 
 
 def _is(labels: Array, num_classes: int) -> Array:

@@ -75,10 +75,16 @@ class Ball:
         """Return the largest norm between two images [H, W, C] of the box."""
         if self.box is None:
             return math.inf
-        width = self.box[1] - self.box[0]
+        low, high = self.box
+        width = high - low
         count = math.prod(shape)
         pixels = math.prod(shape[:-1]) if len(shape) == 3 else count
-        sizes = {"l0": pixels, "l1": count * width, "l2": math.sqrt(count) * width, "linf": width}
+        sizes = {
+            "l0": pixels,
+            "l1": count * width,
+            "l2": math.sqrt(count) * width,
+            "linf": width,
+        }
         return float(sizes[self.norm])
 
     def clip(self, moved: Array) -> Array:
@@ -97,13 +103,15 @@ class Ball:
 
     def random_start(self, key: Array, images: Array, eps: Array | float) -> Array:
         """Return a point for each image, uniform in the ball (before the box cuts it)."""
-        eps = jnp.minimum(eps, self.diameter(images.shape[1:])).astype(images.dtype)
+        most = self.diameter(images.shape[1:])
+        eps = jnp.minimum(eps, most).astype(images.dtype)
         eps = jnp.broadcast_to(eps, images.shape[:1])
         if self.norm == "l0":
             low, high = self.box or (0.0, 1.0)
-            delta = jax.random.uniform(key, images.shape, minval=low, maxval=high) - images
-            return self.project(images, images + delta, eps)
-        return self.clip(images + _DRAWS[self.norm](key, images.shape, eps))
+            anywhere = jax.random.uniform(key, images.shape, minval=low, maxval=high)
+            return self.project(images, anywhere, eps)
+        delta = _DRAWS[self.norm](key, images.shape, eps)
+        return self.clip(images + delta)
 
     def audit(self, images: Array, moved: Array, eps: Array | float) -> Audit:
         """Check returned images against the ball and the box.
@@ -111,16 +119,25 @@ class Ball:
         float32 rounds x + eps - x: 6e-8 above 8/255 at 40 of 256 gray levels. A coordinate may be
         1.2e-7 off, the spacing of float32 below 2.
         """
-        delta = moved - images
-        excess = self.size(delta) - eps
-        count = math.prod(images.shape[1:])
-        slack = {"l0": 0.0, "l1": count, "l2": math.sqrt(count), "linf": 1.0}[self.norm]
-        rounding = 2.0**-23 * slack + 1e-6 * jnp.minimum(eps, self.diameter(images.shape[1:]))
+        excess = self.size(moved - images) - eps
+        shape = images.shape[1:]
+        count = math.prod(shape)
+        off = {
+            "l0": 0.0,
+            "l1": count,
+            "l2": math.sqrt(count),
+            "linf": 1.0,
+        }
+        rounding = 2.0**-23 * off[self.norm]
+        # Sums of many terms round in proportion too.
+        rounding = rounding + 1e-6 * jnp.minimum(eps, self.diameter(shape))
+        flat = _flat(moved)
         in_box = jnp.ones(len(images), bool)
         if self.box is not None:
             low, high = self.box
-            in_box = jnp.all((_flat(moved) >= low) & (_flat(moved) <= high), axis=1)
-        finite = jnp.all(jnp.isfinite(_flat(moved)), axis=1)
+            legal = (flat >= low) & (flat <= high)
+            in_box = legal.all(1)
+        finite = jnp.isfinite(flat).all(1)
         return Audit(in_box, excess <= rounding, finite, excess)
 
 
@@ -130,15 +147,16 @@ LINF, L2 = Ball("linf"), Ball("l2")
 def norms(delta: Array) -> Norms:
     """Return the norms of perturbations [B, ...]."""
     flat = jnp.abs(_flat(delta))
-    pixels = _pixels(delta)
+    changed = _pixels(delta) > 0
     # Divided by the largest entry first: squares of small numbers are 0 in float32.
     largest = flat.max(1, initial=0.0)
     scale = jnp.where(largest > 0, largest, 1.0)
     unit = flat / scale[:, None]
+    squares = jnp.square(unit).sum(1)
     return Norms(
-        l0=jnp.sum(pixels > 0, axis=1).astype(jnp.float32),
+        l0=changed.sum(1).astype(jnp.float32),
         l1=flat.sum(1),
-        l2=scale * jnp.sqrt(jnp.square(unit).sum(1)),
+        l2=scale * jnp.sqrt(squares),
         linf=largest,
     )
 
@@ -156,11 +174,14 @@ def steepest(norm: Norm, gradient: Array) -> Array:
     flat = _flat(gradient)
     if norm == "l2":
         length = norms(gradient).l2[:, None]
-        unit = jnp.where(length > 0, flat / jnp.where(length > 0, length, 1.0), 0.0)
+        # A gradient of 0 stays 0.
+        unit = flat / jnp.where(length > 0, length, 1.0)
         return unit.reshape(gradient.shape)
     if norm == "l1":
-        best = jnp.argmax(jnp.abs(flat), 1, keepdims=True) == jnp.arange(flat.shape[1])[None]
-        return jnp.where(best, jnp.sign(flat), 0.0).reshape(gradient.shape)
+        largest = jnp.argmax(jnp.abs(flat), 1, keepdims=True)
+        is_largest = largest == jnp.arange(flat.shape[1])[None]
+        step = jnp.where(is_largest, jnp.sign(flat), 0.0)
+        return step.reshape(gradient.shape)
     raise ValueError(f"no steepest step in {norm!r}: use l1, l2, linf")
 
 
@@ -193,30 +214,37 @@ def _pixels(delta: Array) -> Array:
 def _project_l0(delta: Array, eps: Array) -> Array:
     """Keep the ``eps`` pixels that change most."""
     pixels = _pixels(delta)
-    rank = jnp.argsort(jnp.argsort(-pixels, axis=1), axis=1)
-    keep = rank.astype(jnp.float32) + 1 <= eps[:, None]
-    shape = (*delta.shape[:-1], 1) if delta.ndim == 4 else delta.shape
+    order = jnp.argsort(-pixels, axis=1)
+    rank = 1 + jnp.argsort(order, axis=1)
+    keep = rank.astype(jnp.float32) <= eps[:, None]
+    shape = delta.shape
+    if delta.ndim == 4:  # a pixel's channels share its fate
+        shape = (*shape[:-1], 1)
     return jnp.where(keep.reshape(shape), delta, 0.0)
 
 
 def _project_l1(delta: Array, eps: Array) -> Array:
     """Take one threshold off every entry, so that the sum is ``eps``."""
     size = jnp.abs(_flat(delta))
-    count = size.shape[1]
+    bound = eps[:, None]
     falling = -jnp.sort(-size, axis=1)
-    over = jnp.cumsum(falling, 1) - eps[:, None]
-    entries = jnp.arange(1, count + 1, dtype=size.dtype)[None]
-    kept = jnp.maximum(jnp.sum(falling * entries > over, axis=1, keepdims=True), 1)
-    threshold = jnp.take_along_axis(over, kept - 1, 1) / kept.astype(size.dtype)
-    inside = size.sum(1, keepdims=True) <= eps[:, None]
+    over = jnp.cumsum(falling, 1) - bound
+    entries = 1 + jnp.arange(size.shape[1], dtype=size.dtype)
+    stays = falling * entries[None] > over
+    kept = jnp.maximum(stays.sum(1, keepdims=True), 1)
+    threshold = jnp.take_along_axis(over, kept - 1, 1)
+    threshold = threshold / kept.astype(size.dtype)
     shrunk = jnp.maximum(size - threshold, 0.0)
-    moved = jnp.where(inside, size, jnp.where(eps[:, None] > 0, shrunk, 0.0))
+    shrunk = jnp.where(bound > 0, shrunk, 0.0)
+    inside = size.sum(1, keepdims=True) <= bound
+    moved = jnp.where(inside, size, shrunk)
     return jnp.sign(delta) * moved.reshape(delta.shape)
 
 
 def _project_l2(delta: Array, eps: Array) -> Array:
     length = norms(delta).l2
-    shrink = jnp.where(length > eps, eps / jnp.where(length > 0, length, 1.0), 1.0)
+    shrink = eps / jnp.where(length > 0, length, 1.0)
+    shrink = jnp.where(length > eps, shrink, 1.0)
     return delta * like(shrink, delta)
 
 
@@ -231,16 +259,22 @@ _PROJECTIONS = {"l0": _project_l0, "l1": _project_l1, "l2": _project_l2, "linf":
 def _draw_l1(key: Array, shape: tuple[int, ...], eps: Array) -> Array:
     """Draw from the L1 ball: one share of each of d + 1 exponentials is left over."""
     sizes, signs = jax.random.split(key)
-    count = math.prod(shape[1:])
-    drawn = jax.random.exponential(sizes, (shape[0], count + 1))
-    share = (drawn / drawn.sum(1, keepdims=True))[:, :-1].reshape(shape)
-    return like(eps, share) * share * jax.random.rademacher(signs, shape, jnp.float32)
+    images, *rest = shape
+    count = math.prod(rest)
+    drawn = jax.random.exponential(sizes, (images, count + 1))
+    shares = drawn / drawn.sum(1, keepdims=True)
+    size = shares[:, :count].reshape(shape)
+    sign = jax.random.rademacher(signs, shape, jnp.float32)
+    return like(eps, size) * size * sign
 
 
 def _draw_l2(key: Array, shape: tuple[int, ...], eps: Array) -> Array:
     direction, radius = jax.random.split(key)
-    unit = steepest("l2", jax.random.normal(direction, shape))
-    reach = jax.random.uniform(radius, shape[:1]) ** (1 / max(1, math.prod(shape[1:])))
+    images, *rest = shape
+    drawn = jax.random.normal(direction, shape)
+    unit = steepest("l2", drawn)
+    share = jax.random.uniform(radius, (images,))
+    reach = share ** (1 / max(1, math.prod(rest)))
     return like(eps * reach, unit) * unit
 
 

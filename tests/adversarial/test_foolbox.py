@@ -52,7 +52,9 @@ def test_fgsm(theirs):
     assert 0 < success.mean() < 1
 
 
-@pytest.mark.parametrize(("name", "ball"), [("LinfPGD", LINF), ("L2PGD", L2)])
+@pytest.mark.parametrize(
+    ("name", "ball"), [("LinfPGD", LINF), pytest.param("L2PGD", L2, marks=pytest.mark.slow)]
+)
 def test_pgd_goes_the_same_way(theirs, name, ball):
     """Theirs is the last iterate. Ours is the best, so it is at least as far."""
     images, success = theirs(

@@ -88,7 +88,7 @@ def test_with_more_classes_fgsm_is_not_exact():
     assert 0 < (possible & ~found).sum() < 0.2 * possible.sum()
 
 
-@pytest.mark.parametrize("ball", [LINF, L2])
+@pytest.mark.parametrize("ball", [LINF, pytest.param(L2, marks=pytest.mark.slow)])
 def test_every_epsilon_gives_what_it_gives_alone(ball):
     labels = classes(AFFINE)
     together = pgd(AFFINE, IMAGES, labels, EPS, ball=ball, steps=7)
@@ -113,7 +113,7 @@ def test_eps_0_is_the_identity_to_the_bit(method):
         np.testing.assert_array_equal(everything.images, one.images)
 
 
-@pytest.mark.parametrize("ball", [LINF, L2])
+@pytest.mark.parametrize("ball", [pytest.param(LINF, marks=pytest.mark.slow), L2])
 def test_a_zero_gradient_leaves_its_image_and_only_it(ball):
     """Field fault 12: a division by its norm spreads NaN over the batch."""
 

@@ -1,0 +1,45 @@
+"""The benchmark of attacks: both sides attack one net, and a fast failure is no success."""
+
+import pytest
+
+from benchmarks import attacks, attacks_jax
+from benchmarks.attacks import FOOLBOX, OURS
+
+
+def side(ms, success=1.0, norm=1.0):
+    facts = {"success": success, "norm": norm, "clean": 1, "samples": [{}]}
+    return facts | {"ms": ms}
+
+
+RESULTS = {
+    "pgd:1": {OURS: side(1.0), FOOLBOX: side(100.0)},
+    "pgd:32": {OURS: side(4.0), FOOLBOX: side(100.0)},
+    "pgd8:1": {OURS: side(3.0), FOOLBOX: side(800.0)},
+}
+
+
+def test_ratios_and_goals():
+    assert attacks.ratios(RESULTS)["pgd:32"] == pytest.approx(0.04)
+    assert [goal.met for goal in attacks.goals(RESULTS)] == [True, False]
+    table = attacks.markdown(RESULTS)
+    assert "**missed**" in table
+    assert attacks.CASES["pgd:32"].label in table
+
+
+@pytest.mark.parametrize(
+    ("ours", "line"), [(side(1.0, success=0.5), "succeeds"), (side(1.0, norm=2.0), "norms")]
+)
+def test_who_does_less_is_refused(ours, line):
+    attacks.check("min_norm:32", side(1.0), side(9.0))
+    with pytest.raises(RuntimeError, match=line):
+        attacks.check("min_norm:32", ours, side(9.0))
+
+
+def test_our_side_attacks(monkeypatch):
+    monkeypatch.setattr(attacks_jax, "WIDTHS", (784, 16, 10))
+    monkeypatch.setattr(attacks_jax, "STEPS", 3)
+    run, facts = attacks_jax.prepare(OURS, "pgd8:2")
+    run(1)
+    assert 0 < facts["success"] <= 1
+    assert facts["norm"] > 0
+    assert attacks_jax.SIDES.keys() == {OURS, FOOLBOX}
