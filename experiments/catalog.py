@@ -227,9 +227,10 @@ CATALOG = (
         name="universal_perturbation",
         theme="breaking",
         title="One change for all images",
-        sentence="One small change fools a net on most images, more than noise does.",
-        minutes=3,
-        claims=("beats-random", "most"),
+        sentence="One change fools a net on most images; on other nets, a plain pattern does more.",
+        minutes=4,
+        claims=("beats-random", "beats-patterns", "most"),
+        contradicts=("handed-patterns",),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

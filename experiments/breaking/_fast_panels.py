@@ -21,16 +21,19 @@ DOTS = {"clean": "clean images", "noise": "noise", "fgsm": "FGSM", "worst": "wor
 
 def draw_pictures(ax: Axes, record: Record, sizes: np.ndarray) -> None:
     """Draw a few images as FGSM changes them, and what one net says of them."""
-    images = record.arrays["pictures"][list(SHOWN), :COLUMNS]
-    answers = record.arrays["answers"][list(SHOWN), :COLUMNS]
+    shown = list(SHOWN)
+    images = record.arrays["pictures"][shown, :COLUMNS]
+    answers = record.arrays["answers"][shown, :COLUMNS]
     rows = [f"{sizes[at]:g}" for at in SHOWN]
     image_grid(ax, images, rows=rows, high=1.0)
     height, width = images.shape[2:4]
     for (row, column), answer in np.ndenumerate(answers):
-        place = column * (width + 1) + width - 0.6, row * (height + 1) - 0.4
-        right = answer == answers[0, column]
-        look = {"facecolor": "white" if right else plots.color_of("FGSM"), "pad": 1.5}
-        ax.text(*place, str(answer), ha="right", va="top", fontsize=10, bbox=look)
+        right = (column + 1) * (width + 1) - 1.6
+        top = row * (height + 1) - 0.4
+        kept = answer == answers[0, column]
+        color = "white" if kept else plots.color_of("FGSM")
+        look = {"facecolor": color, "pad": 1.5}
+        ax.text(right, top, str(answer), ha="right", va="top", fontsize=10, bbox=look)
     plots.describe(ax, "One step of FGSM, and the answer", "", "largest change")
 
 
