@@ -221,7 +221,7 @@ CATALOG = (
         title="Fast gradients",
         sentence="One step along the gradient's sign fools a net; training on it hides that.",
         minutes=4,
-        claims=("dense-falls", "masked-pgd"),
+        claims=("dense-falls", "mix-helps", "masked-pgd", "worst"),
     ),
     Entry(
         name="universal_perturbation",
