@@ -216,6 +216,14 @@ CATALOG = (
         contradicts=("rises-second",),
     ),
     Entry(
+        name="minimal_perturbation",
+        theme="breaking",
+        title="The nearest mistakes",
+        sentence="Small changes made for one net mislead others; noise as large does not.",
+        minutes=4,
+        claims=("transfer", "noise"),
+    ),
+    Entry(
         name="fast_gradient",
         theme="breaking",
         title="Fast gradients",

@@ -2,11 +2,14 @@
 
 Two objectives over the box, one solver:
 
-* "norm", Szegedy et al. 2014 (arXiv 1312.6199), section 4.1: minimize c |r| + loss(x + r), the loss
-  being the cross-entropy of the target; without one, log(1 + e^gap) of the label's lead over the
-  best other class.
-* "squared", the Lagrangian of lectures: maximize L(x + r) - c |r|^2, L being the log-odds against
-  the label (or for the target). On a linear L it ends at r = gradient / (2 c).
+* "norm", Szegedy et al. 2014 (arXiv 1312.6199), section 4.1: minimize c |r| + log(1 + e^gap).
+* "squared", the Lagrangian of lectures: maximize -gap - c |r|^2. Where the gap is linear it ends at
+  r = -gradient / (2 c).
+
+The gap is by how much the aim is missed: the best other logit minus the target's, or the label's
+minus the best other one. With two classes log(1 + e^gap) is the cross-entropy of the source. With
+more, the cross-entropy also pushes down classes that are no rivals, and a net of small weights can
+be sure of no target anywhere in the box.
 
 In both c multiplies the norm, so the smallest perturbation comes from the *largest* c whose
 minimizer succeeds (section 4.1 says the smallest, of a c that would multiply the loss). It is found
@@ -20,7 +23,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxvision.adversarial.aims import Aim, Logits, log_odds
+from jaxvision.adversarial.aims import Aim, Logits
 from jaxvision.adversarial.deepfool import on_boundary
 from jaxvision.adversarial.results import Result, judged
 from jaxvision.adversarial.threat import like, norms
@@ -135,7 +138,7 @@ def minimize(
 
     def cost(moved: Array) -> tuple[Array, Array]:
         logits = f(moved)
-        gap = -_height(aim, penalty, logits)
+        gap = -aim.score(logits)
         squares = jnp.square(moved - images).reshape(len(images), -1).sum(1)
         if penalty == "squared":
             return jnp.sum(weights * squares + gap), aim.score(logits)
@@ -184,7 +187,7 @@ def _center(f: Logits, aim: Aim, images: Array, penalty: Penalty) -> Array:
     """Return the c [B] that is exact where the gap to the aim is linear and the box far away."""
 
     def gaps(images: Array) -> tuple[Array, Array]:
-        gap = -_height(aim, penalty, f(images))
+        gap = -aim.score(f(images))
         return gap.sum(), gap
 
     gradient, gap = jax.grad(gaps, has_aux=True)(images)
@@ -192,13 +195,6 @@ def _center(f: Logits, aim: Aim, images: Array, penalty: Penalty) -> Array:
     if penalty == "norm":
         return jnp.maximum(slope / 2, 1e-12)
     return jnp.maximum(jnp.square(slope) / (2 * jnp.maximum(gap, 1e-3)), 1e-12)
-
-
-def _height(aim: Aim, penalty: Penalty, logits: Array) -> Array:
-    """Return what is climbed, [B]: the log-odds, or the margin that a free choice of class has."""
-    if penalty == "norm" and aim.targets is None:
-        return aim.score(logits)
-    return aim.rise(log_odds, logits)
 
 
 def _nothing(start: Array) -> Found:

@@ -1,5 +1,7 @@
 """Closed forms of nets before training, which every measurement of distances must meet."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ def drawn(rng, nets, sizes, gain=2.0):
     """Return the weights of random nets [nets, out, in] by layer, of variance gain / fan-in."""
     return [
         np.float32(rng.normal(size=(nets, out, fan)) * np.sqrt(gain / fan))
-        for fan, out in zip(sizes[:-1], sizes[1:], strict=True)
+        for fan, out in itertools.pairwise(sizes)
     ]
 
 
