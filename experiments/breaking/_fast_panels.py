@@ -12,7 +12,7 @@ from jaxvision.types import Axes
 
 LARGE = 4  # which of the sizes nets are trained at
 SHOWN = (0, 2, LARGE)  # of the sizes, in the pictures
-COLUMNS = 5  # images
+COLUMNS = 3  # images
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "worst": "worst of all"}
 # Ways of which the errors at the size of training are drawn, from top to bottom.
 ROWS = ("plain", "corners", "uniform", "fgsm", "start", "mix")
@@ -21,16 +21,19 @@ DOTS = {"clean": "clean images", "noise": "noise", "fgsm": "FGSM", "worst": "wor
 
 def draw_pictures(ax: Axes, record: Record, sizes: np.ndarray) -> None:
     """Draw a few images as FGSM changes them, and what one net says of them."""
-    images = record.arrays["pictures"][list(SHOWN), :COLUMNS]
-    answers = record.arrays["answers"][list(SHOWN), :COLUMNS]
+    shown = list(SHOWN)
+    images = record.arrays["pictures"][shown, :COLUMNS]
+    answers = record.arrays["answers"][shown, :COLUMNS]
     rows = [f"{sizes[at]:g}" for at in SHOWN]
     image_grid(ax, images, rows=rows, high=1.0)
     height, width = images.shape[2:4]
     for (row, column), answer in np.ndenumerate(answers):
-        place = column * (width + 1) + width - 0.6, row * (height + 1) - 0.4
-        right = answer == answers[0, column]
-        look = {"facecolor": "white" if right else plots.color_of("FGSM"), "pad": 1.5}
-        ax.text(*place, str(answer), ha="right", va="top", fontsize=10, bbox=look)
+        right = (column + 1) * (width + 1) - 1.6
+        top = row * (height + 1) - 0.4
+        kept = answer == answers[0, column]
+        color = "white" if kept else plots.color_of("FGSM")
+        look = {"facecolor": color, "pad": 1.5}
+        ax.text(right, top, str(answer), ha="right", va="top", fontsize=10, bbox=look)
     plots.describe(ax, "One step of FGSM, and the answer", "", "largest change")
 
 
@@ -74,11 +77,11 @@ def draw_ways(ax: Axes, record: Record, ways: Mapping[str, Any], epsilon: float)
             found = [record.arrays[f"{way}/{attack}"][:, LARGE] for way in ROWS]
         middle = np.median(found, axis=1)
         ax.plot(middle, places, "o", color=plots.color_of(label), markersize=9, label=f"_{attack}")
-        below = len(ROWS) - 0.5 + 0.55 * (place % 2)
+        below = len(ROWS) - 0.4 + 0.6 * (place % 3)
         ax.text(middle[-1], below, label, ha="center", va="center", color=plots.color_of(label))
     ax.set_yticks(places, [ways[way].label for way in ROWS])
-    ax.set(xlim=(-0.02, 1.05), ylim=(len(ROWS) + 0.5, -0.5))
-    plots.describe(ax, f"Errors at {epsilon:g} by what a net learned from", "error", "")
+    ax.set(xlim=(-0.02, 1.05), ylim=(len(ROWS) + 1.2, -0.5))
+    plots.describe(ax, f"Errors at {epsilon:g},\nby what a net learned from", "error", "")
     plots.mark_contradicted(ax, record, "clean-gains", "noise-fails", "worst", "leak")
 
 
@@ -87,7 +90,7 @@ def draw_honest(ax: Axes, record: Record, sizes: np.ndarray) -> None:
     shown = {
         "plain": ("clean images", "clean images"),
         "mix": ("half FGSM", "half FGSM"),
-        "honest_mix": ("half FGSM", "half FGSM,\nsmall"),
+        "honest_mix": ("half FGSM", "half FGSM, small"),
         "honest_pgd": ("PGD training", "PGD, small"),
     }
     for way, (meaning, label) in shown.items():
@@ -113,6 +116,6 @@ def draw_filters(ax: Axes, record: Record) -> None:
     meaning = "gradients' cosine"
     plots.seed_band(ax, steps, cosine, plots.color_of(meaning), meaning)
     ax.set_ylim(0, 1.02)
-    title = "4 filters trained on FGSM: as the\ngradient turns, PGD finds more"
+    title = "4 filters trained on FGSM: PGD's\nand FGSM's errors part"
     plots.describe(ax, title, "step", "error, or cosine")
     plots.mark_contradicted(ax, record, "few-filters", "few-turn", "few-collapse", "few-pgd")

@@ -39,10 +39,17 @@ def rates(record: Record, kind: str, quantity: str) -> np.ndarray:
 def draw_pictures(ax: Axes, record: Record, labels: Mapping[str, str], epsilon: float) -> None:
     """Draw one seed's perturbation for each kind of net, and an image with it."""
     image = record.arrays["image"]
-    made = np.stack([record.arrays[f"{name}/perturbation"] for name in labels])
-    shown = np.stack([0.5 + made / (2 * epsilon), np.clip(image + made, 0, 1)])
-    short = [label.replace(" ", "\n", 1) for label in labels.values()]
-    image_grid(ax, shown, rows=("change", "image\n+ change"), columns=short, high=1.0)
+    names = list(labels)[:: max(1, len(labels) // 2)]  # three are large enough to see
+    made = np.stack([record.arrays[f"{name}/perturbation"] for name in names])
+    changes = 0.5 + made / (2 * epsilon)
+    changed = np.clip(image + made, 0, 1)
+    image_grid(
+        ax,
+        np.stack([changes, changed]),
+        rows=("change", "image\n+ change"),
+        columns=[labels[name] for name in names],
+        high=1.0,
+    )
     plots.describe(ax, "One change for all images", "", "")
 
 
@@ -54,7 +61,7 @@ def draw_rivals(ax: Axes, record: Record, labels: Mapping[str, str], config: Any
         found = np.stack([rates(record, name, quantity)[:, at] for name in labels], axis=1)
         line = plots.seed_band(ax, places, found, plots.color_of(label), label)
         line.set_marker("o")
-    ax.set_xticks(places, [label.replace(" ", "\n", 1) for label in labels.values()])
+    _name_kinds(ax, labels)
     ax.set_ylim(0, 1)
     plots.describe(ax, f"Held-out images fooled at {config.epsilon:g}", "", "share of images")
     plots.mark_contradicted(ax, record, "beats-random", "beats-patterns", "ascent", "most")
@@ -80,12 +87,16 @@ def draw_transfer(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     for (row, column), rate in np.ndenumerate(found):
         color = "white" if rate > 0.55 else "black"
         ax.text(column, row, f"{rate:.2f}"[1:], ha="center", va="center", color=color)
-    short = [label.replace(" ", "\n", 1) for label in labels.values()]
-    ax.set_xticks(range(len(short)), short)
-    ax.set_yticks(range(len(short)), short)
+    _name_kinds(ax, labels)
+    ax.set_yticks(range(len(labels)), list(labels.values()))
     ax.grid(visible=False)
     plots.describe(ax, "Made for one net, handed to another", "handed to", "made for")
     plots.mark_contradicted(ax, record, "transfers", "own", "sibling", "handed-patterns")
+
+
+def _name_kinds(ax: Axes, labels: Mapping[str, str]) -> None:
+    """Write the kinds of nets below the panel, slanted: five words do not fit side by side."""
+    ax.set_xticks(range(len(labels)), list(labels.values()), rotation=35, ha="right")
 
 
 def draw_counts(ax: Axes, record: Record, labels: Mapping[str, str], sizes: Sequence[int]) -> None:
