@@ -31,7 +31,7 @@ NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 # Targets given together run one after the other: each uses every core.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv list exps nets gallery test test-all lint lock sanitize bench bench-all clean
+.PHONY: help venv list exps nets gallery test test-all lint pins sanitize bench bench-all clean
 .PHONY: $(addprefix exp-,$(NAMES)) $(addprefix plot-,$(NAMES))
 
 help: ## this list
@@ -89,9 +89,13 @@ test-all: $(READY) ## run the slow tests too
 lint: $(READY) ## check style and formatting
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet .
 
-lock: ## write uv.lock anew from the pins (needs uv)
-	@grep -hv -e '^[#-]' -e '^$$' requirements.txt constraints.txt | \
-	  sed "s/.*/-P '&'/" | xargs uv lock
+OPENING := constraint-dependencies = \[
+pins: ## take the pins over into pyproject.toml, where uv reads them
+	@{ \
+	  sed '/^$(OPENING)/q' pyproject.toml; \
+	  grep -hv -e '^[#-]' -e '^$$' requirements.txt constraints.txt | sed "s/.*/  '&',/"; \
+	  sed '1,/^$(OPENING)/d' pyproject.toml | sed -n '/^]/,$$p'; \
+	} >pyproject.toml.tmp && mv pyproject.toml.tmp pyproject.toml
 
 sanitize: ## run the native kernels under the address and undefined-behaviour sanitizers
 	@mkdir -p .cache
