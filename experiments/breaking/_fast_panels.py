@@ -19,6 +19,12 @@ ROWS = ("plain", "corners", "uniform", "fgsm", "start", "mix")
 DOTS = {"clean": "clean images", "noise": "noise", "fgsm": "FGSM", "worst": "worst of all"}
 
 
+def show_errors(ax: Axes) -> None:
+    """Let the axis end above 1, so that the names of lines that end there stand in the panel."""
+    ax.set_ylim(0, 1.45)
+    ax.set_yticks(np.linspace(0, 1, 6))
+
+
 def draw_pictures(ax: Axes, record: Record, sizes: np.ndarray) -> None:
     """Draw a few images as FGSM changes them, and what one net says of them."""
     shown = list(SHOWN)
@@ -47,7 +53,7 @@ def draw_nets(ax: Axes, record: Record, sizes: np.ndarray, on_mnist: bool) -> No
     plots.seed_band(ax, sizes, noise, plots.color_of("noise"), "MLP, noise")
     if on_mnist:
         ax.plot([0.25, 0.25], [0.999, 0.894], "k*", markersize=11, label="_published")
-    ax.set_ylim(0, 1.02)
+    show_errors(ax)
     title = "FGSM's error (87 % is CIFAR-10's\nnumber, not MNIST's)"
     plots.describe(ax, title, "largest change of a pixel", "error")
     plots.mark_contradicted(ax, record, "softmax-falls", "dense-falls", "conv-falls")
@@ -61,7 +67,7 @@ def draw_masked(ax: Axes, record: Record, sizes: np.ndarray, epsilon: float) -> 
     noise = record.arrays["mix/noise"]
     plots.seed_band(ax, sizes, noise, plots.color_of("noise"), "noise")
     ax.axvline(epsilon, color="#999999", linewidth=1)
-    ax.set_ylim(0, 1.02)
+    show_errors(ax)
     title = "Trained on half FGSM it seems robust:\nto FGSM alone"
     plots.describe(ax, title, "largest change of a pixel", "error")
     plots.mark_contradicted(ax, record, "mix-helps", "masked-pgd", "masked-size", "masked-noise")
@@ -97,7 +103,7 @@ def draw_honest(ax: Axes, record: Record, sizes: np.ndarray) -> None:
         found = record.arrays[f"{way}/worst"]
         line = plots.seed_band(ax, sizes, found, plots.color_of(meaning), label)
         line.set_linestyle("--" if way == "honest_mix" else "-")
-    ax.set_ylim(0, 1.02)
+    show_errors(ax)
     title = "The worst of all attacks:\nwhat training really gains"
     plots.describe(ax, title, "largest change of a pixel", "error")
     plots.mark_contradicted(ax, record, "honest", "honest-gap")
@@ -115,7 +121,7 @@ def draw_filters(ax: Axes, record: Record) -> None:
     cosine = record.arrays["filters/along_cosine"]
     meaning = "gradients' cosine"
     plots.seed_band(ax, steps, cosine, plots.color_of(meaning), meaning)
-    ax.set_ylim(0, 1.02)
+    show_errors(ax)
     title = "4 filters trained on FGSM: PGD's\nand FGSM's errors part"
     plots.describe(ax, title, "step", "error, or cosine")
     plots.mark_contradicted(ax, record, "few-filters", "few-turn", "few-collapse", "few-pgd")

@@ -47,7 +47,7 @@ def draw_pictures(ax: Axes, record: Record, labels: Mapping[str, str], epsilon: 
         ax,
         np.stack([changes, changed]),
         rows=("change", "image\n+ change"),
-        columns=[labels[name] for name in names],
+        columns=[labels[name].replace(" ", "\n") for name in names],
         high=1.0,
     )
     plots.describe(ax, "One change for all images", "", "")
@@ -119,7 +119,7 @@ def draw_directions(ax: Axes, record: Record, labels: Mapping[str, str]) -> None
     even = np.linspace(0, 1, count.size + 1)[1:]
     plots.theory_line(ax, count, even, "all directions alike")
     plots.log_axis(ax, "x")
-    ax.set_ylim(0, 1.02)
+    ax.set_ylim(0, 1.3)  # the lines' names stand beside their end
     title = "The boundaries' normals\nlie in few directions"
     plots.describe(ax, title, "directions", "share of their energy")
     plots.mark_contradicted(ax, record, "few-directions", "span", "linear-rank")
