@@ -16,8 +16,11 @@ OPENING = Opening(
     experiment="imagenet_2012",
     title="2012: 16.4 against 26.2",
     numbers=(
-        ("16.4 %", "of the ImageNet challenge's photographs answered wrongly, with five guesses, "
-         "by a convolutional net"),
+        (
+            "16.4 %",
+            "of the ImageNet challenge's photographs answered wrongly, with five guesses, "
+            "by a convolutional net",
+        ),
         ("26.2 %", "by the best entry whose features were made by hand"),
     ),
     paragraphs=(
@@ -28,7 +31,7 @@ OPENING = Opening(
         "gradient on its way down, what normalization and shortcuts do to it. That is the story "
         "here, one experiment at a time.",
     ),
-)  # fmt: skip
+)
 
 THEMES = {
     "initialization": Theme(

@@ -31,7 +31,7 @@ _MANY_THREADS = {
         "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
     ),
 }
-_CPU_OPTIONS = {
+CPU_OPTIONS = {
     # This pass removes optimization barriers before fusion, which then repeats the work they guard.
     "xla_disable_hlo_passes": "cse_barrier_expander",
 }
@@ -174,7 +174,7 @@ def compiler_options() -> dict[str, str]:
 
     if "options" in disabled() or jax.default_backend() != "cpu":
         return {}
-    options = _CPU_OPTIONS if os.environ.get("PJRT_NPROC") == "1" else _MANY_THREADS | _CPU_OPTIONS
+    options = CPU_OPTIONS if os.environ.get("PJRT_NPROC") == "1" else _MANY_THREADS | CPU_OPTIONS
     return {name: value for name, value in options.items() if _accepted(name, value)}
 
 

@@ -1,6 +1,7 @@
 """What every test shares: how JAX is set up before it starts, and where prepared image sets lie."""
 
 import functools
+import gc
 import importlib.metadata
 import os
 import time
@@ -53,12 +54,47 @@ hypothesis.settings.register_profile("jaxvision", derandomize=True, deadline=Non
 hypothesis.settings.load_profile("jaxvision")
 
 
+CPU_SECONDS = 30  # of a test that is not slow: three times what one may take, on a slow machine
+_STARTED = pytest.StashKey[float]()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked ``gpu`` where JAX finds no accelerator."""
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if needing and jax.default_backend() == "cpu":
         for item in needing:
             item.add_marker(pytest.mark.skip(reason="JAX finds no accelerator here"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been imported out of every later search for garbage: a fifteenth of a test."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start the test's clock; what it waits for does not count."""
+    item.stash[_STARTED] = time.process_time()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """Fail a test that takes very long, its fixtures included, and is not marked ``slow``."""
+    result = yield
+    spent = time.process_time() - item.stash[_STARTED]
+    if spent > CPU_SECONDS and not item.get_closest_marker("slow"):
+        pytest.fail(f"{spent:.0f} s of CPU: shorten it to {CPU_SECONDS / 3:.0f}, or mark it slow")
+    return result
+
+
+@pytest.fixture(scope="module")
+def optimized():
+    """Let LLVM optimize a module's runs a little: those that compute longer than they compile."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(runtime.CPU_OPTIONS, "xla_backend_optimization_level", "1")
+        yield
 
 
 @pytest.fixture(scope="session")

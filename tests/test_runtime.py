@@ -124,7 +124,7 @@ def test_options_reach_the_compiler_on_cpu_only(monkeypatch):
     assert runtime.compiler_options()
     assert float(runtime.jit(jnp.sin, static_argnums=())(0.0)) == 0.0
     monkeypatch.setattr(runtime, "_MANY_THREADS", {})
-    monkeypatch.setattr(runtime, "_CPU_OPTIONS", {"xla_no_such_option": "1"})
+    monkeypatch.setattr(runtime, "CPU_OPTIONS", {"xla_no_such_option": "1"})
     assert runtime.compiler_options() == {}
     monkeypatch.undo()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

@@ -1,7 +1,7 @@
 """Perturbations made for one net, and what they do to it and to others."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxvision.adversarial.nets import over_nets
 from jaxvision.adversarial.universal import Universal
 from jaxvision.random import stream
 from jaxvision.training.mapping import choose_mapping
-from jaxvision.types import Array, PyTree
+from jaxvision.types import Array, PyTree, UserError
 
 Maker = Callable[..., Universal]  # (f, images, eps, key) -> one perturbation
 
@@ -73,6 +73,18 @@ class Found(NamedTuple):
     anywhere: Array
     normals: Array
     perturbation: Array
+
+
+def refuse(config: Any) -> None:
+    """Raise UserError where flags of universal_perturbation contradict each other."""
+    if config.epsilon not in config.epsilons:
+        raise UserError(f"--epsilon={config.epsilon:g} must be one of --epsilons")
+    if max(config.sizes) > config.n_images:
+        raise UserError(
+            f"--sizes={max(config.sizes)} asks for more images than --n_images={config.n_images}"
+        )
+    if len(config.kinds) < 2:
+        raise UserError("--kinds needs two kinds of nets at least: one hands over to another")
 
 
 def looked_at(f: Logits, given: Given, ways: Ways, draws: int) -> Found:

@@ -93,19 +93,42 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        others=(), seeds=2, first_seed=0, width=8, channels=2, steps=10, filter_steps=10,
-        attack_steps=2, test_images=20, draws=1, looks=2,
+        others=(),
+        seeds=2,
+        first_seed=0,
+        width=8,
+        channels=2,
+        steps=10,
+        filter_steps=10,
+        attack_steps=2,
+        test_images=20,
+        draws=1,
+        looks=2,
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="mnist", seeds=10, width=1600, channels=32, steps=20_000, filter_steps=20_000,
-        batch_size=128, learning_rate=0.001, test_images=10_000,
+        dataset="mnist",
+        seeds=10,
+        width=1600,
+        channels=32,
+        steps=20_000,
+        filter_steps=20_000,
+        batch_size=128,
+        learning_rate=0.001,
+        test_images=10_000,
     ),
     "paper": Config(
-        dataset="mnist", seeds=5, width=1600, channels=32, steps=47_000, filter_steps=47_000,
-        batch_size=128, learning_rate=0.001, test_images=10_000,
+        dataset="mnist",
+        seeds=5,
+        width=1600,
+        channels=32,
+        steps=47_000,
+        filter_steps=47_000,
+        batch_size=128,
+        learning_rate=0.001,
+        test_images=10_000,
     ),
-}  # fmt: skip
+}
 
 
 def sizes_of(config: Config) -> np.ndarray:

@@ -28,13 +28,14 @@ import numpy as np
 from experiments.breaking import _smallest as smallest
 from experiments.breaking import _smallest_panels as panels
 from experiments.breaking._nets import Nets, some_of
+from experiments.breaking._smallest_claims import SZEGEDY, of_decay, of_halves, of_numbers
 from experiments.breaking._smallest_nets import Kind, half_nets, nets_of
 from jaxvision import cli
 from jaxvision.adversarial.min_norm import min_norm
 from jaxvision.data import Splits, load
 from jaxvision.fields import flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -180,9 +181,6 @@ def _noise_elsewhere(name: str, config: Config, attack: Callable) -> dict:
     return {f"noise/{name}": curve}
 
 
-SZEGEDY = "Szegedy et al. 2014"
-
-
 def claims(config: Config) -> list[Claim]:
     """Return the sources' claims and the questions beside them; the rules are fixed here."""
     Statistic = Callable[[Record], np.ndarray]
@@ -216,76 +214,42 @@ def claims(config: Config) -> list[Claim]:
     ]  # fmt: skip
     if len(config.kinds) > 1:
         found.append(
-            Claim("transfer", tables, "Nets err more on images made for nets of another kind than "
-                  "on noise as large (mean over all pairs of kinds)",
-                  minus(others("adversarial"), others("noise")), Greater())
-        )  # fmt: skip
+            Claim(
+                "transfer",
+                tables,
+                "Nets err more on images made for nets of another kind than "
+                "on noise as large (mean over all pairs of kinds)",
+                minus(others("adversarial"), others("noise")),
+                Greater(),
+            )
+        )
     if "fc100" in config.kinds:
         found.append(
-            Claim("objectives", "question, objectives", "FC100-100-10: the slide's Lagrangian and "
-                  "Szegedy's objective without a target end equally far away (octaves)",
-                  lambda r: r.arrays["objectives"], Equivalent(0.1))
-        )  # fmt: skip
+            Claim(
+                "objectives",
+                "question, objectives",
+                "FC100-100-10: the slide's Lagrangian and "
+                "Szegedy's objective without a target end equally far away (octaves)",
+                lambda r: r.arrays["objectives"],
+                Equivalent(0.1),
+            )
+        )
     if len(config.kinds) == len(KINDS):
-        found += _claims_of_decay(octaves) + _claims_of_halves(rate, minus, config)
-        found += _claims_of_numbers(config)
+        found += of_decay(octaves) + of_halves(rate, minus, config.longer)
+        found += of_numbers(KINDS, config.dataset)
     if config.noise_sets:
         found.append(
-            Claim("root-law", "Fawzi et al. 2016, abstract", "FC100-100-10: the norm at which "
-                  "noise flips half of the images, over the adversarial distance, grows as the "
-                  "root of the number of pixels (slope on log axes)",
-                  lambda r: panels.noise_slope(r, [config.dataset, *config.noise_sets]),
-                  Equivalent(0.1, target=0.5))
-        )  # fmt: skip
+            Claim(
+                "root-law",
+                "Fawzi et al. 2016, abstract",
+                "FC100-100-10: the norm at which "
+                "noise flips half of the images, over the adversarial distance, grows as the "
+                "root of the number of pixels (slope on log axes)",
+                lambda r: panels.noise_slope(r, [config.dataset, *config.noise_sets]),
+                Equivalent(0.1, target=0.5),
+            )
+        )
     return found
-
-
-def _claims_of_decay(octaves: Callable) -> list[Claim]:
-    source = f"{SZEGEDY}, table 1"
-    return [
-        Claim("decay-more", source, "Decay makes softmax regression harder to fool: FC10(1) needs "
-              "larger changes than FC10(1e-2) (octaves of distortion)",
-              octaves("fc10_strong", "fc10_middle"), Greater()),
-        Claim("decay-some", source, "FC10(1e-2) needs larger changes than FC10(1e-4) (octaves of "
-              "distortion)", octaves("fc10_middle", "fc10_weak"), Greater()),
-        Claim("width", source, "FC200-200-10 needs larger changes than FC100-100-10 (octaves of "
-              "distortion)", octaves("fc200", "fc100"), Greater()),
-        Claim("autoencoder", source, "AE400-10 needs larger changes than FC100-100-10 (octaves of "
-              "distortion)", octaves("autoencoder", "fc100"), Greater()),
-        Claim("robust-is-bad", "question, price", "The net that is hardest to fool, FC10(1), errs "
-              "more on clean images than FC10(1e-4) (test error)",
-              lambda r: r.arrays["fc10_strong/test_error"] - r.arrays["fc10_weak/test_error"],
-              Greater()),
-    ]  # fmt: skip
-
-
-def _claims_of_halves(rate: Callable, minus: Callable, config: Config) -> list[Claim]:
-    source, times = f"{SZEGEDY}, tables 3 and 4", f"made {config.longer:g} times as long"
-    return [
-        Claim("same-half", source, "A net of another width that learned from the same half of the "
-              "images errs more on FC100-100-10's images than one of the same width that learned "
-              "from the other half", minus(rate("same"), rate("other")), Greater()),
-        Claim("same-half-longer", source, f"The same with perturbations {times}",
-              minus(rate("same/longer"), rate("other/longer")), Greater()),
-        Claim("other-half", source, f"A net that learned from the other half errs more on "
-              f"perturbations {times} than on noise as large",
-              minus(rate("other/longer"), rate("other/noise")), Greater()),
-    ]  # fmt: skip
-
-
-def _claims_of_numbers(config: Config) -> list[Claim]:
-    """Return the paper's own numbers, of MNIST alone."""
-    other = "" if config.dataset == "mnist" else "the number is MNIST's: --dataset=mnist"
-
-    def distortion(name: str) -> Callable[[Record], np.ndarray]:
-        return lambda r: r.arrays[f"{name}/distortion"]
-
-    return [
-        Claim(f"paper-{name}", f"{SZEGEDY}, table 1", f"{kind.label}: the mean distortion is "
-              f"{kind.published:g}, within a quarter", distortion(name),
-              Within(kind.published, 0.25, relative=True), "paper", other)
-        for name, kind in KINDS.items()
-    ]  # fmt: skip
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -32,7 +32,7 @@ from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
-from jaxvision.types import Figure, UserError
+from jaxvision.types import Figure
 
 Sizes = Mapping[str, int | tuple[int, ...]]
 
@@ -100,22 +100,49 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        kinds=("softmax", "mlp"), seeds=2, first_seed=0, width=8, steps=20, epsilons=(0.2,),
-        n_images=20, sizes=(10, 20), test_images=20, draws=2,
+        kinds=("softmax", "mlp"),
+        seeds=2,
+        first_seed=0,
+        width=8,
+        steps=20,
+        epsilons=(0.2,),
+        n_images=20,
+        sizes=(10, 20),
+        test_images=20,
+        draws=2,
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="cifar10", seeds=10, width=256, channels=32, steps=8000, batch_size=128,
-        learning_rate=0.001, epsilons=(4 / 255, 8 / 255, 16 / 255), epsilon=8 / 255,
-        n_images=5000, sizes=(10, 100, 1000, 5000), test_images=5000, directions=100,
-    ),
-    "paper": Config(
-        dataset="imagenet_resized/64x64", kinds=("conv", "resnet"), width=1024, channels=64,
-        steps=100_000, batch_size=128, learning_rate=0.001, epsilons=(10 / 255,),
-        epsilon=10 / 255, n_images=10_000, sizes=(500, 1000, 4000, 10_000), test_images=50_000,
+        dataset="cifar10",
+        seeds=10,
+        width=256,
+        channels=32,
+        steps=8000,
+        batch_size=128,
+        learning_rate=0.001,
+        epsilons=(4 / 255, 8 / 255, 16 / 255),
+        epsilon=8 / 255,
+        n_images=5000,
+        sizes=(10, 100, 1000, 5000),
+        test_images=5000,
         directions=100,
     ),
-}  # fmt: skip
+    "paper": Config(
+        dataset="imagenet_resized/64x64",
+        kinds=("conv", "resnet"),
+        width=1024,
+        channels=64,
+        steps=100_000,
+        batch_size=128,
+        learning_rate=0.001,
+        epsilons=(10 / 255,),
+        epsilon=10 / 255,
+        n_images=10_000,
+        sizes=(500, 1000, 4000, 10_000),
+        test_images=50_000,
+        directions=100,
+    ),
+}
 
 
 def specs_of(config: Config) -> dict[str, Spec]:
@@ -149,7 +176,7 @@ def measure(
     config: Config, progress: cli.ShowProgress, ways: _sharing.Ways = WAYS
 ) -> tuple[dict, dict]:
     """Make perturbations for every net and judge them; arrays 'kind/quantity' [S, ...]."""
-    _check(config)
+    _sharing.refuse(config)
     specs = specs_of(config)
     nets = {name: _nets.trained(spec, seeds_of(config)) for name, spec in specs.items()}
     data = next(iter(nets.values())).data
@@ -170,17 +197,6 @@ def measure(
     arrays["image"] = given.held_out[0]
     numbers = {"classes": data.num_classes, "patterns": list(patterns.structured(data_shape(data)))}
     return numbers, arrays
-
-
-def _check(config: Config) -> None:
-    if config.epsilon not in config.epsilons:
-        raise UserError(f"--epsilon={config.epsilon:g} must be one of --epsilons")
-    if max(config.sizes) > config.n_images:
-        raise UserError(
-            f"--sizes={max(config.sizes)} asks for more images than --n_images={config.n_images}"
-        )
-    if len(config.kinds) < 2:
-        raise UserError("--kinds needs two kinds of nets at least: one hands over to another")
 
 
 def data_shape(data: _nets.Splits) -> tuple[int, int, int]:

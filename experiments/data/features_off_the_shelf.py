@@ -171,50 +171,129 @@ def claims(config: Config) -> list[Claim]:
     few, many = config.sizes[0], config.sizes[-1]
     on = "on classes that the net has not learned"
     return [
-        Claim("rises-first", by_layer, f"Probes {on}: conv3 is worth more than pixels",
-              minus(at("other", "conv3"), at("other", "pixels")), Greater()),
-        Claim("rises-late", by_layer, f"Probes {on}: conv5 is worth more than conv1",
-              minus(at("other", "conv5"), at("other", "conv1")), Greater()),
-        Claim("drops", by_layer, f"Probes {on}: fc7 is worth less than conv5",
-              minus(at("other", "fc7"), at("other", "conv5")), Less()),
-        Claim("drops-last", by_layer, f"Probes {on}: the outputs are worth less than fc7",
-              minus(at("other", "fc8"), at("other", "fc7")), Less()),
-        Claim("rises-second", by_layer, "Probes on another set: conv5 is worth more than conv1",
-              minus(at("second", "conv5"), at("second", "conv1")), Greater()),
-        Claim("drops-second", by_layer, "Probes on another set: fc7 is worth less than conv5",
-              minus(at("second", "fc7"), at("second", "conv5")), Less()),
-        Claim("beats-pixels", tables, f"Probes {on}: the layer chosen on held-out images beats "
-              "pixels by over 5 points", minus(chosen("other"), at("other", "pixels")),
-              Greater(0.05)),
-        Claim("scratch-few", tables, f"With {few} images a probe beats training from scratch",
-              by_size(0), Greater()),
-        Claim("scratch-many", tables, f"With {many} images a probe beats training from scratch",
-              by_size(-1), Greater()),
-        Claim("beats-random", f"{question}, random features", f"Probes {on}: layers chosen on "
-              "held-out images, the trained net beats the net before its first step",
-              minus(chosen("other"), chosen("other", 0)), Greater()),
-        Claim("beats-random-second", f"{question}, random features", "Probes on another set: "
-              "layers chosen on held-out images, the trained net beats the net before its first "
-              "step",
-              minus(chosen("second"), chosen("second", 0)), Greater()),
-        Claim("random-beats-pixels", f"{question}, random features", f"Probes {on}: conv3 before "
-              "the first step is worth more than pixels",
-              minus(at("other", "conv3", 0), at("other", "pixels")), Greater()),
-        Claim("own-rises", f"{question}, generality", "Probes on the classes that the net has "
-              "learned: fc7 is worth more than conv3",
-              minus(at("own", "fc7"), at("own", "conv3")), Greater()),
-        Claim("specializes", f"{question}, generality", "From conv5 to fc7 probes lose more on "
-              "other classes than on the net's own",
-              minus(minus(at("own", "fc7"), at("own", "conv5")),
-                    minus(at("other", "fc7"), at("other", "conv5"))), Greater()),
-        Claim("still-gains", f"{question}, along training", f"Probes {on}: conv5 is worth more "
-              f"after {config.steps:,} steps than after {config.snapshots[-1]:,}",
-              minus(at("other", "conv5"), at("other", "conv5", -2)), Greater()),
-        Claim("control", "negative control", f"Probes on shuffled labels are at chance "
-              f"(accuracy times classes, {on}, mean over layers)",
-              lambda record: record.numbers["others"]
-              * record.arrays["shuffled/accuracy"][:, -1].mean(-1), Equivalent(0.15, 1.0)),
-    ]  # fmt: skip
+        Claim(
+            "rises-first",
+            by_layer,
+            f"Probes {on}: conv3 is worth more than pixels",
+            minus(at("other", "conv3"), at("other", "pixels")),
+            Greater(),
+        ),
+        Claim(
+            "rises-late",
+            by_layer,
+            f"Probes {on}: conv5 is worth more than conv1",
+            minus(at("other", "conv5"), at("other", "conv1")),
+            Greater(),
+        ),
+        Claim(
+            "drops",
+            by_layer,
+            f"Probes {on}: fc7 is worth less than conv5",
+            minus(at("other", "fc7"), at("other", "conv5")),
+            Less(),
+        ),
+        Claim(
+            "drops-last",
+            by_layer,
+            f"Probes {on}: the outputs are worth less than fc7",
+            minus(at("other", "fc8"), at("other", "fc7")),
+            Less(),
+        ),
+        Claim(
+            "rises-second",
+            by_layer,
+            "Probes on another set: conv5 is worth more than conv1",
+            minus(at("second", "conv5"), at("second", "conv1")),
+            Greater(),
+        ),
+        Claim(
+            "drops-second",
+            by_layer,
+            "Probes on another set: fc7 is worth less than conv5",
+            minus(at("second", "fc7"), at("second", "conv5")),
+            Less(),
+        ),
+        Claim(
+            "beats-pixels",
+            tables,
+            f"Probes {on}: the layer chosen on held-out images beats pixels by over 5 points",
+            minus(chosen("other"), at("other", "pixels")),
+            Greater(0.05),
+        ),
+        Claim(
+            "scratch-few",
+            tables,
+            f"With {few} images a probe beats training from scratch",
+            by_size(0),
+            Greater(),
+        ),
+        Claim(
+            "scratch-many",
+            tables,
+            f"With {many} images a probe beats training from scratch",
+            by_size(-1),
+            Greater(),
+        ),
+        Claim(
+            "beats-random",
+            f"{question}, random features",
+            f"Probes {on}: layers chosen on "
+            "held-out images, the trained net beats the net before its first step",
+            minus(chosen("other"), chosen("other", 0)),
+            Greater(),
+        ),
+        Claim(
+            "beats-random-second",
+            f"{question}, random features",
+            "Probes on another set: "
+            "layers chosen on held-out images, the trained net beats the net before its first "
+            "step",
+            minus(chosen("second"), chosen("second", 0)),
+            Greater(),
+        ),
+        Claim(
+            "random-beats-pixels",
+            f"{question}, random features",
+            f"Probes {on}: conv3 before the first step is worth more than pixels",
+            minus(at("other", "conv3", 0), at("other", "pixels")),
+            Greater(),
+        ),
+        Claim(
+            "own-rises",
+            f"{question}, generality",
+            "Probes on the classes that the net has learned: fc7 is worth more than conv3",
+            minus(at("own", "fc7"), at("own", "conv3")),
+            Greater(),
+        ),
+        Claim(
+            "specializes",
+            f"{question}, generality",
+            "From conv5 to fc7 probes lose more on other classes than on the net's own",
+            minus(
+                minus(at("own", "fc7"), at("own", "conv5")),
+                minus(at("other", "fc7"), at("other", "conv5")),
+            ),
+            Greater(),
+        ),
+        Claim(
+            "still-gains",
+            f"{question}, along training",
+            f"Probes {on}: conv5 is worth more "
+            f"after {config.steps:,} steps than after {config.snapshots[-1]:,}",
+            minus(at("other", "conv5"), at("other", "conv5", -2)),
+            Greater(),
+        ),
+        Claim(
+            "control",
+            "negative control",
+            f"Probes on shuffled labels are at chance "
+            f"(accuracy times classes, {on}, mean over layers)",
+            lambda record: (
+                record.numbers["others"] * record.arrays["shuffled/accuracy"][:, -1].mean(-1)
+            ),
+            Equivalent(0.15, 1.0),
+        ),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

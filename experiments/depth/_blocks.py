@@ -41,15 +41,20 @@ def residual_branches(
         if layer != _last_layer(model):
             continue
         stacked = is_stacked(name, y)
-        carried = jax.nn.relu(jnp.concatenate([before[None], y[:-1]]) if stacked else before)
+        entering = jnp.concatenate([before[None], y[:-1]]) if stacked else before
         shortcut = activations.get(f"{block}/shortcut")
         if shortcut is None:
-            sides = zip(carried.shape[-3:-1], y.shape[-3:-1], strict=True)
-            stride = max(-(-before // after) for before, after in sides)
-            shortcut = subsample_and_pad(carried, stride, y.shape[-1])
+            shortcut = _bare_shortcut(jax.nn.relu(entering), y)
         found[name] = (y - shortcut, shortcut)
         before = y[-1] if stacked else y
     return found
+
+
+def _bare_shortcut(carried: Array, y: Array) -> Array:
+    """Return what a block without a projection adds its branch to, shaped as its output ``y``."""
+    sides = zip(carried.shape[-3:-1], y.shape[-3:-1], strict=True)
+    stride = max(-(-before // after) for before, after in sides)
+    return subsample_and_pad(carried, stride, y.shape[-1])
 
 
 def depth_order(activations: Mapping[str, Array]) -> list[int]:
@@ -62,15 +67,18 @@ def depth_order(activations: Mapping[str, Array]) -> list[int]:
     Args:
       activations: of a ``ResNet``, or their shapes.
     """
-    stages = list(dict.fromkeys(name.partition("/")[0] for name in activations))
-    places, at = [], 0
+    names = [name.partition("/")[0] for name in activations]
+    stages = list(dict.fromkeys(names))
+    depths = {}  # of each place on the axis: stage, block within it, layer within that
+    at = 0
     for name, x in activations.items():
         stage, _, layer = name.partition("/")
         length = x.shape[0] if is_stacked(name, x) else 1
         if layer.startswith("conv") or stage == "stem":
-            places += [(stages.index(stage), i, layer, at + i) for i in range(length)]
+            for i in range(length):
+                depths[at + i] = (stages.index(stage), i, layer)
         at += length
-    return [place[-1] for place in sorted(places)]
+    return sorted(depths, key=depths.__getitem__)
 
 
 def look_inside(
@@ -116,8 +124,11 @@ def responses(model: ResNet, apply: Apply, net: PyTree, images: Array) -> dict[s
     if model.shortcut == "none":
         return found | {"response_std": found["sum_std"]}
     parts = residual_branches(model, sums)
-    branches = dict(sums) | {name: branch for name, (branch, _) in parts.items()}
-    ratios = [_stds({n: b}) / _stds({n: s}) for n, (b, s) in parts.items()]
+    branches = dict(sums)
+    ratios = []
+    for name, (branch, shortcut) in parts.items():
+        branches[name] = branch
+        ratios.append(_stds({name: branch}) / _stds({name: shortcut}))
     return found | {
         "response_std": _stds(branches)[order],
         "branch_ratio": jnp.concatenate(ratios),
@@ -175,9 +186,12 @@ def lesion_damage(errors: np.ndarray, chance: float) -> np.ndarray:
     What it has learned is how far its error lies below ``chance``, that of always answering the
     largest class; NaN for a net that does not. ``errors``: [R, 1 + blocks], see ``lesions``.
     """
-    learned = chance - errors[:, 0]
-    cost = np.nanmean(errors[:, 1:] - errors[:, :1], 1)
-    return np.divide(cost, learned, out=np.full_like(cost, np.nan), where=learned > 0)
+    whole = errors[:, 0]
+    learned = chance - whole
+    costs = errors[:, 1:] - whole[:, None]
+    cost = np.nanmean(costs, 1)
+    nothing = np.full_like(cost, np.nan)
+    return np.divide(cost, learned, out=nothing, where=learned > 0)
 
 
 def _last_layer(model: ResNet) -> str:

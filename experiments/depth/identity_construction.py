@@ -82,19 +82,39 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=2, first_seed=0, tuning_seeds=1, n_added=(2,), width=8, steps_shallow=4, steps=4,
-        period=4, learning_rates=(0.01, 0.02), images=20,
+        seeds=2,
+        first_seed=0,
+        tuning_seeds=1,
+        n_added=(2,),
+        width=8,
+        steps_shallow=4,
+        steps=4,
+        period=4,
+        learning_rates=(0.01, 0.02),
+        images=20,
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="mnist", width=64, n_added=(1, 4, 16, 64), steps_shallow=2000, steps=8000,
-        period=500, batch_size=64, images=10_000,
+        dataset="mnist",
+        width=64,
+        n_added=(1, 4, 16, 64),
+        steps_shallow=2000,
+        steps=8000,
+        period=500,
+        batch_size=64,
+        images=10_000,
     ),
     "paper": Config(
-        dataset="cifar10", width=256, n_added=(1, 4, 16, 64), steps_shallow=16_000, steps=48_000,
-        period=2000, batch_size=128, images=10_000,
+        dataset="cifar10",
+        width=256,
+        n_added=(1, 4, 16, 64),
+        steps_shallow=16_000,
+        steps=48_000,
+        period=2000,
+        batch_size=128,
+        images=10_000,
     ),
-}  # fmt: skip
+}
 
 
 def measure(
@@ -215,31 +235,71 @@ def _claims_of(added: int) -> list[Claim]:
         return record.arrays[f"{random}/error"][0, :, 0] - record.arrays["before/error"][:, -1]
 
     return [
-        Claim(f"exact-{added}", PAPER, f"{layers} in a trained ReLU net change no bit of a logit "
-              "(share changed)", lambda r: r.numbers["changed"][str(added)],
-              Within(0.0, 1e-9), "theory"),
-        Claim(f"not-tanh-{added}", "negative control, tanh", f"{layers} in a tanh net change the "
-              "logits, since tanh of tanh is not tanh (share changed)",
-              lambda r: r.numbers["changed_tanh"][str(added)], Within(1.0, 0.05), "theory"),
-        Claim(f"slow-{added}", PAPER, f"{layers}, trained on at the lowest rate: training loss at "
-              "most a tenth above the shallow net's (octaves)",
-              growing.octaves(grown, SHALLOW, "lowest"), Less(NO_WORSE)),
-        Claim(f"fast-{added}", PAPER, f"{layers}, trained on at the shallow net's best rate: "
-              "training loss at most a tenth above its (octaves)",
-              growing.octaves(grown, SHALLOW, "shallow"), Less(NO_WORSE)),
-        Claim(f"best-{added}", PAPER, f"{layers}, each net trained on at its own best rate: "
-              "training loss at most a tenth above the shallow net's (octaves)",
-              growing.octaves(grown, SHALLOW), Less(NO_WORSE)),
-        Claim(f"scratch-{added}", PAPER, f"from scratch, with {added} more, training does not find "
-              "the solution by construction: its loss ends above the shallow net's (octaves)",
-              growing.octaves(scratch, SHALLOW), Greater()),
-        Claim(f"random-{added}", "negative control, random layers", f"{added} random in place of "
-              "identity: the grown net ends over a tenth above the shallow one (octaves)",
-              growing.octaves(random, SHALLOW), Greater(NO_WORSE)),
-        Claim(f"random-start-{added}", "negative control, random layers", f"{added} random in "
-              "place of identity raise the training error when they are added", error_at_start,
-              Greater()),
-    ]  # fmt: skip
+        Claim(
+            f"exact-{added}",
+            PAPER,
+            f"{layers} in a trained ReLU net change no bit of a logit (share changed)",
+            lambda r: r.numbers["changed"][str(added)],
+            Within(0.0, 1e-9),
+            "theory",
+        ),
+        Claim(
+            f"not-tanh-{added}",
+            "negative control, tanh",
+            f"{layers} in a tanh net change the "
+            "logits, since tanh of tanh is not tanh (share changed)",
+            lambda r: r.numbers["changed_tanh"][str(added)],
+            Within(1.0, 0.05),
+            "theory",
+        ),
+        Claim(
+            f"slow-{added}",
+            PAPER,
+            f"{layers}, trained on at the lowest rate: training loss at "
+            "most a tenth above the shallow net's (octaves)",
+            growing.octaves(grown, SHALLOW, "lowest"),
+            Less(NO_WORSE),
+        ),
+        Claim(
+            f"fast-{added}",
+            PAPER,
+            f"{layers}, trained on at the shallow net's best rate: "
+            "training loss at most a tenth above its (octaves)",
+            growing.octaves(grown, SHALLOW, "shallow"),
+            Less(NO_WORSE),
+        ),
+        Claim(
+            f"best-{added}",
+            PAPER,
+            f"{layers}, each net trained on at its own best rate: "
+            "training loss at most a tenth above the shallow net's (octaves)",
+            growing.octaves(grown, SHALLOW),
+            Less(NO_WORSE),
+        ),
+        Claim(
+            f"scratch-{added}",
+            PAPER,
+            f"from scratch, with {added} more, training does not find "
+            "the solution by construction: its loss ends above the shallow net's (octaves)",
+            growing.octaves(scratch, SHALLOW),
+            Greater(),
+        ),
+        Claim(
+            f"random-{added}",
+            "negative control, random layers",
+            f"{added} random in place of "
+            "identity: the grown net ends over a tenth above the shallow one (octaves)",
+            growing.octaves(random, SHALLOW),
+            Greater(NO_WORSE),
+        ),
+        Claim(
+            f"random-start-{added}",
+            "negative control, random layers",
+            f"{added} random in place of identity raise the training error when they are added",
+            error_at_start,
+            Greater(),
+        ),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

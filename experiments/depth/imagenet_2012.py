@@ -114,21 +114,44 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        dataset="digits", seeds=2, first_seed=0, tuning_seeds=1, width=3, dense=4, mlp_widths=(4,),
-        mlp_depth=3, steps=2, most_steps=2, period=2, batch_size=8,
-        learning_rates_features=(0.01, 0.02), learning_rates_mlp=(0.01, 0.02),
+        dataset="digits",
+        seeds=2,
+        first_seed=0,
+        tuning_seeds=1,
+        width=3,
+        dense=4,
+        mlp_widths=(4,),
+        mlp_depth=3,
+        steps=2,
+        most_steps=2,
+        period=2,
+        batch_size=8,
+        learning_rates_features=(0.01, 0.02),
+        learning_rates_mlp=(0.01, 0.02),
         learning_rates_conv=(0.01, 0.02),
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="cifar10", width=48, dense=512, mlp_widths=(256, 1024, 4096), steps=16_000,
-        most_steps=64_000, period=1600, batch_size=128,
+        dataset="cifar10",
+        width=48,
+        dense=512,
+        mlp_widths=(256, 1024, 4096),
+        steps=16_000,
+        most_steps=64_000,
+        period=1600,
+        batch_size=128,
     ),
     "paper": Config(
-        dataset="imagenet_resized/64x64", width=96, dense=4096, mlp_widths=(1024, 4096),
-        steps=450_000, most_steps=900_000, period=10_000, batch_size=128,
+        dataset="imagenet_resized/64x64",
+        width=96,
+        dense=4096,
+        mlp_widths=(1024, 4096),
+        steps=450_000,
+        most_steps=900_000,
+        period=10_000,
+        batch_size=128,
     ),
-}  # fmt: skip
+}
 
 
 def measure(
@@ -195,28 +218,73 @@ def claims(config: Config) -> list[Claim]:
     control = "negative control, shuffled pixels"
     jump = published.jump()
     return [
-        Claim("beats-dense", paper, "the conv net errs less on test images than the best dense net "
-              "of equal compute (share of images)", gap("mlp/pixels", "conv/pixels"), Greater(),
-              needs=("conv", "mlp")),
-        Claim("beats-features", paper, "the conv net errs less than regression on histograms of "
-              "gradients and colors (share of images)", gap("features/pixels", "conv/pixels"),
-              Greater(), needs=("conv", "features")),
-        Claim("jump", paper, "the conv net's error is at most as large a share of the best other's "
-              f"as in 2012, 16.4 of 26.2 ({jump:.2f})", share_of_best, Less(jump)),
-        Claim("shuffled-dense", control, "a dense net errs alike with all pixels in one shuffled "
-              "order (share of images)", gap("mlp/shuffled", "mlp/pixels"), Equivalent(0.05),
-              needs=("conv", "mlp")),
-        Claim("shuffled-conv", control, "the conv net errs more with shuffled pixels (share of "
-              "images)", gap("conv/shuffled", "conv/pixels"), Greater(), needs=("conv",)),
-        Claim("shuffled-features", control, "regression on histograms errs more with shuffled "
-              "pixels (share of images)", gap("features/shuffled", "features/pixels"), Greater(),
-              needs=("conv", "features")),
-        Claim("lead-lost", control, "shuffled pixels take from the conv net's lead over the dense "
-              "net (share of images)", lead_lost, Greater(), needs=("conv", "mlp")),
-        Claim("no-lead", control, "with shuffled pixels the conv net leads the dense net by less "
-              "than 3 points", gap("mlp/shuffled", "conv/shuffled"), Less(0.03),
-              needs=("conv", "mlp")),
-    ]  # fmt: skip
+        Claim(
+            "beats-dense",
+            paper,
+            "the conv net errs less on test images than the best dense net "
+            "of equal compute (share of images)",
+            gap("mlp/pixels", "conv/pixels"),
+            Greater(),
+            needs=("conv", "mlp"),
+        ),
+        Claim(
+            "beats-features",
+            paper,
+            "the conv net errs less than regression on histograms of "
+            "gradients and colors (share of images)",
+            gap("features/pixels", "conv/pixels"),
+            Greater(),
+            needs=("conv", "features"),
+        ),
+        Claim(
+            "jump",
+            paper,
+            "the conv net's error is at most as large a share of the best other's "
+            f"as in 2012, 16.4 of 26.2 ({jump:.2f})",
+            share_of_best,
+            Less(jump),
+        ),
+        Claim(
+            "shuffled-dense",
+            control,
+            "a dense net errs alike with all pixels in one shuffled order (share of images)",
+            gap("mlp/shuffled", "mlp/pixels"),
+            Equivalent(0.05),
+            needs=("conv", "mlp"),
+        ),
+        Claim(
+            "shuffled-conv",
+            control,
+            "the conv net errs more with shuffled pixels (share of images)",
+            gap("conv/shuffled", "conv/pixels"),
+            Greater(),
+            needs=("conv",),
+        ),
+        Claim(
+            "shuffled-features",
+            control,
+            "regression on histograms errs more with shuffled pixels (share of images)",
+            gap("features/shuffled", "features/pixels"),
+            Greater(),
+            needs=("conv", "features"),
+        ),
+        Claim(
+            "lead-lost",
+            control,
+            "shuffled pixels take from the conv net's lead over the dense net (share of images)",
+            lead_lost,
+            Greater(),
+            needs=("conv", "mlp"),
+        ),
+        Claim(
+            "no-lead",
+            control,
+            "with shuffled pixels the conv net leads the dense net by less than 3 points",
+            gap("mlp/shuffled", "conv/shuffled"),
+            Less(0.03),
+            needs=("conv", "mlp"),
+        ),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -169,29 +169,71 @@ def claims(config: Config) -> list[Claim]:
     table6 = ",".join(map(str, CIFAR_PRINTED))
     few = "" if {*CIFAR_PRINTED} <= {*config.cifar_depths} else f"needs --cifar_depths={table6}"
     return [
-        Claim("one-percent", f"{krizhevsky}, introduction", "each of AlexNet's convolutions has no "
-              "more than 1 % of its parameters (convolutions with more)",
-              lambda r: np.count_nonzero(conv_shares(r) > 1), Within(0, 0.5), "paper",
-              lacking("alexnet")),
-        Claim("twelve-times", "Szegedy et al. 2015, section 1", "GoogLeNet has 12 times fewer "
-              "parameters than AlexNet (times)",
-              lambda r: millions(r, "alexnet") / millions(r, "googlenet"), Within(12, 0.5),
-              "paper", lacking("alexnet", "googlenet")),
-        Claim("sixty-million", f"{krizhevsky}, abstract", "AlexNet has 60 million parameters "
-              "(millions)", lambda r: millions(r, "alexnet"), Within(60, 5), "paper",
-              lacking("alexnet")),
-        Claim("vgg", "Simonyan & Zisserman 2015, table 2", "VGG nets have 133, 133, 138 and 144 "
-              "million parameters (largest difference, millions)", vgg, Within(0, 0.5), "paper",
-              lacking(*VGG_PRINTED)),
-        Claim("cifar", f"{he}, table 6", "CIFAR nets have .27, .46, .66, .85, 1.7 and 19.4 million "
-              "parameters (numbers that rounding does not give)", misprints, Within(0, 0.5),
-              "paper", few),
-        Claim("option-a", f"{he}, section 3.3", "shortcuts of option A add no parameters (the most "
-              "that they add)", option_a, Within(0, 0.5), "theory"),
-        Claim("same-size", "question, sizes", "ResNet-152 is as large as AlexNet (ratio)",
-              lambda r: millions(r, "resnet152") / millions(r, "alexnet"), Within(1, 0.02),
-              "theory", lacking("alexnet", "resnet152")),
-    ]  # fmt: skip
+        Claim(
+            "one-percent",
+            f"{krizhevsky}, introduction",
+            "each of AlexNet's convolutions has no "
+            "more than 1 % of its parameters (convolutions with more)",
+            lambda r: np.count_nonzero(conv_shares(r) > 1),
+            Within(0, 0.5),
+            "paper",
+            lacking("alexnet"),
+        ),
+        Claim(
+            "twelve-times",
+            "Szegedy et al. 2015, section 1",
+            "GoogLeNet has 12 times fewer parameters than AlexNet (times)",
+            lambda r: millions(r, "alexnet") / millions(r, "googlenet"),
+            Within(12, 0.5),
+            "paper",
+            lacking("alexnet", "googlenet"),
+        ),
+        Claim(
+            "sixty-million",
+            f"{krizhevsky}, abstract",
+            "AlexNet has 60 million parameters (millions)",
+            lambda r: millions(r, "alexnet"),
+            Within(60, 5),
+            "paper",
+            lacking("alexnet"),
+        ),
+        Claim(
+            "vgg",
+            "Simonyan & Zisserman 2015, table 2",
+            "VGG nets have 133, 133, 138 and 144 million parameters (largest difference, millions)",
+            vgg,
+            Within(0, 0.5),
+            "paper",
+            lacking(*VGG_PRINTED),
+        ),
+        Claim(
+            "cifar",
+            f"{he}, table 6",
+            "CIFAR nets have .27, .46, .66, .85, 1.7 and 19.4 million "
+            "parameters (numbers that rounding does not give)",
+            misprints,
+            Within(0, 0.5),
+            "paper",
+            few,
+        ),
+        Claim(
+            "option-a",
+            f"{he}, section 3.3",
+            "shortcuts of option A add no parameters (the most that they add)",
+            option_a,
+            Within(0, 0.5),
+            "theory",
+        ),
+        Claim(
+            "same-size",
+            "question, sizes",
+            "ResNet-152 is as large as AlexNet (ratio)",
+            lambda r: millions(r, "resnet152") / millions(r, "alexnet"),
+            Within(1, 0.02),
+            "theory",
+            lacking("alexnet", "resnet152"),
+        ),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -105,13 +105,23 @@ _PAPER = Config(
 )
 PRESETS = {
     "tiny": Config(
-        dataset="digits", seeds=2, depths=(8,), width=2, images=64, shrink=1, steps=4, period=4,
-        batch_size=16, watched=(0, 4), learning_rates=(0.03,), longer=0,
+        dataset="digits",
+        seeds=2,
+        depths=(8,),
+        width=2,
+        images=64,
+        shrink=1,
+        steps=4,
+        period=4,
+        batch_size=16,
+        watched=(0, 4),
+        learning_rates=(0.03,),
+        longer=0,
     ),
     "cpu": Config(),
     "gpu": dataclasses.replace(_PAPER, seeds=5, depths=(20, 32, 44, 56), steps=12_480, period=390),
     "paper": _PAPER,
-}  # fmt: skip
+}
 
 
 def measure(

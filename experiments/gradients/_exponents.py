@@ -30,10 +30,14 @@ def crossing(gains: np.ndarray, exponents: np.ndarray) -> np.ndarray:
 
     Between two gains on the straight line.
     """
-    rises = (exponents[:, :-1] < 0) & (exponents[:, 1:] >= 0)
+    before = exponents[:, :-1]
+    after = exponents[:, 1:]
+    rises = (before < 0) & (after >= 0)
     at = rises.argmax(axis=1)
     seeds = np.arange(len(exponents))
-    below, above = exponents[seeds, at], exponents[seeds, at + 1]
+    below = before[seeds, at]
+    above = after[seeds, at]
+    step = gains[at + 1] - gains[at]
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = gains[at] + (gains[at + 1] - gains[at]) * below / (below - above)
+        found = gains[at] + step * below / (below - above)
     return np.where(rises.any(axis=1), found, np.nan)

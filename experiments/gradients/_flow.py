@@ -16,11 +16,12 @@ import optax
 from jaxvision import initializers as init
 from jaxvision.data import Splits
 from jaxvision.dynamics import mean_field, probes, theory
+from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.models.drawing import initialize_runs
 from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.report import plots
-from jaxvision.training.arms import Arm
+from jaxvision.training.arms import Arm, make_runs
 from jaxvision.training.fit import Trainer
 from jaxvision.training.step import Task, zero_taps
 from jaxvision.types import Array, Axes, PyTree
@@ -52,6 +53,36 @@ def arm(config: Any, data: Splits, model: ResidualMLP, sigma_w: float) -> Arm:
     draw = partial(initialize_runs, model, image_shape=data.train.images.shape[1:])
     hyper = {"learning_rate": config.learning_rate}
     return Arm(lambda keys: init.with_gain(draw(keys), sigma_w), hyper)
+
+
+def followed_net(config: Any, classes: int, activation: str) -> ResidualMLP:
+    """Return the plain net that single images are followed through."""
+    shape = max(config.depths), config.width_followed, classes, init.xavier_he2015()
+    return ResidualMLP(*shape, ACTIVATIONS[activation])
+
+
+def draw_followed(config: Any, data: Splits) -> PyTree:
+    """Return the weights, leaves [S, ...], in which nets of all activations start, at gain 1."""
+    model = followed_net(config, data.num_classes, config.activations[0])
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    return make_runs({"unit": arm(config, data, model, 1.0)}, seeds).variables
+
+
+def follow_images(
+    config: Any, drawn: PyTree, images: Array, activation: str
+) -> dict[str, np.ndarray]:
+    """Return 'image/activation/gain/signal' and '.../delta', log norms [S, L] of single images.
+
+    Args:
+      config: gradient_flow's.
+      drawn: the nets' weights at gain 1, leaves [S, ...].
+      images: [B, H, W, C], as the nets take them.
+      activation: of ``activations.ACTIVATIONS``.
+    """
+    classes = drawn["params"]["output"]["dense"]["kernel"].shape[-1]
+    apply = apply_function(followed_net(config, classes, activation))
+    found = image_log_norms(apply, drawn, images, sigma_ws(activation, factors(config)))
+    return {f"image/{activation}/{name}": value for name, value in found.items()}
 
 
 def image_log_norms(

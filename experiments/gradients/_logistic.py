@@ -6,6 +6,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+FIRST_DOUBLING, SECOND_DOUBLING = 3.0, 1 + 6**0.5  # rates at which cycles of 2 and 4 are born
+
 # An orbit from the critical point 1/2 finds every attracting cycle, but at r = 4 it falls on 0.
 _START = 0.3
 
@@ -21,8 +23,12 @@ def iterates(rates: ArrayLike, steps: int, start: float = _START, skip: int = 0)
     for t in range(skip + steps):
         if t >= skip:
             orbit[t - skip] = x
-        x = rates * x * (1 - x)
+        x = _next(rates, x)
     return orbit
+
+
+def _next(rates: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return rates * x * (1 - x)
 
 
 def bifurcation_density(rates: ArrayLike, bins: int, steps: int, skip: int = 1000) -> np.ndarray:
@@ -35,8 +41,10 @@ def bifurcation_density(rates: ArrayLike, bins: int, steps: int, skip: int = 100
     columns = np.arange(rates.size)
     x = iterates(rates, 1, skip=skip)[0]
     for _ in range(steps):
-        counts[np.minimum((x * bins).astype(int), bins - 1), columns] += 1
-        x = rates * x * (1 - x)
+        cells = (x * bins).astype(int)
+        cells = np.minimum(cells, bins - 1)  # x = 1 lies in the last one
+        counts[cells, columns] += 1
+        x = _next(rates, x)
     return counts
 
 
@@ -46,7 +54,9 @@ def bifurcation_image(rates: ArrayLike, bins: int, steps: int) -> np.ndarray:
     So cycles and chaos alike are dark.
     """
     density = bifurcation_density(rates, bins, steps)
-    return np.ceil(255 * density / density.max(0)).astype(np.uint8)
+    most = density.max(0)
+    image = np.ceil(255 * density / most)
+    return image.astype(np.uint8)
 
 
 def exponent(
@@ -61,8 +71,9 @@ def exponent(
     total = np.zeros(rates.shape)
     with np.errstate(divide="ignore"):
         for _ in range(steps):
-            total += np.log(np.abs(rates * (1 - 2 * x)))
-            x = rates * x * (1 - x)
+            slope = rates * (1 - 2 * x)
+            total += np.log(np.abs(slope))
+            x = _next(rates, x)
     return total / steps
 
 
@@ -74,7 +85,10 @@ def cycle_exponent(rates: ArrayLike) -> np.ndarray:
     """
     rates = np.asarray(rates, float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        fixed, pair = np.log(np.abs(2 - rates)), np.log(np.abs(4 + 2 * rates - rates**2)) / 2
         origin = np.log(rates)
-    known = np.where(rates <= 1, origin, np.where(rates <= 3, fixed, pair))
-    return np.where((rates > 0) & (rates < 1 + np.sqrt(6)), known, np.nan)
+        fixed = np.log(np.abs(2 - rates))
+        pair = np.log(np.abs(4 + 2 * rates - rates**2)) / 2
+    settled = np.where(rates <= FIRST_DOUBLING, fixed, pair)
+    known = np.where(rates <= 1, origin, settled)
+    has_form = (rates > 0) & (rates < SECOND_DOUBLING)
+    return np.where(has_form, known, np.nan)

@@ -33,9 +33,13 @@ def edges(trains: np.ndarray, depths: ArrayLike) -> tuple[np.ndarray, np.ndarray
       ``edge``, ``above`` (it is at least there) and ``below`` (at most), each [...].
     """
     depths = np.log2(depths)
-    middle = np.concatenate([depths[:1], (depths[1:] + depths[:-1]) / 2, depths[-1:]])
-    count = np.cumprod(trains, axis=-1).sum(-1)  # depths up to the first that fails
-    return middle[count], count == len(depths), count == 0
+    between = (depths[1:] + depths[:-1]) / 2
+    places = np.concatenate([depths[:1], between, depths[-1:]])
+    so_far = np.cumprod(trains, axis=-1)
+    count = so_far.sum(-1)  # depths up to the first that fails
+    above = count == len(depths)
+    below = count == 0
+    return places[count], above, below
 
 
 def rank_with(expected: np.ndarray, edge: np.ndarray) -> np.ndarray:
@@ -43,11 +47,11 @@ def rank_with(expected: np.ndarray, edge: np.ndarray) -> np.ndarray:
 
     An edge that is the same everywhere follows nothing: 0.
     """
-    found = []
-    for row in edge:
-        constant = np.ptp(row) == 0
-        found.append(0.0 if constant else stats.spearman(expected, row).estimate)
-    return np.array(found)
+    found = np.zeros(len(edge))
+    for seed, row in enumerate(edge):
+        if np.ptp(row) > 0:
+            found[seed] = stats.spearman(expected, row).estimate
+    return found
 
 
 @plots.style()
@@ -57,13 +61,17 @@ def draw(ax: Axes, x: np.ndarray, depths: np.ndarray, values: np.ndarray, top: f
     ``x`` [X] is evenly spaced, the depths [D] are so on their log axis.
     """
     between = np.sqrt(depths[1:] * depths[:-1])
-    rows = np.concatenate([[depths[0] ** 2 / between[0]], between, [depths[-1] ** 2 / between[-1]]])
+    lowest = depths[0] ** 2 / between[0]
+    highest = depths[-1] ** 2 / between[-1]
+    rows = np.concatenate([[lowest], between, [highest]])
     half = (x[1] - x[0]) / 2
     columns = np.append(x - half, x[-1] + half)
-    image = ax.pcolormesh(columns, rows, values, cmap="viridis_r", vmin=0, vmax=top)
+    colors = {"cmap": "viridis_r", "vmin": 0, "vmax": top}
+    image = ax.pcolormesh(columns, rows, values, **colors)
     ax.grid(False)
     plots.log_axis(ax, "y")
-    ax.set(xlim=columns[[0, -1]], ylim=rows[[0, -1]])
+    ax.set_xlim(columns[0], columns[-1])
+    ax.set_ylim(lowest, highest)
     return image
 
 
@@ -72,14 +80,16 @@ def curve(ax: Axes, x: np.ndarray, y: np.ndarray, label: str) -> None:
     """Draw a theory's depth ``y`` over ``x`` [N] on the map, its label above it if it is there."""
     ax.plot(x, y, color="black", linestyle="--", **halo())
     place = int(0.84 * len(x))
-    ax.text(x[place], 1.1 * y[place], label, fontsize=13, ha="center", clip_on=True, **halo())
+    look = {"fontsize": 13, "ha": "center", "clip_on": True}
+    ax.text(x[place], 1.1 * y[place], label, **look, **halo())
 
 
 @plots.style()
 def dots(ax: Axes, x: np.ndarray, edge: np.ndarray) -> None:
     """Draw the median over seeds of log2 edges [S, X]."""
     median = 2 ** np.median(edge, 0)
-    ax.plot(x, median, "o", color=plots.color_of("measured edge"), markersize=8, mec="white")
+    color = plots.color_of("measured edge")
+    ax.plot(x, median, "o", color=color, markersize=8, mec="white")
 
 
 @plots.style()
@@ -90,18 +100,21 @@ def edge_on_edge(ax: Axes, limit: np.ndarray, edge: np.ndarray, ends: np.ndarray
     """
     median = 2 ** np.median(edge, 0)
     critical = 1 + int(np.argmax(limit))  # the sigma_w nearest to criticality
-    for phase, part in (("ordered", slice(None, critical)), ("chaotic", slice(critical, None))):
-        color = plots.color_of(f"{phase} phase")
-        ax.plot(limit[part], median[part], "o", color=color, markersize=9)
-        place = (limit[part].min(), median[part].min())
-        offset = (12, 10 if phase == "ordered" else -8)
-        ax.annotate(
-            f"{phase} phase", place, offset, textcoords="offset points", color=color, va="top"
-        )
+    _draw_phase(ax, limit[:critical], median[:critical], "ordered phase", 10)
+    _draw_phase(ax, limit[critical:], median[critical:], "chaotic phase", -8)
     plots.theory_line(ax, ends, ends, "equal")
     for axis in ("x", "y"):
         plots.log_axis(ax, axis)
     ax.set_ylim(ends[0] * 0.9, ends[1] * 1.1)
+
+
+def _draw_phase(ax: Axes, limit: np.ndarray, edge: np.ndarray, label: str, rise: float) -> None:
+    """Draw one phase's dots, and its label so many points above the lowest."""
+    color = plots.color_of(label)
+    ax.plot(limit, edge, "o", color=color, markersize=9)
+    place = (limit.min(), edge.min())
+    look = {"textcoords": "offset points", "color": color, "va": "top"}
+    ax.annotate(label, place, (12, rise), **look)
 
 
 @plots.style()

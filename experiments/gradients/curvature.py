@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.gradients import _curvature_panels as panels
 from experiments.gradients import _descent as descending
 from jaxvision import cli
 from jaxvision import initializers as init
@@ -40,7 +41,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
-from jaxvision.types import Array, Axes, Figure, PyTree
+from jaxvision.types import Array, Figure, PyTree
 
 
 class Net(NamedTuple):
@@ -80,21 +81,47 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=2, first_seed=0, images=20, width=8, thresholds=(5.0,), steps=40, period=20,
-        lanczos=3, widths=(8, 16), kernel_images=4, kernel_steps=4,
+        seeds=2,
+        first_seed=0,
+        images=20,
+        width=8,
+        thresholds=(5.0,),
+        steps=40,
+        period=20,
+        lanczos=3,
+        widths=(8, 16),
+        kernel_images=4,
+        kernel_steps=4,
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="cifar10", images=1000, width=200, thresholds=(20.0, 40.0, 80.0),
-        calm_threshold=1000.0, batch_norm_threshold=100.0, steps=10_000, period=50,
-        widths=(16, 64, 256, 1024, 4096), kernel_images=200, kernel_steps=1000,
+        dataset="cifar10",
+        images=1000,
+        width=200,
+        thresholds=(20.0, 40.0, 80.0),
+        calm_threshold=1000.0,
+        batch_norm_threshold=100.0,
+        steps=10_000,
+        period=50,
+        widths=(16, 64, 256, 1024, 4096),
+        kernel_images=200,
+        kernel_steps=1000,
     ),
     "paper": Config(
-        dataset="cifar10", seeds=5, images=5000, width=200, thresholds=(40.0, 80.0, 160.0),
-        calm_threshold=2000.0, batch_norm_threshold=200.0, steps=20_000, period=100,
-        widths=(16, 64, 256, 1024, 4096), kernel_images=200, kernel_steps=5000,
+        dataset="cifar10",
+        seeds=5,
+        images=5000,
+        width=200,
+        thresholds=(40.0, 80.0, 160.0),
+        calm_threshold=2000.0,
+        batch_norm_threshold=200.0,
+        steps=20_000,
+        period=100,
+        widths=(16, 64, 256, 1024, 4096),
+        kernel_images=200,
+        kernel_steps=5000,
     ),
-}  # fmt: skip
+}
 
 
 def measure(
@@ -269,10 +296,10 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw sharpness and loss at the edge, both modes of batch norm, and how far kernels move."""
     figure, axes = plots.new_figure(2, 2)
-    _draw_sharpness(axes[0, 0], record, config)
-    _draw_loss(axes[0, 1], record, config)
-    _draw_batch_norm(axes[1, 0], record, config)
-    _draw_drift(axes[1, 1], record, config)
+    panels.draw_sharpness(axes[0, 0], record, config)
+    panels.draw_loss(axes[0, 1], record, config)
+    panels.draw_batch_norm(axes[1, 0], record, config, NETS["batch_norm"].modes)
+    panels.draw_drift(axes[1, 1], record, config, WIDE)
     title = plots.headline(
         record,
         {"just-above": "Gradient descent climbs to the edge of stability and stays there"},
@@ -286,58 +313,6 @@ def plot(record: Record, config: Config) -> Figure:
         optimizer=f"full-batch gradient descent on {config.images} images, square loss",
         paper="Cohen et al. 2021",
     )
-
-
-def _rates(config: Config) -> dict[str, str]:
-    """Return the color of every rate by its label, the calm one last."""
-    labels = [f"2 / rate = {threshold:g}" for threshold in config.thresholds]
-    labels.append(f"{config.calm_threshold:g}, never reached")
-    return dict(zip(labels, plots.shades(len(labels)), strict=True))
-
-
-def _draw_sharpness(ax: Axes, record: Record, config: Config) -> None:
-    steps = np.arange(0, config.steps, config.period)
-    lines = record.arrays["mlp/sharpness_train"]
-    for (label, color), values in zip(_rates(config).items(), lines, strict=True):
-        plots.seed_band(ax, steps, values, color, label)
-    for at in config.thresholds:
-        plots.theory_line(ax, steps[[0, -1]], (at, at), "_edge")
-    plots.mark_contradicted(ax, record, *(f"hovers-{at:g}" for at in config.thresholds))
-    plots.describe(ax, "Sharpness climbs to 2 / rate (dashed)\nand stays", "step", "sharpness")
-
-
-def _draw_loss(ax: Axes, record: Record, config: Config) -> None:
-    lines = record.arrays["mlp/loss"][:, :1]  # a median over seeds would hide the spikes
-    for (label, color), values in zip(_rates(config).items(), lines, strict=True):
-        plots.seed_band(ax, np.arange(config.steps), values, color, label)
-    plots.log_axis(ax, "y")
-    plots.mark_contradicted(ax, record, "loss-rises", "loss-falls", "calm")
-    plots.describe(ax, "The loss falls all the same,\nnot always (one seed)", "step", "square loss")
-
-
-def _draw_batch_norm(ax: Axes, record: Record, config: Config) -> None:
-    steps = np.arange(0, config.steps, config.period)
-    for mode in NETS["batch_norm"].modes:
-        values = record.arrays[f"batch_norm/sharpness_{mode}"][0]
-        plots.seed_band(ax, steps, values, plots.color_of(f"{mode} mode"), f"{mode} mode")
-    plots.theory_line(ax, steps[[0, -1]], 2 * (config.batch_norm_threshold,), "_edge")
-    plots.mark_contradicted(ax, record, "batch-norm-train", "batch-norm-eval")
-    title = "Batch norm: train mode is at the edge,\neval mode beyond it"
-    plots.describe(ax, title, "step", "sharpness")
-
-
-def _draw_drift(ax: Axes, record: Record, config: Config) -> None:
-    for kind, label in WIDE.items():
-        values = record.arrays[f"drift/{kind}"].T
-        plots.seed_band(ax, config.widths, values, plots.color_of(kind), label)
-    widths = np.array(config.widths)
-    one_over = np.median(record.arrays["drift/lazy"][-1]) * widths[-1] / widths
-    plots.theory_line(ax, widths, one_over, "1 / width")
-    for axis in ("x", "y"):
-        plots.log_axis(ax, axis)
-    plots.mark_contradicted(ax, record, "lazy-bound", "lazy", "feature")
-    title = "The tangent kernel of a wide net stands\nstill, unless it learns features"
-    plots.describe(ax, title, "width", "relative change of the kernel")
 
 
 if __name__ == "__main__":

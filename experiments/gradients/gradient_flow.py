@@ -29,12 +29,11 @@ from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import probes, theory
 from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.fields import flagged
-from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Less, Within
 from jaxvision.report.record import Record
-from jaxvision.training.arms import fit_arms, make_runs
+from jaxvision.training.arms import fit_arms
 from jaxvision.types import Axes, Figure
 
 GAINS = ("below", "critical", "above")
@@ -83,12 +82,19 @@ class Config:
 
 _DEEP = {"seeds": 20, "depths": (8, 30, 100, 300), "below": 0.9, "above": 1.1}  # float32 holds
 PRESETS = {
-    "tiny": Config(seeds=2, first_seed=0, depths=(8,), width=8, width_followed=16,
-                   activations=("relu",), batch_size=4),
+    "tiny": Config(
+        seeds=2,
+        first_seed=0,
+        depths=(8,),
+        width=8,
+        width_followed=16,
+        activations=("relu",),
+        batch_size=4,
+    ),
     "cpu": Config(),
     "gpu": Config(dataset="cifar10", width=256, batch_size=128, **_DEEP),
     "paper": Config(width=1024, width_followed=512, batch_size=256, **_DEEP),
-}  # fmt: skip
+}
 
 
 def measure(
@@ -108,8 +114,11 @@ def measure(
         for name, depth in sizes:
             found = train_net(config, data, preprocess, nets[name], depth, bar.advance)
             arrays |= {f"{name}{depth}/{key}": value for key, value in found.items()}
-    for activation in config.activations:
-        arrays |= follow_images(config, data, preprocess, activation)
+    if config.activations:
+        drawn = flow.draw_followed(config, data)
+        images = preprocess(data.train.sample(config.batch_size).images, None)
+        for activation in config.activations:
+            arrays |= flow.follow_images(config, drawn, images, activation)
     return {}, arrays
 
 
@@ -140,23 +149,6 @@ def train_net(
         for quantity in ("signal_std", "delta_norm"):
             found[f"{gain}/{quantity}"] = history.train[quantity][:, 0]
     return found
-
-
-def follow_images(
-    config: Config, data: Splits, preprocess: Callable, activation: str, factor: float = 1.0
-) -> dict[str, np.ndarray]:
-    """Return 'image/activation/gain/signal' and '.../delta', log norms [S, L] of single images.
-
-    ``factor`` multiplies all gains.
-    """
-    shape = max(config.depths), config.width_followed, data.num_classes, init.xavier_he2015()
-    model = ResidualMLP(*shape, ACTIVATIONS[activation])
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-    nets = make_runs({"unit": flow.arm(config, data, model, factor)}, seeds).variables
-    images = preprocess(data.train.sample(config.batch_size).images, None)
-    gains = flow.sigma_ws(activation, flow.factors(config))
-    found = flow.image_log_norms(apply_function(model), nets, images, gains)
-    return {f"image/{activation}/{name}": value for name, value in found.items()}
 
 
 def values(

@@ -24,6 +24,7 @@ import numpy as np
 import optax
 
 from experiments.gradients import _critical_nets as critical_nets
+from experiments.gradients import _spectrum_panels as panels
 from jaxvision import cli
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
@@ -39,7 +40,7 @@ from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look, Moment
 from jaxvision.training.mapping import over_seeds
 from jaxvision.training.step import Task
-from jaxvision.types import Array, Axes, Figure, Hyper, UserError
+from jaxvision.types import Array, Figure, Hyper, UserError
 
 IMAGES = 8  # at which the spectra of trained nets are taken
 N_TUNING_SEEDS = 2
@@ -78,19 +79,41 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=2, first_seed=0, width=16, depth=8, train_seeds=2, train_depth=4, train_width=8,
-        steps=4, period=2, checkpoints=(2, 4), learning_rates=(0.03,),
+        seeds=2,
+        first_seed=0,
+        width=16,
+        depth=8,
+        train_seeds=2,
+        train_depth=4,
+        train_width=8,
+        steps=4,
+        period=2,
+        checkpoints=(2, 4),
+        learning_rates=(0.03,),
     ),
     "cpu": Config(),
     "gpu": Config(
-        width=512, depth=256, train_seeds=10, train_depth=200, train_width=400, steps=10_000,
-        period=100, checkpoints=(10, 30, 100, 300, 1000, 3000, 10_000),
+        width=512,
+        depth=256,
+        train_seeds=10,
+        train_depth=200,
+        train_width=400,
+        steps=10_000,
+        period=100,
+        checkpoints=(10, 30, 100, 300, 1000, 3000, 10_000),
     ),
     "paper": Config(
-        dataset="cifar10", width=1024, depth=1024, train_depth=200, train_width=400,
-        steps=100_000, period=1000, checkpoints=(10, 100, 1000, 10_000, 100_000), batch_size=128,
+        dataset="cifar10",
+        width=1024,
+        depth=1024,
+        train_depth=200,
+        train_width=400,
+        steps=100_000,
+        period=1000,
+        checkpoints=(10, 100, 1000, 10_000, 100_000),
+        batch_size=128,
     ),
-}  # fmt: skip
+}
 
 
 def depths_of(config: Config) -> np.ndarray:
@@ -271,10 +294,10 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw the spectrum of a deep net, and what depth and training do to it."""
     figure, axes = plots.new_figure(2, 2)
-    _draw_spectrum(axes[0, 0], record, config)
-    _draw_depth(axes[0, 1], record, config)
-    _draw_learning(axes[1, 0], record)
-    _draw_training(axes[1, 1], record, config)
+    panels.draw_spectrum(axes[0, 0], record, config, TRAINED)
+    panels.draw_depth(axes[0, 1], record, depths_of(config), TRAINED)
+    panels.draw_learning(axes[1, 0], record, TRAINED)
+    panels.draw_training(axes[1, 1], record, config, TRAINED)
     can = "Orthogonal tanh nets keep every direction of their input; others lose most"
     title = plots.headline(
         record,
@@ -290,57 +313,6 @@ def plot(record: Record, config: Config) -> Figure:
         optimizer="SGD at each arm's best rate",
         paper="Pennington et al. 2017",
     )
-
-
-def _draw_lines(ax: Axes, record: Record, x: np.ndarray, quantity: str, unit: float = 1) -> None:
-    """Draw ``quantity`` of the three nets that are trained; purple is orthogonal, dots are ReLU."""
-    for name, net in TRAINED.items():
-        color = plots.color_of("orthogonal" if net.orthogonal else "Gaussian")
-        values = unit * record.arrays[quantity.format(name)]
-        line = plots.seed_band(ax, x, values, color, net.label)
-        line.set_linestyle(":" if net.activation == "relu" else "-")
-
-
-def _draw_spectrum(ax: Axes, record: Record, config: Config) -> None:
-    directions = 100 * (np.arange(config.width) + 0.5) / config.width
-    _draw_lines(ax, record, directions, "{}/values")
-    ax.axhspan(0.5, 2, color=plots.THEORY_COLOR, alpha=0.12, zorder=0)
-    plots.log_axis(ax, "y")
-    ax.set_ylim(1e-4, 100)
-    plots.mark_contradicted(ax, record, "weakest", "bulk")
-    title = f"{config.depth} layers: what becomes of each\ndirection (gray: within a factor 2)"
-    plots.describe(ax, title, "directions of the input, %", "singular value")
-
-
-def _draw_depth(ax: Axes, record: Record, config: Config) -> None:
-    depths = depths_of(config)
-    _draw_lines(ax, record, depths, "{}/share", unit=100)
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(depths, [str(depth) for depth in depths])
-    ax.set_ylim(0, 104)
-    plots.mark_contradicted(ax, record, "gaussian-cannot", "relu-cannot")
-    title = "The deeper the net, the fewer stay\nwithin that factor"
-    plots.describe(ax, title, "layers", "singular values near 1, %")
-
-
-def _draw_learning(ax: Axes, record: Record) -> None:
-    _draw_lines(ax, record, record.arrays["test_steps"], "trained/{}/test_loss")
-    ax.set_ylim(bottom=0)
-    plots.mark_contradicted(ax, record, "sooner-than-gaussian", "sooner-than-relu")
-    title = "Trained: how soon each of the three\nkinds of net learns"
-    plots.describe(ax, title, "step", "test loss, nats")
-
-
-def _draw_training(ax: Axes, record: Record, config: Config) -> None:
-    steps = np.array((0, *config.checkpoints))
-    _draw_lines(ax, record, steps, "trained/{}/share", unit=100)
-    ax.set_xscale("symlog", linthresh=steps[1], linscale=0.5)
-    named = np.concatenate([steps[:1], steps[1:][::-2]])  # labels of all would meet
-    ax.set_xticks(named, [str(step) for step in named])
-    ax.minorticks_off()
-    ax.set_ylim(0, 104)
-    plots.mark_contradicted(ax, record, "isometry-lost")
-    plots.describe(ax, "What training does to those\nspectra (log axis)", "step", "near 1, %")
 
 
 if __name__ == "__main__":

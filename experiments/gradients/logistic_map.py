@@ -26,6 +26,7 @@ import numpy as np
 
 from experiments.gradients import _exponents as exponents
 from experiments.gradients import _logistic as logistic
+from experiments.gradients import _logistic_panels as panels
 from jaxvision import cli
 from jaxvision.dynamics import random_nets, theory
 from jaxvision.dynamics.activations import ACTIVATIONS
@@ -60,10 +61,8 @@ NETS = {
     "tanh": Net("tanh", ACTIVATIONS["tanh"], scale_free=False),
     "batch_norm": Net("batch norm", exponents.batch_norm_relu, scale_free=True),
 }
-FIRST_DOUBLING, SECOND_DOUBLING = 3.0, 1 + math.sqrt(6)
 WINDOW = 0.05  # half the range of r around a doubling in which it is looked for
 GAINS = 0.5, 3.0
-FATES = -1.3, 1.0  # of the exponents in the figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,20 +87,45 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=5, first_seed=0, n_rates=60, iterations=2000, n_gains=5, width=32, depth=20,
-        relu_widths=(16,), relu_depth=100, batch_norm_width=32, batch_norm_depth=8,
+        seeds=5,
+        first_seed=0,
+        n_rates=60,
+        iterations=2000,
+        n_gains=5,
+        width=32,
+        depth=20,
+        relu_widths=(16,),
+        relu_depth=100,
+        batch_norm_width=32,
+        batch_norm_depth=8,
         batch_sizes=(8, 16),
     ),
     "cpu": Config(),
     "gpu": Config(
-        seeds=100, n_rates=4000, iterations=100_000, n_gains=51, width=512, depth=2000,
-        relu_depth=8000, batch_norm_width=2048, batch_norm_depth=200, batch_sizes=(8, 32, 128),
+        seeds=100,
+        n_rates=4000,
+        iterations=100_000,
+        n_gains=51,
+        width=512,
+        depth=2000,
+        relu_depth=8000,
+        batch_norm_width=2048,
+        batch_norm_depth=200,
+        batch_sizes=(8, 32, 128),
     ),
     "paper": Config(
-        seeds=20, n_rates=4000, iterations=100_000, n_gains=51, width=1024, depth=2000,
-        relu_depth=8000, batch_norm_width=4096, batch_norm_depth=200, batch_sizes=(8, 32, 128, 512),
+        seeds=20,
+        n_rates=4000,
+        iterations=100_000,
+        n_gains=51,
+        width=1024,
+        depth=2000,
+        relu_depth=8000,
+        batch_norm_width=4096,
+        batch_norm_depth=200,
+        batch_sizes=(8, 32, 128, 512),
     ),
-}  # fmt: skip
+}
 
 
 def gains_of(net: Net, config: Config) -> np.ndarray:
@@ -157,14 +181,21 @@ def _one_net(net: Net, size: tuple[int, int, int], seed: Array, gains: Array) ->
     return random_nets.net_exponents(key, net.activate, gains, *size, homogeneous=net.homogeneous)
 
 
+def rates_of(config: Config) -> np.ndarray:
+    """Return the values of r at which the map is iterated."""
+    return np.linspace(2.6, 4.0, config.n_rates)
+
+
 def measure_map(
     config: Config, exponent: Callable[..., np.ndarray] = logistic.exponent
 ) -> tuple[dict, dict]:
     """Return numbers and arrays of the map whose ``exponent`` is given."""
-    rates = np.linspace(2.6, 4.0, config.n_rates)
+    rates = rates_of(config)
     starts = np.random.default_rng(config.first_seed).uniform(0.05, 0.95, config.seeds)
     at_4 = [exponent(4.0, config.iterations, start=start) for start in starts]
-    near = SECOND_DOUBLING + np.linspace(-WINDOW, WINDOW, 350)  # no point of it is the answer
+    near = logistic.SECOND_DOUBLING + np.linspace(
+        -WINDOW, WINDOW, 350
+    )  # no point of it is the answer
     doubling = near[exponent(near, config.iterations).argmax()]
     image = logistic.bifurcation_image(rates, 300, 2000)
     arrays = {"map": np.float32(exponent(rates, config.iterations)), "density": image}
@@ -205,7 +236,7 @@ def claims(config: Config) -> list[Claim]:
               lambda r: np.array(r.numbers["exponent_at_4"]), Within(math.log(2), 1e-3), "theory"),
         Claim("doubling-4", "May 1976, period doubling", "The cycle of period 4 is born at "
               "r = 1 + sqrt 6", lambda r: r.numbers["doubling-4"],
-              Within(SECOND_DOUBLING, 1e-3), "theory"),
+              Within(logistic.SECOND_DOUBLING, 1e-3), "theory"),
         Claim("tanh", schoenholz, f"A tanh net's exponent is ln(chi_1) / 2 less the term of width "
               f"{config.width}, at every gain (deviation where it is largest)",
               tanh_worst, Within(0.0, 0.01), "theory", needs=("tanh",)),
@@ -237,8 +268,8 @@ def plot(record: Record, config: Config) -> Figure:
     figure, axes = plots.new_figure(2, 2, 8.8)
     (diagram, batches), (exponent, nets) = axes
     with plots.style():
-        _draw_diagram(diagram, record, config)
-        _draw_map_exponent(exponent, record, config)
+        panels.draw_diagram(diagram, record, rates_of(config))
+        panels.draw_map_exponent(exponent, record, rates_of(config))
         _draw_nets(nets, record, config)
         _draw_batches(batches, record, config)
     title = "Below 0 a small change dies out, above 0 it explodes"
@@ -254,64 +285,15 @@ def plot(record: Record, config: Config) -> Figure:
     )
 
 
-def _rates(config: Config) -> np.ndarray:
-    return np.linspace(2.6, 4.0, config.n_rates)
-
-
-def _draw_diagram(ax: Axes, record: Record, config: Config) -> None:
-    rates, share = _rates(config), record.arrays["density"] / 255
-    ax.imshow(
-        np.where(share > 0, 0.2 + share**0.4, np.nan),
-        origin="lower",
-        aspect="auto",
-        extent=(rates[0], rates[-1], 0, 1),
-        cmap="Blues",
-        vmin=0,
-        vmax=1.1,
-        interpolation="none",
-    )
-    ax.grid(False)
-    _mark_doublings(ax, 0.04)
-    plots.describe(ax, "The logistic map: where\nx → r x (1 − x) settles", "r", "x")
-
-
-def _mark_doublings(ax: Axes, height: float) -> None:
-    for place, name in ((FIRST_DOUBLING, " 3"), (SECOND_DOUBLING, " 1 + √6")):
-        ax.axvline(place, color=plots.THEORY_COLOR, linestyle=":", linewidth=1.4, zorder=1)
-        ax.text(place, height, name)
-
-
-def _shade_fates(ax: Axes) -> None:
-    ax.axhspan(0, FATES[1], color=plots.color_of("explodes"), alpha=0.25, zorder=0)
-    ax.axhspan(FATES[0], 0, color=plots.color_of("vanishes"), alpha=0.25, zorder=0)
-    ax.axhline(0, color="black", linewidth=1.2)
-    ax.set_ylim(*FATES)
-
-
-def _draw_map_exponent(ax: Axes, record: Record, config: Config) -> None:
-    rates = _rates(config)
-    color = plots.color_of("logistic map")
-    ax.plot(rates, record.arrays["map"], color=color, linewidth=1.2, label="_map")
-    plots.theory_line(ax, rates, logistic.cycle_exponent(rates), "_theory")
-    ax.plot(4, math.log(2), "o", color=color, clip_on=False, zorder=5)
-    ax.annotate("ln 2", (4, math.log(2)), (-8, 4), textcoords="offset points", ha="right")
-    _shade_fates(ax)
-    _mark_doublings(ax, -1.22)
-    ax.set_xlim(rates[0], rates[-1])
-    title = "Its exponent (dashes: theory)\nis 0 where a period doubles"
-    plots.describe(ax, title, "r", "ln of growth per step")
-    plots.mark_contradicted(ax, record, "ln-2", "doubling-4")
-
-
 def _draw_nets(ax: Axes, record: Record, config: Config) -> None:
     fine = np.linspace(*GAINS, 200)
     for name, net in NETS.items():
         size = sizes_of(name, config)[-1]
         gains = gains_of(net, config)
         color = plots.color_of(net.label)
-        _draw_dots(ax, gains, record.arrays[name][:, -1], color, net.label)
+        panels.draw_dots(ax, gains, record.arrays[name][:, -1], color, net.label)
         plots.theory_line(ax, fine, theory_of(name, fine, size), "_theory")
-    _shade_fates(ax)
+    panels.shade_fates(ax)
     ax.text(0.97, 0.95, "explodes", transform=ax.transAxes, ha="right", va="top")
     ax.text(0.97, 0.05, "vanishes", transform=ax.transAxes, ha="right")
     title = "Exponents of nets (dots, bars over\nall seeds) on theory (dashes)"
@@ -321,17 +303,10 @@ def _draw_nets(ax: Axes, record: Record, config: Config) -> None:
     plots.mark_contradicted(ax, record, "tanh", "tanh-edge", *relu)
 
 
-def _draw_dots(ax: Axes, x: np.ndarray, values: np.ndarray, color: str, label: str) -> None:
-    """Draw the median over seeds of ``values`` [S, X] as dots, with a bar over all seeds."""
-    ax.vlines(x, values.min(0), values.max(0), color=color, linewidth=2)
-    dots = {"marker": "o", "linestyle": "none", "markersize": 6}
-    ax.plot(x, np.median(values, axis=0), color=color, label=label, **dots)
-
-
 def _draw_batches(ax: Axes, record: Record, config: Config) -> None:
     color = plots.color_of("batch norm")
     measured = record.arrays["batch_norm"].mean(2)
-    _draw_dots(ax, np.array(config.batch_sizes), measured, color, "_measured")
+    panels.draw_dots(ax, np.array(config.batch_sizes), measured, color, "_measured")
     fine = np.geomspace(config.batch_sizes[0], config.batch_sizes[-1], 100)
     factors = theory.batch_norm_squared_factor(fine, "relu")
     plots.theory_line(ax, fine, theory.exponent(factors), "_theory")

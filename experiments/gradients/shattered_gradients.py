@@ -184,34 +184,80 @@ def claims(config: Config) -> list[Claim]:
     kernels = "arc-cosine kernel, Cho & Saul 2009"
     abstract = "Balduzzi et al. 2017, abstract"
     return [
-        Claim("closed-form-4", kernels, "plain: after 4 layers the gradients of two near inputs "
-              "correlate as in infinitely wide nets", at("plain_wide", 4),
-              Within(float(plain[3]), 0.02), "theory", needs=("plain_wide",)),
-        Claim("closed-form-16", kernels, "plain: after 16 layers the gradients of two near inputs "
-              "correlate as in infinitely wide nets", at("plain_wide", 16),
-              Within(float(plain[15]), 0.02), "theory", needs=("plain_wide",)),
-        Claim("closed-form-residual", kernels, "residual, without batch norm: after 8 layers "
-              "gradients of two near inputs correlate as in infinitely wide nets",
-              at("residual_wide", 8), Within(float(residual[7]), 0.006), "theory",
-              needs=("residual_wide",)),
-        Claim("exponential-bn", abstract, "plain + batch norm: the correlation decays "
-              "exponentially or faster (rate to layer 8 over rate to layer 4)",
-              steadiness("batch_norm", 4, 8), Greater(0.9), needs=("batch_norm",)),
-        Claim("exponential", abstract, "plain without batch norm: the correlation decays "
-              "exponentially or faster (rate to layer 64 over rate to layer 16)",
-              steadiness("plain", 16, 64), Greater(0.9), needs=("plain",)),
-        Claim("power-law", "derived for branches without mean, after Balduzzi et al. 2017",
-              f"residual + batch norm: from layer 64 to {config.long_depth} the correlation falls "
-              f"as a power of depth near {law_power:.2f}, that of independent units (power)",
-              power, Equivalent(0.05, target=law_power), needs=("residual_batch_norm",)),
-        Claim("resists-bn", abstract, "with batch norm, 50 residual layers shatter less than 24 "
-              "plain ones (correlation)",
-              lead("residual_batch_norm", 50, "batch_norm", 24), Greater(),
-              needs=("batch_norm", "residual_batch_norm")),
-        Claim("resists", abstract, "without batch norm, 24 residual layers shatter less than 24 "
-              "plain ones (correlation)", lead("residual", 24, "plain", 24), Greater(),
-              needs=("plain", "residual")),
-    ]  # fmt: skip
+        Claim(
+            "closed-form-4",
+            kernels,
+            "plain: after 4 layers the gradients of two near inputs "
+            "correlate as in infinitely wide nets",
+            at("plain_wide", 4),
+            Within(float(plain[3]), 0.02),
+            "theory",
+            needs=("plain_wide",),
+        ),
+        Claim(
+            "closed-form-16",
+            kernels,
+            "plain: after 16 layers the gradients of two near inputs "
+            "correlate as in infinitely wide nets",
+            at("plain_wide", 16),
+            Within(float(plain[15]), 0.02),
+            "theory",
+            needs=("plain_wide",),
+        ),
+        Claim(
+            "closed-form-residual",
+            kernels,
+            "residual, without batch norm: after 8 layers "
+            "gradients of two near inputs correlate as in infinitely wide nets",
+            at("residual_wide", 8),
+            Within(float(residual[7]), 0.006),
+            "theory",
+            needs=("residual_wide",),
+        ),
+        Claim(
+            "exponential-bn",
+            abstract,
+            "plain + batch norm: the correlation decays "
+            "exponentially or faster (rate to layer 8 over rate to layer 4)",
+            steadiness("batch_norm", 4, 8),
+            Greater(0.9),
+            needs=("batch_norm",),
+        ),
+        Claim(
+            "exponential",
+            abstract,
+            "plain without batch norm: the correlation decays "
+            "exponentially or faster (rate to layer 64 over rate to layer 16)",
+            steadiness("plain", 16, 64),
+            Greater(0.9),
+            needs=("plain",),
+        ),
+        Claim(
+            "power-law",
+            "derived for branches without mean, after Balduzzi et al. 2017",
+            f"residual + batch norm: from layer 64 to {config.long_depth} the correlation falls "
+            f"as a power of depth near {law_power:.2f}, that of independent units (power)",
+            power,
+            Equivalent(0.05, target=law_power),
+            needs=("residual_batch_norm",),
+        ),
+        Claim(
+            "resists-bn",
+            abstract,
+            "with batch norm, 50 residual layers shatter less than 24 plain ones (correlation)",
+            lead("residual_batch_norm", 50, "batch_norm", 24),
+            Greater(),
+            needs=("batch_norm", "residual_batch_norm"),
+        ),
+        Claim(
+            "resists",
+            abstract,
+            "without batch norm, 24 residual layers shatter less than 24 plain ones (correlation)",
+            lead("residual", 24, "plain", 24),
+            Greater(),
+            needs=("plain", "residual"),
+        ),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -66,18 +66,39 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=2, n_gains=4, n_depths=3, deepest=12, width=8, steps=20, runs_per_call=8,
+        seeds=2,
+        n_gains=4,
+        n_depths=3,
+        deepest=12,
+        width=8,
+        steps=20,
+        runs_per_call=8,
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="mnist", seeds=10, n_gains=40, n_depths=25, deepest=300, width=300, batch_size=32,
-        learning_rate=0.01, runs_per_call=500,
+        dataset="mnist",
+        seeds=10,
+        n_gains=40,
+        n_depths=25,
+        deepest=300,
+        width=300,
+        batch_size=32,
+        learning_rate=0.01,
+        runs_per_call=500,
     ),
     "paper": Config(
-        dataset="cifar10", seeds=8, n_gains=40, n_depths=30, shallowest=10, deepest=300, width=300,
-        batch_size=32, learning_rate=1e-3, runs_per_call=500,
+        dataset="cifar10",
+        seeds=8,
+        n_gains=40,
+        n_depths=30,
+        shallowest=10,
+        deepest=300,
+        width=300,
+        batch_size=32,
+        learning_rate=1e-3,
+        runs_per_call=500,
     ),
-}  # fmt: skip
+}
 
 
 def sigmas_of(config: Config) -> np.ndarray:

@@ -22,14 +22,9 @@ import jax
 import numpy as np
 
 from experiments.initialization import _at_start as at_start
-from experiments.initialization._escape import (
-    error_gap,
-    error_of_chance,
-    escaped,
-    octaves,
-    stalled,
-)
+from experiments.initialization._claims import PAPER, claims_of
 from experiments.initialization._lab import Lab, Net, Start, depths_of, runs_on
+from experiments.initialization._panels import draw_layers
 from jaxvision import cli
 from jaxvision import initializers as init
 from jaxvision.data import load
@@ -40,7 +35,7 @@ from jaxvision.models.plain import he2015_net
 from jaxvision.progress import each
 from jaxvision.random import probe
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Within
+from jaxvision.report.claims import Claim, Within
 from jaxvision.report.record import Record
 from jaxvision.training.arms import record_arrays
 from jaxvision.training.optimizers import adam
@@ -48,7 +43,6 @@ from jaxvision.types import Axes, Figure
 
 INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward(), "flax": init.flax_default()}
 FINITE = (50,) * 20  # widths of the nets that follow the finite-width law
-EQUAL_SEEDS = 57  # with which a gap of errors that spreads by .076 is known to within .03
 SIGNALS = 64  # nets of each kind whose signal is looked at before training
 
 ARMS = {
@@ -58,6 +52,7 @@ ARMS = {
     "flax": Start("Flax", "flax", tuned_as="xavier", depth="deepest"),
     "adam": Start("Adam", "xavier", adam, depth="deepest", kinds=("mlp",)),
 }
+LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,20 +80,38 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=2, depths=(), mlp_depths=(8,), mlp_width=8, mlp_steps=8, period=4, tuning_seeds=1,
-        learning_rates_xavier=(0.01,), learning_rates_he=(0.001,), learning_rates_adam=(0.001,),
+        seeds=2,
+        depths=(),
+        mlp_depths=(8,),
+        mlp_width=8,
+        mlp_steps=8,
+        period=4,
+        tuning_seeds=1,
+        learning_rates_xavier=(0.01,),
+        learning_rates_he=(0.001,),
+        learning_rates_adam=(0.001,),
         theory_nets=50,
     ),
     "cpu": Config(),
     "gpu": Config(
-        dataset="cifar10", seeds=10, width=32, mlp_width=256, steps=7800, mlp_steps=7800,
-        period=390, batch_size=128,
-    ),
-    "paper": Config(
-        dataset="imagenet_resized/64x64", width=64, mlp_depths=(), steps=90_000, period=1000,
+        dataset="cifar10",
+        seeds=10,
+        width=32,
+        mlp_width=256,
+        steps=7800,
+        mlp_steps=7800,
+        period=390,
         batch_size=128,
     ),
-}  # fmt: skip
+    "paper": Config(
+        dataset="imagenet_resized/64x64",
+        width=64,
+        mlp_depths=(),
+        steps=90_000,
+        period=1000,
+        batch_size=128,
+    ),
+}
 
 
 def nets_of(config: Config) -> list[Net]:
@@ -154,9 +167,6 @@ def _theory(lab: Lab) -> dict:
     }
 
 
-PAPER = "He et al. 2015"
-
-
 def finite_width_slope(width: int) -> float:
     """Return the octaves a ReLU layer of He's weights adds to the norm of its signal on average."""
     mean, _ = theory.relu_log_norm_moments([width])
@@ -166,7 +176,7 @@ def finite_width_slope(width: int) -> float:
 def claims(config: Config) -> list[Claim]:
     """Return the source's claims and the questions beside them; the rules are fixed here."""
     nets = nets_of(config)
-    by_net = [claim for net in nets for claim in _claims_of(net, config)]
+    by_net = [claim for net in nets for claim in claims_of(net, config, ARMS)]
     law, rough = theory.relu_log_norm_moments(FINITE), theory.hanin_nica(FINITE)
     shrink = finite_width_slope(config.mlp_width)
     section, hanin = f"{PAPER}, section 2.2", "Hanin & Nica 2018, abstract"
@@ -179,105 +189,52 @@ def claims(config: Config) -> list[Claim]:
 
     return [
         *by_net,
-        Claim("he-stds", section, "He draws kernels of 64, 128, 256, 512 output channels with stds "
-              ".059, .042, .029, .021 (largest difference)", measured("vgg_std_gap"),
-              Within(0.0, 6e-4), "theory"),
-        Claim("xavier-signal", section, "Under Xavier the signal's std falls by sqrt(2) a ReLU "
-              f"layer (-1/2 octave, and {shrink:.3f} at this width)", signal("xavier"),
-              Within(-0.5 + shrink, 0.02), "theory"),
-        Claim("he-signal", section, f"Under He the signal's std stays (0 octaves, and {shrink:.3f} "
-              "at this width)", signal("he"), Within(shrink, 0.02), "theory"),
-        Claim("finite-width-mean", hanin, f"{config.theory_nets:,} He nets, width 50, 20 layers: "
-              f"the mean of log |Ju|^2 follows the law's exact form (first order: {rough[0]:.3g})",
-              measured("log_norm_mean"), Within(law[0], 0.05), "theory"),
-        Claim("finite-width-variance", hanin, f"{config.theory_nets:,} He nets, width 50, 20 "
-              "layers: the variance of log |Ju|^2 follows the law's exact form (first order: "
-              f"{rough[1]:.3g})", measured("log_norm_variance"),
-              Within(law[1], 0.05, relative=True), "theory"),
-    ]  # fmt: skip
-
-
-FIGURE_2, FIGURE_3, TEXTBOOK = f"{PAPER}, figure 2", f"{PAPER}, figure 3", "textbook reading"
-
-
-def _claims_of(net: Net, config: Config) -> list[Claim]:
-    """Return what is claimed of one net: first what its depth decides, then the arms beside."""
-    by_depth = {14: _claims_at_14, 22: _claims_at_22, 30: _claims_at_30}
-    found = by_depth[net.depth](net, config) if net.depth in by_depth else []
-    for arm, claim in _claims_beside(net, config).items():
-        if runs_on(ARMS[arm], net, depths_of(config, net)):
-            found.append(claim)
-    return found
-
-
-def _budget(net: Net, config: Config) -> str:
-    steps = config.mlp_steps if net.kind == "mlp" else config.steps
-    return f"within {steps:,} steps"
-
-
-def _claims_at_14(net: Net, config: Config) -> list[Claim]:
-    return [
         Claim(
-            f"{net.name}-equal",
-            f"{PAPER}, section 4.2",
-            f"{net.words}: no clear superiority (test error, Xavier minus He)",
-            error_gap(net.name, "xavier", "he"),
-            Equivalent(0.03, min_seeds=EQUAL_SEEDS),
+            "he-stds",
+            section,
+            "He draws kernels of 64, 128, 256, 512 output channels with stds "
+            ".059, .042, .029, .021 (largest difference)",
+            measured("vgg_std_gap"),
+            Within(0.0, 6e-4),
+            "theory",
+        ),
+        Claim(
+            "xavier-signal",
+            section,
+            "Under Xavier the signal's std falls by sqrt(2) a ReLU "
+            f"layer (-1/2 octave, and {shrink:.3f} at this width)",
+            signal("xavier"),
+            Within(-0.5 + shrink, 0.02),
+            "theory",
+        ),
+        Claim(
+            "he-signal",
+            section,
+            f"Under He the signal's std stays (0 octaves, and {shrink:.3f} at this width)",
+            signal("he"),
+            Within(shrink, 0.02),
+            "theory",
+        ),
+        Claim(
+            "finite-width-mean",
+            hanin,
+            f"{config.theory_nets:,} He nets, width 50, 20 layers: "
+            f"the mean of log |Ju|^2 follows the law's exact form (first order: {rough[0]:.3g})",
+            measured("log_norm_mean"),
+            Within(law[0], 0.05),
+            "theory",
+        ),
+        Claim(
+            "finite-width-variance",
+            hanin,
+            f"{config.theory_nets:,} He nets, width 50, 20 "
+            "layers: the variance of log |Ju|^2 follows the law's exact form (first order: "
+            f"{rough[1]:.3g})",
+            measured("log_norm_variance"),
+            Within(law[1], 0.05, relative=True),
+            "theory",
         ),
     ]
-
-
-def _claims_at_22(net: Net, config: Config) -> list[Claim]:
-    name, words = net.name, net.words
-    return [
-        Claim(f"{name}-both", FIGURE_2, f"{words}: Xavier converges too, {_budget(net, config)} "
-              "(test error over chance)", error_of_chance(name, "xavier"), Less(0.5)),
-        Claim(f"{name}-earlier", FIGURE_2, f"{words}: He starts earlier (octaves of steps)",
-              octaves(name, "xavier", "he"), Greater()),
-    ]  # fmt: skip
-
-
-def _claims_at_30(net: Net, config: Config) -> list[Claim]:
-    name, words, budget = net.name, net.words, _budget(net, config)
-
-    def hidden(quantity: str) -> Callable:  # at step 0, without the first and the last layer
-        return lambda r: r.arrays[f"{name}/xavier/{quantity}"][:, 0, 1:-1]
-
-    def dw_ratio(r: Record) -> np.ndarray:  # of the first hidden layer over the last, octaves
-        norms = hidden("dw_norm")(r)
-        return np.log2(norms[:, 0] / norms[:, -1])
-
-    def decay(r: Record) -> np.ndarray:
-        return r.arrays[f"{name}/xavier/decay_cosine"][:, -config.period :].mean(1)
-
-    return [
-        Claim(f"{name}-he", FIGURE_3, f"{words}: He converges {budget} (test error over chance)",
-              error_of_chance(name, "he"), Less(0.5)),
-        Claim(f"{name}-xavier", FIGURE_3, f"{words}: Xavier stalls, {budget}",
-              stalled(name, "xavier"), Share()),
-        Claim(f"{name}-dw-flat", f"{TEXTBOOK}, weight gradients", f"{words}: under Xavier dW of "
-              "the first and of the last hidden layer are within a factor 2 (octaves)",
-              dw_ratio, Equivalent(1.0)),
-        Claim(f"{name}-delta-decays", f"{TEXTBOOK}, backward signal", f"{words}: under Xavier "
-              "delta falls by sqrt(2) a layer on its way down (octaves)",
-              lambda r: probes.log2_slope(hidden("delta_norm")(r)), Within(0.5, 0.1)),
-        Claim(f"{name}-decay-only", f"{PAPER}, footnote 2", f"{words}: weight decay alone moves "
-              "the kernels of a stalled net: cos(dw, -w) near 1", decay, Greater(0.9)),
-    ]  # fmt: skip
-
-
-def _claims_beside(net: Net, config: Config) -> dict[str, Claim]:
-    """Return a claim for each arm but He and Xavier, by the arm that it is about."""
-    name, words = net.name, net.words
-    return {
-        "flax": Claim(f"{name}-flax", "question, frameworks", f"{words}: Flax's default "
-                      "initializer stalls like Xavier", stalled(name, "flax"), Share()),
-        "adam": Claim(f"{name}-adam", "question, optimizers", f"{words}: Adam takes Xavier off the "
-                      f"plateau {_budget(net, config)}", escaped(name, "adam"), Share()),
-        "he_again": Claim(f"{name}-control", "negative control, He against He", f"{words}: He from "
-                          "other draws starts no earlier (octaves)",
-                          octaves(name, "he_again", "he"), Equivalent(1.0)),
-    }  # fmt: skip
 
 
 def plot(record: Record, config: Config) -> Figure:
@@ -292,9 +249,9 @@ def plot(record: Record, config: Config) -> Figure:
         _draw_convergence(ax, record, config, net)
     deepest = max(nets, key=lambda net: (net.kind == "mlp", net.depth))
     slope = finite_width_slope(config.mlp_width)
-    _draw_layers(panels[-2], record, deepest, "signal_std", slope - 0.5)
+    draw_layers(panels[-2], record, f"{deepest.name}/{{}}/signal_std", LABELS, slope - 0.5)
     plots.describe(panels[-2], "Signal at step 0", "layer", "std of the pre-activation")
-    _draw_layers(panels[-1], record, deepest, "delta_norm", 0.5 - slope)
+    draw_layers(panels[-1], record, f"{deepest.name}/{{}}/delta_norm", LABELS, 0.5 - slope)
     plots.describe(panels[-1], "Gradient at step 0", "layer", "norm of delta")
     for ax in panels[len(shown) : -2]:
         ax.set_axis_off()
@@ -320,21 +277,8 @@ def _draw_convergence(ax: Axes, record: Record, config: Config, net: Net) -> Non
         steps, error = (record.arrays[f"{net.name}/{name}/test_{x}"] for x in ("steps", "error"))
         plots.seed_band(ax, steps, 100 * error, plots.color_of(arm.label), arm.label)
     ax.set_ylim(0, 100)
-    plots.mark_contradicted(ax, record, *(claim.id for claim in _claims_of(net, config)))
+    plots.mark_contradicted(ax, record, *(claim.id for claim in claims_of(net, config, ARMS)))
     plots.describe(ax, net.words, "training step", "test error, %")
-
-
-def _draw_layers(ax: Axes, record: Record, net: Net, quantity: str, slope: float) -> None:
-    """Draw a quantity by layer at step 0, and theory's ``slope`` in octaves a layer for Xavier."""
-    for name in ("he", "xavier"):  # Xavier last: the theory is drawn through it
-        values = record.arrays[f"{net.name}/{name}/{quantity}"][:, 0]
-        layers = np.arange(1, values.shape[1] + 1)
-        label = ARMS[name].label
-        plots.seed_band(ax, layers, values, plots.color_of(label), label)
-    anchor = 1 if slope < 0 else -2  # the theory starts where its signal comes from
-    line = np.median(values, 0)[anchor] * 2.0 ** (slope * (layers - layers[anchor]))
-    plots.theory_line(ax, layers, line, "theory")
-    plots.log_axis(ax, "y")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,15 @@ from jaxvision.report import plots
 from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
+SHOWN = (  # claims, by panel
+    ("higher", "sooner", "noise-learns", "noise-costless"),
+    ("steady", "steady-shared"),
+    ("resilient",),
+    ("alone", "rate-alone", "all", "first-share", "share", "share-rest"),
+    ("noise-moves",),
+    ("gradients-shift", "predictive", "predictive-own"),
+)
+
 
 def draw_errors(ax: Axes, record: Record, nets: Mapping[str, str]) -> None:
     """Draw the test error by step of nets {name: label}."""

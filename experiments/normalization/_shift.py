@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxvision.models.layers import Apply
 from jaxvision.random import probe
+from jaxvision.report.record import Record
 from jaxvision.training.looks import Moment
 from jaxvision.training.losses import cross_entropy
 from jaxvision.trees import squared_norm
@@ -117,3 +118,13 @@ def mean_of(looks: np.ndarray) -> np.ndarray:
     at_step = looks[..., MULTIPLES.index(1.0)] if looks.ndim == 3 else looks
     with np.errstate(divide="ignore"):  # what stood still once has mean 0
         return np.exp(np.log(at_step).mean(1))
+
+
+def octaves(quantity: str, one: str, other: str) -> Callable[[Record], np.ndarray]:
+    """Return log2 of the mean of a quantity while training, of one net over another's."""
+
+    def of_record(record: Record) -> np.ndarray:
+        means = [mean_of(record.arrays[f"{net}/{quantity}"]) for net in (one, other)]
+        return np.log2(means[0] / means[1])
+
+    return of_record

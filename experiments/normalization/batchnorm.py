@@ -62,14 +62,6 @@ KINDS = {
 }
 OLD = Rest(dropout=0.2, weight_decay=5e-4, decay=0.1)
 NEW = Rest(dropout=0.0, weight_decay=1e-4, decay=0.6)
-SHOWN = (  # claims, by panel
-    ("higher", "sooner", "noise-learns", "noise-costless"),
-    ("steady", "steady-shared"),
-    ("resilient",),
-    ("alone", "rate-alone", "all", "first-share", "share", "share-rest"),
-    ("noise-moves",),
-    ("gradients-shift", "predictive", "predictive-own"),
-)
 SCALES = (0.1, 10.0)  # of the starting weights, beside 1
 
 
@@ -95,13 +87,22 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=1, first_seed=0, width=8, deep=0, steps=4, period=2, batch_size=8,
-        learning_rates=(1.0,), times=(5,), tuning_seeds=1, runs_per_call=4,
+        seeds=1,
+        first_seed=0,
+        width=8,
+        deep=0,
+        steps=4,
+        period=2,
+        batch_size=8,
+        learning_rates=(1.0,),
+        times=(5,),
+        tuning_seeds=1,
+        runs_per_call=4,
     ),
     "cpu": Config(),
     "gpu": Config(dataset="mnist", seeds=20, steps=10_000, period=100, runs_per_call=480),
     "paper": Config(dataset="mnist", seeds=5, steps=50_000, period=500),
-}  # fmt: skip
+}
 
 
 def measure(
@@ -216,14 +217,7 @@ def claims(config: Config) -> list[Claim]:
 
         return octaves
 
-    def more(quantity: str, one: str, other: str) -> Callable[[Record], np.ndarray]:
-        """Return log2 of the mean of a quantity while training, of one net over another's."""
-
-        def octaves(record: Record) -> np.ndarray:
-            means = [shifting.mean_of(record.arrays[f"{net}/{quantity}"]) for net in (one, other)]
-            return np.log2(means[0] / means[1])
-
-        return octaves
+    more = shifting.octaves
 
     def worst(gap: str) -> Callable[[Record], np.ndarray]:
         return lambda record: record.arrays[f"gap/{gap}"].max(1)
@@ -300,11 +294,22 @@ def claims(config: Config) -> list[Claim]:
     if config.deep:
         sigmoid = "Ioffe & Szegedy 2015, section 4.2.2"
         found += [
-            Claim("deep-plain", sigmoid, f"{config.deep} layers of sigmoids without batch norm "
-                  "stay at nine tenths of chance or worse", of_chance("plain/deep"), Greater(0.9)),
-            Claim("deep-bn", sigmoid, f"with batch norm {config.deep} layers of sigmoids end below "
-                  "half of chance", of_chance("bn/deep"), Less(0.5)),
-        ]  # fmt: skip
+            Claim(
+                "deep-plain",
+                sigmoid,
+                f"{config.deep} layers of sigmoids without batch norm "
+                "stay at nine tenths of chance or worse",
+                of_chance("plain/deep"),
+                Greater(0.9),
+            ),
+            Claim(
+                "deep-bn",
+                sigmoid,
+                f"with batch norm {config.deep} layers of sigmoids end below half of chance",
+                of_chance("bn/deep"),
+                Less(0.5),
+            ),
+        ]
     return found
 
 
@@ -320,7 +325,7 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_shift(axes[2, 0], record, labels)
     shared = {"plain": "plain", "bn_shared": "batch norm"}
     panels.draw_change(axes[2, 1], record, shared)
-    for ax, names in zip(axes.flat, SHOWN, strict=True):
+    for ax, names in zip(axes.flat, panels.SHOWN, strict=True):
         plots.mark_contradicted(ax, record, *names)
     title = plots.headline(
         record,

@@ -97,13 +97,20 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        seeds=2, first_seed=0, nets=("relu", "one_class"), width=8, steps=8, looked_at=(2, 4),
-        companies=(2,), learning_rates=(0.1,), tuning_seeds=1,
+        seeds=2,
+        first_seed=0,
+        nets=("relu", "one_class"),
+        width=8,
+        steps=8,
+        looked_at=(2, 4),
+        companies=(2,),
+        learning_rates=(0.1,),
+        tuning_seeds=1,
     ),
     "cpu": Config(),
     "gpu": Config(dataset="mnist", seeds=20, width=256, steps=2000),
     "paper": Config(dataset="mnist", seeds=5, width=100, steps=50_000),
-}  # fmt: skip
+}
 
 
 def measure(

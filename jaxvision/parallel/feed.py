@@ -164,18 +164,7 @@ class Streamed:
         rows: np.ndarray,
         count: int | None = None,
     ) -> tuple[PyTree, dict]:
-        """Train R runs for a period, or ``count`` steps of one, which gives up ``state``.
-
-        Args:
-          state: of the runs.
-          seeds: theirs.
-          hyper: their hyper-parameters.
-          rows: of the training set, for each step of the period, int32 [R, period, B].
-          count: steps, where they are not the whole period.
-
-        Returns:
-          The state, and the metrics [R, steps, ...].
-        """
+        """Train R runs as ``Held.advance`` does, chunk by chunk."""
         steps, found = rows.shape[1] if count is None else count, []
         length = self._chunk_steps(len(rows), rows.shape[1])
 

@@ -36,22 +36,21 @@ class Arm(NamedTuple):
 
 def make_runs(arms: Mapping[str, Arm], seeds: Sequence[int]) -> Runs:
     """Return the runs of every arm on every seed, arm by arm."""
-    variables, hyper, pools = [], [], []
-    for arm in arms.values():
-        keys = jnp.stack([stream(seed, "init", arm.replicate) for seed in seeds])
-        variables.append(jax.device_get(arm.initialize(keys)))
-        hyper.append({n: np.full(len(seeds), v, np.float32) for n, v in arm.hyper.items()})
-        if arm.pool is not None:
-            pools += [np.asarray(arm.pool(seed), np.int32) for seed in seeds]
-    if pools and len(pools) < len(arms) * len(seeds):
+    of_arms = [_runs_of(arm, seeds) for arm in arms.values()]
+    with_pool = [runs.pools is not None for runs in of_arms]
+    if any(with_pool) and not all(with_pool):
         raise ValueError("all arms of a trainer draw from pools, or none does")
-    join = lambda *leaves: np.concatenate(leaves)  # noqa: E731
-    return Runs(
-        jax.tree.map(join, *variables),
-        np.tile(np.asarray(seeds, np.int32), len(arms)),
-        jax.tree.map(join, *hyper),
-        np.stack(pools) if pools else None,
-    )
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *of_arms)
+
+
+def _runs_of(arm: Arm, seeds: Sequence[int]) -> Runs:
+    keys = [stream(seed, "init", arm.replicate) for seed in seeds]
+    variables = jax.device_get(arm.initialize(jnp.stack(keys)))
+    hyper = {name: np.full(len(seeds), value, np.float32) for name, value in arm.hyper.items()}
+    pools = None
+    if arm.pool is not None:
+        pools = np.stack([np.asarray(arm.pool(seed), np.int32) for seed in seeds])
+    return Runs(variables, np.asarray(seeds, np.int32), hyper, pools)
 
 
 def fit_arms(

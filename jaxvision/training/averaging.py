@@ -6,7 +6,7 @@ optimizer; a look or a final state reads it with ``averages``. Statistics of bat
 averaged weights are those of no net of the run: they have to be taken anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from jaxvision.training.schedules import Optimizer
-from jaxvision.types import Array, Hyper, PyTree, UserError
+from jaxvision.types import Array, Hyper, PyTree
 
 
 class Average(NamedTuple):
@@ -136,41 +136,3 @@ def soup(variables: PyTree) -> PyTree:
         return leaf.mean(0) if np.issubdtype(leaf.dtype, np.floating) else leaf[0]
 
     return jax.tree.map(mean, variables)
-
-
-def greedy_soup(
-    variables: Sequence[PyTree], held_out_error: Callable[[PyTree], float]
-) -> tuple[PyTree, list[int]]:
-    """Return the greedy soup of nets, and which of them are in it.
-
-    Nets are tried from the best one on, and stay where the soup's error does not rise (Wortsman et
-    al. 2022, recipe 1).
-
-    Args:
-      variables: of each net.
-      held_out_error: of a net, on images that no net was trained on and none is judged by.
-
-    Raises:
-      UserError: there is no net.
-    """
-    if not variables:
-        raise UserError("a soup needs at least one net")
-    nets = range(len(variables))
-    order = sorted(nets, key=lambda i: held_out_error(variables[i]))
-    chosen, best = [], np.inf
-    for i in order:
-        tried = _soup_of(variables, [*chosen, i])
-        error = held_out_error(tried)
-        if error <= best:
-            chosen.append(i)
-            best = error
-    return _soup_of(variables, chosen), chosen
-
-
-def _soup_of(variables: Sequence[PyTree], chosen: Sequence[int]) -> PyTree:
-    nets = [variables[i] for i in chosen]
-    return soup(_stacked(nets))
-
-
-def _stacked(trees: Sequence[PyTree]) -> PyTree:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -68,8 +68,13 @@ def test_evolution_adds_to_drawing_at_equal_cost(evolved):
 
 
 def test_without_a_fitness_nothing_evolves():
-    deaf = map_elites(lambda x: jnp.zeros((len(x), 5)), direct(SHAPE), jax.random.key(0),
-                      generations=10, children=8)  # fmt: skip
+    deaf = map_elites(
+        lambda x: jnp.zeros((len(x), 5)),
+        direct(SHAPE),
+        jax.random.key(0),
+        generations=10,
+        children=8,
+    )
     np.testing.assert_allclose(deaf.log_odds, -np.log(4), rtol=1e-6)  # chance of one in five
     assert (deaf.images == deaf.images[:1]).all()  # the first drawn has every cell, and keeps it
     assert (deaf.trace == deaf.trace[:1]).all()

@@ -28,9 +28,17 @@ def test_it_finds_the_minimum_that_scipy_finds():
     start = jax.random.uniform(jax.random.key(0), (60, 2))
     found = jax.jit(lambda key: evolve(valley, start, key, 150))(jax.random.key(1))
     theirs = optimize.differential_evolution(
-        lambda x: float(valley(x)), [(0, 1), (0, 1)], strategy="rand1bin", mutation=0.5,
-        recombination=1.0, init=np.asarray(start), maxiter=150, seed=0, polish=False, tol=0,
-    )  # fmt: skip
+        lambda x: float(valley(x)),
+        [(0, 1), (0, 1)],
+        strategy="rand1bin",
+        mutation=0.5,
+        recombination=1.0,
+        init=np.asarray(start),
+        maxiter=150,
+        seed=0,
+        polish=False,
+        tol=0,
+    )
     assert theirs.fun < 1e-4
     assert found.energy < 1e-4
     np.testing.assert_allclose(found.genome, [0.75, 0.75], atol=0.01)

@@ -70,15 +70,20 @@ def test_more_pixels_never_do_less(problem):
 
 
 def test_a_net_that_hears_nothing_is_not_fooled():
-    found = every_pixel(lambda x: jnp.zeros((len(x), 2)), jnp.ones((2, *SHAPE)),
-                        jnp.zeros(2, jnp.int32), corners(3))  # fmt: skip
+    found = every_pixel(
+        lambda x: jnp.zeros((len(x), 2)), jnp.ones((2, *SHAPE)), jnp.zeros(2, jnp.int32), corners(3)
+    )
     assert not found.result.success.any()
     assert not np.isnan(found.scores).any()
 
 
 def test_a_net_of_no_numbers_is_not_fooled():
-    nothing = every_pixel(lambda x: jnp.full((len(x), 2), jnp.nan), jnp.ones((2, *SHAPE)),
-                          jnp.zeros(2, jnp.int32), corners(3))  # fmt: skip
+    nothing = every_pixel(
+        lambda x: jnp.full((len(x), 2), jnp.nan),
+        jnp.ones((2, *SHAPE)),
+        jnp.zeros(2, jnp.int32),
+        corners(3),
+    )
     assert not nothing.result.success.any()
     assert (nothing.flips == 0).all()
 

@@ -149,12 +149,14 @@ def kill_until_done(place, rng, kills, found=()):
 
 
 def train(child, place, least=0):
-    """Let it train two periods, and up to ``least`` of the 24."""
-    wait_for(child, "net0: started")
+    """Let it train two periods, and up to ``least`` of the 24; return where it went on."""
+    told = "".join(wait_for(child, "net0: started"))
     wanted = max(rows(place) + 2, least)
     while rows(place) < wanted:
         assert child.poll() is None
         time.sleep(0.005)
+    went_on = re.search(r"going on at step (\d+)", told)
+    return int(went_on[1]) if went_on else 0
 
 
 def stop_one_of_two(place, main, other, *flags):
@@ -178,16 +180,6 @@ def kill_one_of_two(place, victim, *flags, **options):
     assert line in survivor.err
 
 
-def test_killed_at_random_nothing_is_lost(alone, tmp_path):
-    """The first time it is two processes that train together, and process 0 is killed."""
-    kill_one_of_two(tmp_path, 0, BOTH, devices=1, pause=0.2)
-    done, found = kill_until_done(tmp_path, random.Random(0), 4, [newest_checkpoint(tmp_path)])
-    assert done.code == 0, done.err
-    assert len(found) == 5
-    assert found[-1] > 0
-    assert left(tmp_path) == alone.left
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_fifty_times_nothing_is_lost(alone, tmp_path, capsys):
@@ -203,26 +195,34 @@ def test_killed_fifty_times_nothing_is_lost(alone, tmp_path, capsys):
     assert sum(map(len, found)) >= 45
 
 
-def test_stopped_twice_refused_once_and_resumed(alone, tmp_path):
-    """Two processes and SIGTERM to one, another one on the same directory, Ctrl-C, to the end."""
-    main, other = start_two(tmp_path, BOTH, devices=1, pause=1)
-    train(main, tmp_path)
+@pytest.mark.timeout(600)
+def test_killed_stopped_refused_and_resumed_it_loses_nothing(alone, tmp_path):
+    """One run in seven turns, one of them refused; a process takes seconds to start."""
+    # Two processes that train together, and process 0 is killed.
+    kill_one_of_two(tmp_path, 0, BOTH, devices=1, pause=0.2)
+    newest = newest_checkpoint(tmp_path)
+    # Two again: another one on the same directory, then SIGTERM to one.
+    main, other = start_two(tmp_path, BOTH, devices=1, pause=2)
+    assert train(main, tmp_path) == newest
     second = finish(start(tmp_path))
     assert second.code == 2
     assert second.err.count("\n") == 1
     assert f"is in use by process {main.pid}: " in second.err
     stop_one_of_two(tmp_path, main, other, BOTH)
-    third = start(tmp_path)
-    wait_for(third, "going on at step ")
-    wait_for(third, "net0: started")
+    # One alone: Ctrl-C.
+    third = start(tmp_path, "--tensorboard")
+    told = wait_for(third, "net0: started")
+    assert any("going on at step " in line for line in told)
     third.send_signal(signal.SIGINT)
     third = finish(third)
     assert third.code == 130, third.err
-    assert_said_how_to_go_on(third, tmp_path, "stopped by Ctrl-C")
-    last = finish(start(tmp_path, "--tensorboard"))
-    assert last.code == 0, last.err
-    assert left(tmp_path) == alone.left
+    assert_said_how_to_go_on(third, tmp_path, "stopped by Ctrl-C", "--tensorboard")
     assert len(list((directory(tmp_path) / "net0" / "tensorboard").iterdir())) == 1
+    # Killed at random, and to the end.
+    done, found = kill_until_done(tmp_path, random.Random(1), 1, [newest_checkpoint(tmp_path)])
+    assert done.code == 0, done.err
+    assert len(found) == 2
+    assert left(tmp_path) == alone.left
     # The record counts the seconds of all the processes.
     assert wall_time(tmp_path) > 0.3 * alone.wall_time
 

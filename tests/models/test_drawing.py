@@ -1,6 +1,7 @@
 """Weights cut from one vector: the laws of each leaf, and independence of everything else."""
 
 import math
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -16,7 +17,7 @@ from jaxvision.models.layers import stacked_axes
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import he2015_net
 from jaxvision.models.residual_mlp import ResidualMLP
-from jaxvision.models.resnet import cifar_resnet, imagenet_resnet
+from jaxvision.models.resnet import ResNet, cifar_resnet
 from jaxvision.random import stream
 from jaxvision.trees import named_leaves
 
@@ -29,7 +30,7 @@ NETS = {
     "plain": he2015_net(14, 8, 10, HE, 8),
     "resnet": cifar_resnet(14, features=8),
     "alexnet": alexnet(6, 40, 10, HE, 8, (7,)),
-    "bottleneck": imagenet_resnet(50, 10, features=4),
+    "bottleneck": ResNet((2, 2), 4, 10, "B", bottleneck=True, large_images=True),
 }
 LAWS = {
     "normal": stats.norm().cdf,
@@ -60,7 +61,8 @@ def test_every_kernel_has_its_layers_own_law(name):
 @pytest.mark.parametrize("name", NETS)
 def test_the_tree_and_all_other_leaves_are_those_of_the_nets_own_init(name):
     net = NETS[name]
-    own = net.init(jax.random.key(0), jnp.zeros((1, *IMAGE)), train=False)
+    init = jax.jit(partial(net.init, train=False))  # one program, not one for every draw
+    own = init(jax.random.key(0), jnp.zeros((1, *IMAGE)))
     found = jax.tree.map(lambda leaf: leaf[0], drawn(net))
     assert jax.tree.structure(found["params"]) == jax.tree.structure(own["params"])
     expected = named_leaves({"params": own["params"], "batch_stats": own.get("batch_stats", {})})

@@ -1,5 +1,8 @@
 """The four ways to answer with batch norm, against algorithm 2 of the paper, Flax and PyTorch."""
 
+import functools
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,14 +36,21 @@ IMAGES = jnp.asarray(RNG.normal(1, 2, (7, 2, 2, 1)), jnp.float32)
 @pytest.fixture(scope="module")
 def variables():
     """A net whose scales, biases and running statistics are no longer those of the start."""
-    drawn = initialize(MODEL, jax.random.key(0), (2, 2, 1))
-    leaves, structure = jax.tree.flatten(drawn)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [
-        leaf + jnp.abs(0.3 * jax.random.normal(key, leaf.shape))
-        for leaf, key in zip(leaves, keys, strict=True)
-    ]
-    return jax.tree.unflatten(structure, moved)
+    rng = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda leaf: leaf + np.float32(np.abs(0.3 * rng.normal(size=leaf.shape))), drawn()
+    )
+
+
+@functools.cache
+def drawn():
+    return initialize(MODEL, jax.random.key(0), (2, 2, 1))
+
+
+@jax.jit
+def train_mode(params, batch_stats, images):
+    """The running statistics after a step from ``batch_stats``."""
+    return APPLY(params, batch_stats, images, train=True)[2]
 
 
 def forward(params, images, statistics):
@@ -106,10 +116,9 @@ def test_ema_is_eval_mode(variables):
 
 def after(steps, batches):
     """The running statistics of frozen weights after some steps from 0 and 1."""
-    variables = initialize(MODEL, jax.random.key(0), (2, 2, 1))
-    params, batch_stats = variables["params"], variables["batch_stats"]
+    params, batch_stats = drawn()["params"], drawn()["batch_stats"]
     for i in range(steps):
-        _, _, batch_stats = APPLY(params, batch_stats, batches[i % len(batches)], train=True)
+        batch_stats = train_mode(params, batch_stats, batches[i % len(batches)])
     return params, batch_stats
 
 
@@ -117,12 +126,12 @@ def after(steps, batches):
 def test_what_is_left_of_the_start_is_taken_out(steps):
     """Of statistics that stay, exactly; .9^k of the start is in the average as it is."""
     params, running = after(steps, BATCHES[:1])
-    settled = batch_statistics(APPLY, params, running, BATCHES[0])
+    settled = jax.jit(partial(batch_statistics, APPLY))(params, running, BATCHES[0])
     debiased = debiased_statistics(running, steps)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), debiased, settled
     )
-    start = initialize(MODEL, jax.random.key(0), (2, 2, 1))["batch_stats"]
+    start = drawn()["batch_stats"]
     held = jax.tree.map(lambda s, b: 0.9**steps * s + (1 - 0.9**steps) * b, start, settled)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), running, held)
 
@@ -154,13 +163,13 @@ def test_debiased_answers_through_the_steps_that_are_traced(variables):
 
 def test_no_choice_touches_what_training_keeps():
     """One step from 0 and 1 leaves .1 of the batch's mean, not .19, however often it is asked."""
-    variables = initialize(MODEL, jax.random.key(0), (2, 2, 1))
+    variables = drawn()
     task = Task(APPLY, lambda hyper: optax.sgd(0.1), lambda images, key: images)
     state = initial_state(task, variables, {})
     labels = jnp.arange(8, dtype=jnp.int32) % 3
 
-    def one_step():
-        return train_step(task, state, BATCHES[0], labels, {}, 0)[0]
+    def one_step():  # traced anew
+        return jax.jit(lambda: train_step(task, state, BATCHES[0], labels, {}, 0)[0])()
 
     plain = one_step()
     net = {"params": plain.params, "batch_stats": plain.batch_stats}
@@ -218,15 +227,16 @@ def test_a_conv_net_has_population_statistics_too():
     images = jnp.asarray(RNG.normal(size=(2, 4, 8, 8, 3)), jnp.float32)
     variables = initialize(model, jax.random.key(0), (8, 8, 3))
     params, batch_stats = variables["params"], variables["batch_stats"]
-    found = population_statistics(apply, params, batch_stats, images)
-    each = [batch_statistics(apply, params, batch_stats, batch) for batch in images]
+    found = jax.jit(partial(population_statistics, apply))(params, batch_stats, images)
+    of_batch = jax.jit(partial(batch_statistics, apply))
+    each = [of_batch(params, batch_stats, batch) for batch in images]
     jax.tree.map(
         lambda found, *parts: np.testing.assert_allclose(found, np.mean(parts, 0), rtol=1e-4),
         found,
         *each,
     )
     # Momentum .9 from 0 and 1: what one step leaves in the running ones.
-    _, _, running = apply(params, batch_stats, images[0], train=True)
+    _, _, running = jax.jit(partial(apply, train=True))(params, batch_stats, images[0])
     expected = jax.tree.map(lambda start, new: 0.9 * start + 0.1 * new, batch_stats, each[0])
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), running, expected

@@ -77,8 +77,8 @@ def test_imagenet_shapes(size):
 def test_thin_and_small_images_keep_a_pixel_on_every_side(make, height, width, shortcut):
     model = make(num_classes=5, features=2, shortcut=shortcut)
     images = jax.ShapeDtypeStruct((2, height, width, 3), jnp.float32)
-    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)
-    logits, activations = jax.eval_shape(model.apply, variables, images)
+    init = partial(model.init_with_output, jax.random.key(0))
+    (logits, activations), _ = jax.eval_shape(init, images)
     assert logits.shape == (2, 5)
     halvings = len(model.stages) - 1 + 2 * model.large_images
     last = [-(-side // 2**halvings) for side in (height, width)]

@@ -16,11 +16,9 @@ from jaxvision.training.averaging import (
     averages,
     averaging,
     exponential,
-    greedy_soup,
     soup,
     stochastic,
 )
-from jaxvision.types import UserError
 
 RATES = {"learning_rate": jnp.float32(0.1)}
 
@@ -85,13 +83,3 @@ def test_equal_nets_average_to_their_own_output_with_batch_norm_too():
     net["batch_stats"].pop("count")
     outputs = [apply(n["params"], n["batch_stats"], images, train=False)[0] for n in (net, mean)]
     np.testing.assert_allclose(*outputs, atol=1e-6)
-
-
-def test_a_greedy_soup_takes_in_what_does_not_harm():
-    nets = [{"w": np.float64(w)} for w in (3.0, -1.0, 2.0, 9.0)]
-    error = lambda net: abs(net["w"] - 1)  # noqa: E731
-    mixed, chosen = greedy_soup(nets, error)
-    assert chosen == [2, 1]  # 2 errs by 1; with 3 by 1.5; with -1 by .5; 9 spoils it
-    assert mixed["w"] == 0.5
-    with pytest.raises(UserError, match="at least one net"):
-        greedy_soup([], error)

@@ -41,10 +41,21 @@ def judged(numbers, arrays, config=FULL) -> dict[str, str]:
 def made_up(**changes):
     """Arrays of six nets, every number much the same in all of them."""
     values = {
-        "direct": 20.0, "cppn": 15.0, "noise": 5.0, "binary": 8.0, "painted": 7.0, "ascent": 6.0,
-        "color/cppn": 2.0, "color/direct": -2.0, "second": 0.6, "distance": 3.0,
-        "dense": 0.9, "linear": 0.6, "rounds": (3, 6, 12), "other": 3,
-    } | changes  # fmt: skip
+        "direct": 20.0,
+        "cppn": 15.0,
+        "noise": 5.0,
+        "binary": 8.0,
+        "painted": 7.0,
+        "ascent": 6.0,
+        "color/cppn": 2.0,
+        "color/direct": -2.0,
+        "second": 0.6,
+        "distance": 3.0,
+        "dense": 0.9,
+        "linear": 0.6,
+        "rounds": (3, 6, 12),
+        "other": 3,
+    } | changes
     spread = 1 + 0.01 * (np.arange(SEEDS) % 3 - 1)
 
     def each(value, *shape):

@@ -11,6 +11,8 @@ from jaxvision.report.claims import judge
 from jaxvision.report.record import Record, as_stored
 from jaxvision.types import UserError
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 CONFIG = dataclasses.replace(
     data_size.PRESETS["tiny"],
     seeds=5,

@@ -22,6 +22,7 @@ from jaxvision.training.optimizers import caffe_sgd
 from jaxvision.training.step import Task
 
 MODEL = ResNet((2, 2), 2, 10)  # two stages; the first block of the second one changes the shape
+APPLY = jax.jit(apply_function(MODEL), static_argnames="train")
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +50,15 @@ def one(variables, run=0):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[run]), variables)
 
 
-def forward(task, net, images, train=False, **given):
-    return task.apply(net["params"], net["batch_stats"], images, train=train, **given)
+def forward(net, images, train=False, **given):
+    return APPLY(net["params"], net["batch_stats"], images, train=train, **given)
 
 
 def test_branches_are_what_the_blocks_add(nets):
     """Recomputed by leaving a block out: the sum minus the sum without the branch."""
-    variables, task, data = nets
+    variables, _, data = nets
     net, images = one(variables), _preprocess(data.images, None)
-    sums = forward(task, net, images)[1]
+    sums = forward(net, images)[1]
     parts = residual.residual_branches(MODEL, sums)
     assert list(parts) == ["stage1_rest/conv2", "stage2_first/conv2", "stage2_rest/conv2"]
     for i, (name, row) in enumerate(
@@ -69,7 +70,7 @@ def test_branches_are_what_the_blocks_add(nets):
         ]
     ):
         keep = jnp.arange(4) != i
-        without = forward(task, net, images, keep=keep)[1][name]
+        without = forward(net, images, keep=keep)[1][name]
         branch, shortcut = parts[name]
         whole = sums[name]
         if row is not None:
@@ -80,11 +81,12 @@ def test_branches_are_what_the_blocks_add(nets):
 
 @pytest.mark.parametrize(("height", "width"), [(1, 8), (8, 1), (3, 8)])
 def test_branches_on_thin_images(height, width):
-    variables = MODEL.init(jax.random.key(0), jnp.zeros((1, height, width, 1)))
-    images = jax.random.normal(jax.random.key(1), (3, height, width, 1))
+    rng = np.random.default_rng(0)
+    images = np.float32(rng.normal(size=(3, height, width, 1)))
+    keys = stream(0, "init")[None]
+    net = one(initialize_runs(MODEL, keys, (height, width, 1)))
     sums, without = (
-        MODEL.apply(variables, images, keep=keep)[1]
-        for keep in (None, jnp.array([True, True, False, True]))
+        forward(net, images, keep=keep)[1] for keep in (None, jnp.array([True, True, False, True]))
     )
     name = "stage2_first/conv2"  # changes the shape, but not on a side of one pixel
     _, shortcut = residual.residual_branches(MODEL, sums)[name]
@@ -120,11 +122,11 @@ def found(nets):
 
 
 def test_responses_are_taken_before_the_addition(nets, found):
-    variables, task, data = nets
+    variables, _, data = nets
     images = _preprocess(data.images, None)
     assert found["response_std"].shape == found["sum_std"].shape == (3, 9)
     assert found["branch_ratio"].shape == (3, 4)
-    sums = forward(task, one(variables, 2), images)[1]
+    sums = forward(one(variables, 2), images)[1]
     branches = residual.residual_branches(MODEL, sums)
     branch, shortcut = (x[1] for x in branches["stage1_rest/conv2"])
     np.testing.assert_allclose(found["response_std"][2, 0], np.std(sums["stem"]), rtol=1e-4)
@@ -141,11 +143,11 @@ def test_responses_are_taken_before_the_addition(nets, found):
 
 def test_a_lesion_is_a_net_whose_branch_is_silent(nets, found):
     """The slow way: scale and bias of a block's last normalization at zero, net by net."""
-    variables, task, data = nets
+    variables, _, data = nets
     errors = found["lesion"]
     assert errors.shape == (3, 5)
     images = _preprocess(data.images, None)
-    apply = jax.jit(lambda net: forward(task, net, images)[0])
+    apply = jax.jit(lambda net: forward(net, images)[0])
     places = [
         None,
         ("stage1_rest", 0),
@@ -179,7 +181,7 @@ def test_gradient_norms_are_those_of_the_steps(nets):
 
     # The last sum enters the logits by ReLU, mean and a dense layer: its gradient by hand.
     net, images = one(variables, 1), _preprocess(data.images, None)
-    logits, activations, _ = forward(task, net, images, train=True)
+    logits, activations, _ = forward(net, images, train=True)
     last = activations["stage2_rest/conv2"][-1]
     wanted = (jax.nn.softmax(logits) - jax.nn.one_hot(data.labels, 10)) / len(data.labels)
     pooled = wanted @ net["params"]["logits"]["kernel"].T / (last.shape[1] * last.shape[2])

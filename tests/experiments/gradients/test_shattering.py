@@ -1,11 +1,15 @@
 """Gradients on a line against backpropagation through an unrolled net, and their closed form."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.gradients import _shattering as shattering
+
+pytestmark = pytest.mark.usefixtures("optimized")
 
 POSITIONS = np.linspace(-2, 2, 12)
 
@@ -62,16 +66,21 @@ def test_autocorrelation_is_the_mean_over_pairs():
     np.testing.assert_allclose(shattering.autocorrelation(gradients, 2), slow, rtol=1e-5)
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_wide_nets_follow_the_closed_form(residual):
+@pytest.fixture(scope="module")
+def of_wide_nets():
+    """``(keys, residual) -> correlations [keys, 6]``, one program."""
     points = jnp.asarray(POSITIONS, jnp.float32)
 
-    def correlation(key):
-        gradients = shattering.gradients_on_a_line(key, points, 600, 6, kind(residual))
+    def correlation(residual, key):
+        gradients = shattering.gradients_on_a_line(key, points, 400, 6, kind(residual))
         return shattering.autocorrelation(gradients, 2)
 
-    keys = jax.random.split(jax.random.key(0), 16)
-    found = jax.jit(lambda keys: jax.lax.map(correlation, keys))(keys).mean(0)
+    return jax.jit(lambda keys, residual: jax.lax.map(partial(correlation, residual), keys))
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_wide_nets_follow_the_closed_form(of_wide_nets, residual):
+    found = of_wide_nets(jax.random.split(jax.random.key(0), 12), residual).mean(0)
     expected = shattering.wide_autocorrelation(POSITIONS, 2, 6, residual=residual)
     np.testing.assert_allclose(found, expected, atol=0.03)
     # A product of layers' factors: shorter nets are its beginning.

@@ -10,6 +10,8 @@ from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 CONFIG = escape_time.Config()
 DEPTHS = np.array(CONFIG.depths)
 SMALL = escape_time.Config(
