@@ -16,15 +16,13 @@ import argparse
 import datetime
 import os
 import sys
-import time
 from typing import NamedTuple
 
+from benchmarks import duel
 from benchmarks.tables import Goal
-from benchmarks.team import Team, append_result, machine, summary
+from benchmarks.team import append_result, machine
 
 OURS, FOOLBOX = "jaxvision", "foolbox"
-PAUSE = 0.25  # seconds: threads of the case before may still spin
-SAMPLE_SECONDS = 0.5
 
 
 class Case(NamedTuple):
@@ -62,44 +60,21 @@ def check(case: str, ours: dict, theirs: dict) -> None:
         raise RuntimeError(f"{case}: our norms are {ours['norm']}, theirs {theirs['norm']}")
 
 
-def measure(rounds: int, cases: tuple[str, ...]) -> dict[str, dict[str, dict]]:
+def measure(rounds: int, cases: tuple[str, ...]) -> duel.Results:
     """Return per case and side: ms an attack, success, norm, and the samples."""
     cores = len(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "benchmarks.attacks_jax"]
-    teams = {side: Team([*command, side], cores) for side in (OURS, FOOLBOX)}
-    results = {case: {} for case in cases}
-    for case in cases:
-        for side in CASES[case].sides:
-            facts = teams[side].prepare(case)
-            once = teams[side].sample(case, 1)["wall"]
-            n = max(1, round(SAMPLE_SECONDS / once))
-            results[case][side] = facts | {"n": n, "samples": []}
-            print(f"  {case} {side}: {1e3 * once:.1f} ms", file=sys.stderr, flush=True)
-        if len(results[case]) == 2:
-            check(case, *results[case].values())
-    for _ in range(rounds):
-        for case, sides in results.items():
-            for side, result in sides.items():
-                time.sleep(PAUSE)
-                result["samples"].append(teams[side].sample(case, result["n"]))
-    for team in teams.values():
-        team.close()
-    for sides in results.values():
-        for result in sides.values():
-            result |= summary(result["samples"], cores)
-    return results
+    commands = {side: [*command, side] for side in (OURS, FOOLBOX)}
+    asked = {case: CASES[case].sides for case in cases}
+    return duel.measure(asked, commands, rounds, cores, check)
 
 
-def ratios(results: dict[str, dict[str, dict]]) -> dict[str, float]:
+def ratios(results: duel.Results) -> dict[str, float]:
     """Return our time over the other side's, by case."""
-    return {
-        case: sides[OURS]["ms"] / sides[FOOLBOX]["ms"]
-        for case, sides in results.items()
-        if {OURS, FOOLBOX} <= sides.keys()
-    }
+    return duel.ratios(results, OURS, FOOLBOX)
 
 
-def goals(results: dict[str, dict[str, dict]]) -> list[Goal]:
+def goals(results: duel.Results) -> list[Goal]:
     """Return the goals whose numbers are there."""
     found = ratios(results)
     goals = [
@@ -113,26 +88,10 @@ def goals(results: dict[str, dict[str, dict]]) -> list[Goal]:
     return goals
 
 
-def markdown(results: dict[str, dict[str, dict]]) -> str:
+def markdown(results: duel.Results) -> str:
     """Return the tables of times and of goals."""
-    lines = [
-        "| attack | jaxvision, ms | foolbox, ms | ratio | success, ours and theirs | clean |",
-        "|---|---|---|---|---|---|",
-    ]
-    found = ratios(results)
-    for case, sides in results.items():
-        times = [f"{sides[side]['ms']:.3g}" if side in sides else "" for side in (OURS, FOOLBOX)]
-        ratio = f"{found[case]:.3g}" if case in found else ""
-        success = ", ".join(f"{result['success']:.2f}" for result in sides.values())
-        clean = sum(result["clean"] for result in sides.values())
-        samples = sum(len(result["samples"]) for result in sides.values())
-        row = [CASES[case].label, *times, ratio, success, f"{clean}/{samples}"]
-        lines.append(f"| {' | '.join(row)} |")
-    lines += ["", "| goal | reached | limit | |", "|---|---|---|---|"]
-    for goal in goals(results):
-        verdict = "met" if goal.met else "**missed**"
-        lines.append(f"| {goal.name} | {goal.found:.3g} | {goal.limit:g} | {verdict} |")
-    return "\n".join(lines)
+    labels = {name: case.label for name, case in CASES.items()}
+    return duel.markdown(results, labels, "attack", (OURS, FOOLBOX), goals(results))
 
 
 def main() -> None:

@@ -17,17 +17,15 @@ import datetime
 import itertools
 import os
 import sys
-import time
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import duel
 from benchmarks.tables import Goal
-from benchmarks.team import Team, append_result, machine, summary
+from benchmarks.team import append_result, machine
 
 OURS, TORCHATTACKS = "jaxvision", "torchattacks"
-PAUSE = 0.25  # seconds: threads of the case before may still spin
-SAMPLE_SECONDS = 0.5
 CANDIDATES, GENERATIONS = 400, 100
 SHARPNESS, DRAWN = 10.0, 400
 SIZES = {  # side of the gray images, and units of the net's layers
@@ -83,67 +81,36 @@ def problem(size: str, count: int) -> tuple[list[np.ndarray], np.ndarray]:
     return kernels, images[surest[:count]]
 
 
-def measure(torch_python: str, rounds: int, cases: tuple[str, ...]) -> dict[str, dict[str, dict]]:
+def check(case: str, ours: dict, theirs: dict) -> None:
+    """Raise where our side fails much more often: a fast search that finds nothing is none."""
+    if ours["success"] < theirs["success"] - SUCCESS:
+        raise RuntimeError(f"{case}: ours succeeds {ours['success']}, theirs {theirs['success']}")
+
+
+def measure(torch_python: str, rounds: int, cases: tuple[str, ...]) -> duel.Results:
     """Return per case and side: ms a call, facts, and the samples."""
     cores = len(os.sched_getaffinity(0))
-    teams = {
-        OURS: Team([sys.executable, "-m", "benchmarks.searches_jax"], cores),
-        TORCHATTACKS: Team([torch_python, "-m", "benchmarks.searches_torch"], cores),
+    commands = {
+        OURS: [sys.executable, "-m", "benchmarks.searches_jax"],
+        TORCHATTACKS: [torch_python, "-m", "benchmarks.searches_torch"],
     }
-    results = {case: {} for case in cases}
-    for case in cases:
-        for side in CASES[case].sides:
-            facts = teams[side].prepare(case)
-            once = teams[side].sample(case, 1)["wall"]
-            n = max(1, round(SAMPLE_SECONDS / once))
-            results[case][side] = facts | {"n": n, "samples": []}
-            print(f"  {case} {side}: {1e3 * once:.1f} ms", file=sys.stderr, flush=True)
-        rates = [result["success"] for result in results[case].values()]
-        if len(rates) == 2 and rates[0] < rates[1] - SUCCESS:
-            raise RuntimeError(f"{case}: ours succeeds {rates[0]}, theirs {rates[1]}")
-    for _ in range(rounds):
-        for case, sides in results.items():
-            for side, result in sides.items():
-                time.sleep(PAUSE)
-                result["samples"].append(teams[side].sample(case, result["n"]))
-    for team in teams.values():
-        team.close()
-    for sides in results.values():
-        for result in sides.values():
-            result |= summary(result["samples"], cores)
-    return results
+    asked = {case: CASES[case].sides for case in cases}
+    return duel.measure(asked, commands, rounds, cores, check)
 
 
-def ratios(results: dict[str, dict[str, dict]]) -> dict[str, float]:
+def ratios(results: duel.Results) -> dict[str, float]:
     """Return our time over the other side's, by case."""
-    return {
-        case: sides[OURS]["ms"] / sides[TORCHATTACKS]["ms"]
-        for case, sides in results.items()
-        if TORCHATTACKS in sides
-    }
+    return duel.ratios(results, OURS, TORCHATTACKS)
 
 
-def markdown(results: dict[str, dict[str, dict]]) -> str:
+def markdown(results: duel.Results) -> str:
     """Return the tables of times and of goals."""
-    lines = [
-        "| search | jaxvision, ms | torchattacks, ms | ratio | success, ours and theirs | clean |",
-        "|---|---|---|---|---|---|",
+    labels = {name: case.label for name, case in CASES.items()}
+    goals = [
+        Goal(f"{labels[case]} / torchattacks", ratio, MOST_OF_TORCHATTACKS)
+        for case, ratio in ratios(results).items()
     ]
-    found = ratios(results)
-    for case, sides in results.items():
-        times = [f"{sides[side]['ms']:.3g}" if side in sides else "" for side in BOTH]
-        ratio = f"{found[case]:.3g}" if case in found else ""
-        success = ", ".join(f"{result['success']:.2f}" for result in sides.values())
-        clean = sum(result["clean"] for result in sides.values())
-        samples = sum(len(result["samples"]) for result in sides.values())
-        row = [CASES[case].label, *times, ratio, success, f"{clean}/{samples}"]
-        lines.append(f"| {' | '.join(row)} |")
-    lines += ["", "| goal | reached | limit | |", "|---|---|---|---|"]
-    for case, ratio in found.items():
-        goal = Goal(f"{CASES[case].label} / torchattacks", ratio, MOST_OF_TORCHATTACKS)
-        verdict = "met" if goal.met else "**missed**"
-        lines.append(f"| {goal.name} | {goal.found:.3g} | {goal.limit:g} | {verdict} |")
-    return "\n".join(lines)
+    return duel.markdown(results, labels, "search", BOTH, goals)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
 import functools
+import inspect
 import types
 from collections.abc import Callable
 from functools import partial
@@ -55,8 +56,9 @@ def attack(
       ``1 - result.success.mean()``: images that are wrong from the start count as successes.
 
     Raises:
-      UserError: images outside [0, 1], labels out of range, an impossible eps, a net in train mode,
-        one that gives probabilities, or one that classifies no image right.
+      UserError: images outside [0, 1], labels out of range, an impossible eps, an option that the
+        method does not take, a net in train mode, one that gives probabilities, or one that
+        classifies no image right.
     """
     images = as_images(images)
     labels = as_labels(labels, images)
@@ -67,6 +69,7 @@ def attack(
     if seed is not None:
         options["key"] = stream(seed, "attack")
     f = _logits_of(net, variables)
+    _check_call(method, f, images, labels, eps, options)
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
@@ -78,6 +81,25 @@ def _logits_of(net: Any, variables: PyTree) -> Logits:
     if variables is None and isinstance(net, _FUNCTIONS):
         return net
     return partial(*adapt(net, variables))
+
+
+def _check_call(
+    method: Callable[..., Result],
+    f: Logits,
+    images: np.ndarray,
+    labels: np.ndarray,
+    eps: np.ndarray | None,
+    options: dict[str, Any],
+) -> None:
+    """Refuse a size or an option that the method does not take, and one that it waits for."""
+    sizes = () if eps is None else (eps,)
+    try:
+        inspect.signature(method).bind(f, images, labels, *sizes, **options)
+    except TypeError as error:
+        name = getattr(method, "__name__", "the method")
+        given = "no eps" if eps is None else "eps"
+        options_given = ", ".join(["images", "labels", given, *options])
+        raise UserError(f"{name} cannot be called with {options_given}: {error}") from None
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What an attack hands back, judged on the very images it returns."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxvision.adversarial.aims import Aim, Logits, predictions
 from jaxvision.adversarial.threat import Norms, eight_bits, like, norms
 from jaxvision.types import Array
+
+Found = TypeVar("Found", bound=tuple)
 
 
 class Result(NamedTuple):
@@ -97,7 +99,7 @@ def judged(
     )
 
 
-def over_epsilons(attack: Callable[[Array], Result], eps: Array | float) -> Result:
+def over_epsilons(attack: Callable[[Array], Found], eps: Array | float) -> Found:
     """Return ``attack(eps)``; where ``eps`` is [E], all at once with E leading every field."""
     eps = jnp.asarray(eps, jnp.float32)
     return jax.vmap(attack)(eps) if eps.ndim else attack(eps)

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvision.adversarial.aims import Logits, cross_entropy, predictions
+from jaxvision.adversarial.aims import Logits, log_odds, predictions
 from jaxvision.adversarial.deepfool import deepfool
+from jaxvision.adversarial.results import over_epsilons
 from jaxvision.adversarial.threat import LINF, Ball, steepest
 from jaxvision.types import Array
 
@@ -101,7 +102,7 @@ def ascend(
         end, _ = lax.scan(round_, _start(images), schedule)
         return Universal(end.best, end.fooling, jnp.int32(passes))
 
-    return _over_epsilons(at, eps)
+    return over_epsilons(at, eps)
 
 
 def accumulate(
@@ -156,7 +157,7 @@ def accumulate(
         end, done = lax.while_loop(unfinished, one_pass, (_start(images), jnp.int32(0)))
         return Universal(end.best, end.fooling, done)
 
-    return _over_epsilons(at, eps)
+    return over_epsilons(at, eps)
 
 
 def fooled(f: Logits, images: Array, perturbations: Array, ball: Ball = LINF) -> Fooled:
@@ -233,12 +234,32 @@ def _ascent(
     drawn = jax.random.fold_in(key, number)
     rows = jax.random.randint(drawn, (batch_size,), 0, len(crowd.images))
 
-    def capped(v: Array) -> Array:
-        losses = cross_entropy(crowd.f(crowd.moved(v, rows)), crowd.labels[rows])
+    def odds(v: Array) -> Array:
+        logits = crowd.f(crowd.moved(v, rows))
+        return log_odds(logits, crowd.labels[rows])
+
+    found, pulled = jax.vjp(odds, v)
+    (gradient,) = pulled(_pulls(found))
+    uphill = steepest(crowd.ball.norm, gradient[None])[0]
+    return crowd.inside(v + size * uphill, eps), None
+
+
+def _pulls(odds: Array) -> Array:
+    """Return how much each image pulls [B]: the slope of its capped cross-entropy in its log odds.
+
+    Where the net is so sure of every image that all slopes are 0 in float32, their ratios count,
+    which are those of e^odds: a net cannot look robust by being sure.
+    """
+
+    def capped(odds: Array) -> Array:
+        losses = jax.nn.softplus(odds)
         return jnp.minimum(losses, CAP).mean()
 
-    uphill = steepest(crowd.ball.norm, jax.grad(capped)(v)[None])[0]
-    return crowd.inside(v + size * uphill, eps), None
+    slopes = jax.grad(capped)(odds)
+    sure = odds < 0
+    vanished = sure.any() & (slopes == 0).all()
+    ratios = jax.nn.softmax(odds, where=sure)
+    return jnp.where(vanished, ratios, slopes)
 
 
 def _visit(
@@ -263,9 +284,3 @@ def _of_no_images(images: Array, eps: Array | float) -> Universal:
     nothing = Universal(zero.best, zero.fooling, jnp.int32(0))
     leading = jnp.shape(eps)
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, leading + leaf.shape), nothing)
-
-
-def _over_epsilons(attack: Callable[[Array], Universal], eps: Array | float) -> Universal:
-    """Return ``attack(eps)``; several sizes are attacked side by side."""
-    eps = jnp.asarray(eps, jnp.float32)
-    return jax.vmap(attack)(eps) if eps.ndim else attack(eps)

@@ -97,6 +97,10 @@ BAD = {
     "dropout": ({"f": random}, "answers differently when asked again"),
     "softmax": ({"f": softmax}, "hand over logits"),
     "nothing right": ({"labels": (LABELS + 1) % 3}, "classifies none of 9 images right"),
+    "no size": ({"eps": None}, "pgd cannot be called with images, labels, no eps: missing"),
+    "a size too many": ({"method": deepfool}, "deepfool cannot be called with images, labels, eps"),
+    "misspelt option": ({"stps": 3}, "unexpected keyword argument 'stps'"),
+    "no random start": ({"method": fgsm, "seed": 0}, "unexpected keyword argument 'key'"),
     "one output": ({"f": lambda x: net(x)[:, :1]}, "at least 2 classes"),
 }
 

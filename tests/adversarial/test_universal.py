@@ -72,6 +72,22 @@ def test_two_classes_of_a_linear_net_have_one_best_perturbation(make):
     assert found.fooling == pytest.approx(attainable)
 
 
+def test_a_sure_net_does_not_look_robust(make):
+    """Field fault 16: from a margin of 88 on the slope of cross-entropy is 0 in float32."""
+    f, _ = affine(4)
+    images = gray_images(24)
+    fooling = [
+        jax.jit(partial(make, lambda x, times=times: times * f(x)))(
+            images, EPSILON, stream(0, "attack")
+        ).fooling
+        for times in (1.0, 1e5)
+    ]
+    margins = 1e5 * np.diff(np.sort(f(images), axis=1)[:, -2:], axis=1)
+    assert np.median(margins) > 88
+    assert fooling[0] > 0.5
+    assert fooling[1] >= fooling[0] - 0.1
+
+
 def test_normals_of_a_linear_net_span_one_direction_less_than_it_has_classes():
     for classes in (2, 3, 6):
         f, weights = affine(classes)

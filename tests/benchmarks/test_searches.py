@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from benchmarks.searches import CASES, OURS, TORCHATTACKS, markdown, problem, ratios
+from benchmarks.searches import CASES, OURS, TORCHATTACKS, check, markdown, problem, ratios
 from benchmarks.searches_jax import net
 
 
@@ -31,3 +32,9 @@ def test_ratios_and_goals_are_of_what_both_sides_ran():
     assert "| 0.01 | 0.05 | met |" in page
     results[both][OURS] = side(100.0)
     assert "**missed**" in markdown(results)
+
+
+def test_a_search_that_finds_much_less_is_refused():
+    check("evolution:mnist:2", side(1.0, success=0.5), side(9.0, success=1.0))
+    with pytest.raises(RuntimeError, match=r"ours succeeds 0\.0, theirs 1\.0"):
+        check("evolution:mnist:2", side(1.0, success=0.0), side(9.0, success=1.0))
