@@ -52,7 +52,10 @@ def ours(case: str, f: Callable) -> Attack:
     }[case]
 
     @runtime.jit
-    def attack(images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def attack(
+        images: jax.Array,
+        labels: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
         result = found(images, labels)
         return result.images, result.success
 
@@ -64,7 +67,11 @@ def foolbox(case: str, f: Callable) -> Attack:
     import foolbox as theirs
 
     model = theirs.JAXModel(f, bounds=(0, 1))
-    pgd = theirs.attacks.LinfPGD(steps=STEPS, rel_stepsize=RELATIVE_STEP, random_start=False)
+    pgd = theirs.attacks.LinfPGD(
+        steps=STEPS,
+        rel_stepsize=RELATIVE_STEP,
+        random_start=False,
+    )
     smallest = theirs.attacks.L2CarliniWagnerAttack(
         binary_search_steps=BISECTIONS, steps=MINIMIZING, stepsize=RATE
     )
@@ -74,7 +81,10 @@ def foolbox(case: str, f: Callable) -> Attack:
         "min_norm": (smallest, None),
     }[case]
 
-    def attacked(images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def attacked(
+        images: jax.Array,
+        labels: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
         _, moved, success = attack(model, images, labels, epsilons=sizes)
         return jnp.asarray(moved), jnp.asarray(success)
 

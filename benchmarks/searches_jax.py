@@ -31,7 +31,10 @@ def net(kernels: list[np.ndarray]) -> Logits:
     return logits
 
 
-def searches(f: Logits, side: int) -> dict[str, Callable]:
+def searches(
+    f: Logits,
+    side: int,
+) -> dict[str, Callable]:
     """Return the searches by name: images, labels -> success, of every image or class."""
     budget = Budget(CANDIDATES, GENERATIONS)
     key = jax.random.key(0)

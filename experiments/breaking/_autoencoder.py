@@ -30,7 +30,12 @@ class Data(NamedTuple):
     labels: np.ndarray
 
 
-def trained(data: Splits, seeds: range, steps: int, batch_size: int) -> Nets:
+def trained(
+    data: Splits,
+    seeds: range,
+    steps: int,
+    batch_size: int,
+) -> Nets:
     """Return N nets: an autoencoder of sigmoids, then softmax regression on its frozen code."""
     train = _flat(data.train.images), data.train.labels
     one = partial(_one_seed, data.num_classes, steps, batch_size)
@@ -102,7 +107,10 @@ def _fitted(
     rate = optax.linear_schedule(RATE, 0.0, steps)
     optimizer = optax.adam(rate)
 
-    def step(carry: tuple[PyTree, PyTree], number: Array) -> tuple[tuple, None]:
+    def step(
+        carry: tuple[PyTree, PyTree],
+        number: Array,
+    ) -> tuple[tuple, None]:
         params, state = carry
         draw = jax.random.fold_in(key, number)
         rows = jax.random.randint(draw, (batch_size,), 0, count)
@@ -112,13 +120,22 @@ def _fitted(
         return (params, state), None
 
     start = params, optimizer.init(params)
-    (params, _), _ = lax.scan(step, start, jnp.arange(steps, dtype=jnp.int32))
+    (params, _), _ = lax.scan(
+        step,
+        start,
+        jnp.arange(steps, dtype=jnp.int32),
+    )
     return params
 
 
 def _drawn(key: Array, fan_in: int, fan_out: int) -> PyTree:
     bound = (6 / (fan_in + fan_out)) ** 0.5
-    kernel = jax.random.uniform(key, (fan_in, fan_out), minval=-bound, maxval=bound)
+    kernel = jax.random.uniform(
+        key,
+        (fan_in, fan_out),
+        minval=-bound,
+        maxval=bound,
+    )
     return {"kernel": kernel, "bias": jnp.zeros(fan_out)}
 
 

@@ -39,7 +39,15 @@ def draw_pictures(ax: Axes, record: Record, sizes: np.ndarray) -> None:
         kept = answer == answers[0, column]
         color = "white" if kept else plots.color_of("FGSM")
         look = {"facecolor": color, "pad": 1.5}
-        ax.text(right, top, str(answer), ha="right", va="top", fontsize=10, bbox=look)
+        ax.text(
+            right,
+            top,
+            str(answer),
+            ha="right",
+            va="top",
+            fontsize=10,
+            bbox=look,
+        )
     plots.describe(ax, "One step of FGSM, and the answer", "", "largest change")
 
 
@@ -73,7 +81,12 @@ def draw_masked(ax: Axes, record: Record, sizes: np.ndarray, epsilon: float) -> 
     plots.mark_contradicted(ax, record, "mix-helps", "masked-pgd", "masked-size", "masked-noise")
 
 
-def draw_ways(ax: Axes, record: Record, ways: Mapping[str, Any], epsilon: float) -> None:
+def draw_ways(
+    ax: Axes,
+    record: Record,
+    ways: Mapping[str, Any],
+    epsilon: float,
+) -> None:
     """Draw each way's errors at the size of training: clean, FGSM, the worst of all."""
     places = np.arange(len(ROWS))
     for place, (attack, label) in enumerate(DOTS.items()):
@@ -82,9 +95,23 @@ def draw_ways(ax: Axes, record: Record, ways: Mapping[str, Any], epsilon: float)
         else:
             found = [record.arrays[f"{way}/{attack}"][:, LARGE] for way in ROWS]
         middle = np.median(found, axis=1)
-        ax.plot(middle, places, "o", color=plots.color_of(label), markersize=9, label=f"_{attack}")
+        ax.plot(
+            middle,
+            places,
+            "o",
+            color=plots.color_of(label),
+            markersize=9,
+            label=f"_{attack}",
+        )
         below = len(ROWS) - 0.4 + 0.6 * (place % 3)
-        ax.text(middle[-1], below, label, ha="center", va="center", color=plots.color_of(label))
+        ax.text(
+            middle[-1],
+            below,
+            label,
+            ha="center",
+            va="center",
+            color=plots.color_of(label),
+        )
     ax.set_yticks(places, [ways[way].label for way in ROWS])
     ax.set(xlim=(-0.02, 1.05), ylim=(len(ROWS) + 1.2, -0.5))
     plots.describe(ax, f"Errors at {epsilon:g},\nby what a net learned from", "error", "")

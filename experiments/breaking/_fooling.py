@@ -52,12 +52,22 @@ def ascend_nets(nets: Nets, seeds: range, steps: int) -> Ascended:
         key = stream(seed, "noise")
         drawn = jax.random.normal(key, (len(classes), *mean.shape))
         start = jnp.clip(mean[None] + drawn / LEVELS, 0.0, 1.0)
-        return ascend(f, start, jnp.asarray(classes), mean, steps=steps)
+        return ascend(
+            f,
+            start,
+            jnp.asarray(classes),
+            mean,
+            steps=steps,
+        )
 
     return over_seeded(one, nets, seeds, mean)
 
 
-def rubbish(nets: Nets, seeds: range, count: int) -> tuple[np.ndarray, np.ndarray]:
+def rubbish(
+    nets: Nets,
+    seeds: range,
+    count: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return how many of ``count`` images of N(0, I) get a class above .5, and how sure those are.
 
     A share and a mean, both [N]. Such pixels leave [0, 1]. Source: Goodfellow et al. 2015 (arXiv
@@ -65,7 +75,11 @@ def rubbish(nets: Nets, seeds: range, count: int) -> tuple[np.ndarray, np.ndarra
     """
     shape = nets.data.train.images.shape[1:]
 
-    def one(f: Logits, seed: Array, _: None) -> tuple[Array, Array]:
+    def one(
+        f: Logits,
+        seed: Array,
+        _: None,
+    ) -> tuple[Array, Array]:
         key = stream(seed, "noise", 1)
         images = jax.random.normal(key, (count, *shape))
         confidence = jax.nn.softmax(f(images)).max(-1)
@@ -77,7 +91,10 @@ def rubbish(nets: Nets, seeds: range, count: int) -> tuple[np.ndarray, np.ndarra
     return over_seeded(one, nets, seeds)
 
 
-def second_opinions(nets: Nets, images: np.ndarray) -> np.ndarray:
+def second_opinions(
+    nets: Nets,
+    images: np.ndarray,
+) -> np.ndarray:
     """Return how many of a net's K images the next net takes for the same class, [W, N].
 
     Args:
@@ -94,7 +111,10 @@ def second_opinions(nets: Nets, images: np.ndarray) -> np.ndarray:
     return agrees.mean(-1).T
 
 
-def nearest(images: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    images: np.ndarray,
+    among: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return distance and index of the nearest of ``among`` to each image, [B], pixels in [0, 1].
 
     Args:

@@ -64,8 +64,19 @@ def draw_evolution(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> Non
             generations = 1 + np.arange(worst.shape[1])
             label = way.label.replace(" ", "\n", 1)
             plots.seed_band(ax, generations, worst, plots.color_of(way.label), label)
-    plots.theory_line(ax, [1, generations[-1]], [1e-4, 1e-4], "_99.99 %")
-    ax.annotate("99.99 %", (1, 1e-4), (2, 4), textcoords="offset points", fontsize=10)
+    plots.theory_line(
+        ax,
+        [1, generations[-1]],
+        [1e-4, 1e-4],
+        "_99.99 %",
+    )
+    ax.annotate(
+        "99.99 %",
+        (1, 1e-4),
+        (2, 4),
+        textcoords="offset points",
+        fontsize=10,
+    )
     plots.log_axis(ax, "x")
     plots.log_axis(ax, "y")
     plots.describe(ax, "Worst class along evolution", "generation (first: drawn)", "1 - confidence")
@@ -82,7 +93,12 @@ def draw_ways(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> None:
         nines = -np.log10(doubt(worst))
         places = np.full(len(nines), place)
         ax.plot(nines, places, "o", color=plots.color_of(label), **look)
-    ax.axvline(4, color="#333333", linestyle=(0, (4, 3)), linewidth=1.4)
+    ax.axvline(
+        4,
+        color="#333333",
+        linestyle=(0, (4, 3)),
+        linewidth=1.4,
+    )
     names = [label.replace(" ", "\n", 1) for label in labels.values()]
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(labels) - 0.5, -0.5)
@@ -105,7 +121,11 @@ def draw_rounds(ax: Axes, record: Record, generations: int) -> None:
     plots.mark_contradicted(ax, record, "still", "harder", "control")
 
 
-def draw_color(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> None:
+def draw_color(
+    ax: Axes,
+    record: Record,
+    ways: Mapping[str, Labeled],
+) -> None:
     """Draw the median confidence on color images, a line a net, between the two encodings."""
     names = [name for name in ways if f"color/{name}/log_odds" in record.arrays]
     if not names:
@@ -116,7 +136,13 @@ def draw_color(ax: Axes, record: Record, ways: Mapping[str, Labeled]) -> None:
         confidence = probability(record.arrays[f"color/{name}/log_odds"])
         by_way.append(100 * np.median(confidence, axis=1))
     for line in np.stack(by_way, 1):
-        ax.plot(range(len(names)), line, "-", color="#BBBBBB", linewidth=1.2)
+        ax.plot(
+            range(len(names)),
+            line,
+            "-",
+            color="#BBBBBB",
+            linewidth=1.2,
+        )
     for place, name in enumerate(names):
         places = np.full(len(by_way[place]), place)
         color = plots.color_of(ways[name].label)

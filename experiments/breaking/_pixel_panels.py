@@ -81,7 +81,12 @@ def draw_searches(ax: Axes, record: Record, attacks: Mapping[str, Labeled]) -> N
             fontsize=10,
         )
         largest = max(largest, rates.max())
-    _dots(ax, 100 * chance_rate(record), len(attacks), plots.color_of("random pixel"))
+    _dots(
+        ax,
+        100 * chance_rate(record),
+        len(attacks),
+        plots.color_of("random pixel"),
+    )
     labels = [attack.label.replace(", ", ",\n") for attack in attacks.values()]
     ax.set_yticks(range(len(attacks) + 1), [*labels, "random pixel"])
     ax.set_xlim(-2, 1.7 * largest + 2)
@@ -90,7 +95,11 @@ def draw_searches(ax: Axes, record: Record, attacks: Mapping[str, Labeled]) -> N
     plots.mark_contradicted(ax, record, "fools", "evolution", "short", "corners", "chance")
 
 
-def draw_pixels(ax: Axes, record: Record, attacks: Mapping[str, Labeled]) -> None:
+def draw_pixels(
+    ax: Axes,
+    record: Record,
+    attacks: Mapping[str, Labeled],
+) -> None:
     """Draw the rate by number of pixels, of evolution and of pixels tried one after another."""
     for name, attack in attacks.items():
         if len(attack.pixels) > 1:
@@ -114,7 +123,13 @@ def draw_family(ax: Axes, record: Record, widths: Sequence[int]) -> None:
     colors = plots.shades(len(widths))
     for i, width in enumerate(widths):
         look = {"color": colors[i], "markersize": 7}
-        ax.plot(accuracy[:, i], rates[:, i], "o", label=f"{width} units", **look)
+        ax.plot(
+            accuracy[:, i],
+            rates[:, i],
+            "o",
+            label=f"{width} units",
+            **look,
+        )
     ax.legend()
     plots.describe(ax, "Gray images: nets of five widths", "test accuracy, %", "images fooled, %")
     plots.mark_contradicted(ax, record, "accuracy")
@@ -141,7 +156,12 @@ def draw_places(ax: Axes, record: Record) -> None:
     plots.mark_contradicted(ax, record, "object", "fools-color", "two-thirds")
 
 
-def _dots(ax: Axes, values: np.ndarray, place: float, color: str) -> None:
+def _dots(
+    ax: Axes,
+    values: np.ndarray,
+    place: float,
+    color: str,
+) -> None:
     places = np.full(len(values), place)
     ax.plot(values, places, "o", color=color, alpha=0.6, markersize=8)
     middle = np.median(values)

@@ -43,7 +43,12 @@ def along(lab: Lab, given: Attacked) -> Look:
     return Look(numbers, steps_of_looks(config).tolist(), at_size)
 
 
-def attacked(lab: Lab, net: Net, histories: Mapping, given: Attacked) -> dict:
+def attacked(
+    lab: Lab,
+    net: Net,
+    histories: Mapping,
+    given: Attacked,
+) -> dict:
     """Return every quantity of ``Strength`` [S, E] of ways of one net, and what was looked at."""
     config = lab.config
 
@@ -90,7 +95,13 @@ def pair(lab: Lab, variables: PyTree, given: Attacked) -> dict:
 
     def one(variables: PyTree, given: Attacked) -> Fall:
         f = lab.logits("softmax", variables)
-        return fall(f, given.images, given.labels, config.pair, config.epsilon)
+        return fall(
+            f,
+            given.images,
+            given.labels,
+            config.pair,
+            config.epsilon,
+        )
 
     found = over_nets(one, variables, given, "map")
     return {f"pair/{key}": value for key, value in found._asdict().items()}
@@ -100,5 +111,10 @@ def pictures(lab: Lab, variables: PyTree, given: Attacked) -> dict:
     """Return a few images of one net with FGSM's changes [E, n, H, W, C], and its answers."""
     few = given._replace(images=given.images[:6], labels=given.labels[:6])
     one = jax.tree.map(lambda leaf: leaf[0], variables)
-    found = fgsm(lab.logits("mlp", one), few.images, few.labels, few.epsilons)
+    found = fgsm(
+        lab.logits("mlp", one),
+        few.images,
+        few.labels,
+        few.epsilons,
+    )
     return {"pictures": np.asarray(found.images), "answers": np.asarray(found.predictions)}

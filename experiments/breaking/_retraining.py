@@ -116,7 +116,8 @@ def retrain(data: Splits, make_encoding: MakeEncoding, plan: Retraining, seeds: 
     def one_seed(seed: Array, shared: tuple[Array, Array, _Held]) -> Rounds:
         images, labels, held = shared
         total = 1 + plan.rounds
-        known = _Known(images, labels, jnp.zeros((total * new, *shape)), jnp.int32(0))
+        pool = jnp.zeros((total * new, *shape))
+        known = _Known(images, labels, pool, jnp.int32(0))
         step = partial(one_round, seed, held)
         _, found = lax.scan(step, known, jnp.arange(total))
         return Rounds(*found)
@@ -156,7 +157,12 @@ def _trained(
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def _batch(seed: Array, known: _Known, extra: int, step: Array) -> tuple[Array, Array]:
+def _batch(
+    seed: Array,
+    known: _Known,
+    extra: int,
+    step: Array,
+) -> tuple[Array, Array]:
     """Return a batch in pixels 0 to 255: the extra class has its share once it has images."""
     key = stream(seed, "order", step)
     which, place = jax.random.uniform(key, (2, BATCH))

@@ -129,14 +129,22 @@ def mean_over(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return total / np.where(count > 0, count, np.nan)
 
 
-def distortion(images: np.ndarray, moved: np.ndarray) -> np.ndarray:
+def distortion(
+    images: np.ndarray,
+    moved: np.ndarray,
+) -> np.ndarray:
     """Return the rms change of a pixel [N, B] from images [B, ...] to moved ones [N, B, ...]."""
     squares = np.square(moved - images[None])
     pixels = tuple(range(2, moved.ndim))
     return np.sqrt(squares.mean(pixels))
 
 
-def distances(name: str, nets: Nets, given: Given, found: Found) -> dict:
+def distances(
+    name: str,
+    nets: Nets,
+    given: Given,
+    found: Found,
+) -> dict:
     """Return what one kind of net shows, each [S]."""
     counted = found.usable()
     aimed = distortion(given.images, found.aimed.images)
@@ -152,7 +160,11 @@ def distances(name: str, nets: Nets, given: Given, found: Found) -> dict:
     }
 
 
-def transfer(nets: list[Nets], given: Given, found: list[Found]) -> dict[str, np.ndarray]:
+def transfer(
+    nets: list[Nets],
+    given: Given,
+    found: list[Found],
+) -> dict[str, np.ndarray]:
     """Return who errs on whose images: ``adversarial`` and ``noise``, [A made for, A judge, N].
 
     Net i of one kind is handed what was made for net i of another, and noise of equal length. The
@@ -167,7 +179,11 @@ def transfer(nets: list[Nets], given: Given, found: list[Found]) -> dict[str, np
     for name, images in shown.items():
         columns = []
         for judge in nets:
-            classes = answers(judge, images).reshape(n, len(found), b)
+            classes = answers(judge, images).reshape(
+                n,
+                len(found),
+                b,
+            )
             wrong = classes != given.labels
             column = [mean_over(wrong[:, made], counted) for made in range(len(found))]
             columns.append(column)
@@ -198,12 +214,20 @@ def handed_on(
     return rates
 
 
-def _made_longer(given: Given, found: Found, longer: float) -> tuple[np.ndarray, np.ndarray]:
+def _made_longer(
+    given: Given,
+    found: Found,
+    longer: float,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return images moved ``longer`` times as far as ``found`` moved them, and noise as long."""
     size = jnp.asarray(longer * found.aimed.norms.l2)
     delta = found.aimed.images - given.images[None]
     towards = jax.vmap(partial(steepest, "l2"))(delta)
-    far = jax.vmap(moved_by, (None, 0, 0))(given.images, towards, size)
+    far = jax.vmap(moved_by, (None, 0, 0))(
+        given.images,
+        towards,
+        size,
+    )
     key = stream(0, "noise", 2)
 
     def at_random(size: Array) -> Array:
@@ -213,7 +237,13 @@ def _made_longer(given: Given, found: Found, longer: float) -> tuple[np.ndarray,
     return np.asarray(far), np.asarray(jax.vmap(at_random)(size))
 
 
-def noise_curve(nets: Nets, given: Given, found: Found, draws: int, seed: int) -> np.ndarray:
+def noise_curve(
+    nets: Nets,
+    given: Given,
+    found: Found,
+    draws: int,
+    seed: int,
+) -> np.ndarray:
     """Return the share of images [N, M] that noise flips at ``MULTIPLES`` of their distance.
 
     The noise is Gaussian in direction and not cut off by the box, as the law of Fawzi et al. has
@@ -224,7 +254,13 @@ def noise_curve(nets: Nets, given: Given, found: Found, draws: int, seed: int) -
 
     def one(own: tuple[PyTree, Array], given: Given) -> Array:
         variables, distance = own
-        return _flips(nets.of(variables), key, given.images, distance, draws)
+        return _flips(
+            nets.of(variables),
+            key,
+            given.images,
+            distance,
+            draws,
+        )
 
     own = nets.variables, found.free.norms.l2
     flips = np.asarray(jax.jit(jax.vmap(one, (0, None)))(own, given))
@@ -232,7 +268,13 @@ def noise_curve(nets: Nets, given: Given, found: Found, draws: int, seed: int) -
     return np.stack(curve, axis=1)
 
 
-def _flips(f: Logits, key: Array, images: Array, distance: Array, draws: int) -> Array:
+def _flips(
+    f: Logits,
+    key: Array,
+    images: Array,
+    distance: Array,
+    draws: int,
+) -> Array:
     """Return the share of draws that flip each image, [M, B]."""
     clean = predictions(f(images))
 
@@ -262,7 +304,11 @@ def half_flipped(curve: np.ndarray) -> np.ndarray:
             found.append(np.nan)
             continue
         around = slice(above[0] - 1, above[0] + 1)
-        crossing = np.interp(0.5, rates[around], np.log2(MULTIPLES[around]))
+        crossing = np.interp(
+            0.5,
+            rates[around],
+            np.log2(MULTIPLES[around]),
+        )
         found.append(2**crossing)
     return np.array(found)
 

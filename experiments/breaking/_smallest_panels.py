@@ -44,7 +44,11 @@ def draw_pictures(ax: Axes, record: Record) -> None:
     plots.mark_contradicted(ax, record, "success")
 
 
-def draw_distortion(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+def draw_distortion(
+    ax: Axes,
+    record: Record,
+    labels: Mapping[str, str],
+) -> None:
     """Draw each kind's distortion against its test error."""
     for name, label in labels.items():
         error = 100 * np.median(record.arrays[f"{name}/test_error"])
@@ -52,7 +56,12 @@ def draw_distortion(ax: Axes, record: Record, labels: Mapping[str, str]) -> None
         middle = np.median(sizes)
         kind = "linear" if name.startswith("fc10_") else "sigmoid"
         color = plots.color_of(kind)
-        ax.plot([error, error], [sizes.min(), sizes.max()], color=color, label="_")
+        ax.plot(
+            [error, error],
+            [sizes.min(), sizes.max()],
+            color=color,
+            label="_",
+        )
         ax.plot([error], [middle], "o", color=color, label="_")
         offset = PLACES.get(name, (8, 4))
         place = {"textcoords": "offset points", "fontsize": 10}
@@ -64,15 +73,31 @@ def draw_distortion(ax: Axes, record: Record, labels: Mapping[str, str]) -> None
     plots.mark_contradicted(ax, record, *_listed(record, ids))
 
 
-def draw_transfer(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+def draw_transfer(
+    ax: Axes,
+    record: Record,
+    labels: Mapping[str, str],
+) -> None:
     """Draw who errs on whose images, in percent."""
     rates = 100 * np.median(record.arrays["transfer/adversarial"], axis=-1)
     # Darker than the table needs would hide its numbers.
     ax.imshow(rates, cmap="Blues", vmin=0, vmax=160, aspect="auto")
     for (row, column), rate in np.ndenumerate(rates):
-        ax.text(column, row, f"{rate:.0f}", ha="center", va="center", fontsize=11)
+        ax.text(
+            column,
+            row,
+            f"{rate:.0f}",
+            ha="center",
+            va="center",
+            fontsize=11,
+        )
     names = list(labels.values())
-    ax.set_xticks(range(len(names)), labels=names, rotation=45, ha="right")
+    ax.set_xticks(
+        range(len(names)),
+        labels=names,
+        rotation=45,
+        ha="right",
+    )
     ax.set_yticks(range(len(names)), labels=names)
     ax.grid(visible=False)
     noise = 100 * np.median(off_diagonal(record, "noise"))
@@ -95,9 +120,20 @@ def draw_halves(ax: Axes, record: Record, longer: float) -> None:
         rates = [100 * record.arrays[f"halves/{kind}"] for kind in shown]
         middle = [np.median(rate) for rate in rates]
         places = np.arange(3) + shift
-        ax.bar(places, middle, 0.38, color=plots.color_of(meaning), label=label)
+        ax.bar(
+            places,
+            middle,
+            0.38,
+            color=plots.color_of(meaning),
+            label=label,
+        )
         for place, rate in zip(places, rates, strict=True):
-            ax.plot([place, place], [rate.min(), rate.max()], color="black", label="_")
+            ax.plot(
+                [place, place],
+                [rate.min(), rate.max()],
+                color="black",
+                label="_",
+            )
     ax.set_xticks(range(3), labels=["smallest", f"{longer:g} times\nas long", "noise as\nlong"])
     ax.set_ylim(0, 135)
     ax.set_yticks(range(0, 101, 25))

@@ -50,7 +50,12 @@ class Strength(NamedTuple):
     confidence: Array
 
 
-def strength(f: Logits, given: Attacked, steps: int, draws: int) -> Strength:
+def strength(
+    f: Logits,
+    given: Attacked,
+    steps: int,
+    draws: int,
+) -> Strength:
     """Attack a net at every size; ``steps`` of ascent, ``draws`` of noise."""
     images, labels, epsilons, seed = given
     starts, noises = jax.random.split(stream(seed, "attack"))
@@ -70,7 +75,12 @@ def strength(f: Logits, given: Attacked, steps: int, draws: int) -> Strength:
     )
 
 
-def noise_hits(f: Logits, key: Array, given: Attacked, draws: int) -> Array:
+def noise_hits(
+    f: Logits,
+    key: Array,
+    given: Attacked,
+    draws: int,
+) -> Array:
     """Return whether random corners of each ball are misclassified, bool [draws, E, B]."""
 
     def one(key: Array) -> Array:
@@ -109,7 +119,11 @@ def alignment(f: Logits, given: Attacked, epsilon: Array | float) -> Array:
     """
     images, labels = given.images, given.labels
     uphill = jax.grad(lambda x: log_odds_loss(f, x, labels))
-    noise = jax.random.uniform(stream(given.seed, "noise"), images.shape, minval=-1.0)
+    noise = jax.random.uniform(
+        stream(given.seed, "noise"),
+        images.shape,
+        minval=-1.0,
+    )
     here = steepest("l2", uphill(images))
     there = steepest("l2", uphill(jnp.clip(images + epsilon * noise, 0.0, 1.0)))
     axes = tuple(range(1, images.ndim))
@@ -137,7 +151,13 @@ class Fall(NamedTuple):
     gap: Array
 
 
-def fall(f: Logits, images: Array, labels: Array, classes: tuple[int, int], epsilon: float) -> Fall:
+def fall(
+    f: Logits,
+    images: Array,
+    labels: Array,
+    classes: tuple[int, int],
+    epsilon: float,
+) -> Fall:
     """Attack the choice between two classes; images of others count for nothing.
 
     The margin of a two-class linear net falls by sum_i |w_i| min(epsilon, room_i): the fast
@@ -165,4 +185,9 @@ def fall(f: Logits, images: Array, labels: Array, classes: tuple[int, int], epsi
 
     largest = jnp.where(concerned, predicted, 0.0).max()
     gap = jnp.where(concerned, off, 0.0).max() / largest
-    return Fall(wrong(images), wrong(clipped), wrong(moved), gap)
+    return Fall(
+        wrong(images),
+        wrong(clipped),
+        wrong(moved),
+        gap,
+    )

@@ -36,7 +36,12 @@ def rates(record: Record, kind: str, quantity: str) -> np.ndarray:
     return found.max(-1) if found.ndim == 3 else found
 
 
-def draw_pictures(ax: Axes, record: Record, labels: Mapping[str, str], epsilon: float) -> None:
+def draw_pictures(
+    ax: Axes,
+    record: Record,
+    labels: Mapping[str, str],
+    epsilon: float,
+) -> None:
     """Draw one seed's perturbation for each kind of net, and an image with it."""
     image = record.arrays["image"]
     names = list(labels)[:: max(1, len(labels) // 2)]  # three are large enough to see
@@ -53,7 +58,12 @@ def draw_pictures(ax: Axes, record: Record, labels: Mapping[str, str], epsilon: 
     plots.describe(ax, "One change for all images", "", "")
 
 
-def draw_rivals(ax: Axes, record: Record, labels: Mapping[str, str], config: Any) -> None:
+def draw_rivals(
+    ax: Axes,
+    record: Record,
+    labels: Mapping[str, str],
+    config: Any,
+) -> None:
     """Draw what fools each kind of net at one size."""
     at = config.epsilons.index(config.epsilon)
     places = np.arange(len(labels))
@@ -86,7 +96,14 @@ def draw_transfer(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     ax.imshow(found, vmin=0, vmax=1, cmap="Blues")
     for (row, column), rate in np.ndenumerate(found):
         color = "white" if rate > 0.55 else "black"
-        ax.text(column, row, f"{rate:.2f}"[1:], ha="center", va="center", color=color)
+        ax.text(
+            column,
+            row,
+            f"{rate:.2f}"[1:],
+            ha="center",
+            va="center",
+            color=color,
+        )
     _name_kinds(ax, labels)
     ax.set_yticks(range(len(labels)), list(labels.values()))
     ax.grid(visible=False)
@@ -96,10 +113,20 @@ def draw_transfer(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
 
 def _name_kinds(ax: Axes, labels: Mapping[str, str]) -> None:
     """Write the kinds of nets below the panel, slanted: five words do not fit side by side."""
-    ax.set_xticks(range(len(labels)), list(labels.values()), rotation=35, ha="right")
+    ax.set_xticks(
+        range(len(labels)),
+        list(labels.values()),
+        rotation=35,
+        ha="right",
+    )
 
 
-def draw_counts(ax: Axes, record: Record, labels: Mapping[str, str], sizes: Sequence[int]) -> None:
+def draw_counts(
+    ax: Axes,
+    record: Record,
+    labels: Mapping[str, str],
+    sizes: Sequence[int],
+) -> None:
     """Draw fooling by the number of images that the change is made from."""
     for name, label in labels.items():
         found = record.arrays[f"{name}/by_size"]

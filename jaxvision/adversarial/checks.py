@@ -101,13 +101,21 @@ def equal_norm(key: Array, images: Array, size: Array, draws: int) -> Array:
     return lax.map(one, jax.random.split(key, draws))
 
 
-def moved_by(images: Array, direction: Array, size: Array, halvings: int = 30) -> Array:
+def moved_by(
+    images: Array,
+    direction: Array,
+    size: Array,
+    halvings: int = 30,
+) -> Array:
     """Return images moved along directions of L2 norm 1, clipped to [0, 1], by ``size`` [B]."""
 
     def clipped(length: Array) -> Array:
         return jnp.clip(images + like(length, images) * direction, 0.0, 1.0)
 
-    def halve(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+    def halve(
+        ends: tuple[Array, Array],
+        _: None,
+    ) -> tuple[tuple[Array, Array], None]:
         low, high = ends
         middle = (low + high) / 2
         reach = norms(clipped(middle) - images).l2
@@ -124,7 +132,13 @@ def moved_by(images: Array, direction: Array, size: Array, halvings: int = 30) -
     return jnp.where(like(size > 0, images), clipped(length), images)
 
 
-def noise(f: Logits, key: Array, images: Array, size: Array, draws: int = 20) -> Noise:
+def noise(
+    f: Logits,
+    key: Array,
+    images: Array,
+    size: Array,
+    draws: int = 20,
+) -> Noise:
     """Return what ``draws`` random perturbations of L2 norm ``size`` [B] do to predictions."""
     clean = predictions(f(images))
 
@@ -206,8 +220,18 @@ def masking_signs(
     return found
 
 
-def _sign(name: str, found: Array | float, against: Array | float, slack: float) -> Sign:
-    return Sign(bool(found > against + slack), name, float(found), float(against))
+def _sign(
+    name: str,
+    found: Array | float,
+    against: Array | float,
+    slack: float,
+) -> Sign:
+    return Sign(
+        bool(found > against + slack),
+        name,
+        float(found),
+        float(against),
+    )
 
 
 def _hits(f: Logits, moved: Array, labels: Array) -> Array:

@@ -51,7 +51,10 @@ class Cppn(NamedTuple):
     kind: Array
 
 
-def cppn(shape: ImageShape, nodes: int = 32) -> Encoding:
+def cppn(
+    shape: ImageShape,
+    nodes: int = 32,
+) -> Encoding:
     """Return the encoding of images [H, W, C] by networks of at most ``nodes`` nodes.
 
     One output is gray; three are hue, saturation and value. Outputs from -1 to 1 are black to full.
@@ -79,7 +82,11 @@ def cppn(shape: ImageShape, nodes: int = 32) -> Encoding:
     )
 
 
-def activate(genome: Cppn, inputs: Array, outputs: int) -> Array:
+def activate(
+    genome: Cppn,
+    inputs: Array,
+    outputs: int,
+) -> Array:
     """Return what the outputs say [outputs, P] to inputs [INPUTS, P]."""
     # In the order of depth each node comes after all that it hears, inputs first.
     depth = jnp.where(genome.alive, genome.depth, 2.0)
@@ -100,7 +107,11 @@ def activate(genome: Cppn, inputs: Array, outputs: int) -> Array:
     return values[places]
 
 
-def mutate(key: Array, genome: Cppn, fixed: int) -> Cppn:
+def mutate(
+    key: Array,
+    genome: Cppn,
+    fixed: int,
+) -> Cppn:
     """Return a child; the first ``fixed`` nodes are inputs and outputs, which stay."""
     count = len(genome.alive)
     number_key, happens_key, lots_key = jax.random.split(key, 3)
@@ -136,12 +147,19 @@ def hsv_to_rgb(image: Array) -> Array:
     channels = []
     for offset in (5, 3, 1):
         place = (offset + 6 * hue) % 6
-        ramp = jnp.clip(jnp.minimum(place, 4 - place), 0.0, 1.0)
+        ramp = jnp.clip(
+            jnp.minimum(place, 4 - place),
+            0.0,
+            1.0,
+        )
         channels.append(value * (1 - saturation * ramp))
     return jnp.stack(channels, -1)
 
 
-def _coordinates(height: int, width: int) -> np.ndarray:
+def _coordinates(
+    height: int,
+    width: int,
+) -> np.ndarray:
     """Return what a network sees of H W pixels, float32 [INPUTS, H W]."""
     rows, columns = np.indices((height, width), np.float32)
     down = rows - (height - 1) / 2
@@ -152,7 +170,11 @@ def _coordinates(height: int, width: int) -> np.ndarray:
     return np.stack(seen).reshape(INPUTS, -1).astype(np.float32)
 
 
-def _draw(key: Array, nodes: int, outputs: int) -> Cppn:
+def _draw(
+    key: Array,
+    nodes: int,
+    outputs: int,
+) -> Cppn:
     """Return a network of inputs and outputs, all joined."""
     weight_key, kind_key = jax.random.split(key)
     number = jnp.arange(nodes)
@@ -171,7 +193,11 @@ def _draw(key: Array, nodes: int, outputs: int) -> Cppn:
 
 def _activation(kind: Array, x: Array) -> Array:
     gaussian = jnp.exp(-jnp.square(x))
-    said = jnp.where(kind == 1, jax.nn.sigmoid(x), gaussian)
+    said = jnp.where(
+        kind == 1,
+        jax.nn.sigmoid(x),
+        gaussian,
+    )
     said = jnp.where(kind == 3, x, said)
     return jnp.where(kind == 0, jnp.sin(x), said)
 
@@ -197,7 +223,11 @@ def _with_moved_connection(lots: Array, genome: Cppn) -> Cppn:
     return _if(old.any() & new.any(), changed, genome)
 
 
-def _with_node(lots: Array, genome: Cppn, fixed: int) -> Cppn:
+def _with_node(
+    lots: Array,
+    genome: Cppn,
+    fixed: int,
+) -> Cppn:
     """Put a node into a connection: what it hears has the weight 1, what it says the old one."""
     edge = _pick(lots, genome.linked)
     source, target = edge.any(1), edge.any(0)
@@ -223,7 +253,11 @@ def _with_node(lots: Array, genome: Cppn, fixed: int) -> Cppn:
     return _if(fits, grown, genome)
 
 
-def _without_node(lots: Array, genome: Cppn, fixed: int) -> Cppn:
+def _without_node(
+    lots: Array,
+    genome: Cppn,
+    fixed: int,
+) -> Cppn:
     number = jnp.arange(len(genome.alive))
     hidden = genome.alive & (number >= fixed)
     node = _pick(lots, hidden)
@@ -249,7 +283,11 @@ def _pick(lots: Array, mask: Array) -> Array:
     return (places == best) & mask
 
 
-def _if(condition: Array, one: Cppn, other: Cppn) -> Cppn:
+def _if(
+    condition: Array,
+    one: Cppn,
+    other: Cppn,
+) -> Cppn:
     def chosen(a: Array, b: Array) -> Array:
         return jnp.where(condition, a, b)
 

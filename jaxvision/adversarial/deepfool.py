@@ -72,7 +72,13 @@ def deepfool(
     return judged(f, images, aim, end.images, end.taken, steps + 1, steps * count)
 
 
-def nearer(f: Logits, clean: Array, labels: Array, result: Result, bisections: int = 12) -> Result:
+def nearer(
+    f: Logits,
+    clean: Array,
+    labels: Array,
+    result: Result,
+    bisections: int = 12,
+) -> Result:
     """Return the images of a result drawn towards the clean ones until they just succeed.
 
     The boundary is searched on the line between the two by halving; what failed stays.
@@ -91,14 +97,23 @@ def nearer(f: Logits, clean: Array, labels: Array, result: Result, bisections: i
     return found._replace(forwards=forwards + found.forwards, backwards=result.backwards)
 
 
-def on_boundary(f: Logits, clean: Array, aim: Aim, images: Array, bisections: int) -> Array:
+def on_boundary(
+    f: Logits,
+    clean: Array,
+    aim: Aim,
+    images: Array,
+    bisections: int,
+) -> Array:
     """Return the point between clean and attacked images that just reaches the aim."""
     delta = images - clean
 
     def at(share: Array) -> Array:
         return clean + like(share, delta) * delta
 
-    def halve(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+    def halve(
+        ends: tuple[Array, Array],
+        _: None,
+    ) -> tuple[tuple[Array, Array], None]:
         low, high = ends
         middle = (low + high) / 2
         reached = aim.score(f(at(middle))) > 0
@@ -119,7 +134,12 @@ class _State(NamedTuple):
     taken: Array  # steps, [B]
 
 
-def _slopes(f: Logits, images: Array, labels: Array, classes: Array) -> tuple[Array, Array]:
+def _slopes(
+    f: Logits,
+    images: Array,
+    labels: Array,
+    classes: Array,
+) -> tuple[Array, Array]:
     """Return logits, and gradients [B, k, D] of the candidates' logits minus the label's."""
     logits, pull = jax.vjp(f, images)
     num_classes = logits.shape[1]
@@ -150,7 +170,13 @@ def _inside(ball: Ball, images: Array, slopes: Array) -> Array:
     return jnp.where(stuck, 0.0, slopes)
 
 
-def _nearest(ball: Ball, logits: Array, slopes: Array, labels: Array, classes: Array) -> Array:
+def _nearest(
+    ball: Ball,
+    logits: Array,
+    slopes: Array,
+    labels: Array,
+    classes: Array,
+) -> Array:
     """Return the smallest step [B, D] onto a boundary of the linearized net."""
     own = jnp.take_along_axis(logits, labels[:, None], 1)
     others = jnp.take_along_axis(logits, classes, 1)

@@ -150,17 +150,30 @@ def _search(
     def one_generation(archive: Archive, generation: Array) -> tuple[Archive, Array]:
         own = jax.random.fold_in(key, generation)
         # The start is a round of the loop too: the net and the encoding are compiled once.
-        genomes = lax.cond(generation == 0, lambda: drawn(own), lambda: offspring(archive, own))
+        genomes = lax.cond(
+            generation == 0,
+            lambda: drawn(own),
+            lambda: offspring(archive, own),
+        )
         images = jax.vmap(encoding.express)(genomes)
         archive = admit(archive, genomes, images, class_odds(f(images)))
         return archive, archive.log_odds
 
     rounds = jnp.arange(1 + generations)
-    last, trace = lax.scan(one_generation, _empty(f, encoding, drawn, key), rounds)
+    last, trace = lax.scan(
+        one_generation,
+        _empty(f, encoding, drawn, key),
+        rounds,
+    )
     return Fooling(last.images, last.log_odds, trace, (1 + generations) * children)
 
 
-def _empty(f: Logits, encoding: Encoding, drawn: Callable[[Array], PyTree], key: Array) -> Archive:
+def _empty(
+    f: Logits,
+    encoding: Encoding,
+    drawn: Callable[[Array], PyTree],
+    key: Array,
+) -> Archive:
     """Return an archive without elites."""
     genomes = jax.eval_shape(drawn, key)
     images = jax.eval_shape(jax.vmap(encoding.express), genomes)

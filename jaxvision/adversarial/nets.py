@@ -28,7 +28,9 @@ def logits_of(
 
     def logits(images: Array) -> Array:
         inputs = preprocess(LEVELS * images, None)
-        return apply(variables["params"], variables["batch_stats"], inputs, train=False)[0]
+        params, statistics = variables["params"], variables["batch_stats"]
+        found, *_ = apply(params, statistics, inputs, train=False)
+        return found
 
     return logits
 
@@ -53,9 +55,11 @@ def over_nets(
     """
     mesh = make_mesh(data=1)
     count = len(jax.tree.leaves(variables)[0])
-    rows = np.arange(-(-count // mesh.size) * mesh.size) % count
+    rounds = -(-count // mesh.size)
+    rows = np.arange(rounds * mesh.size) % count
     filled = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], variables)
     mapped = map_runs(function, mapping or choose_mapping(variables["params"]), mesh)
     program = runtime.jit(mapped)
-    found = program(on_mesh(filled, mesh, P("run")), on_mesh(shared, mesh, P()))
+    nets = on_mesh(filled, mesh, P("run"))
+    found = program(nets, on_mesh(shared, mesh, P()))
     return jax.tree.map(lambda leaf: leaf[:count], fetch(found))

@@ -23,17 +23,20 @@ def class_odds(logits: Array) -> Array:
     rivals = jnp.where(top, -jnp.inf, shifted)
     best_rival = _largest(rivals)
     relative = jnp.exp(rivals - best_rival)
-    others_of_top = best_rival + jnp.log(relative.sum(last, keepdims=True))
+    total = relative.sum(last, keepdims=True)
+    others_of_top = best_rival + jnp.log(total)
     # A class that is not the likeliest has at most half of the sum: subtracting it is safe.
     weights = jnp.exp(shifted)
-    rest = weights.sum(last, keepdims=True) - weights
-    others = jnp.log(jnp.where(top, 1.0, rest))
-    return shifted - jnp.where(top, others_of_top, others)
+    total = weights.sum(last, keepdims=True)
+    rest = jnp.where(top, 1.0, total - weights)
+    others = jnp.where(top, others_of_top, jnp.log(rest))
+    return shifted - others
 
 
 def log_doubt(odds: Array) -> Array:
     """Return log(1 - p) from log(p / (1 - p)): -9.21 where p is .9999."""
-    return -jnp.logaddexp(odds, jnp.zeros_like(odds))
+    zero = jnp.zeros_like(odds)
+    return -jnp.logaddexp(odds, zero)
 
 
 def _largest(logits: Array) -> Array:

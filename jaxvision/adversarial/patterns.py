@@ -45,7 +45,11 @@ def structured(shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
 
 def _signs(up: np.ndarray, channels: int) -> np.ndarray:
     """Return 1 where a pixel goes up and -1 elsewhere, the same in every channel."""
-    signs = np.where(up, np.float32(1), np.float32(-1))
+    signs = np.where(
+        up,
+        np.float32(1),
+        np.float32(-1),
+    )
     return np.repeat(signs[..., None], channels, axis=2)
 
 
@@ -56,12 +60,21 @@ def normals(f: Logits, images: Array, *, steps: int = 10) -> Array:
     not move the image.
     """
     labels = predictions(f(images))
-    found = deepfool(f, images, labels, ball=Ball("l2", None), steps=steps)
+    found = deepfool(
+        f,
+        images,
+        labels,
+        ball=Ball("l2", None),
+        steps=steps,
+    )
     unit = steepest("l2", found.images - images)
     return unit.reshape(len(images), math.prod(images.shape[1:]))
 
 
-def span(normals: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def span(
+    normals: np.ndarray,
+    count: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what holds most of normals [..., B, D], computed on the host.
 
     Returns:
@@ -73,14 +86,24 @@ def span(normals: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return directions[..., :count, :], energy / energy[..., -1:]
 
 
-def random_in(key: Array, directions: np.ndarray, count: int, size: float) -> np.ndarray:
+def random_in(
+    key: Array,
+    directions: np.ndarray,
+    count: int,
+    size: float,
+) -> np.ndarray:
     """Return random vectors [..., count, D] of L2 norm ``size`` in spans [..., k, D]."""
     weights = np.asarray(jax.random.normal(key, (count, directions.shape[-2])))
     vectors = weights @ directions
     return size * vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def random_directions(key: Array, count: int, size: Array | float, shape: tuple[int, ...]) -> Array:
+def random_directions(
+    key: Array,
+    count: int,
+    size: Array | float,
+    shape: tuple[int, ...],
+) -> Array:
     """Return random perturbations [count, H, W, C] of L2 norm ``size`` in all directions."""
     unit = steepest("l2", jax.random.normal(key, (count, *shape)))
     return size * unit

@@ -76,7 +76,10 @@ def every_pixel(
     def one(example: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         image, label = example
 
-        def more(image: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
+        def more(
+            image: Array,
+            _: None,
+        ) -> tuple[Array, tuple[Array, Array]]:
             scores = _scores(f, image, label, values)
             best = jnp.argmax(scores)
             row, column, value = jnp.unravel_index(best, scores.shape)
@@ -92,7 +95,13 @@ def every_pixel(
     return Tried(result, scores, flips)
 
 
-def corner_pixels(f: Logits, images: Array, labels: Array, *, pixels: int = 1) -> Result:
+def corner_pixels(
+    f: Logits,
+    images: Array,
+    labels: Array,
+    *,
+    pixels: int = 1,
+) -> Result:
     """Return what ``every_pixel`` finds with the corners of the color cube."""
     values = corners(images.shape[-1])
     return every_pixel(f, images, labels, values, pixels).result
@@ -107,7 +116,12 @@ def _check(images: Array, values: Array, pixels: int) -> None:
         raise UserError(f"values are colors [V, {channels}] of a pixel, not {shape}")
 
 
-def _scores(f: Logits, image: Array, label: Array, values: Array) -> Array:
+def _scores(
+    f: Logits,
+    image: Array,
+    label: Array,
+    values: Array,
+) -> Array:
     """Return the score [H, W, V] of every value at every place, a row of them at a time."""
     height, width, channels = image.shape
 

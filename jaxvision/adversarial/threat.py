@@ -108,12 +108,22 @@ class Ball:
         eps = jnp.broadcast_to(eps, images.shape[:1])
         if self.norm == "l0":
             low, high = self.box or (0.0, 1.0)
-            anywhere = jax.random.uniform(key, images.shape, minval=low, maxval=high)
+            anywhere = jax.random.uniform(
+                key,
+                images.shape,
+                minval=low,
+                maxval=high,
+            )
             return self.project(images, anywhere, eps)
         delta = _DRAWS[self.norm](key, images.shape, eps)
         return self.clip(images + delta)
 
-    def audit(self, images: Array, moved: Array, eps: Array | float) -> Audit:
+    def audit(
+        self,
+        images: Array,
+        moved: Array,
+        eps: Array | float,
+    ) -> Audit:
         """Check returned images against the ball and the box.
 
         float32 rounds x + eps - x: 6e-8 above 8/255 at 40 of 256 gray levels. A coordinate may be
@@ -256,7 +266,11 @@ def _project_linf(delta: Array, eps: Array) -> Array:
 _PROJECTIONS = {"l0": _project_l0, "l1": _project_l1, "l2": _project_l2, "linf": _project_linf}
 
 
-def _draw_l1(key: Array, shape: tuple[int, ...], eps: Array) -> Array:
+def _draw_l1(
+    key: Array,
+    shape: tuple[int, ...],
+    eps: Array,
+) -> Array:
     """Draw from the L1 ball: one share of each of d + 1 exponentials is left over."""
     sizes, signs = jax.random.split(key)
     images, *rest = shape
@@ -268,7 +282,11 @@ def _draw_l1(key: Array, shape: tuple[int, ...], eps: Array) -> Array:
     return like(eps, size) * size * sign
 
 
-def _draw_l2(key: Array, shape: tuple[int, ...], eps: Array) -> Array:
+def _draw_l2(
+    key: Array,
+    shape: tuple[int, ...],
+    eps: Array,
+) -> Array:
     direction, radius = jax.random.split(key)
     images, *rest = shape
     drawn = jax.random.normal(direction, shape)
@@ -278,7 +296,11 @@ def _draw_l2(key: Array, shape: tuple[int, ...], eps: Array) -> Array:
     return like(eps * reach, unit) * unit
 
 
-def _draw_linf(key: Array, shape: tuple[int, ...], eps: Array) -> Array:
+def _draw_linf(
+    key: Array,
+    shape: tuple[int, ...],
+    eps: Array,
+) -> Array:
     drawn = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
     return like(eps, drawn) * drawn
 

@@ -19,8 +19,16 @@ CLASSES = jnp.arange(7) % 5
 
 def test_log_odds_and_cross_entropy_are_those_of_the_softmax():
     p = np.asarray(jax.nn.softmax(LOGITS))[np.arange(7), np.asarray(CLASSES)]
-    np.testing.assert_allclose(log_odds(LOGITS, CLASSES), np.log((1 - p) / p), rtol=1e-4)
-    np.testing.assert_allclose(cross_entropy(LOGITS, CLASSES), -np.log(p), rtol=1e-4)
+    np.testing.assert_allclose(
+        log_odds(LOGITS, CLASSES),
+        np.log((1 - p) / p),
+        rtol=1e-4,
+    )
+    np.testing.assert_allclose(
+        cross_entropy(LOGITS, CLASSES),
+        -np.log(p),
+        rtol=1e-4,
+    )
 
 
 def test_cross_entropy_is_blind_where_the_net_is_sure():
@@ -55,5 +63,13 @@ def test_an_ensemble_answers_with_its_mean_probability():
     """Field fault 17: members (4, 0), (-1, 0) give .62548; their mean logits .81757."""
     members = [lambda x, z=z: jnp.float32([[z, 0.0]]) for z in (4.0, -1.0)]
     logits = ensemble(members)(jnp.zeros((1, 1)))
-    np.testing.assert_allclose(jax.nn.softmax(logits)[0, 0], 0.62548, atol=1e-5)
-    np.testing.assert_allclose(jax.nn.softmax(jnp.float32([[1.5, 0.0]]))[0, 0], 0.81757, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.nn.softmax(logits)[0, 0],
+        0.62548,
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        jax.nn.softmax(jnp.float32([[1.5, 0.0]]))[0, 0],
+        0.81757,
+        atol=1e-5,
+    )

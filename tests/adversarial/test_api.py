@@ -40,12 +40,29 @@ def softmax(images):
 
 
 def test_one_call_attacks_a_function():
-    found = attack(net, None, IMAGES, LABELS, [0.0, 0.1, 0.5], seed=0, restarts=2, steps=5)
+    found = attack(
+        net,
+        None,
+        IMAGES,
+        LABELS,
+        [0.0, 0.1, 0.5],
+        seed=0,
+        restarts=2,
+        steps=5,
+    )
     assert found.success.shape == (3, 9)
     assert isinstance(found.images, np.ndarray)
     assert not found.success[0].any()
     assert found.success[2].all()
-    again = attack(net, None, np.uint8(255 * IMAGES), list(LABELS), 0.2, ball=L2, steps=5)
+    again = attack(
+        net,
+        None,
+        np.uint8(255 * IMAGES),
+        list(LABELS),
+        0.2,
+        ball=L2,
+        steps=5,
+    )
     assert (again.norms.l2 <= 0.2 + 1e-5).all()
 
 
@@ -64,7 +81,14 @@ def test_nets_of_any_maker_are_attacked():
     variables = net.init(jax.random.key(0), IMAGES)
     labels = np.asarray(net.apply(variables, IMAGES)).argmax(1)
     found = attack(net, variables, IMAGES, labels, 0.1, steps=5)
-    same = attack(lambda x: net.apply(variables, x), None, IMAGES, labels, 0.1, steps=5)
+    same = attack(
+        lambda x: net.apply(variables, x),
+        None,
+        IMAGES,
+        labels,
+        0.1,
+        steps=5,
+    )
     np.testing.assert_allclose(found.images, same.images, atol=1e-6)
     dense = nnx.Linear(16, 3, rngs=nnx.Rngs(0))
     flat = IMAGES.reshape(9, 16)
@@ -75,7 +99,14 @@ def test_nets_of_any_maker_are_attacked():
 @pytest.mark.parametrize("method", [fgsm, pgd, basic_iterative, least_likely, deepfool, min_norm])
 def test_no_images_give_no_numbers(method):
     sizes = {} if method in (deepfool, min_norm) else {"eps": [0.1, 0.2]}
-    found = attack(net, None, IMAGES[:0], LABELS[:0], **sizes, method=method)
+    found = attack(
+        net,
+        None,
+        IMAGES[:0],
+        LABELS[:0],
+        **sizes,
+        method=method,
+    )
     lead = (2,) if sizes else ()
     assert found.images.shape == (*lead, 0, 4, 4, 1)
     assert found.success.shape == found.norms.l2.shape == (*lead, 0)
@@ -110,5 +141,11 @@ def test_bad_input_is_one_line(case):
     changed, line = BAD[case]
     given = {"f": net, "images": IMAGES, "labels": LABELS, "eps": 0.1} | changed
     with pytest.raises(UserError, match=line) as caught:
-        attack(given.pop("f"), None, given.pop("images"), given.pop("labels"), **given)
+        attack(
+            given.pop("f"),
+            None,
+            given.pop("images"),
+            given.pop("labels"),
+            **given,
+        )
     assert "\n" not in str(caught.value)

@@ -34,10 +34,19 @@ def test_the_distance_at_initialization_is_half_normal(depth, gain):
     rng, d, nets = np.random.default_rng(depth), 64, 1500
     x = rng.normal(size=(nets, d))
     x = np.float32(x * np.sqrt(d) / np.linalg.norm(x, axis=1, keepdims=True))
-    weights = drawn(rng, nets, [d, *[64] * (depth - 1), 1], gain)
+    weights = drawn(
+        rng,
+        nets,
+        [d, *[64] * (depth - 1), 1],
+        gain,
+    )
     value, slope = value_and_slope(weights, x)
     distance = jnp.abs(value) / norms(slope).l2
-    np.testing.assert_allclose(distance.mean(), np.sqrt(2 / np.pi), atol=0.06)
+    np.testing.assert_allclose(
+        distance.mean(),
+        np.sqrt(2 / np.pi),
+        atol=0.06,
+    )
 
 
 def test_xavier_and_he_from_one_draw_decide_alike():
@@ -51,7 +60,12 @@ def test_xavier_and_he_from_one_draw_decide_alike():
     np.testing.assert_allclose(
         many(he, x), many(xavier, x) * 2 ** (depth / 2), rtol=1e-4, atol=1e-4
     )
-    np.testing.assert_allclose(many(he, 3 * x), 3 * many(he, x), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        many(he, 3 * x),
+        3 * many(he, x),
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 def test_the_l1_norm_of_the_gradient_grows_as_the_root_of_the_pixels():
@@ -62,4 +76,8 @@ def test_the_l1_norm_of_the_gradient_grows_as_the_root_of_the_pixels():
         x = np.float32(rng.normal(size=(nets, d)))
         _, slope = value_and_slope(drawn(rng, nets, [d, 32, 32, 1]), x)
         sizes.append(norms(slope).l1.mean())
-    np.testing.assert_allclose(sizes[1] / sizes[0], 4.0, rtol=0.12)
+    np.testing.assert_allclose(
+        sizes[1] / sizes[0],
+        4.0,
+        rtol=0.12,
+    )

@@ -23,7 +23,15 @@ EPS = jnp.float32([0.0, 0.02, 0.05, 0.1, 0.2])
 
 def do_nothing(eps):
     def at(eps):
-        return judged(NET, IMAGES, Aim(LABELS), IMAGES, 0, 0, 0)
+        return judged(
+            NET,
+            IMAGES,
+            Aim(LABELS),
+            IMAGES,
+            0,
+            0,
+            0,
+        )
 
     return jax.vmap(at)(eps) if jnp.ndim(eps) else at(eps)
 
@@ -33,7 +41,13 @@ def test_an_attack_that_does_nothing_fails():
     idle = do_nothing(EPS)
     assert checks.falls(idle.success).max() == 0  # so monotone is not enough
     honest = pgd(NET, IMAGES, LABELS, EPS, steps=10)
-    flipped = checks.noise(NET, jax.random.key(0), IMAGES, honest.norms.l2[-1], draws=8)
+    flipped = checks.noise(
+        NET,
+        jax.random.key(0),
+        IMAGES,
+        honest.norms.l2[-1],
+        draws=8,
+    )
     assert not bool(idle.success.any())
     assert honest.success[-1].mean() > 0.9
     assert honest.success[-1].mean() > flipped.best + 0.2
@@ -57,7 +71,12 @@ def test_eps_0_and_monotone_and_audits():
 
 def test_noise_is_as_long_as_the_attack_s_perturbation_in_the_same_box():
     size = jnp.linspace(0.0, 1.0, 60)
-    moved = checks.equal_norm(jax.random.key(1), IMAGES, size, 3)
+    moved = checks.equal_norm(
+        jax.random.key(1),
+        IMAGES,
+        size,
+        3,
+    )
     np.testing.assert_allclose(
         jax.vmap(norms)(moved - IMAGES[None]).l2, np.tile(size, (3, 1)), atol=1e-4
     )
@@ -74,7 +93,13 @@ def test_noise_flips_a_linear_net_as_often_as_a_normal_variable_says():
     f = affine(np.stack([0 * w, w], 1), [0.0, -w.sum() / 2 - 0.02 * np.linalg.norm(w)])
     x = jnp.full((1, d), 0.5)
     size = jnp.float32([c * np.sqrt(d) * 0.02])
-    found = checks.noise(f, jax.random.key(3), x, size, draws=2000)
+    found = checks.noise(
+        f,
+        jax.random.key(3),
+        x,
+        size,
+        draws=2000,
+    )
     np.testing.assert_allclose(found.mean, 0.309, atol=0.03)
 
 

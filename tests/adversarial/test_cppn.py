@@ -95,7 +95,11 @@ def test_a_full_network_still_mutates():
 def test_color_is_that_of_the_standard_library():
     colors = np.random.default_rng(0).uniform(size=(50, 3)).astype(np.float32)
     expected = [colorsys.hsv_to_rgb(*color) for color in colors.tolist()]
-    np.testing.assert_allclose(hsv_to_rgb(jnp.asarray(colors)), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        hsv_to_rgb(jnp.asarray(colors)),
+        expected,
+        atol=1e-5,
+    )
 
 
 def test_color_images_have_three_channels():

@@ -19,11 +19,26 @@ def test_two_classes_take_one_step():
     """Field fault 19. w = (3, 4), gap 5: the step (.6, .8), norm 1.02 with an overshoot of .02."""
     f = two_class([3.0, 4.0], -5.0)
     origin = jnp.zeros((1, 2))
-    found = deepfool(f, origin, jnp.zeros(1, jnp.int32), ball=FREE["l2"])
-    np.testing.assert_allclose(found.images, [[0.612, 0.816]], rtol=1e-5)
+    found = deepfool(
+        f,
+        origin,
+        jnp.zeros(1, jnp.int32),
+        ball=FREE["l2"],
+    )
+    np.testing.assert_allclose(
+        found.images,
+        [[0.612, 0.816]],
+        rtol=1e-5,
+    )
     np.testing.assert_allclose(found.norms.l2, 1.02, rtol=1e-5)
     assert int(found.best_step[0]) == 1
-    longer = deepfool(f, origin, jnp.zeros(1, jnp.int32), ball=FREE["l2"], overshoot=0.5)
+    longer = deepfool(
+        f,
+        origin,
+        jnp.zeros(1, jnp.int32),
+        ball=FREE["l2"],
+        overshoot=0.5,
+    )
     np.testing.assert_allclose(longer.norms.l2, 1.5, rtol=1e-5)
 
 
@@ -49,11 +64,19 @@ def test_k_classes_take_one_step_and_no_shorter_one_does(norm):
     exact = []
     logits = np.asarray(IMAGES, np.float64) @ WEIGHTS + BIAS
     for z, y in zip(logits, np.asarray(labels), strict=True):
-        slopes = np.delete(WEIGHTS - WEIGHTS[:, [y]], y, axis=1)
+        slopes = np.delete(
+            WEIGHTS - WEIGHTS[:, [y]],
+            y,
+            axis=1,
+        )
         gaps = np.delete(z[y] - z, y)
         dual = np.abs(slopes).sum(0) if norm == "linf" else np.sqrt((slopes**2).sum(0))
         exact.append((gaps / dual).min())
-    np.testing.assert_allclose(found.norms._asdict()[norm], 1.001 * np.array(exact), rtol=1e-4)
+    np.testing.assert_allclose(
+        found.norms._asdict()[norm],
+        1.001 * np.array(exact),
+        rtol=1e-4,
+    )
 
 
 def test_minimizers_of_two_classes_are_those_of_the_table():
@@ -62,9 +85,17 @@ def test_minimizers_of_two_classes_are_those_of_the_table():
     f = two_class(-w, -s)  # class 0 leads by w.x + s
     zero, label = jnp.zeros((1, 3)), jnp.zeros(1, jnp.int32)
     l2 = deepfool(f, zero, label, ball=FREE["l2"], overshoot=1e-4)
-    np.testing.assert_allclose(l2.images[0], -s * w / (w @ w), rtol=2e-4)
+    np.testing.assert_allclose(
+        l2.images[0],
+        -s * w / (w @ w),
+        rtol=2e-4,
+    )
     linf = deepfool(f, zero, label, ball=FREE["linf"], overshoot=1e-4)
-    np.testing.assert_allclose(linf.images[0], -s * np.sign(w) / np.abs(w).sum(), rtol=2e-4)
+    np.testing.assert_allclose(
+        linf.images[0],
+        -s * np.sign(w) / np.abs(w).sum(),
+        rtol=2e-4,
+    )
 
 
 def test_in_the_box_it_ends_at_the_nearest_image_of_a_linear_net():
@@ -77,7 +108,11 @@ def test_in_the_box_it_ends_at_the_nearest_image_of_a_linear_net():
     assert int(found.best_step.max()) > 1
     x, score = np.asarray(IMAGES, np.float64), (np.asarray(IMAGES, np.float64) - 0.5) @ w
     nearest = [nearest_in_box(a, np.sign(s) * w, abs(s)) for a, s in zip(x, score, strict=True)]
-    np.testing.assert_allclose(found.norms.l2, np.linalg.norm(nearest, axis=1), rtol=2e-3)
+    np.testing.assert_allclose(
+        found.norms.l2,
+        np.linalg.norm(nearest, axis=1),
+        rtol=2e-3,
+    )
 
 
 def test_a_dead_gradient_does_not_spread():
@@ -85,7 +120,11 @@ def test_a_dead_gradient_does_not_spread():
 
     def f(images):  # flat where the first pixel is below a tenth
         flat = affine(weights, BIAS)(images)
-        return jnp.where(images[:, :1] > 0.1, flat, jax.lax.stop_gradient(flat))
+        return jnp.where(
+            images[:, :1] > 0.1,
+            flat,
+            jax.lax.stop_gradient(flat),
+        )
 
     images = IMAGES.at[:, 0].set(0.5).at[0, 0].set(0.05)
     labels = jnp.argmax(f(images), 1).astype(jnp.int32)
@@ -102,10 +141,19 @@ def test_nearer_ends_at_the_boundary():
     far = deepfool(f, IMAGES, labels, ball=FREE["l2"], overshoot=0.5)
     near = nearer(f, IMAGES, labels, far, bisections=14)
     assert bool(near.success.all())
-    np.testing.assert_allclose(near.norms.l2, far.norms.l2 / 1.5, rtol=1e-3)
+    np.testing.assert_allclose(
+        near.norms.l2,
+        far.norms.l2 / 1.5,
+        rtol=1e-3,
+    )
     assert int(near.forwards) == int(far.forwards) + 14 + 2
 
 
 def test_another_norm_is_refused():
     with pytest.raises(ValueError, match="l2 and linf"):
-        deepfool(affine(WEIGHTS, BIAS), IMAGES, jnp.zeros(30, jnp.int32), ball=Ball("l1"))
+        deepfool(
+            affine(WEIGHTS, BIAS),
+            IMAGES,
+            jnp.zeros(30, jnp.int32),
+            ball=Ball("l1"),
+        )

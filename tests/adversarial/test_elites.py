@@ -20,17 +20,30 @@ def net(images):
 
 
 def test_the_best_child_of_each_class_takes_its_cell():
-    archive = Archive(jnp.zeros((3, 1)), jnp.zeros((3, 2)), jnp.float32([0.0, 1.0, 2.0]))
+    archive = Archive(
+        jnp.zeros((3, 1)),
+        jnp.zeros((3, 2)),
+        jnp.float32([0.0, 1.0, 2.0]),
+    )
     genomes = jnp.float32([[1.0], [2.0]])
     odds = jnp.float32([[5.0, 0.5, 2.0], [1.0, 3.0, 2.0]])
-    after = admit(archive, genomes, jnp.float32([[10.0, 10.0], [20.0, 20.0]]), odds)
+    after = admit(
+        archive,
+        genomes,
+        jnp.float32([[10.0, 10.0], [20.0, 20.0]]),
+        odds,
+    )
     assert after.genomes[:, 0].tolist() == [1.0, 2.0, 0.0]  # an equal takes nothing
     assert after.images[:, 1].tolist() == [10.0, 20.0, 0.0]
     assert after.log_odds.tolist() == [5.0, 3.0, 2.0]
 
 
 def test_no_number_never_becomes_an_elite():
-    archive = Archive(jnp.zeros((2, 1)), jnp.zeros((2, 1)), jnp.float32([0.0, -jnp.inf]))
+    archive = Archive(
+        jnp.zeros((2, 1)),
+        jnp.zeros((2, 1)),
+        jnp.float32([0.0, -jnp.inf]),
+    )
     genomes = jnp.float32([[1.0], [2.0]])
     odds = jnp.float32([[jnp.nan, jnp.nan], [1.0, jnp.nan]])
     after = admit(archive, genomes, genomes, odds)
@@ -62,7 +75,13 @@ def test_it_comes_near_what_a_linear_net_can_be_made_to_say(evolved):
 
 def test_evolution_adds_to_drawing_at_equal_cost(evolved):
     for encoding in (direct(SHAPE), binary_noise(SHAPE)):
-        drawn = random_search(net, encoding, jax.random.key(0), generations=80, children=50)
+        drawn = random_search(
+            net,
+            encoding,
+            jax.random.key(0),
+            generations=80,
+            children=50,
+        )
         assert drawn.n_forward == evolved.n_forward
         assert (drawn.log_odds < evolved.log_odds).all()
 
@@ -75,7 +94,11 @@ def test_without_a_fitness_nothing_evolves():
         generations=10,
         children=8,
     )
-    np.testing.assert_allclose(deaf.log_odds, -np.log(4), rtol=1e-6)  # chance of one in five
+    np.testing.assert_allclose(
+        deaf.log_odds,
+        -np.log(4),
+        rtol=1e-6,
+    )  # chance of one in five
     assert (deaf.images == deaf.images[:1]).all()  # the first drawn has every cell, and keeps it
     assert (deaf.trace == deaf.trace[:1]).all()
 
@@ -92,7 +115,11 @@ def test_polynomial_mutation_has_the_density_of_deb():
 
 
 def test_genes_stay_in_the_box():
-    genes = polynomial_mutation(jax.random.key(1), jnp.zeros(1000), rate=1.0)
+    genes = polynomial_mutation(
+        jax.random.key(1),
+        jnp.zeros(1000),
+        rate=1.0,
+    )
     assert genes.min() == 0.0
     assert 0 < genes.max() <= 1
 
@@ -112,11 +139,23 @@ def test_ascent_returns_the_surest_image_within_the_box():
 
 def test_ascent_of_a_flat_net_stands_still():
     start = jnp.full((2, *SHAPE), 0.3)
-    found = ascend(lambda x: jnp.zeros((len(x), 3)), start, jnp.arange(2), start[0], steps=3)
+    found = ascend(
+        lambda x: jnp.zeros((len(x), 3)),
+        start,
+        jnp.arange(2),
+        start[0],
+        steps=3,
+    )
     np.testing.assert_allclose(found.images, start)
     assert not np.isnan(found.trace).any()
 
 
 def test_a_search_of_nothing_is_refused_in_one_line():
     with pytest.raises(UserError, match="children=0, generations=3: use at least 1 and 0"):
-        map_elites(net, direct(SHAPE), jax.random.key(0), generations=3, children=0)
+        map_elites(
+            net,
+            direct(SHAPE),
+            jax.random.key(0),
+            generations=3,
+            children=0,
+        )

@@ -58,7 +58,13 @@ def test_it_ends_in_the_generation_of_its_goal():
     start = jax.random.uniform(jax.random.key(0), (8, 2))
     found = evolve(valley, start, jax.random.key(1), 100, goal=1e9)
     assert (found.generation, found.evaluations) == (0, 8)
-    found = evolve(valley, start, jax.random.key(1), 100, goal=0.01)
+    found = evolve(
+        valley,
+        start,
+        jax.random.key(1),
+        100,
+        goal=0.01,
+    )
     assert found.energy < 0.01
     assert found.evaluations == 8 * (1 + found.generation)
 
@@ -66,7 +72,12 @@ def test_it_ends_in_the_generation_of_its_goal():
 @pytest.mark.parametrize("value", [0.0, 3.0, np.nan, np.inf])
 def test_equal_energies_find_nothing(value):
     start = jax.random.uniform(jax.random.key(0), (5, 2))
-    found = evolve(lambda x: jnp.full(len(x), value), start, jax.random.key(1), 3)
+    found = evolve(
+        lambda x: jnp.full(len(x), value),
+        start,
+        jax.random.key(1),
+        3,
+    )
     assert found.generation == 0
     assert not np.isnan(found.energy)
     assert (found.genome == start[0]).all()
@@ -95,7 +106,11 @@ def test_with_the_paper_s_budget_it_finds_what_corners_find(problem):
     found = attacked(problem, budget=Budget(100, 60))
     assert found.success.tolist() == oracle.result.success.tolist()
     unsolved = ~np.asarray(found.success)
-    np.testing.assert_allclose(found.score[unsolved], oracle.scores[unsolved, 0], atol=0.02)
+    np.testing.assert_allclose(
+        found.score[unsolved],
+        oracle.scores[unsolved, 0],
+        atol=0.02,
+    )
 
 
 def test_one_pixel_changes_and_passes_are_counted(problem):
@@ -119,7 +134,12 @@ def test_what_an_image_meets_does_not_depend_on_the_others(problem):
 def test_a_target_is_reached_or_it_is_no_success(problem):
     f, _, labels = problem
     targets = (labels + 1) % 3
-    found = attacked(problem, pixels=3, budget=Budget(100, 30), targets=targets)
+    found = attacked(
+        problem,
+        pixels=3,
+        budget=Budget(100, 30),
+        targets=targets,
+    )
     assert found.success.any()
     hits = f(found.images).argmax(1) == targets
     assert hits.tolist() == found.success.tolist()

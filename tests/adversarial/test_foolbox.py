@@ -60,10 +60,22 @@ def test_pgd_goes_the_same_way(theirs, name, ball):
     images, success = theirs(
         lambda attacks: getattr(attacks, name)(steps=10, rel_stepsize=0.1, random_start=False)
     )
-    found = pgd(net, IMAGES, LABELS, EPS, ball=ball, steps=10, relative_step=0.1)
+    found = pgd(
+        net,
+        IMAGES,
+        LABELS,
+        EPS,
+        ball=ball,
+        steps=10,
+        relative_step=0.1,
+    )
     last = np.asarray(found.best_step) == 10
     assert last.mean() > 0.5
-    np.testing.assert_allclose(np.asarray(found.images)[last], images[last], atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(found.images)[last],
+        images[last],
+        atol=1e-5,
+    )
     assert (np.asarray(found.success) >= success).all()
     blind = pgd(
         net, IMAGES, LABELS, EPS, ball=ball, steps=10, relative_step=0.1, loss=cross_entropy

@@ -67,7 +67,11 @@ def test_fgsm_is_the_exact_maximizer_of_logistic_regression():
         fall = lead(LINE, IMAGES) - lead(LINE, boxed.images)
         np.testing.assert_allclose(fall, exact, atol=1e-5)
         many = pgd(LINE, IMAGES, labels, eps, steps=10)
-        np.testing.assert_allclose(lead(LINE, IMAGES) - lead(LINE, many.images), exact, atol=1e-5)
+        np.testing.assert_allclose(
+            lead(LINE, IMAGES) - lead(LINE, many.images),
+            exact,
+            atol=1e-5,
+        )
 
 
 def test_with_more_classes_fgsm_is_not_exact():
@@ -94,7 +98,11 @@ def test_every_epsilon_gives_what_it_gives_alone(ball):
     together = pgd(AFFINE, IMAGES, labels, EPS, ball=ball, steps=7)
     for i, eps in enumerate(EPS):
         alone = pgd(AFFINE, IMAGES, labels, eps, ball=ball, steps=7)
-        np.testing.assert_allclose(together.images[i], alone.images, atol=1e-6)
+        np.testing.assert_allclose(
+            together.images[i],
+            alone.images,
+            atol=1e-6,
+        )
         np.testing.assert_array_equal(together.success[i], alone.success)
     assert bool(jax.vmap(ball.audit, (None, 0, 0))(IMAGES, together.images, EPS).passed.all())
 
@@ -120,14 +128,29 @@ def test_a_zero_gradient_leaves_its_image_and_only_it(ball):
     def f(images):  # flat where the first pixel is below a tenth
         flat = images.reshape(len(images), -1)
         live = flat[:, :1] > 0.1
-        return jnp.where(live, AFFINE(images), jax.lax.stop_gradient(AFFINE(images)))
+        return jnp.where(
+            live,
+            AFFINE(images),
+            jax.lax.stop_gradient(AFFINE(images)),
+        )
 
     images = IMAGES.at[:, 0, 0, 0].set(0.5).at[0, 0, 0, 0].set(0.05)
     labels = classes(f, images)
     found = pgd(f, images, labels, 0.3, ball=ball, steps=5)
     np.testing.assert_array_equal(found.images[0], images[0])
-    alone = pgd(f, images[1:], labels[1:], 0.3, ball=ball, steps=5)
-    np.testing.assert_allclose(found.images[1:], alone.images, atol=1e-6)
+    alone = pgd(
+        f,
+        images[1:],
+        labels[1:],
+        0.3,
+        ball=ball,
+        steps=5,
+    )
+    np.testing.assert_allclose(
+        found.images[1:],
+        alone.images,
+        atol=1e-6,
+    )
     assert bool(jnp.isfinite(found.images).all())
 
 
@@ -135,10 +158,24 @@ def test_two_classes_targeted_is_untargeted_to_the_bit():
     """Field fault 18: a targeted attack that climbs, or is given the true label."""
     labels = classes(LINE)
     away = pgd(LINE, IMAGES, labels, EPS, steps=5)
-    towards = pgd(LINE, IMAGES, labels, EPS, steps=5, targets=1 - labels)
+    towards = pgd(
+        LINE,
+        IMAGES,
+        labels,
+        EPS,
+        steps=5,
+        targets=1 - labels,
+    )
     np.testing.assert_array_equal(away.images, towards.images)
     np.testing.assert_array_equal(away.success, towards.success)
-    to_itself = pgd(LINE, IMAGES, labels, 0.3, steps=5, targets=labels)
+    to_itself = pgd(
+        LINE,
+        IMAGES,
+        labels,
+        0.3,
+        steps=5,
+        targets=labels,
+    )
     assert bool((lead(LINE, to_itself.images) ** 2 >= lead(LINE, IMAGES) ** 2 - 1e-6).all())
 
 
@@ -154,7 +191,14 @@ def test_a_sure_net_does_not_look_robust():
     scaled = pgd(sure, IMAGES, labels, 0.1, steps=10)
     assert scaled.success.mean() >= plain.success.mean()
     assert int((scaled.norms.linf == 0).sum()) == 0
-    blind = pgd(sure, IMAGES, labels, 0.1, steps=10, loss=cross_entropy)
+    blind = pgd(
+        sure,
+        IMAGES,
+        labels,
+        0.1,
+        steps=10,
+        loss=cross_entropy,
+    )
     unchanged = int((blind.norms.linf == 0).sum())
     assert unchanged > 0
     assert blind.success.mean() < plain.success.mean()
@@ -180,16 +224,42 @@ def test_the_best_iterate_is_returned_not_the_last():
         for steps in range(1, 9)
     ]
     assert (np.diff(scores, axis=0) >= -1e-5).all()
-    found = pgd(bumpy, IMAGES, labels, 0.3, steps=8, relative_step=0.5)
+    found = pgd(
+        bumpy,
+        IMAGES,
+        labels,
+        0.3,
+        steps=8,
+        relative_step=0.5,
+    )
     assert (found.best_step < 8).any()
-    np.testing.assert_allclose(found.score, bumpy(found.images)[:, 1] - 4, atol=1e-5)
+    np.testing.assert_allclose(
+        found.score,
+        bumpy(found.images)[:, 1] - 4,
+        atol=1e-5,
+    )
 
 
 def test_restarts_help_and_are_counted():
     labels = jnp.zeros(len(IMAGES), jnp.int32)
     key = jax.random.key(0)
-    one = pgd(bumpy, IMAGES, labels, 0.3, steps=4, key=key)
-    many = pgd(bumpy, IMAGES, labels, 0.3, steps=4, key=jax.random.key(0), restarts=8)
+    one = pgd(
+        bumpy,
+        IMAGES,
+        labels,
+        0.3,
+        steps=4,
+        key=key,
+    )
+    many = pgd(
+        bumpy,
+        IMAGES,
+        labels,
+        0.3,
+        steps=4,
+        key=jax.random.key(0),
+        restarts=8,
+    )
     assert many.score.mean() > one.score.mean() + 0.1
     # T steps and a last look, for each start; judging looks twice more.
     assert (int(one.forwards), int(one.backwards)) == (5 + 2, 4)
@@ -198,7 +268,12 @@ def test_restarts_help_and_are_counted():
 
 def test_iterations_are_kurakin_s():
     assert [int(iterations(levels / 255)) for levels in (2, 4, 8, 16, 48)] == [3, 5, 10, 20, 52]
-    found = basic_iterative(AFFINE, IMAGES, classes(AFFINE), jnp.float32([2, 16]) / 255)
+    found = basic_iterative(
+        AFFINE,
+        IMAGES,
+        classes(AFFINE),
+        jnp.float32([2, 16]) / 255,
+    )
     np.testing.assert_array_equal(found.backwards, [3, 20])
 
 

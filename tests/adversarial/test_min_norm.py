@@ -26,7 +26,12 @@ def exact(x, score):
     def step(t):
         return np.clip(x + t * towards, 0, 1) - x
 
-    far = optimize.brentq(lambda t: WEIGHTS @ step(t) + score, 0, 10, xtol=1e-15)
+    far = optimize.brentq(
+        lambda t: WEIGHTS @ step(t) + score,
+        0,
+        10,
+        xtol=1e-15,
+    )
     return step(far)
 
 
@@ -38,7 +43,11 @@ def test_closed_forms_with_the_box_equal_slsqp_and_linear_programs():
         np.testing.assert_allclose(
             np.linalg.norm(exact(x, score)), np.linalg.norm(oracle), atol=1e-8
         )
-        room = np.where(sign * WEIGHTS > 0, x, 1 - x)
+        room = np.where(
+            sign * WEIGHTS > 0,
+            x,
+            1 - x,
+        )
         filled = optimize.brentq(
             lambda e, room=room, score=score: np.abs(WEIGHTS) @ np.minimum(e, room) - abs(score),
             0,
@@ -89,7 +98,11 @@ def test_the_lagrangian_of_a_linear_loss_ends_at_the_gradient_over_2_lambda():
     found = minimize(
         LINE, x, Aim(jnp.zeros(1, jnp.int32)), size, x, "squared", steps=400, learning_rate=0.02
     )
-    np.testing.assert_allclose(found.last - x, (weights / 40)[None], atol=1e-4)
+    np.testing.assert_allclose(
+        found.last - x,
+        (weights / 40)[None],
+        atol=1e-4,
+    )
 
 
 def test_szegedy_s_objective_agrees_with_scipy_s_l_bfgs_b():
@@ -118,8 +131,20 @@ def test_what_cannot_be_moved_is_said():
     def stubborn(images):
         return jnp.tile(jnp.float32([[5.0, 0.0]]), (len(images), 1)) + 0 * images[:, :2]
 
-    found = min_norm(stubborn, X, jnp.zeros(12, jnp.int32), bisections=2, steps=3)
+    found = min_norm(
+        stubborn,
+        X,
+        jnp.zeros(12, jnp.int32),
+        bisections=2,
+        steps=3,
+    )
     assert not bool(found.success.any())
-    wrong = min_norm(LINE, X, 1 - LABELS, bisections=2, steps=3)
+    wrong = min_norm(
+        LINE,
+        X,
+        1 - LABELS,
+        bisections=2,
+        steps=3,
+    )
     assert bool(wrong.success.all())
     np.testing.assert_array_equal(wrong.norms.l2, 0.0)

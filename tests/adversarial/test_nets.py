@@ -25,7 +25,11 @@ def test_each_net_is_attacked_as_if_alone(lab, kind):
     together = over_nets(one, variables, (images, labels))
     assert together.images.shape == (3, *images.shape)
     alone = jax.jit(one)(jax.tree.map(lambda leaf: leaf[1], variables), (images, labels))
-    np.testing.assert_allclose(together.score[1], alone.score, atol=1e-4)
+    np.testing.assert_allclose(
+        together.score[1],
+        alone.score,
+        atol=1e-4,
+    )
 
 
 def test_normalization_is_inside(lab):
@@ -36,4 +40,8 @@ def test_normalization_is_inside(lab):
     bytes_ = lab.test.images[:4]
     inputs = preprocess(jnp.asarray(bytes_), None)
     expected = apply(variables["params"], variables["batch_stats"], inputs, train=False)[0]
-    np.testing.assert_allclose(f(jnp.asarray(np.float32(bytes_ / 255))), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        f(jnp.asarray(np.float32(bytes_ / 255))),
+        expected,
+        atol=1e-5,
+    )

@@ -22,7 +22,11 @@ def test_patterns_are_of_one_size_and_what_their_names_say():
 
 
 def test_random_signs_are_of_one_size_and_differ():
-    found = patterns.random_signs(stream(0, "noise"), 3, (8, 8, 1))
+    found = patterns.random_signs(
+        stream(0, "noise"),
+        3,
+        (8, 8, 1),
+    )
     np.testing.assert_array_equal(np.abs(found), 1)
     assert abs(float(found.mean())) < 0.2
     assert not np.array_equal(found[0], found[1])

@@ -33,11 +33,20 @@ def test_a_linear_net_s_best_pixel_goes_to_a_corner(problem):
     weights, images, labels = problem
     found = jax.jit(lambda x, y: every_pixel(linear(weights), x, y, corners(3)))(images, labels)
     rows = np.arange(5)
-    towards = (weights[:, 1 - labels] - weights[:, labels]).T.reshape(5, 3, 4, 3)
+    towards = (weights[:, 1 - labels] - weights[:, labels]).T.reshape(
+        5,
+        3,
+        4,
+        3,
+    )
     gain = np.maximum(-towards * images, towards * (1 - images)).sum(-1)
     logits = images.reshape(5, -1) @ weights
     clean = logits[rows, 1 - labels] - logits[rows, labels]
-    np.testing.assert_allclose(found.scores[:, 0], clean + gain.max((1, 2)), atol=1e-5)
+    np.testing.assert_allclose(
+        found.scores[:, 0],
+        clean + gain.max((1, 2)),
+        atol=1e-5,
+    )
     assert found.result.norms.l0.tolist() == [1.0] * 5
     assert found.result.success.tolist() == (found.scores[:, 0] > 0).tolist()
     assert (found.result.forwards == 3 * 4 * 8 + 2).all()
@@ -64,7 +73,13 @@ def test_flips_count_the_values_that_succeed_alone(problem):
 
 def test_more_pixels_never_do_less(problem):
     weights, images, labels = problem
-    found = every_pixel(linear(weights), images, labels, corners(3), pixels=3)
+    found = every_pixel(
+        linear(weights),
+        images,
+        labels,
+        corners(3),
+        pixels=3,
+    )
     assert (np.diff(found.scores, axis=1) >= 0).all()
     assert (found.result.norms.l0 <= 3).all()
 
@@ -114,8 +129,19 @@ def test_impossible_searches_are_refused_in_one_line(problem, values, pixels, li
 def test_the_public_call_takes_it(problem):
     weights, images, labels = problem
     f = linear(weights)
-    found = attack(f, images, labels, method=corner_pixels, pixels=2)
+    found = attack(
+        f,
+        images,
+        labels,
+        method=corner_pixels,
+        pixels=2,
+    )
     assert found.norms.l0.max() == 2
-    none = attack(f, images[:0], labels[:0], method=corner_pixels)
+    none = attack(
+        f,
+        images[:0],
+        labels[:0],
+        method=corner_pixels,
+    )
     assert none.success.shape == (0,)
     assert none.images.shape == (0, *SHAPE)

@@ -20,7 +20,11 @@ def test_an_l2_ball_is_round():
     ball = Ball("l2", box=None)
     zero, far = jnp.zeros((1, 2)), jnp.float32([[3.0, 4.0]])
     np.testing.assert_array_equal(ball.project(zero, far, 10.0), far)
-    np.testing.assert_allclose(ball.project(zero, far, 1.0), [[0.6, 0.8]], rtol=1e-6)
+    np.testing.assert_allclose(
+        ball.project(zero, far, 1.0),
+        [[0.6, 0.8]],
+        rtol=1e-6,
+    )
     cube = jnp.ones((1, 32, 32, 3))
     np.testing.assert_allclose(norms(cube).l2, 55.4256, rtol=1e-5)
     inside = ball.project(jnp.zeros_like(cube), cube, 1.0)
@@ -52,10 +56,18 @@ def test_the_l1_projection_is_the_nearest_point(seed, eps):
     if np.abs(moved).sum() <= eps:
         np.testing.assert_array_equal(found, moved)
         return
-    np.testing.assert_allclose(np.abs(found).sum(), eps, rtol=1e-4)
+    np.testing.assert_allclose(
+        np.abs(found).sum(),
+        eps,
+        rtol=1e-4,
+    )
     kept = found != 0
     off = np.abs(moved - found)
-    np.testing.assert_allclose(off[kept], off[kept].max(), atol=1e-5)
+    np.testing.assert_allclose(
+        off[kept],
+        off[kept].max(),
+        atol=1e-5,
+    )
     assert (np.abs(moved)[~kept] <= off[kept].max() + 1e-5).all()
 
 
@@ -72,14 +84,26 @@ def test_random_starts_fill_the_ball(norm):
     ball = Ball(norm, box=None)
     images = jnp.full((2000, 5), 0.5)
     eps = 3.0 if norm == "l0" else 0.2
-    starts = jax.jit(ball.random_start)(jax.random.key(0), images, jnp.float32(eps))
+    starts = jax.jit(ball.random_start)(
+        jax.random.key(0),
+        images,
+        jnp.float32(eps),
+    )
     sizes = ball.size(starts - images)
     assert bool(ball.audit(images, starts, eps).passed.all())
     if norm == "l0":
         np.testing.assert_array_equal(sizes, 3)
     else:
-        np.testing.assert_allclose(sizes.mean() / eps, 5 / 6, atol=0.01)
-        np.testing.assert_allclose((starts - images).mean(), 0.0, atol=0.01)
+        np.testing.assert_allclose(
+            sizes.mean() / eps,
+            5 / 6,
+            atol=0.01,
+        )
+        np.testing.assert_allclose(
+            (starts - images).mean(),
+            0.0,
+            atol=0.01,
+        )
 
 
 def test_the_audit_knows_how_float32_rounds():
@@ -96,11 +120,23 @@ def test_the_audit_knows_how_float32_rounds():
 
 def test_the_audit_catches_what_is_wrong():
     ball = Ball("linf")
-    outside = ball.audit(IMAGES, IMAGES.at[0, 0, 0, 0].set(1.01), 2.0)
+    outside = ball.audit(
+        IMAGES,
+        IMAGES.at[0, 0, 0, 0].set(1.01),
+        2.0,
+    )
     np.testing.assert_array_equal(outside.in_box, [False] + 5 * [True])
-    missing = ball.audit(IMAGES, IMAGES.at[1, 0, 0, 0].set(jnp.nan), 2.0)
+    missing = ball.audit(
+        IMAGES,
+        IMAGES.at[1, 0, 0, 0].set(jnp.nan),
+        2.0,
+    )
     assert not bool(missing.passed[1])
-    far = ball.audit(IMAGES, jnp.clip(IMAGES + 0.3, 0, 1), 0.1)
+    far = ball.audit(
+        IMAGES,
+        jnp.clip(IMAGES + 0.3, 0, 1),
+        0.1,
+    )
     np.testing.assert_array_equal(far.in_ball, False)
     assert bool(far.in_box.all())
 
@@ -127,8 +163,20 @@ def test_the_steepest_step_reaches_the_dual_norm(norm):
     gradient = (MOVED - IMAGES).at[0].set(0.0)
     step = steepest(norm, gradient)
     gain = (step * gradient).reshape(6, -1).sum(1)
-    np.testing.assert_allclose(gain, norms(gradient)._asdict()[dual], rtol=1e-5)
-    np.testing.assert_allclose(norms(step)._asdict()[norm][1:], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(
+        gain,
+        norms(gradient)._asdict()[dual],
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        norms(step)._asdict()[norm][1:],
+        1.0,
+        rtol=1e-5,
+    )
     np.testing.assert_array_equal(step[0], 0.0)
     tiny = steepest("l2", 1e-30 * gradient)
-    np.testing.assert_allclose(norms(tiny).l2[1:], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(
+        norms(tiny).l2[1:],
+        1.0,
+        rtol=1e-5,
+    )

@@ -28,7 +28,12 @@ def pixels(images, key):
     return images.astype(jnp.float32) / 255
 
 
-TASK = Task(linear, partial(momentum_sgd, 0.0), pixels, opponent=train.opponent())
+TASK = Task(
+    linear,
+    partial(momentum_sgd, 0.0),
+    pixels,
+    opponent=train.opponent(),
+)
 STEP = jax.jit(partial(train_step, TASK))
 
 
@@ -77,7 +82,11 @@ def flat(images):
 def expected(batch, against, clean):
     params, images, labels = batch
     here, there = (by_hand(params, x, labels) for x in (flat(images), against))
-    mixed = jax.tree.map(lambda a, b: clean * a + (1 - clean) * b, here[2], there[2])
+    mixed = jax.tree.map(
+        lambda a, b: clean * a + (1 - clean) * b,
+        here[2],
+        there[2],
+    )
     loss, error = (clean * here[i] + (1 - clean) * there[i] for i in (0, 1))
     return mixed, loss, error
 
@@ -94,7 +103,11 @@ def agrees(batch, recipe, against, clean=0.0):
 def fast(batch, epsilon):
     params, images, labels = batch
     x = flat(images)
-    return np.clip(x + epsilon * np.sign(by_hand(params, x, labels)[3]), 0, 1)
+    return np.clip(
+        x + epsilon * np.sign(by_hand(params, x, labels)[3]),
+        0,
+        1,
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.9])
@@ -123,7 +136,11 @@ def drawn(batch):
 
 def test_noise_is_uniform_or_at_its_ends_and_stays_in_the_box(batch):
     x, noise = flat(batch[1]), drawn(batch)
-    agrees(batch, train.noise(EPSILON), np.clip(x + EPSILON * noise, 0, 1))
+    agrees(
+        batch,
+        train.noise(EPSILON),
+        np.clip(x + EPSILON * noise, 0, 1),
+    )
     ends = np.clip(x + EPSILON * np.sign(noise), 0, 1)
     agrees(batch, train.noise(EPSILON, corners=True), ends)
 
@@ -145,7 +162,11 @@ def test_projected_gradient_ascent_of_three_steps(batch):
     at = np.clip(x + EPSILON * drawn(batch), low, high)
     for _ in range(3):
         stride = 2.5 / 3 * EPSILON
-        at = np.clip(at + stride * np.sign(by_hand(params, at, labels)[3]), low, high)
+        at = np.clip(
+            at + stride * np.sign(by_hand(params, at, labels)[3]),
+            low,
+            high,
+        )
     agrees(batch, train.projected(EPSILON, 3), at)
 
 
@@ -153,15 +174,35 @@ def test_the_opponent_meets_the_net_as_it_is_evaluated(batch):
     """Batch norm's statistics stay those of clean training batches, and dropout is off."""
     modes = []
 
-    def spied(params, batch_stats, images, *, train, taps=None, dropout_key=None):
+    def spied(
+        params,
+        batch_stats,
+        images,
+        *,
+        train,
+        taps=None,
+        dropout_key=None,
+    ):
         modes.append((train, dropout_key is None, len(images)))
         return linear(params, batch_stats, images, train=train)
 
-    task = Task(spied, partial(momentum_sgd, 0.0), pixels, opponent=train.opponent())
+    task = Task(
+        spied,
+        partial(momentum_sgd, 0.0),
+        pixels,
+        opponent=train.opponent(),
+    )
     params, images, labels = batch
     driven = hyper(train.projected(EPSILON))
     state = initial_state(task, {"params": params, "batch_stats": {}}, driven)
-    jax.eval_shape(partial(train_step, task), state, images, labels, driven, np.int32(0))
+    jax.eval_shape(
+        partial(train_step, task),
+        state,
+        images,
+        labels,
+        driven,
+        np.int32(0),
+    )
     assert set(modes) == {(False, True, 6), (True, False, 12)}
 
 

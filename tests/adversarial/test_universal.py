@@ -43,7 +43,11 @@ def test_perturbations_keep_their_radius_and_rates_are_those_of_other_images(mak
     f, _ = affine(4)
     images, others = gray_images(24), gray_images(40, seed=2)
     eps = jnp.float32([0.0, 0.05, EPSILON])
-    found = jax.jit(partial(make, f, ball=ball))(images, eps, stream(0, "attack"))
+    found = jax.jit(partial(make, f, ball=ball))(
+        images,
+        eps,
+        stream(0, "attack"),
+    )
     assert found.perturbation.shape == (3, *SHAPE)
     assert np.all(ball.size(found.perturbation) <= eps * (1 + 1e-6))
     assert not found.perturbation[0].any()
@@ -67,7 +71,11 @@ def test_two_classes_of_a_linear_net_have_one_best_perturbation(make):
     best = EPSILON * np.sign(w).reshape(1, *SHAPE)
     attainable = universal.fooled(f, of_zero, jnp.asarray(best, jnp.float32)).rate[0]
     options = {"wanted": 1.0} if make is universal.accumulate else {}
-    found = jax.jit(partial(make, f, **options))(of_zero, EPSILON, stream(0, "attack"))
+    found = jax.jit(partial(make, f, **options))(
+        of_zero,
+        EPSILON,
+        stream(0, "attack"),
+    )
     assert attainable > 0.9
     assert found.fooling == pytest.approx(attainable)
 
@@ -92,31 +100,55 @@ def test_normals_of_a_linear_net_span_one_direction_less_than_it_has_classes():
     for classes in (2, 3, 6):
         f, weights = affine(classes)
         found = np.asarray(patterns.normals(f, gray_images(80)))
-        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(
+            np.linalg.norm(found, axis=1),
+            1,
+            rtol=1e-5,
+        )
         sizes = np.linalg.svd(found, compute_uv=False)
         assert np.sum(sizes > 1e-4 * sizes[0]) <= classes - 1
         if classes == 2:
             w = weights[:, 1] - weights[:, 0]
-            np.testing.assert_allclose(np.abs(found @ w), np.linalg.norm(w), rtol=1e-4)
+            np.testing.assert_allclose(
+                np.abs(found @ w),
+                np.linalg.norm(w),
+                rtol=1e-4,
+            )
 
 
 def test_random_perturbations_in_a_span_stay_in_it():
     f, _ = affine(4)
     directions, energy = patterns.span(np.asarray(patterns.normals(f, gray_images(50))), 3)
-    np.testing.assert_allclose(directions @ directions.T, np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(
+        directions @ directions.T,
+        np.eye(3),
+        atol=1e-5,
+    )
     np.testing.assert_allclose(energy[2:], 1, atol=1e-5)
     assert energy[1] < 0.99
     found = patterns.random_in(stream(0, "noise"), directions, 2, 0.7)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 0.7, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.norm(found, axis=1),
+        0.7,
+        rtol=1e-5,
+    )
     np.testing.assert_allclose(found @ directions.T @ directions, found, atol=1e-5)
     anywhere = patterns.random_directions(stream(0, "noise"), 2, 0.7, SHAPE)
-    np.testing.assert_allclose(np.linalg.norm(anywhere.reshape(2, -1), axis=1), 0.7, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.norm(anywhere.reshape(2, -1), axis=1),
+        0.7,
+        rtol=1e-5,
+    )
 
 
 def test_nothing_fools_nobody_even_where_the_net_errs():
     """Fooling is a change of prediction: no label of the images is asked for."""
     f, _ = affine(4)
-    found = universal.fooled(f, gray_images(30), jnp.zeros((2, *SHAPE)))
+    found = universal.fooled(
+        f,
+        gray_images(30),
+        jnp.zeros((2, *SHAPE)),
+    )
     np.testing.assert_array_equal(found.rate, 0)
     np.testing.assert_array_equal(found.dominant, 0)
 
@@ -151,8 +183,17 @@ def test_a_rate_out_of_reach_ends_after_the_passes():
 
 def test_no_images_make_no_perturbation(make):
     f, _ = affine(3)
-    found = make(f, jnp.zeros((0, *SHAPE)), jnp.float32([0.1, 0.2]), stream(0, "attack"))
+    found = make(
+        f,
+        jnp.zeros((0, *SHAPE)),
+        jnp.float32([0.1, 0.2]),
+        stream(0, "attack"),
+    )
     np.testing.assert_array_equal(found.perturbation, np.zeros((2, *SHAPE)))
     np.testing.assert_array_equal(found.fooling, [0, 0])
-    nobody = universal.fooled(f, jnp.zeros((0, *SHAPE)), jnp.ones((1, *SHAPE)))
+    nobody = universal.fooled(
+        f,
+        jnp.zeros((0, *SHAPE)),
+        jnp.ones((1, *SHAPE)),
+    )
     np.testing.assert_array_equal(nobody.rate, [0])

@@ -29,7 +29,17 @@ WAYS = experiment.WAYS
 
 def judged(config, numbers, arrays) -> dict[str, str]:
     fields = dataclasses.asdict(config)
-    record = Record("fast", "cpu", "broken", "a test", fields, numbers, arrays, [], {})
+    record = Record(
+        "fast",
+        "cpu",
+        "broken",
+        "a test",
+        fields,
+        numbers,
+        arrays,
+        [],
+        {},
+    )
     found = judge(experiment.claims(config), as_stored(record))
     return {claim.id: claim.verdict for claim in found}
 
@@ -141,7 +151,12 @@ def linear(weights):
 
 
 def given(images, labels, epsilons=(0.1,)):
-    shaped = jnp.asarray(images, jnp.float32).reshape(len(images), 1, -1, 1)
+    shaped = jnp.asarray(images, jnp.float32).reshape(
+        len(images),
+        1,
+        -1,
+        1,
+    )
     return strength.Attacked(shaped, jnp.int32(labels), jnp.float32(epsilons), 0)
 
 
@@ -149,7 +164,11 @@ def test_gradients_of_two_linear_classes_point_alike_everywhere():
     rng = np.random.default_rng(0)
     f = linear(jnp.asarray(rng.normal(size=(6, 2)), jnp.float32))
     some = given(rng.uniform(0.3, 0.7, (9, 6)), rng.integers(0, 2, 9))
-    np.testing.assert_allclose(strength.alignment(f, some, 0.2), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        strength.alignment(f, some, 0.2),
+        1,
+        rtol=1e-5,
+    )
 
     def bent(images):
         return jnp.stack([jnp.sin(40 * images).sum((1, 2, 3)), jnp.zeros(len(images))], axis=1)
@@ -161,12 +180,24 @@ def test_the_margin_falls_by_the_room_there_is():
     """W = (3, -4), x = (.1, .9), eps .25: the box leaves .1 of each, a fall of .7, not 1.75."""
     f = linear(jnp.float32([[1.5, -1.5], [-2, 2]]))
     some = given([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]], [0, 1, 2])
-    found = strength.fall(f, some.images, some.labels, (0, 1), 0.25)
+    found = strength.fall(
+        f,
+        some.images,
+        some.labels,
+        (0, 1),
+        0.25,
+    )
     assert found.gap < 1e-5
     assert found.clean == 0.5  # the first is wrong, margin 3 * .1 - 4 * .9; the second is right
     assert found.free == 1.0
     some = given([[0.9, 0.1]], [0])
-    found = strength.fall(f, some.images, some.labels, (0, 1), 0.25)
+    found = strength.fall(
+        f,
+        some.images,
+        some.labels,
+        (0, 1),
+        0.25,
+    )
     assert (found.clean, found.clipped) == (0, 0)
 
 

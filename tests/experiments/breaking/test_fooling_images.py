@@ -33,7 +33,17 @@ CONFIG = dataclasses.replace(
 
 def judged(numbers, arrays, config=FULL) -> dict[str, str]:
     fields = dataclasses.asdict(config)
-    record = Record("fooling_images", "cpu", "broken", "a test", fields, numbers, arrays, [], {})
+    record = Record(
+        "fooling_images",
+        "cpu",
+        "broken",
+        "a test",
+        fields,
+        numbers,
+        arrays,
+        [],
+        {},
+    )
     found = judge(fooling_images.claims(config), as_stored(record))
     return {claim.id: claim.verdict for claim in found}
 
@@ -127,7 +137,12 @@ def test_retraining_that_tells_nothing_makes_nothing_harder():
     data = load("digits")
     kept = retraining.retrain(data, direct, plan, range(100, 102))
     assert (kept.test_error == kept.test_error[:, :1]).all()
-    told = retraining.retrain(data, direct, plan._replace(knows=True), range(100, 102))
+    told = retraining.retrain(
+        data,
+        direct,
+        plan._replace(knows=True),
+        range(100, 102),
+    )
     np.testing.assert_array_equal(told.test_error[:, 0], kept.test_error[:, 0])
     assert (told.log_odds[:, 1] < kept.log_odds[:, 1]).mean() > 0.8
 

@@ -59,7 +59,17 @@ def made_record(**changed):
     arrays |= {f"halves/{name}": around(rate) for name, rate in rates.items()}
     arrays |= {"noise/digits": curve(8.0), "noise/shapes": curve(8.0 * 48**0.5)}
     numbers = {"pixels": {"digits": 64, "shapes": 3072}, "target": "8"}
-    return Record("x", "cpu", "x", "", {}, numbers, arrays | changed, [], {})
+    return Record(
+        "x",
+        "cpu",
+        "x",
+        "",
+        {},
+        numbers,
+        arrays | changed,
+        [],
+        {},
+    )
 
 
 def verdicts(record, config=WHOLE):
@@ -137,7 +147,11 @@ def test_the_attack_beats_noise_on_softmax_regression(measured):
 
 
 def test_where_a_curve_crosses_one_half():
-    np.testing.assert_allclose(smallest.half_flipped(curve(10.0, spread=0.0)), 10.0, rtol=0.02)
+    np.testing.assert_allclose(
+        smallest.half_flipped(curve(10.0, spread=0.0)),
+        10.0,
+        rtol=0.02,
+    )
     assert np.isnan(smallest.half_flipped(np.zeros((1, len(smallest.MULTIPLES))))).all()
     slope = panels.noise_slope(made_record(), ["digits", "shapes"])
     np.testing.assert_allclose(slope, 0.5, atol=0.01)

@@ -29,7 +29,17 @@ CONFIG = dataclasses.replace(
 
 def judged(numbers, arrays, config=CONFIG) -> dict[str, str]:
     fields = dataclasses.asdict(config)
-    record = Record("one_pixel", "cpu", "broken", "a test", fields, numbers, arrays, [], {})
+    record = Record(
+        "one_pixel",
+        "cpu",
+        "broken",
+        "a test",
+        fields,
+        numbers,
+        arrays,
+        [],
+        {},
+    )
     found = judge(one_pixel.claims(config), as_stored(record))
     return {claim.id: claim.verdict for claim in found}
 
@@ -40,7 +50,13 @@ def fooled(share, spread=1):
     return np.arange(IMAGES) < counts[:, None]
 
 
-def made_up(rates=None, widths=(0.5, 0.4, 0.3, 0.2, 0.1), inside=0.06, outside=0.01, chance=0.005):
+def made_up(
+    rates=None,
+    widths=(0.5, 0.4, 0.3, 0.2, 0.1),
+    inside=0.06,
+    outside=0.01,
+    chance=0.005,
+):
     """Arrays of six nets; ``rates`` by attack, one for each number of pixels."""
     rates = {
         "exact": (0.3,),
@@ -104,14 +120,24 @@ def backwards(config, pixels, f, some, key):
     moved = differential_evolution(f, *some, key, budget=budget, targets=targets).images
     right = jnp.argmax(f(some.images), 1) == some.labels
     success = jnp.tile(jnp.argmax(f(moved), 1) != some.labels, (len(pixels), 1))
-    return searches.Found(right, success, success, jnp.ones(success.shape, jnp.int32))
+    return searches.Found(
+        right,
+        success,
+        success,
+        jnp.ones(success.shape, jnp.int32),
+    )
 
 
 def nothing(config, pixels, f, some, key):
     """Return the images as they are."""
     right = jnp.argmax(f(some.images), 1) == some.labels
     success = jnp.tile(~right, (len(pixels), 1))
-    return searches.Found(right, success, success, jnp.ones(success.shape, jnp.int32))
+    return searches.Found(
+        right,
+        success,
+        success,
+        jnp.ones(success.shape, jnp.int32),
+    )
 
 
 def test_searches_that_do_nothing_or_the_opposite_are_found_out():
