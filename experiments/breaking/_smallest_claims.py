@@ -47,8 +47,7 @@ def of_decay(octaves: Callable) -> list[Claim]:
         Claim(
             "robust-is-bad",
             "question, price",
-            "The net that is hardest to fool, FC10(1), errs "
-            "more on clean images than FC10(1e-4) (test error)",
+            "Decay has a price: FC10(1) errs more on clean images than FC10(1e-4) (test error)",
             lambda r: r.arrays["fc10_strong/test_error"] - r.arrays["fc10_weak/test_error"],
             Greater(),
         ),
@@ -71,7 +70,7 @@ def of_halves(rate: Callable, minus: Callable, longer: float) -> list[Claim]:
         Claim(
             "same-half-longer",
             source,
-            f"The same with perturbations {times}",
+            f"Of the same two nets, that of the same half errs more on perturbations {times}, too",
             minus(rate("same/longer"), rate("other/longer")),
             Greater(),
         ),

@@ -54,12 +54,6 @@ WAYS = {
 }
 # Who makes images by FGSM, and who is asked about them.
 HANDED = {"old_to_new": ("plain", "mix"), "new_to_old": ("mix", "plain"), "black": ("copy", "mix")}
-# The paper's error rates under FGSM, section 4, by data set and net.
-PUBLISHED = {
-    ("mnist", "softmax"): 0.999,
-    ("mnist", "maxout"): 0.894,
-    ("cifar10", "convolutional maxout"): 0.8715,
-}
 SLIDE = 0.87  # "of MNIST digits"
 
 
@@ -206,39 +200,45 @@ def claims(config: Config) -> list[Claim]:
         pgd = along("filters", "pgd")(record)
         return pgd[:, -1] - pgd.min(1)
 
-    def of_mnist(record: Record) -> np.float64:
-        near = [set_ for (set_, _), rate in PUBLISHED.items() if abs(rate - SLIDE) < 0.005]
-        return np.float64(near.count("mnist"))
+    def lower(record: Record) -> np.ndarray:
+        of_each = [error(way, "fgsm")(record) for way in ("softmax", "plain")]
+        return np.min(of_each, axis=0)
 
     paper, masks = "Goodfellow et al. 2014", "Madry et al. 2018"
     at, below = f"at {config.epsilon:g}", f"at {config.honest_epsilon:g}"
     few = "Andriushchenko & Flammarion 2020, section 5"
     clean = partial(error, attack="fgsm", at=0)
     return [
-        Claim("slide", f"{paper}, section 4", "None of the paper's error rates on MNIST is the "
-              "slide's 87 %: that is CIFAR-10's (how many are)", of_mnist, Within(0.0, 0.5),
-              "theory"),
+        Claim("slide", f"{paper}, section 4", "On MNIST FGSM at .25 fools softmax regression and "
+              "dense nets on more than the slide's 87 %, which is CIFAR-10's number (the lower "
+              "error)", lower, Greater(SLIDE), not_run=on_mnist),
         Claim("exact-fall", f"{paper}, section 5", "Between two classes of softmax regression the "
               "margin falls by sum |w| min(eps, room) (largest gap, relative)",
               lambda r: r.arrays["pair/gap"], Within(0.0, 1e-4), "theory"),
         Claim("unclipped", f"{paper}, section 5", f"Between two classes FGSM {at} fools more "
               "images outside the box than clipped to it",
               lambda r: r.arrays["pair/free"] - r.arrays["pair/clipped"], Greater()),
-        Claim("softmax-mnist", f"{paper}, section 4", "Softmax regression errs on 99.9 % of MNIST",
+        Claim("softmax-mnist", f"{paper}, section 4", "MNIST, FGSM at .25: softmax regression "
+              "errs on 99.9 %, within 2 points",
               error("softmax", "fgsm"), Within(0.999, 0.02), "paper", on_mnist),
-        Claim("dense-mnist", f"{paper}, section 4", "A dense net errs on 89.4 % of MNIST",
+        Claim("dense-mnist", f"{paper}, section 4", "MNIST, FGSM at .25: a dense net errs on 89.4 "
+              "% (a maxout net's), within 2 points",
               error("plain", "fgsm"), Within(0.894, 0.02), "paper", on_mnist),
-        Claim("mix-mnist", f"{paper}, section 6", "Trained on half FGSM it errs on 17.9 %",
+        Claim("mix-mnist", f"{paper}, section 6", "MNIST, FGSM at .25: a net trained on half FGSM "
+              "errs on 17.9 %, within 10 points",
               error("mix", "fgsm"), Within(0.179, 0.1), "paper", on_mnist),
-        Claim("noise-mnist", f"{paper}, section 7", "Trained on noise at the corners: 86.2 %",
+        Claim("noise-mnist", f"{paper}, section 7", "MNIST, FGSM at .25: a net trained on noise at "
+              "the corners errs on 86.2 %, within 10 points",
               error("corners", "fgsm"), Within(0.862, 0.1), "paper", on_mnist),
-        Claim("softmax-falls", f"{paper}, section 4", f"Softmax regression {at}: FGSM over noise "
-              "of the same size", minus(error("softmax", "fgsm"), error("softmax", "noise")),
-              Greater(0.3)),
-        Claim("dense-falls", f"{paper}, section 4", f"Dense nets {at}: FGSM over noise of the same "
-              "size", minus(error("plain", "fgsm"), error("plain", "noise")), Greater(0.3)),
-        Claim("conv-falls", f"{paper}, section 4", f"Conv nets {at}: FGSM over noise of the same "
-              "size", minus(error("conv", "fgsm"), error("conv", "noise")), Greater(0.3),
+        Claim("softmax-falls", f"{paper}, section 4", f"FGSM {at} fools softmax regression more "
+              "than noise of the same size does, by .3",
+              minus(error("softmax", "fgsm"), error("softmax", "noise")), Greater(0.3)),
+        Claim("dense-falls", f"{paper}, section 4", f"FGSM {at} fools dense nets more than noise "
+              "of the same size does, by .3",
+              minus(error("plain", "fgsm"), error("plain", "noise")), Greater(0.3)),
+        Claim("conv-falls", f"{paper}, section 4", f"FGSM {at} fools conv nets more than noise of "
+              "the same size does, by .3",
+              minus(error("conv", "fgsm"), error("conv", "noise")), Greater(0.3),
               not_run=no_conv),
         Claim("mix-helps", f"{paper}, section 6", f"Training on half FGSM {at}: FGSM's error falls "
               "by .3 and more", minus(error("plain", "fgsm"), error("mix", "fgsm")), Greater(0.3)),
@@ -250,8 +250,8 @@ def claims(config: Config) -> list[Claim]:
         Claim("transfer", f"{paper}, section 6", f"FGSM {at}: the new net's images fool the old "
               "net more than the old one's the new", minus(handed("new_to_old"),
               handed("old_to_new")), Greater()),
-        Claim("masked-pgd", f"{masks}, section 4", f"Nets of half FGSM {at}: PGD fools .3 more "
-              "than FGSM", minus(error("mix", "pgd"), error("mix", "fgsm")), Greater(0.3)),
+        Claim("masked-pgd", f"{masks}, section 4", f"Nets of half FGSM {at}: PGD fools more than "
+              "FGSM, by .3", minus(error("mix", "pgd"), error("mix", "fgsm")), Greater(0.3)),
         Claim("masked-size", "sign of masking, Athalye et al. 2018", "Nets of half FGSM err more "
               f"{below} than {at}", minus(error("mix", "fgsm", small), error("mix", "fgsm")),
               Greater()),
@@ -272,8 +272,9 @@ def claims(config: Config) -> list[Claim]:
               "more", minus(error("plain", "pgd", small), error("honest_pgd", "pgd", small)),
               Greater(0.3)),
         Claim("honest-gap", f"{masks}, section 5", f"Nets of PGD training {below}: the worst of "
-              "all attacks over FGSM", minus(error("honest_pgd", "worst", small),
-              error("honest_pgd", "fgsm", small)), Less(0.1)),
+              "all attacks fools less than .1 more than FGSM",
+              minus(error("honest_pgd", "worst", small), error("honest_pgd", "fgsm", small)),
+              Less(0.1)),
         Claim("few-filters", few, "One layer of 4 filters trained on FGSM: the gap between PGD and "
               "FGSM opens from the first look to the last",
               minus(gap("filters", -1), gap("filters", 0)), Greater(), not_run=no_filters),

@@ -234,11 +234,11 @@ def claims(config: Config) -> list[Claim]:
         return (best < fooling.NINES).any(1)
 
     def lead(name: str, others: tuple[str, ...]) -> Statistic:
-        def worst(record: Record) -> np.ndarray:
+        def ahead(record: Record) -> np.ndarray:
             best = np.max([record.arrays[f"{other}/log_odds"] for other in others], axis=0)
             return (record.arrays[f"{name}/log_odds"] - best).mean(1)
 
-        return worst
+        return ahead
 
     def color_lead(record: Record) -> np.ndarray:
         medians = [
