@@ -1,5 +1,7 @@
 """Differential evolution against scipy's, against an exhaustive search, and on nothing at all."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -171,9 +173,8 @@ def test_impossible_searches_are_refused_in_one_line(problem, options, line):
 
 def test_the_public_call_takes_it_and_refuses_what_no_attack_takes(problem):
     f, images, labels = problem
-    found = attack(
-        f, images, labels, method=differential_evolution, seed=0, budget=Budget(10, 3), pixels=2
-    )
+    evolved = partial(attack, f, None, method=differential_evolution, seed=0)
+    found = evolved(images, labels, budget=Budget(10, 3), pixels=2)
     assert found.norms.l0.max() <= 2
     with pytest.raises(UserError, match="attacks in"):
-        attack(f, 2 * images, labels, method=differential_evolution, seed=0)
+        evolved(2 * images, labels)

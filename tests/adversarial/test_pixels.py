@@ -1,6 +1,7 @@
 """Trying every pixel: exact on nets whose best pixel is known."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,21 @@ from jaxvision.adversarial.pixels import cell_of, corner_pixels, corners, every_
 from jaxvision.types import UserError
 
 SHAPE = (3, 4, 3)
+CORNERS = corners(3)
 
 
 def linear(weights):
     return lambda images: images.reshape(len(images), -1) @ weights
+
+
+def constant(logit):
+    return lambda images: jnp.full((len(images), 2), logit)
+
+
+def tried(f, images, labels, values=CORNERS, pixels=1):
+    """Return what ``every_pixel`` finds, compiled."""
+    search = partial(every_pixel, f, values=values, pixels=pixels)
+    return jax.jit(search)(images, labels)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +43,7 @@ def problem():
 def test_a_linear_net_s_best_pixel_goes_to_a_corner(problem):
     """The score gains max_p sum_c max(-d_pc x_pc, d_pc (1 - x_pc)) for a difference d of rows."""
     weights, images, labels = problem
-    found = jax.jit(lambda x, y: every_pixel(linear(weights), x, y, corners(3)))(images, labels)
+    found = tried(linear(weights), images, labels)
     rows = np.arange(5)
     towards = (weights[:, 1 - labels] - weights[:, labels]).T.reshape(
         5,
@@ -55,14 +67,14 @@ def test_a_linear_net_s_best_pixel_goes_to_a_corner(problem):
 def test_no_color_beats_the_corners_of_a_linear_net(problem):
     weights, images, labels = problem
     grid = np.float32(list(itertools.product((0.0, 0.3, 0.7, 1.0), repeat=3)))
-    best = every_pixel(linear(weights), images, labels, corners(3)).scores
-    finer = every_pixel(linear(weights), images, labels, grid).scores
+    best = tried(linear(weights), images, labels).scores
+    finer = tried(linear(weights), images, labels, grid).scores
     np.testing.assert_allclose(finer, best, atol=1e-6)
 
 
 def test_flips_count_the_values_that_succeed_alone(problem):
     weights, images, labels = problem
-    found = every_pixel(linear(weights), images, labels, corners(3))
+    found = tried(linear(weights), images, labels)
     for image, label, flips in zip(images[:2], labels[:2], found.flips[:2], strict=True):
         for row, column in itertools.product(range(3), range(4)):
             changed = np.stack([image] * 8)
@@ -73,32 +85,19 @@ def test_flips_count_the_values_that_succeed_alone(problem):
 
 def test_more_pixels_never_do_less(problem):
     weights, images, labels = problem
-    found = every_pixel(
-        linear(weights),
-        images,
-        labels,
-        corners(3),
-        pixels=3,
-    )
+    found = tried(linear(weights), images, labels, pixels=3)
     assert (np.diff(found.scores, axis=1) >= 0).all()
     assert (found.result.norms.l0 <= 3).all()
 
 
 def test_a_net_that_hears_nothing_is_not_fooled():
-    found = every_pixel(
-        lambda x: jnp.zeros((len(x), 2)), jnp.ones((2, *SHAPE)), jnp.zeros(2, jnp.int32), corners(3)
-    )
+    found = tried(constant(0.0), np.ones((2, *SHAPE), np.float32), np.zeros(2, np.int32))
     assert not found.result.success.any()
     assert not np.isnan(found.scores).any()
 
 
 def test_a_net_of_no_numbers_is_not_fooled():
-    nothing = every_pixel(
-        lambda x: jnp.full((len(x), 2), jnp.nan),
-        jnp.ones((2, *SHAPE)),
-        jnp.zeros(2, jnp.int32),
-        corners(3),
-    )
+    nothing = tried(constant(np.nan), np.ones((2, *SHAPE), np.float32), np.zeros(2, np.int32))
     assert not nothing.result.success.any()
     assert (nothing.flips == 0).all()
 
@@ -131,6 +130,7 @@ def test_the_public_call_takes_it(problem):
     f = linear(weights)
     found = attack(
         f,
+        None,
         images,
         labels,
         method=corner_pixels,
@@ -139,6 +139,7 @@ def test_the_public_call_takes_it(problem):
     assert found.norms.l0.max() == 2
     none = attack(
         f,
+        None,
         images[:0],
         labels[:0],
         method=corner_pixels,

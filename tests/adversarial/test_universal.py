@@ -38,7 +38,13 @@ def make(request):
     return request.param
 
 
-@pytest.mark.parametrize("ball", [LINF, L2], ids=["linf", "l2"])
+@pytest.mark.parametrize(
+    "ball",
+    [
+        pytest.param(LINF, id="linf"),
+        pytest.param(L2, id="l2", marks=pytest.mark.slow),
+    ],
+)
 def test_perturbations_keep_their_radius_and_rates_are_those_of_other_images(make, ball):
     f, _ = affine(4)
     images, others = gray_images(24), gray_images(40, seed=2)
@@ -96,10 +102,14 @@ def test_a_sure_net_does_not_look_robust(make):
     assert fooling[1] >= fooling[0] - 0.1
 
 
+def normals(f, images):
+    return jax.jit(partial(patterns.normals, f))(images)
+
+
 def test_normals_of_a_linear_net_span_one_direction_less_than_it_has_classes():
-    for classes in (2, 3, 6):
+    for classes in (2, 6):
         f, weights = affine(classes)
-        found = np.asarray(patterns.normals(f, gray_images(80)))
+        found = np.asarray(normals(f, gray_images(80)))
         np.testing.assert_allclose(
             np.linalg.norm(found, axis=1),
             1,
@@ -118,7 +128,7 @@ def test_normals_of_a_linear_net_span_one_direction_less_than_it_has_classes():
 
 def test_random_perturbations_in_a_span_stay_in_it():
     f, _ = affine(4)
-    directions, energy = patterns.span(np.asarray(patterns.normals(f, gray_images(50))), 3)
+    directions, energy = patterns.span(np.asarray(normals(f, gray_images(50))), 3)
     np.testing.assert_allclose(
         directions @ directions.T,
         np.eye(3),

@@ -1,7 +1,9 @@
 """The verdicts of fast_gradient follow the science: broken on purpose, they change."""
 
 import dataclasses
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -149,53 +151,42 @@ def linear(weights):
 
 
 def given(images, labels, epsilons=(0.1,)):
-    shaped = jnp.asarray(images, jnp.float32).reshape(
-        len(images),
-        1,
-        -1,
-        1,
-    )
+    shaped = jnp.asarray(images, jnp.float32)[:, None, :, None]
     return strength.Attacked(shaped, jnp.int32(labels), jnp.float32(epsilons), 0)
+
+
+def aligned(f, some):
+    return jax.jit(partial(strength.alignment, f, epsilon=0.2))(some)
 
 
 def test_gradients_of_two_linear_classes_point_alike_everywhere():
     rng = np.random.default_rng(0)
     f = linear(jnp.asarray(rng.normal(size=(6, 2)), jnp.float32))
     some = given(rng.uniform(0.3, 0.7, (9, 6)), rng.integers(0, 2, 9))
-    np.testing.assert_allclose(
-        strength.alignment(f, some, 0.2),
-        1,
-        rtol=1e-5,
-    )
+    np.testing.assert_allclose(aligned(f, some), 1, rtol=1e-5)
 
     def bent(images):
         return jnp.stack([jnp.sin(40 * images).sum((1, 2, 3)), jnp.zeros(len(images))], axis=1)
 
-    assert strength.alignment(bent, some, 0.2) < 0.7
+    assert aligned(bent, some) < 0.7
+
+
+def fallen(f, some):
+    return jax.jit(partial(strength.fall, f, classes=(0, 1), epsilon=0.25))(
+        some.images, labels=some.labels
+    )
 
 
 def test_the_margin_falls_by_the_room_there_is():
     """W = (3, -4), x = (.1, .9), eps .25: the box leaves .1 of each, a fall of .7, not 1.75."""
     f = linear(jnp.float32([[1.5, -1.5], [-2, 2]]))
     some = given([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]], [0, 1, 2])
-    found = strength.fall(
-        f,
-        some.images,
-        some.labels,
-        (0, 1),
-        0.25,
-    )
+    found = fallen(f, some)
     assert found.gap < 1e-5
     assert found.clean == 0.5  # the first is wrong, margin 3 * .1 - 4 * .9; the second is right
     assert found.free == 1.0
     some = given([[0.9, 0.1]], [0])
-    found = strength.fall(
-        f,
-        some.images,
-        some.labels,
-        (0, 1),
-        0.25,
-    )
+    found = fallen(f, some)
     assert (found.clean, found.clipped) == (0, 0)
 
 
