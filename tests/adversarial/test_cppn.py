@@ -16,7 +16,9 @@ NODES = 10
 def test_a_network_with_a_hidden_node_by_hand():
     """The column, doubled, into a Gaussian; that times 3, plus the constant, into a line."""
     weights = np.zeros((6, 6), np.float32)
-    weights[0, 5], weights[5, 4], weights[3, 4] = 2.0, 3.0, 1.0
+    weights[0, 5] = 2.0
+    weights[5, 4] = 3.0
+    weights[3, 4] = 1.0
     network = Cppn(
         weights=jnp.asarray(weights),
         linked=jnp.asarray(weights != 0),
@@ -24,25 +26,36 @@ def test_a_network_with_a_hidden_node_by_hand():
         alive=jnp.ones(6, bool),
         kind=jnp.int32([0, 0, 0, 0, 3, 2]),
     )
-    inputs = jnp.float32([[0.0, 0.5, -1.0], [0, 0, 0], [0, 0, 0], [1, 1, 1]])
+    columns = [0.0, 0.5, -1.0]
+    inputs = jnp.float32([columns, [0, 0, 0], [0, 0, 0], [1, 1, 1]])
     said = activate(network, inputs, 1)
-    expected = 3 * np.exp(-np.square([0.0, 1.0, -2.0])) + 1
-    np.testing.assert_allclose(said[0], expected, rtol=1e-5)
+    heard = np.square([0.0, 1.0, -2.0])
+    expected = 3 * np.exp(-heard) + 1
+    np.testing.assert_allclose(
+        said[0],
+        expected,
+        rtol=1e-5,
+    )
 
 
 @pytest.fixture(scope="module")
 def lineage():
     """200 genomes after 30 mutations each, and those they began with."""
     encoding = cppn((5, 5, 1), NODES)
-    first = jax.vmap(encoding.draw)(jax.random.split(jax.random.key(0), 200))
+    drawn = jax.random.split(jax.random.key(0), 200)
+    first = jax.jit(jax.vmap(encoding.draw))(drawn)
 
     def generation(genomes, key):
         keys = jax.random.split(key, 200)
         return jax.vmap(encoding.mutate)(keys, genomes), None
 
     keys = jax.random.split(jax.random.key(1), 30)
-    last, _ = jax.jit(lambda g: jax.lax.scan(generation, g, keys))(first)
-    images = jax.vmap(encoding.express)(last)
+
+    def evolved(genomes):
+        last, _ = jax.lax.scan(generation, genomes, keys)
+        return last, jax.vmap(encoding.express)(last)
+
+    last, images = jax.jit(evolved)(first)
     return first, last, images
 
 
@@ -55,7 +68,9 @@ def test_it_starts_without_hidden_nodes(lineage):
 def test_networks_grow_and_stay_sound(lineage):
     """Connections run forward between living nodes, so that there is no circle."""
     _, last, _ = lineage
-    alive, linked, depth = map(np.asarray, (last.alive, last.linked, last.depth))
+    alive = np.asarray(last.alive)
+    linked = np.asarray(last.linked)
+    depth = np.asarray(last.depth)
     assert alive[:, : INPUTS + 1].all()
     hidden = alive[:, INPUTS + 1 :].sum(1)
     assert hidden.min() < 2
@@ -69,8 +84,9 @@ def test_networks_grow_and_stay_sound(lineage):
 
 def test_every_kind_of_change_happens(lineage):
     first, last, _ = lineage
-    joined = np.asarray(first.linked) & np.asarray(last.linked)
-    assert (joined.sum((1, 2)) < INPUTS).any()  # something was cut
+    joined = np.asarray(first.linked & last.linked)
+    kept = joined.sum((1, 2))
+    assert (kept < INPUTS).any()  # something was cut
     assert np.unique(last.kind).tolist() == [0, 1, 2, 3]
 
 

@@ -12,11 +12,16 @@ def test_patterns_are_of_one_size_and_what_their_names_say():
     for pattern in found.values():
         assert pattern.shape == (8, 6, 3)
         np.testing.assert_array_equal(np.abs(pattern), 1)
-        np.testing.assert_array_equal(pattern[..., :1].repeat(3, axis=2), pattern)
+        gray = pattern[..., :1]
+        np.testing.assert_array_equal(gray.repeat(3, axis=2), pattern)
     board = found["checkers 2"][..., 0]
-    np.testing.assert_array_equal(board[:4, :4], np.kron([[-1, 1], [1, -1]], np.ones((2, 2))))
-    np.testing.assert_array_equal(found["rows 1"][:, 0, 0], [-1, 1] * 4)
-    np.testing.assert_array_equal(found["waves 01"][0, :, 0], [1, 1, 1, -1, -1, -1])
+    square = np.ones((2, 2))
+    four = np.kron([[-1, 1], [1, -1]], square)
+    np.testing.assert_array_equal(board[:4, :4], four)
+    column = found["rows 1"][:, 0, 0]
+    np.testing.assert_array_equal(column, 4 * [-1, 1])
+    row = found["waves 01"][0, :, 0]
+    np.testing.assert_array_equal(row, 3 * [1] + 3 * [-1])
     assert found["brighter"].min() == 1
     assert found["darker"].max() == -1
 

@@ -91,13 +91,21 @@ def test_more_pixels_never_do_less(problem):
 
 
 def test_a_net_that_hears_nothing_is_not_fooled():
-    found = tried(constant(0.0), np.ones((2, *SHAPE), np.float32), np.zeros(2, np.int32))
+    found = tried(
+        constant(0.0),
+        np.ones((2, *SHAPE), np.float32),
+        np.zeros(2, np.int32),
+    )
     assert not found.result.success.any()
     assert not np.isnan(found.scores).any()
 
 
 def test_a_net_of_no_numbers_is_not_fooled():
-    nothing = tried(constant(np.nan), np.ones((2, *SHAPE), np.float32), np.zeros(2, np.int32))
+    nothing = tried(
+        constant(np.nan),
+        np.ones((2, *SHAPE), np.float32),
+        np.zeros(2, np.int32),
+    )
     assert not nothing.result.success.any()
     assert (nothing.flips == 0).all()
 

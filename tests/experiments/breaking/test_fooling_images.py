@@ -26,8 +26,8 @@ CONFIG = dataclasses.replace(
     first_seed=100,
     width=16,
     steps=150,
-    generations=30,
-    children=40,
+    generations=12,
+    children=30,
 )
 
 

@@ -22,9 +22,9 @@ CONFIG = dataclasses.replace(
     width=16,
     steps=150,
     epsilons=(0.1, 0.2),
-    n_images=60,
-    sizes=(10, 60),
-    test_images=100,
+    n_images=40,
+    sizes=(10, 40),
+    test_images=60,
     draws=5,
 )
 
@@ -37,7 +37,7 @@ def judged(config, numbers, arrays) -> dict[str, str]:
 
 
 def test_a_perturbation_that_climbs_down_fools_nobody():
-    downhill = partial(universal.ascend, relative_step=-0.8, steps=50)
+    downhill = partial(universal.ascend, relative_step=-0.8, steps=20)
     found = judged(CONFIG, *experiment.measure(CONFIG, silent, sharing.Ways(downhill, downhill)))
     assert found["linear-rank"] == "reproduced"
     for name in ("beats-random", "beats-patterns", "most", "few-images", "transfers", "ascent"):
@@ -67,7 +67,7 @@ def made_up(**changes):
         for kind in CONFIG.kinds:
             whole = name in ("transfer", "sibling")
             arrays[name if whole else f"{kind}/{name}"] = found
-    energy = np.minimum(1, np.arange(1, 61) / 9)
+    energy = np.minimum(1, np.arange(1, 41) / 9)
     for kind in CONFIG.kinds:
         arrays[f"{kind}/energy"] = spread.reshape(5, 1) ** 0 * energy
     return {"classes": 10}, arrays
@@ -101,7 +101,7 @@ def test_the_opposite_is_contradicted():
 def test_normals_in_all_directions_contradict_the_few():
     numbers, arrays = made_up()
     for kind in CONFIG.kinds:
-        arrays[f"{kind}/energy"] = np.tile(np.arange(1, 61) / 60, (5, 1))
+        arrays[f"{kind}/energy"] = np.tile(np.arange(1, 41) / 40, (5, 1))
     found = judged(CONFIG, numbers, arrays)
     assert found["few-directions"] == "contradicted"
     assert found["linear-rank"] == "contradicted"
@@ -134,7 +134,7 @@ def test_directions_are_counted_to_a_share():
     ("change", "message"),
     [
         ({"epsilon": 0.15}, "--epsilon=0.15 must be one of --epsilons"),
-        ({"sizes": (10, 100)}, "more images than --n_images=60"),
+        ({"sizes": (10, 100)}, "more images than --n_images=40"),
         ({"kinds": ("mlp",)}, "two kinds of nets at least"),
     ],
 )
