@@ -37,8 +37,7 @@ def search_nets(
     sizes = {"generations": generations, "children": children}
 
     def one(f: Logits, seed: Array, _: None) -> Fooling:
-        found = search(f, encoding, stream(seed, "attack"), **sizes)
-        return found._replace(n_forward=jnp.int32(found.n_forward))
+        return search(f, encoding, stream(seed, "attack"), **sizes)
 
     return over_seeded(one, nets, seeds)
 

@@ -132,8 +132,7 @@ def _evolutions(f: Logits, encoding: Encoding, plan: Retraining, key: Array) -> 
     sizes = {"generations": plan.generations, "children": plan.children}
 
     def one(key: Array) -> Fooling:
-        found = map_elites(f, encoding, key, **sizes)
-        return found._replace(n_forward=jnp.int32(found.n_forward))
+        return map_elites(f, encoding, key, **sizes)
 
     keys = jax.random.split(key, plan.evolutions)
     return lax.map(one, keys)

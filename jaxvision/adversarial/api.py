@@ -231,7 +231,10 @@ def _run(
     eps: np.ndarray | None,
     options: dict[str, Any],
 ) -> Result:
-    """Attack in one program, compiled once for each net, method and options."""
+    """Attack in one program, compiled once for each function, method and options.
+
+    A net of another maker is a new function at every call, and compiled at every call.
+    """
     traced = {name: options[name] for name in _TRACED if name in options}
     fixed = {name: value for name, value in options.items() if name not in traced}
     program = _program(f, method, tuple(sorted(fixed.items())))

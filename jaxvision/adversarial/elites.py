@@ -54,13 +54,13 @@ class Fooling(NamedTuple):
       images: [K, H, W, C], the elites.
       log_odds: float32 [K], log(p / (1 - p)) of the class.
       trace: float32 [G + 1, K], the same after every generation; the first one is the start.
-      n_forward: images that went through the net.
+      n_forward: int32 [], images that went through the net.
     """
 
     images: Array
     log_odds: Array
     trace: Array
-    n_forward: int
+    n_forward: Array
 
 
 def map_elites(
@@ -165,7 +165,8 @@ def _search(
         _empty(f, encoding, drawn, key),
         rounds,
     )
-    return Fooling(last.images, last.log_odds, trace, (1 + generations) * children)
+    passes = jnp.int32((1 + generations) * children)
+    return Fooling(last.images, last.log_odds, trace, passes)
 
 
 def _empty(

@@ -37,29 +37,29 @@ def exact(x, score):
     return step(far)
 
 
+def filled(x, downhill, gap):
+    """Return the smallest Linf size in the box across the boundary: every pixel goes so far."""
+    room = np.where(downhill > 0, x, 1 - x)
+
+    def missing(size):
+        fall = np.abs(downhill) @ np.minimum(size, room)
+        return fall - gap
+
+    return optimize.brentq(missing, 0, 1, xtol=1e-15)
+
+
 def test_closed_forms_with_the_box_equal_slsqp_and_linear_programs():
-    """clip(x - t w, 0, 1) - x in L2, to 1e-9; water filling in Linf."""
+    """clip(x - t w, 0, 1) - x in L2, to 1e-8; water filling in Linf, to 1e-9."""
     for x, score in zip(IMAGES[:6], SCORES, strict=False):
-        sign = np.sign(score)
-        oracle = nearest_in_box(x, sign * WEIGHTS, abs(score))
-        np.testing.assert_allclose(
-            np.linalg.norm(exact(x, score)), np.linalg.norm(oracle), atol=1e-8
-        )
-        room = np.where(
-            sign * WEIGHTS > 0,
-            x,
-            1 - x,
-        )
-        filled = optimize.brentq(
-            lambda e, room=room, score=score: np.abs(WEIGHTS) @ np.minimum(e, room) - abs(score),
-            0,
-            1,
-            xtol=1e-15,
-        )
-        np.testing.assert_allclose(
-            filled, nearest_linf_in_box(x, sign * WEIGHTS, abs(score)), atol=1e-9
-        )
-        assert np.linalg.norm(exact(x, score)) >= abs(score) / np.linalg.norm(WEIGHTS) - 1e-12
+        downhill = np.sign(score) * WEIGHTS
+        gap = abs(score)
+        size = np.linalg.norm(exact(x, score))
+        oracle = nearest_in_box(x, downhill, gap)
+        np.testing.assert_allclose(size, np.linalg.norm(oracle), atol=1e-8)
+        linear_program = nearest_linf_in_box(x, downhill, gap)
+        np.testing.assert_allclose(filled(x, downhill, gap), linear_program, atol=1e-9)
+        without_box = gap / np.linalg.norm(WEIGHTS)
+        assert size >= without_box - 1e-12
 
 
 @pytest.mark.parametrize("penalty", ["norm", "squared"])

@@ -12,9 +12,8 @@ from experiments.breaking import _strength as strength
 from experiments.breaking import fast_gradient as experiment
 from jaxvision.adversarial import train
 from jaxvision.progress import silent
-from jaxvision.report.claims import judge
-from jaxvision.report.record import Record, as_stored
 from jaxvision.types import UserError
+from tests.experiments.breaking.verdicts import verdicts
 
 CONFIG = dataclasses.replace(
     experiment.PRESETS["tiny"],
@@ -30,21 +29,7 @@ WAYS = experiment.WAYS
 DRAWN = ("uniform", "start", "honest_mix")  # in the figure, of which no claim speaks
 
 
-def judged(config, numbers, arrays) -> dict[str, str]:
-    fields = dataclasses.asdict(config)
-    record = Record(
-        "fast",
-        "cpu",
-        "broken",
-        "a test",
-        fields,
-        numbers,
-        arrays,
-        [],
-        {},
-    )
-    found = judge(experiment.claims(config), as_stored(record))
-    return {claim.id: claim.verdict for claim in found}
+judged = partial(verdicts, experiment)
 
 
 def test_nets_that_learn_from_clean_images_alone_gain_nothing():

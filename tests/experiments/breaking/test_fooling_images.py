@@ -14,8 +14,7 @@ from jaxvision.adversarial.genomes import direct
 from jaxvision.adversarial.odds import class_odds
 from jaxvision.data import load
 from jaxvision.progress import silent
-from jaxvision.report.claims import judge
-from jaxvision.report.record import Record, as_stored
+from tests.experiments.breaking.verdicts import verdicts
 
 WAYS = fooling_images.WAYS
 FULL = fooling_images.PRESETS["cpu"]
@@ -31,21 +30,8 @@ CONFIG = dataclasses.replace(
 )
 
 
-def judged(numbers, arrays, config=FULL) -> dict[str, str]:
-    fields = dataclasses.asdict(config)
-    record = Record(
-        "fooling_images",
-        "cpu",
-        "broken",
-        "a test",
-        fields,
-        numbers,
-        arrays,
-        [],
-        {},
-    )
-    found = judge(fooling_images.claims(config), as_stored(record))
-    return {claim.id: claim.verdict for claim in found}
+def judged(numbers, arrays, config=FULL):
+    return verdicts(fooling_images, config, numbers, arrays)
 
 
 def made_up(**changes):

@@ -10,8 +10,7 @@ from experiments.breaking import _pixel_searches as searches
 from experiments.breaking import one_pixel
 from jaxvision.adversarial.evolution import Budget, differential_evolution
 from jaxvision.progress import silent
-from jaxvision.report.claims import judge
-from jaxvision.report.record import Record, as_stored
+from tests.experiments.breaking.verdicts import verdicts
 
 ATTACKS = one_pixel.ATTACKS
 SEEDS, IMAGES, SIDE = 6, 100, 4
@@ -27,21 +26,8 @@ CONFIG = dataclasses.replace(
 )
 
 
-def judged(numbers, arrays, config=CONFIG) -> dict[str, str]:
-    fields = dataclasses.asdict(config)
-    record = Record(
-        "one_pixel",
-        "cpu",
-        "broken",
-        "a test",
-        fields,
-        numbers,
-        arrays,
-        [],
-        {},
-    )
-    found = judge(one_pixel.claims(config), as_stored(record))
-    return {claim.id: claim.verdict for claim in found}
+def judged(numbers, arrays, config=CONFIG):
+    return verdicts(one_pixel, config, numbers, arrays)
 
 
 def fooled(share, spread=1):

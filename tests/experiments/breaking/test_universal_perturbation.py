@@ -11,9 +11,8 @@ from experiments.breaking import _universal_panels as panels
 from experiments.breaking import universal_perturbation as experiment
 from jaxvision.adversarial import universal
 from jaxvision.progress import silent
-from jaxvision.report.claims import judge
-from jaxvision.report.record import Record, as_stored
 from jaxvision.types import UserError
+from tests.experiments.breaking.verdicts import verdicts
 
 CONFIG = dataclasses.replace(
     experiment.PRESETS["tiny"],
@@ -29,11 +28,7 @@ CONFIG = dataclasses.replace(
 )
 
 
-def judged(config, numbers, arrays) -> dict[str, str]:
-    fields = dataclasses.asdict(config)
-    record = Record("universal", "cpu", "broken", "a test", fields, numbers, arrays, [], {})
-    found = judge(experiment.claims(config), as_stored(record))
-    return {claim.id: claim.verdict for claim in found}
+judged = partial(verdicts, experiment)
 
 
 def test_a_perturbation_that_climbs_down_fools_nobody():
