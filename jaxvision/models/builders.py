@@ -18,6 +18,7 @@ from jaxvision.models.linear import Linear
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
 from jaxvision.models.resnet import ResNet, cifar_resnet
+from jaxvision.models.shift_net import ShiftNet
 
 ImageShape = tuple[int, int, int]  # H, W, C
 
@@ -80,6 +81,20 @@ def alexnet(
     return alexnets.alexnet(width, dense, num_classes, kernel_init, image_shape[0], removed)
 
 
+def shift(
+    num_classes: int,
+    image_shape: ImageShape,
+    kernel_init: Initializer,
+    *,
+    depth: int,
+    width: int,
+    blur: int = 1,
+) -> ShiftNet:
+    """Return the net on a torus, ``depth`` convolutions a stage, ``blur`` taps at each stride."""
+    del image_shape
+    return ShiftNet(depth, width, num_classes, kernel_init, blur=blur)
+
+
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "sigmoid_mlp": sigmoid_mlp,
@@ -88,6 +103,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "plain": plain,
     "resnet": resnet,
     "alexnet": alexnet,
+    "shift": shift,
 }
 
 INITIALIZERS: dict[str, Callable[[], Initializer]] = {
