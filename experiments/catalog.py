@@ -237,6 +237,14 @@ CATALOG = (
         claims=("nines-direct", "nines-cppn"),
         contradicts=("random-short",),
     ),
+    Entry(
+        name="transformations",
+        theme="breaking",
+        title="Moving, scaling, turning",
+        sentence="What moving, scaling and turning an image does to what a net says.",
+        minutes=4,
+        claims=(),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 
