@@ -241,9 +241,10 @@ CATALOG = (
         name="transformations",
         theme="breaking",
         title="Moving, scaling, turning",
-        sentence="What moving, scaling and turning an image does to what a net says.",
+        sentence="Turning harms most, small poses fool over a fifth, deeper nets are less steady.",
         minutes=4,
-        claims=(),
+        claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
+        contradicts=("deeper-better",),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.breaking._transforming import PERIOD, columns_of
+from experiments.breaking._transforming import PERIOD, RANDOM, columns_of
 from experiments.breaking._transforms import BORDERS, TRANSFORMS, rows_of
 from jaxvision.report import plots
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
 from jaxvision.types import Axes
-
-SEARCHES = {"ten": "worst of 10\nrandom poses", "ascent": "along the\ngradient", "grid": "grid"}
 
 
 def side_of(record: Record) -> int:
@@ -102,9 +100,9 @@ def draw_answers(ax: Axes, record: Record) -> None:
     ends = f"{reach:.0f} pixels, 1.8 times, 180°"
     plots.describe(
         ax,
-        "What becomes of the answer\n(thin: five images)",
+        "What becomes of the answer\n(dashed: trained on turns)",
         f"share of {ends}",
-        "probability of the class",
+        "probability (thin: five images)",
     )
     plots.mark_contradicted(ax, record, "shift-turn", "scale-turn", "learned", "symmetric")
 
@@ -119,6 +117,7 @@ def draw_distances(ax: Axes, record: Record) -> None:
             line = plots.seed_band(ax, sizes / sizes.max(), values, color, label)
             line.set_linestyle(dashes)
     ax.set_ylim(0, None)
+    _legend_below(ax, 2)
     plots.describe(ax, "How far features move", "share of the range", "distance (1: of two images)")
     plots.mark_contradicted(ax, record, "layer1", "linear-shift", "linear-scale", "straighter")
 
@@ -164,17 +163,29 @@ def draw_depths(ax: Axes, record: Record, depths: Sequence[int]) -> None:
     plots.mark_contradicted(ax, record, "blur", "blur-error", "deeper-better", "deeper-worse")
 
 
-def draw_searches(ax: Axes, record: Record) -> None:
-    """Draw how many images each search for a pose fools, a dot a net."""
+def draw_searches(ax: Axes, record: Record, steps: int, poses: int) -> None:
+    """Draw how many images each search for a pose fools, a dot a net.
+
+    Args:
+      ax: the panel.
+      record: what was found.
+      steps: of the search along the gradient.
+      poses: of the grid.
+    """
+    labels = {
+        "ten": f"worst of {RANDOM}\nrandom poses",
+        "ascent": f"{steps} steps along\nthe gradient",
+        "grid": f"grid of\n{poses:,} poses",
+    }
     for net, label in {"upright": "trained upright", "turned": "trained turned"}.items():
         color = plots.color_of(label)
-        for place, way in enumerate(SEARCHES):
+        for place, way in enumerate(labels):
             rates = 100 * record.arrays[f"{net}/{way}"]
             aside = place + (0.12 if net == "turned" else -0.12)
             ax.plot(rates, np.full(len(rates), aside), "o", color=color, alpha=0.6, markersize=7)
         ax.plot([], [], "o", color=color, label=label)
-    ax.set_yticks(range(len(SEARCHES)), SEARCHES.values())
-    ax.set_ylim(len(SEARCHES) - 0.5, -0.5)
+    ax.set_yticks(range(len(labels)), labels.values())
+    ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_xlim(0, 104)
     _legend_below(ax, 2)
     plots.describe(ax, "Poses up to 3/32 of a side and 30°", "images fooled, %", "")
@@ -188,6 +199,6 @@ def _legend_below(ax: Axes, columns: int) -> None:
         loc="upper center",
         bbox_to_anchor=(0.5, -0.2),
         ncols=columns,
-        handletextpad=0.1,
+        handletextpad=0.5,
         columnspacing=1.0,
     )
