@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.breaking._transforming import PERIOD, RANDOM, columns_of
+from experiments.breaking._pose_search import RANDOM
+from experiments.breaking._torus import PERIOD
+from experiments.breaking._transforming import columns_of
 from experiments.breaking._transforms import BORDERS, TRANSFORMS, rows_of
 from jaxvision.report import plots
 from jaxvision.report.image_grid import image_grid

@@ -28,6 +28,8 @@ import numpy as np
 
 from experiments.breaking import _nets as lab
 from experiments.breaking import _pixel_searches as spec_of
+from experiments.breaking import _pose_search as searched
+from experiments.breaking import _torus as torus
 from experiments.breaking import _transform_panels as panels
 from experiments.breaking import _transforming as measured
 from experiments.breaking._transforms import BORDERS, TRANSFORMS, all_poses
@@ -129,22 +131,14 @@ def _alexnet(config: Config, net: Net) -> Spec:
 
 
 def _on_torus(config: Config, net: Net, depth: int) -> Spec:
-    return Spec(
-        config.dataset,
-        "shift",
-        {"depth": depth, "width": config.torus_width, "blur": net.blur},
-        learning_rate=0.004,
-        steps=config.torus_steps,
-        optimizer="caffe_sgd",
-        weight_decay=5e-4,
-        batch_size=32,
-    )
+    return torus.spec(config.dataset, depth, config.torus_width, net.blur, config.torus_steps)
 
 
 def measure(
     config: Config, progress: cli.ShowProgress, kinds: Mapping[str, Net] = NETS
 ) -> tuple[dict, dict]:
     """Return curves by kind and transform, [S, P], rates of searches [S], and consistency."""
+    torus.check_size(config.dataset)
     groups = [lab.trained(_alexnet(config, kinds[name]), _seeds(config)) for name in ALEXNETS]
     nets = measured.joined(groups)
     with progress(2, "showing images") as bar:
@@ -181,10 +175,10 @@ def _looked(config: Config, nets: lab.Nets) -> tuple[dict[str, np.ndarray], dict
 def _searched(config: Config, nets: lab.Nets) -> dict[str, np.ndarray]:
     """Return how many of the images that a net gets right each search fools, [N]."""
     few = lab.some_of(nets.data.test, config.n_few)
-    search = measured.Search(config.grid_shifts, config.grid_turns, config.ascent_steps)
+    search = searched.Search(config.grid_shifts, config.grid_turns, config.ascent_steps)
     seeds = np.tile(np.array(_seeds(config), np.int32), len(ALEXNETS))
-    found = measured.worst_poses(nets, seeds, few, search)
-    return {way: measured.rate(found, way) for way in measured.WAYS}
+    found = searched.worst_poses(nets, seeds, few, search)
+    return {way: searched.rate(found, way) for way in searched.WAYS}
 
 
 def _shifted(
@@ -197,11 +191,11 @@ def _shifted(
             for depth in config.depths:
                 nets = lab.trained(_on_torus(config, kinds[name], depth), _seeds(config))
                 some = lab.some_of(nets.data.test, config.n_images)
-                found.append(measured.on_torus(nets, some, measured.mean_image(nets)))
+                found.append(torus.on_torus(nets, some, torus.mean_image(nets)))
                 errors.append(nets.test_error)
                 bar.advance()
     by_quantity = {
-        "consistency": measured.consistency(found),
+        "consistency": torus.consistency(found),
         "change": np.stack([each.change for each in found], 1),
         "test_error": np.stack(errors, 1),
     }

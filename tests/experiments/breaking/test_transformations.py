@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from experiments.breaking import _pose_search as searched
+from experiments.breaking import _torus as torus
 from experiments.breaking import _transform_panels as panels
 from experiments.breaking import _transforming as measured
 from experiments.breaking import transformations
@@ -13,6 +15,7 @@ from experiments.breaking._transforms import BORDERS, TRANSFORMS, all_poses, row
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record, as_stored
+from jaxvision.types import UserError
 
 SEEDS, SIDE = 6, 8
 FULL = transformations.PRESETS["cpu"]
@@ -79,7 +82,7 @@ def made_up(
         arrays[f"{net}/consistency"] += 0.001 * np.arange(SEEDS)[:, None] * doublings
         arrays[f"{net}/test_error"] = np.stack([by_seed(error, 0.001)] * 3, 1)
         changes = np.full((SEEDS, 3, 9), 0.2)
-        changes[..., :: measured.PERIOD] = at_period
+        changes[..., :: torus.PERIOD] = at_period
         arrays[f"{net}/change"] = changes
     return arrays
 
@@ -177,13 +180,13 @@ def test_a_net_that_answers_by_the_place_of_a_dot_is_fooled_by_every_search():
     nets = linear_nets(weights.reshape(1, -1, 2))
     seeds = np.array([0], np.int32)
     some = Images(images, np.ones(4, np.int32))
-    found = measured.worst_poses(nets, seeds, some, measured.Search(3, 3, 20))
-    for way in measured.WAYS:
-        np.testing.assert_array_equal(measured.rate(found, way), 1.0)
+    found = searched.worst_poses(nets, seeds, some, searched.Search(3, 3, 20))
+    for way in searched.WAYS:
+        np.testing.assert_array_equal(searched.rate(found, way), 1.0)
     images[:, 17], images[:, 25] = 0, 1  # three pixels and 30 degrees do not reach the middle
-    found = measured.worst_poses(nets, seeds, some, measured.Search(3, 3, 20))
-    for way in measured.WAYS:
-        np.testing.assert_array_equal(measured.rate(found, way), 0.0)
+    found = searched.worst_poses(nets, seeds, some, searched.Search(3, 3, 20))
+    for way in searched.WAYS:
+        np.testing.assert_array_equal(searched.rate(found, way), 0.0)
 
 
 def test_shifts_that_change_no_answer_are_consistent():
@@ -195,21 +198,21 @@ def test_shifts_that_change_no_answer_are_consistent():
     images[:, :, 0] = 1
     nets = linear_nets(weights.reshape(2, -1, 2))
     labels = np.array([1, 1, 0], np.int32)
-    found = measured.on_torus(nets, Images(images, labels), np.zeros_like(images[0]))
+    found = torus.on_torus(nets, Images(images, labels), np.zeros_like(images[0]))
     # The bright column leaves in three of four shifts to the right: 1/16 + 9/16.
     np.testing.assert_allclose(found.agreement, [[1.0] * 3, [0.625] * 3])
     np.testing.assert_array_equal(found.right, [[True, True, False]] * 2)
-    np.testing.assert_allclose(measured.consistency([found, found]), [[1.0] * 2, [0.625] * 2])
+    np.testing.assert_allclose(torus.consistency([found, found]), [[1.0] * 2, [0.625] * 2])
 
 
 def test_a_net_of_one_answer_does_not_look_steady():
     labels = np.arange(4) % 2
     steady = np.ones((1, 4))
-    constant = measured.Shifted((labels == 0)[None], steady, None)
-    good = measured.Shifted(np.ones((1, 4), bool), np.array([[0.5, 1, 0.5, 1]]), None)
-    np.testing.assert_allclose(measured.consistency([constant, good]), [[1.0, 0.5]])
-    nothing = measured.Shifted(np.zeros((1, 4), bool), steady, None)
-    assert np.isnan(measured.consistency([nothing, good])).all()
+    constant = torus.Shifted((labels == 0)[None], steady, None)
+    good = torus.Shifted(np.ones((1, 4), bool), np.array([[0.5, 1, 0.5, 1]]), None)
+    np.testing.assert_allclose(torus.consistency([constant, good]), [[1.0, 0.5]])
+    nothing = torus.Shifted(np.zeros((1, 4), bool), steady, None)
+    assert np.isnan(torus.consistency([nothing, good])).all()
 
 
 def test_the_mean_image_stays_in_place_on_the_torus():
@@ -220,9 +223,20 @@ def test_the_mean_image_stays_in_place_on_the_torus():
     plain = linear_nets(tiled)
     means = np.broadcast_to(mean, IMAGES.shape)
     nets = plain._replace(of=lambda variables: lambda x: plain.of(variables)(x - means))
-    found = measured.on_torus(nets, Images(IMAGES, np.zeros(6, np.int32)), mean)
+    found = torus.on_torus(nets, Images(IMAGES, np.zeros(6, np.int32)), mean)
     np.testing.assert_allclose(found.change[0, [0, 4, 8]], 0, atol=1e-4)
     assert found.change[0, [1, 2, 3]].min() > 0.01
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (10, 10)])
+def test_images_that_cannot_be_turned_are_one_line(tmp_path, shape):
+    arrays = {
+        "images": RNG.integers(0, 256, size=(40, *shape, 1)).astype(np.uint8),
+        "labels": np.arange(40) % 2,
+    }
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(UserError, match=r"^transformations needs square images of a side that 4"):
+        torus.check_size(str(tmp_path / "own.npz"))
 
 
 def test_rows_of_poses_are_in_order():
