@@ -1,6 +1,6 @@
 """What nets say to images moved, scaled and turned: what transformations measures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -33,6 +33,17 @@ class Looked(NamedTuple):
     right: np.ndarray
     p_true: np.ndarray
     distance: np.ndarray
+
+
+def by_kind(
+    arrays: Mapping[str, np.ndarray], names: Sequence[str], axis: int = 0
+) -> dict[str, np.ndarray]:
+    """Cut arrays, whose ``axis`` holds the nets of one name after the other, by name."""
+    return {
+        f"{name}/{quantity}": rows
+        for quantity, array in arrays.items()
+        for name, rows in zip(names, np.split(array, len(names), axis), strict=True)
+    }
 
 
 def look(nets: Nets, some: Images, pose: Pose, border: Border) -> Looked:

@@ -99,14 +99,27 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(seeds=2, first_seed=0, width=3, steps=2, depths=(), borders=(),
-                   n_images=6, n_few=4, grid_shifts=2, grid_turns=2, ascent_steps=2),
+    "tiny": Config(
+        seeds=2,
+        first_seed=0,
+        width=3,
+        steps=2,
+        depths=(),
+        borders=(),
+        n_images=6,
+        n_few=4,
+        grid_shifts=2,
+        grid_turns=2,
+        ascent_steps=2,
+    ),
     "cpu": Config(),
-    "gpu": Config(dataset="cifar10", seeds=10, width=48, steps=20_000, torus_width=32,
-                  torus_steps=20_000),
-    "paper": Config(dataset="cifar10", width=96, steps=100_000, torus_width=64,
-                    torus_steps=100_000),
-}  # fmt: skip
+    "gpu": Config(
+        dataset="cifar10", seeds=10, width=48, steps=20_000, torus_width=32, torus_steps=20_000
+    ),
+    "paper": Config(
+        dataset="cifar10", width=96, steps=100_000, torus_width=64, torus_steps=100_000
+    ),
+}
 
 
 def wanted_nets(config: Config) -> list[Wanted]:
@@ -146,12 +159,7 @@ def measure(
         bar.advance()
         by_net |= _searched(config, nets)
         bar.advance()
-    arrays = {"test_error": nets.test_error} | by_net
-    arrays = {
-        f"{name}/{quantity}": rows
-        for quantity, array in arrays.items()
-        for name, rows in zip(ALEXNETS, np.split(array, len(ALEXNETS)), strict=True)
-    }
+    arrays = measured.by_kind({"test_error": nets.test_error} | by_net, ALEXNETS)
     if config.depths:
         arrays |= _shifted(config, progress, kinds)
     return {}, arrays | examples
@@ -199,11 +207,7 @@ def _shifted(
         "change": np.stack([each.change for each in found], 1),
         "test_error": np.stack(errors, 1),
     }
-    return {
-        f"{name}/{quantity}": rows
-        for quantity, array in by_quantity.items()
-        for name, rows in zip(ON_TORUS, np.split(array, len(ON_TORUS), 1), strict=True)
-    }
+    return measured.by_kind(by_quantity, ON_TORUS, axis=1)
 
 
 ZEILER, ENGSTROM = "Zeiler & Fergus 2014", "Engstrom et al. 2019"
