@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,10 +117,13 @@ class OpenRecord:
 def load_record(directory: str | os.PathLike) -> OpenRecord:
     """Read and verify the record at ``directory``, such as ``experiments/results/he_init``.
 
+    The ``record.json`` in it will do too.
+
     Raises:
       UserError: it is missing, damaged or no record.
     """
-    return OpenRecord(load(directory))
+    path = Path(directory)
+    return OpenRecord(load(path.parent if path.name == "record.json" else path))
 
 
 # By the number of an array's axes, the array beside it that holds its steps.
