@@ -151,7 +151,7 @@ def _parts_of(net: Any, variables: PyTree, given: Mapping[str, Any]) -> Parts:
         _refuse_variables(net, variables)
         return _tree(net, given)
     if variables is None:
-        raise UserError("a function comes with its parameters: adapt(apply, params)")
+        raise UserError("a function comes with its parameters: give them after it, (apply, params)")
     return Parts(_stateless(partial(net, **given)), variables, {})
 
 

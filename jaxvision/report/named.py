@@ -85,7 +85,7 @@ class NamedArray:
         return pandas.Series(self.values.ravel(), index)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OpenRecord:
     """A record as ``load_record`` reads it.
 
@@ -94,6 +94,11 @@ class OpenRecord:
     """
 
     record: Record
+
+    def __repr__(self) -> str:
+        """Return a line: a session shows it, and the numbers of a record would fill the screen."""
+        run = f"{self.record.experiment}, preset {self.record.preset}"
+        return f"OpenRecord({run}: {len(self.claims)} claims, {len(self.record.arrays)} arrays)"
 
     @cached_property
     def arrays(self) -> dict[str, NamedArray]:

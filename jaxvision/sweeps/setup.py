@@ -1,6 +1,7 @@
 """What a sweep trains: a net of any maker as a ``Task``, its starts as ``Runs``."""
 
 import inspect
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from jaxvision.training.step import Observed, Task
 from jaxvision.types import Array, PyTree, UserError
 
 Optimizer = Callable[[Array], optax.GradientTransformation]
-Data = str | tuple[Any, Any] | data_sets.Splits
+Data = str | os.PathLike | tuple[Any, Any] | data_sets.Splits
 
 
 def datasets(data: Data) -> tuple[Dataset, Dataset]:
@@ -35,7 +36,7 @@ def datasets(data: Data) -> tuple[Dataset, Dataset]:
     Raises:
       UserError: it is no data.
     """
-    if isinstance(data, str):
+    if isinstance(data, str | os.PathLike):
         data = data_sets.load(data)
     if isinstance(data, data_sets.Splits):
         return data.train, data.test

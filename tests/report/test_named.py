@@ -88,6 +88,7 @@ def test_mistakes_are_said(opened, tmp_path, monkeypatch):
         NamedArray(np.zeros((2, 2)), ("seed",))
     inner = load_record(tmp_path / "run" / "record.json")
     assert inner.claims == opened.claims, "the file of a record stands for its directory"
+    assert len(repr(opened)) < 100
     with pytest.raises(UserError, match="no whole record in"):
         load_record(tmp_path / "nowhere")
     monkeypatch.setitem(sys.modules, "pandas", None)
