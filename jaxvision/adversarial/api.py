@@ -1,6 +1,7 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
 import functools
+import inspect
 import types
 from collections.abc import Callable
 from functools import partial
@@ -55,9 +56,11 @@ def attack(
       ``1 - result.success.mean()``: images that are wrong from the start count as successes.
 
     Raises:
-      UserError: images outside [0, 1], labels out of range, an impossible eps, a net in train mode,
-        one that gives probabilities, or one that classifies no image right.
+      UserError: images outside [0, 1], labels out of range, an impossible eps, options that the
+        method does not take, a net in train mode, one that gives probabilities, or one that
+        classifies no image right.
     """
+    _check_call(method, eps, seed, options)
     images = as_images(images)
     labels = as_labels(labels, images)
     if "targets" in options and options["targets"] is not None:
@@ -71,6 +74,31 @@ def attack(
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
     return jax.device_get(_run(f, method, images, labels, eps, options))
+
+
+def _check_call(
+    method: Callable[..., Result], eps: Any, seed: int | None, options: dict[str, Any]
+) -> None:
+    """Refuse a method that is none, and options that it does not take."""
+    if not callable(method):
+        example = "jaxvision.adversarial.gradient.fgsm"
+        raise UserError(f"method={method!r} is no function: take one such as {example}")
+    signature = inspect.signature(method)
+    sizes = () if eps is None else (eps,)
+    drawn = {} if seed is None else {"key": seed}
+    try:
+        signature.bind("net", "images", "labels", *sizes, **options | drawn)
+    except TypeError as error:
+        name = getattr(method, "__name__", "the method")
+        takes = ", ".join(list(signature.parameters)[3:])
+        raise UserError(
+            f"{name}: {error}; beside net, images and labels it takes {takes}"
+        ) from error
+    if not isinstance(options.get("ball", LINF), Ball):
+        raise UserError(f"ball={options['ball']!r}: one of jaxvision.adversarial.threat, as L2")
+    for name in ("steps", "restarts"):
+        if options.get(name, 1) < 1:
+            raise UserError(f"{name}={options[name]}: at least 1")
 
 
 def _logits_of(net: Any, variables: PyTree) -> Logits:
@@ -129,7 +157,10 @@ def as_sizes(eps: float | np.ndarray, ball: Ball, images: np.ndarray) -> np.ndar
     Raises:
       UserError: one is negative, no number, or beyond what the box allows.
     """
-    sizes = np.asarray(eps, np.float32)
+    try:
+        sizes = np.asarray(eps, np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"eps={eps!r} is no number: write 8/255 without quotes") from error
     if sizes.ndim > 1:
         raise UserError(f"eps is a number or a list of numbers, not {list(sizes.shape)}")
     if np.isnan(sizes).any():
