@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     name = arguments[0].replace("-", "_")
     if name not in (*names, *COMMANDS):
         near = difflib.get_close_matches(name, [*names, *COMMANDS], 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+        hint = f"did you mean {near[0]}?" if near else "python -m experiments --help lists them"
         print(f"error: there is no experiment {arguments[0]!r}: {hint}", file=sys.stderr)
         return 2
     if why := why_none_can_run():

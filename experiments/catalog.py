@@ -262,6 +262,15 @@ CATALOG = (
         claims=("nines-direct", "nines-cppn"),
         contradicts=("random-short",),
     ),
+    Entry(
+        name="transformations",
+        theme="breaking",
+        title="Moving, scaling, turning",
+        sentence="Turning harms most, small poses fool over a fifth, deeper nets are less steady.",
+        minutes=4,
+        claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
+        contradicts=("deeper-better",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -140,8 +140,9 @@ def test_a_snapshot_is_a_run_that_stopped_there(filed, tmp_path, drops):
     assert unchanged == (not drops)
 
 
-def test_augmentation_is_of_training_alone(filed, tmp_path):
-    found = nets.trained(spec_with(pad=1), (0,), directory=tmp_path)
+@pytest.mark.parametrize("kind", [{"pad": 1}, {"turn": 30}])
+def test_augmentation_is_of_training_alone(filed, tmp_path, kind):
+    found = nets.trained(spec_with(**kind), (0,), directory=tmp_path)
     images = found.data.test.images[:3]
     same(found.preprocess(images, None), filed[1].preprocess(images, None))
     assert not np.array_equal(last_kernel(found)[0], last_kernel(filed[1])[0])
@@ -256,6 +257,7 @@ OTHERS = {
     "weight_decay": 1e-4,
     "batch_size": 21,
     "pad": 1,
+    "turn": 30,
     "label_smoothing": 0.1,
     "left_out": True,
 }

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxvision import nets
 from jaxvision.adversarial.aims import Logits
-from jaxvision.adversarial.nets import logits_of, over_nets
+from jaxvision.adversarial.nets import Layers, layers_of, logits_of, over_nets
 from jaxvision.adversarial.threat import LEVELS
 from jaxvision.data import Splits
 from jaxvision.data.dataset import Dataset
@@ -23,12 +23,14 @@ class Nets(NamedTuple):
       variables: weights, leaves [N, ...].
       test_error: float [N].
       data: what they have learned from and were tested on.
+      layers: as ``of``, to a function that gives pre-activations by layer beside the logits.
     """
 
     of: Callable[[PyTree], Logits]
     variables: PyTree
     test_error: np.ndarray
     data: Splits
+    layers: Callable[[PyTree], Layers]
 
 
 class Images(NamedTuple):
@@ -45,7 +47,10 @@ def trained(spec: Spec, seeds: Sequence[int]) -> Nets:
     def of(variables: PyTree) -> Logits:
         return logits_of(found.apply, found.preprocess, variables)
 
-    return Nets(of, found.variables, found.test_error, found.data)
+    def layers(variables: PyTree) -> Layers:
+        return layers_of(found.apply, found.preprocess, variables)
+
+    return Nets(of, found.variables, found.test_error, found.data, layers)
 
 
 def some_of(data: Dataset, count: int) -> Images:

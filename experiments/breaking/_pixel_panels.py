@@ -65,7 +65,11 @@ def draw_images(ax: Axes, record: Record, names: Sequence[str]) -> None:
     ax.set_title("What the net says before and after (every pixel was tried)")
 
 
-def draw_searches(ax: Axes, record: Record, attacks: Mapping[str, Labeled]) -> None:
+def draw_searches(
+    ax: Axes,
+    record: Record,
+    attacks: Mapping[str, Labeled],
+) -> None:
     """Draw the rate of each one-pixel attack on gray images, a dot a net."""
     largest = 0.0
     for place, (name, attack) in enumerate(attacks.items()):
@@ -91,7 +95,7 @@ def draw_searches(ax: Axes, record: Record, attacks: Mapping[str, Labeled]) -> N
     ax.set_yticks(range(len(attacks) + 1), [*labels, "random pixel"])
     ax.set_xlim(-2, 1.7 * largest + 2)
     ax.set_ylim(len(attacks) + 0.6, -0.6)
-    plots.describe(ax, "Gray images: who finds the pixel", "images fooled, %", "")
+    plots.describe(ax, "Gray images:\nwho finds the pixel", "images fooled, %", "")
     plots.mark_contradicted(ax, record, "fools", "evolution", "short", "corners", "chance")
 
 
@@ -130,8 +134,9 @@ def draw_family(ax: Axes, record: Record, widths: Sequence[int]) -> None:
             label=f"{width} units",
             **look,
         )
-    ax.legend()
-    plots.describe(ax, "Gray images: nets of five widths", "test accuracy, %", "images fooled, %")
+    # Words alone: dots of a legend would lie among those of the nets.
+    ax.legend(markerscale=0, handlelength=0, handletextpad=0, labelcolor="linecolor")
+    plots.describe(ax, "Gray images:\nnets of five widths", "test accuracy, %", "images fooled, %")
     plots.mark_contradicted(ax, record, "accuracy")
 
 

@@ -56,10 +56,11 @@ def attack(
       ``1 - result.success.mean()``: images that are wrong from the start count as successes.
 
     Raises:
-      UserError: images outside [0, 1], labels out of range, an impossible eps, an option that the
+      UserError: images outside [0, 1], labels out of range, an impossible eps, options that the
         method does not take, a net in train mode, one that gives probabilities, or one that
         classifies no image right.
     """
+    _check_call(method, eps, seed, options)
     images = as_images(images)
     labels = as_labels(labels, images)
     if "targets" in options and options["targets"] is not None:
@@ -69,11 +70,35 @@ def attack(
     if seed is not None:
         options["key"] = stream(seed, "attack")
     f = _logits_of(net, variables)
-    _check_call(method, f, images, labels, eps, options)
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
     return jax.device_get(_run(f, method, images, labels, eps, options))
+
+
+def _check_call(
+    method: Callable[..., Result], eps: Any, seed: int | None, options: dict[str, Any]
+) -> None:
+    """Refuse a method that is none, and options that it does not take."""
+    if not callable(method):
+        example = "jaxvision.adversarial.gradient.fgsm"
+        raise UserError(f"method={method!r} is no function: take one such as {example}")
+    signature = inspect.signature(method)
+    sizes = () if eps is None else (eps,)
+    drawn = {} if seed is None else {"key": seed}
+    try:
+        signature.bind("net", "images", "labels", *sizes, **options | drawn)
+    except TypeError as error:
+        name = getattr(method, "__name__", "the method")
+        takes = ", ".join(list(signature.parameters)[3:])
+        raise UserError(
+            f"{name}: {error}; beside net, images and labels it takes {takes}"
+        ) from error
+    if not isinstance(options.get("ball", LINF), Ball):
+        raise UserError(f"ball={options['ball']!r}: one of jaxvision.adversarial.threat, as L2")
+    for name in ("steps", "restarts"):
+        if options.get(name, 1) < 1:
+            raise UserError(f"{name}={options[name]}: at least 1")
 
 
 def _logits_of(net: Any, variables: PyTree) -> Logits:
@@ -81,25 +106,6 @@ def _logits_of(net: Any, variables: PyTree) -> Logits:
     if variables is None and isinstance(net, _FUNCTIONS):
         return net
     return partial(*adapt(net, variables))
-
-
-def _check_call(
-    method: Callable[..., Result],
-    f: Logits,
-    images: np.ndarray,
-    labels: np.ndarray,
-    eps: np.ndarray | None,
-    options: dict[str, Any],
-) -> None:
-    """Refuse a size or an option that the method does not take, and one that it waits for."""
-    sizes = () if eps is None else (eps,)
-    try:
-        inspect.signature(method).bind(f, images, labels, *sizes, **options)
-    except TypeError as error:
-        name = getattr(method, "__name__", "the method")
-        given = "no eps" if eps is None else "eps"
-        options_given = ", ".join(["images", "labels", given, *options])
-        raise UserError(f"{name} cannot be called with {options_given}: {error}") from None
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:
@@ -151,7 +157,10 @@ def as_sizes(eps: float | np.ndarray, ball: Ball, images: np.ndarray) -> np.ndar
     Raises:
       UserError: one is negative, no number, or beyond what the box allows.
     """
-    sizes = np.asarray(eps, np.float32)
+    try:
+        sizes = np.asarray(eps, np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"eps={eps!r} is no number: write 8/255 without quotes") from error
     if sizes.ndim > 1:
         raise UserError(f"eps is a number or a list of numbers, not {list(sizes.shape)}")
     if np.isnan(sizes).any():
@@ -231,10 +240,7 @@ def _run(
     eps: np.ndarray | None,
     options: dict[str, Any],
 ) -> Result:
-    """Attack in one program, compiled once for each function, method and options.
-
-    A net of another maker is a new function at every call, and compiled at every call.
-    """
+    """Attack in one program, compiled once for each net, method and options."""
     traced = {name: options[name] for name in _TRACED if name in options}
     fixed = {name: value for name, value in options.items() if name not in traced}
     program = _program(f, method, tuple(sorted(fixed.items())))

@@ -14,6 +14,8 @@ from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
 from jaxvision.training.mapping import Mapping, choose_mapping, map_runs
 from jaxvision.types import Array, PyTree
 
+Layers = Callable[[Array], tuple[Array, dict[str, Array]]]  # images -> logits, pre-activations
+
 
 def logits_of(
     apply: Apply, preprocess: Callable[[Array, Array | None], Array], variables: PyTree
@@ -25,14 +27,25 @@ def logits_of(
       preprocess: of pixels 0 to 255, as ``nets.trained`` has it.
       variables: of one net, ``{'params', 'batch_stats'}``.
     """
+    layers = layers_of(apply, preprocess, variables)
 
     def logits(images: Array) -> Array:
-        inputs = preprocess(LEVELS * images, None)
-        params, statistics = variables["params"], variables["batch_stats"]
-        found, *_ = apply(params, statistics, inputs, train=False)
-        return found
+        return layers(images)[0]
 
     return logits
+
+
+def layers_of(
+    apply: Apply, preprocess: Callable[[Array, Array | None], Array], variables: PyTree
+) -> Layers:
+    """Return a net as ``logits_of`` does, with its pre-activations by layer beside the logits."""
+
+    def layers(images: Array) -> tuple[Array, dict[str, Array]]:
+        inputs = preprocess(LEVELS * images, None)
+        found = apply(variables["params"], variables["batch_stats"], inputs, train=False)
+        return found[:2]
+
+    return layers
 
 
 def over_nets(

@@ -28,7 +28,7 @@ _SWEEP = (
 )
 _OUTCOME = (
     "With --sweep: what the figure shows, the id of a claim or the name of an array or number; "
-    "'list' prints them. [default: the first claim whose verdicts differ, else the first]"
+    "'list' prints them. [default: the first claim whose verdicts differ, or its numbers]"
 )
 _RESULTS = (
     "Directory that holds the records. [default: runs, below the working directory; of an "

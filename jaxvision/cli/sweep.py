@@ -238,6 +238,6 @@ def _say(sweep: Sweep, runs: Sequence[side_by_side.Run], outcome: str) -> None:
     for label, its in found.items():
         print(f"  {label:>{width}}  {side_by_side.told(its)}")
     ends = outcomes.ends({label: its.estimate for label, its in found.items()})
-    if ends is not None:
+    if ends is not None and found[ends[0]].estimate < found[ends[1]].estimate:
         print(f"lowest at {ends[0]}, highest at {ends[1]}")
     print("--outcome=NAME shows another, --outcome=list says which there are")

@@ -1,5 +1,8 @@
 """Data sets by name: ``load('digits')``."""
 
+import os
+from pathlib import Path
+
 from jaxvision.data import locate, names, own
 from jaxvision.data.dataset import Dataset, Splits
 from jaxvision.data.embedded import EMBEDDED
@@ -18,7 +21,9 @@ __all__ = [
 ]
 
 
-def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Splits:
+def load(
+    name: str | os.PathLike, data_dir: str | None = None, image_size: int | None = None
+) -> Splits:
     """Load a data set: an embedded one in memory, all others as a map of their decoded file.
 
     Args:
@@ -35,6 +40,10 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
       UserError: the name is unknown, the set is not prepared, its files are damaged or not what
         their description says, or an embedded one is wanted in another form.
     """
+    if isinstance(name, os.PathLike):
+        name = str(Path(name).absolute())  # "./flowers" would lose what makes it a path
+    if not isinstance(name, str):
+        raise UserError(f"a data set goes by its name or path, not by {type(name).__name__}")
     wanted = _parsed(name, data_dir)
     if wanted.size and image_size not in (None, wanted.size):
         raise UserError(f"--image_size={image_size} and {name!r} ask for two sizes: say one")

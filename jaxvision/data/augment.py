@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data.dataset import Dataset
+from jaxvision.data.warps import Pose, warp
 from jaxvision.types import Array, UserError
 
 _SCALED_BY = 5000  # images behind the scale of ``standardizer``
@@ -77,6 +78,21 @@ def shrink(images: Array, factor: int) -> Array:
     whole = images[:, : h * factor, : w * factor]
     squares = whole.reshape(b, h, factor, w, factor, c)
     return squares.mean((2, 4))
+
+
+def turned(key: Array, images: Array, most: float) -> Array:
+    """Turn each image by an angle of its own, uniform on -``most`` to ``most`` degrees.
+
+    Args:
+      key: a typed key; the same key gives the same angles.
+      images: [B, H, W, C] in pixel units; what turns in is 0, black.
+      most: degrees.
+
+    Returns:
+      float32 [B, H, W, C].
+    """
+    angles = jax.random.uniform(key, (len(images),), minval=-most, maxval=most)
+    return warp(images.astype(jnp.float32), Pose(turn=angles))
 
 
 def pad_crop_flip(key: Array, images: Array, pad: int = 4) -> Array:

@@ -11,7 +11,7 @@ from jaxvision.dynamics import spectra as of_functions
 from jaxvision.dynamics.spectra import Quadrature
 from jaxvision.models.foreign import adapt
 from jaxvision.random import probe
-from jaxvision.training.losses import cross_entropy
+from jaxvision.training.losses import check_labels, cross_entropy
 from jaxvision.types import Array, PyTree, UserError
 
 
@@ -110,7 +110,13 @@ def _given(
 ) -> tuple[Callable, PyTree]:
     if images is None or (labels is None and loss is cross_entropy):
         raise UserError("a loss is of images and labels: give them after net and variables")
-    return adapt(net, variables, **options)
+    if not len(images):
+        raise UserError("there are no images: the input is empty")
+    apply, params = adapt(net, variables, **options)
+    if loss is cross_entropy:
+        output = jax.eval_shape(apply, params, images)
+        check_labels(labels, output.shape[:-1], output.shape[-1])
+    return apply, params
 
 
 def _check_steps(steps: int, params: PyTree) -> None:

@@ -20,7 +20,7 @@ from jaxvision.dynamics.traced.names import Remark
 from jaxvision.dynamics.traced.plan import Layer, Plan
 from jaxvision.dynamics.traced.tapped import NORMS, Moments, Tap, run, zeros
 from jaxvision.models.foreign import adapt
-from jaxvision.training.losses import cross_entropy
+from jaxvision.training.losses import check_labels, cross_entropy
 from jaxvision.types import Array, PyTree, UserError
 
 _STATIC = {"static": True}
@@ -32,7 +32,7 @@ Loss = Callable[[Array, PyTree], Array]
     data_fields=["signal_std", "delta_norm", "dw_norm", "loss", "output", "gradients"],
     meta_fields=["layers", "unseen", "notes"],
 )
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Watched:
     """What flowed through a net, a number for each of its L layers in the order of computation.
 
@@ -61,6 +61,10 @@ class Watched:
     gradients: PyTree
     unseen: tuple[Remark, ...]
     notes: tuple[Remark, ...]
+
+    def __repr__(self) -> str:
+        """Return a line: a session shows it, and all the gradients would fill the screen."""
+        return f"Watched({len(self.layers)} layers; print shows their table)"
 
     def octaves_per_layer(self) -> float:
         """Return the slope of log2 delta from the output down: below 0 it vanishes."""
@@ -120,7 +124,10 @@ def watch(
     apply, params = adapt(net, variables, **options, **given)
     check_real(params)
     program = jax.jit(partial(watched, apply, loss=loss))
-    return program(params, images, labels)
+    found = program(params, images, labels)
+    if loss is cross_entropy:
+        check_labels(labels, found.output.shape[:-1], found.output.shape[-1])
+    return found
 
 
 def watched(
@@ -132,6 +139,8 @@ def watched(
 ) -> Watched:
     """Return what flows through ``apply(params, images)``; to be traced. Errors as ``watch``."""
     plan = plan_of(apply, params, images)
+    if loss is cross_entropy:
+        check_labels(labels, plan.output.shape[:-1], plan.output.shape[-1])
     taps = zeros(plan, NORMS)
 
     def objective(params: PyTree, taps: PyTree) -> tuple[Array, tuple]:
@@ -158,12 +167,17 @@ def plan_of(apply: Callable, params: PyTree, images: PyTree) -> Plan:
     Raises:
       UserError: the net does not take the images, or has no layer.
     """
+    if any(0 in jnp.shape(leaf) for leaf in jax.tree.leaves(images)):
+        raise UserError("there are no images: the input is empty")
     try:
         plan = trace(apply, params, images)
     except UserError:
         raise
     except Exception as error:  # of the net's own, and each framework has its kinds
-        shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(images))
+        leaves = jax.tree.leaves(images)
+        shapes = ", ".join(str(jnp.shape(leaf)) for leaf in leaves[:3])
+        if len(leaves) > 3:
+            shapes += f" and {len(leaves) - 3} more (an array goes in, no list)"
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"the net does not take an input of shape {shapes}: {why}") from error
     if not plan.layers:

@@ -19,6 +19,7 @@ from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
 from jaxvision.models.resnet import ResNet, cifar_resnet
 from jaxvision.models.shallow import ShallowConvNet
+from jaxvision.models.shift_net import ShiftNet
 
 ImageShape = tuple[int, int, int]  # H, W, C
 
@@ -95,6 +96,20 @@ def shallow(
     return ShallowConvNet(tuple(channels), units, num_classes, kernel_init, pooled)
 
 
+def shift(
+    num_classes: int,
+    image_shape: ImageShape,
+    kernel_init: Initializer,
+    *,
+    depth: int,
+    width: int,
+    blur: int = 1,
+) -> ShiftNet:
+    """Return the net on a torus, ``depth`` convolutions a stage, ``blur`` taps at each stride."""
+    del image_shape
+    return ShiftNet(depth, width, num_classes, kernel_init, blur=blur)
+
+
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "sigmoid_mlp": sigmoid_mlp,
@@ -104,6 +119,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "resnet": resnet,
     "alexnet": alexnet,
     "shallow": shallow,
+    "shift": shift,
 }
 
 INITIALIZERS: dict[str, Callable[[], Initializer]] = {

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import linen, nnx
+from flax import errors, linen, nnx
 
 from jaxvision.types import Array, PyTree, UserError
 
@@ -151,7 +151,7 @@ def _parts_of(net: Any, variables: PyTree, given: Mapping[str, Any]) -> Parts:
         _refuse_variables(net, variables)
         return _tree(net, given)
     if variables is None:
-        raise UserError("a function comes with its parameters: adapt(apply, params)")
+        raise UserError("a function comes with its parameters: give them after it, (apply, params)")
     return Parts(_stateless(partial(net, **given)), variables, {})
 
 
@@ -181,7 +181,10 @@ def _linen(net: Any, variables: PyTree, given: Mapping[str, Any]) -> Parts:
             options["rngs"] = {"dropout": key}
         if not train:
             return net.apply(whole, images, **options), state
-        out, changed = net.apply(whole, images, mutable=list(state), **options)
+        try:
+            out, changed = net.apply(whole, images, mutable=list(state), **options)
+        except errors.InvalidRngError as error:
+            raise UserError("the net draws at random in train mode: give key=KEY") from error
         return out, dict(changed)
 
     return Parts(call, params, state)

@@ -48,6 +48,7 @@ class Spec:
       weight_decay: as the optimizer takes it.
       batch_size: images a step.
       pad: shift training images by up to so many pixels and mirror half of them; 0 does neither.
+      turn: turn every training image by up to so many degrees either way, black beyond its border.
       label_smoothing: share of every training label that is spread over all classes.
     """
 
@@ -66,6 +67,7 @@ class Spec:
     weight_decay: float = 0.0
     batch_size: int = 128
     pad: int = 0
+    turn: int = 0
     label_smoothing: float = 0.0
 
     def __str__(self) -> str:

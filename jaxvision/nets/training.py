@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxvision import data
-from jaxvision.data.augment import pad_crop_flip, standardizer
+from jaxvision.data.augment import pad_crop_flip, standardizer, turned
 from jaxvision.longrun.long import LongHistory, fit_long
 from jaxvision.longrun.workdir import Part
 from jaxvision.models.builders import INITIALIZERS, NETS
@@ -165,6 +165,9 @@ class Net:
         return history, part.earlier_seconds + time.perf_counter() - clock
 
     def _preprocess(self, images: Array, key: Array | None) -> Array:
+        if self.spec.turn and key is not None:
+            key, turn_key = jax.random.split(key)
+            images = turned(turn_key, images, self.spec.turn)
         inputs = self.standardize(images, None)
         if self.spec.pad and key is not None:
             return pad_crop_flip(key, inputs, self.spec.pad)

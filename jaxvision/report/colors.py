@@ -117,6 +117,17 @@ _MEANINGS = {
     "PGD training": "#226B3C",
     "noise training": "#4D4D4D",
     "gradients' cosine": "#01665E",
+    # what is done to images, and nets that know it
+    "shift": "#1D6996",
+    "scale": "#CC503E",
+    "turn": "#94346E",
+    "turn, trained turned": "#38A6A5",
+    "layer 1": "#E17C05",
+    "top layer": "#0F8554",
+    "trained upright": "#5F4690",
+    "trained turned": "#73AF48",
+    "strided": "#6F4070",
+    "blurred": "#EDAD08",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

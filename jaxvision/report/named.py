@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class NamedArray:
         return pandas.Series(self.values.ravel(), index)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OpenRecord:
     """A record as ``load_record`` reads it.
 
@@ -93,6 +94,11 @@ class OpenRecord:
     """
 
     record: Record
+
+    def __repr__(self) -> str:
+        """Return a line: a session shows it, and the numbers of a record would fill the screen."""
+        run = f"{self.record.experiment}, preset {self.record.preset}"
+        return f"OpenRecord({run}: {len(self.claims)} claims, {len(self.record.arrays)} arrays)"
 
     @cached_property
     def arrays(self) -> dict[str, NamedArray]:
@@ -116,10 +122,13 @@ class OpenRecord:
 def load_record(directory: str | os.PathLike) -> OpenRecord:
     """Read and verify the record at ``directory``, such as ``experiments/results/he_init``.
 
+    The ``record.json`` in it will do too.
+
     Raises:
       UserError: it is missing, damaged or no record.
     """
-    return OpenRecord(load(directory))
+    path = Path(directory)
+    return OpenRecord(load(path.parent if path.name == "record.json" else path))
 
 
 # By the number of an array's axes, the array beside it that holds its steps.

@@ -35,7 +35,7 @@ def of_claims(claims: Sequence[Claim], record: Record) -> dict[str, Values]:
 
     One that an older version of the experiment has recorded otherwise is left out.
     """
-    known = set(_measured_claims(record))
+    known = {claim["id"] for claim in record.claims if claim["estimate"] is not None}
     found = {}
     for claim in claims:
         if claim.id not in known:
@@ -44,13 +44,6 @@ def of_claims(claims: Sequence[Claim], record: Record) -> dict[str, Values]:
             values = claim.statistic(record)
             found[claim.id] = np.asarray(values, np.float64)
     return found
-
-
-def _measured_claims(record: Record) -> dict[str, str]:
-    """Return the verdicts on the claims that have a number, by id."""
-    return {
-        claim["id"]: claim["verdict"] for claim in record.claims if claim["estimate"] is not None
-    }
 
 
 def measured(record: Record) -> dict[str, Values]:
@@ -86,16 +79,21 @@ def missing(name: str, known: Sequence[str]) -> str:
 
 
 def default(runs: Sequence[Record]) -> str:
-    """Return the claim to show: the first whose verdicts differ, else the first that is measured.
+    """Return the claim to show: the first whose verdicts differ, else whose numbers do.
 
-    "" where no claim is measured in any of the runs.
+    Where all are the same it is the first that is measured; "" where none is in any run.
     """
     verdicts: dict[str, set[str]] = {}
+    numbers: dict[str, set[float]] = {}
     for record in runs:
-        for name, verdict in _measured_claims(record).items():
-            verdicts.setdefault(name, set()).add(verdict)
-    differing = [name for name, found in verdicts.items() if len(found) > 1]
-    return next(iter([*differing, *verdicts]), "")
+        for claim in record.claims:
+            if claim["estimate"] is None:
+                continue
+            verdicts.setdefault(claim["id"], set()).add(claim["verdict"])
+            numbers.setdefault(claim["id"], set()).add(claim["estimate"])
+    judged_apart = [name for name, found in verdicts.items() if len(found) > 1]
+    apart = [name for name, found in numbers.items() if len(found) > 1]
+    return next(iter([*judged_apart, *apart, *verdicts]), "")
 
 
 def why_unpaired(one: Record, other: Record) -> str:

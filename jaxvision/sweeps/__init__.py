@@ -103,6 +103,7 @@ def sweep(
       UserError: the net is none, does not take the images, or a number makes no sense.
     """
     _check(seeds, learning_rates, steps, batch_size)
+    setup.check_initializers(initializers or {})
     train, test = setup.datasets(data)
     preprocess = preprocess or standardizer(train)
     inputs = preprocess(np.asarray(train.images[:batch_size]), None)
@@ -110,6 +111,8 @@ def sweep(
     draw = partial(drawn, net, variables, start, images=inputs, **options)
     first = draw(key=stream(seeds[0], "init"))
     plan = setup.watched_plan(first, inputs)
+    if loss is cross_entropy:
+        setup.check_classes((train, test), plan)
     starts = setup.starts_of(draw, plan, initializers or {OWN: None}, seeds)
     places = {
         "initializer": list(starts),
@@ -138,6 +141,12 @@ def _swept(first: Parts, plan: Plan, history: History, places: dict[str, list]) 
 
 
 def _check(seeds: Sequence, rates: Sequence, steps: int, batch_size: int) -> None:
+    for name, along, example in (
+        ("seeds", seeds, "range(5)"),
+        ("learning_rates", rates, "[0.01, 0.03]"),
+    ):
+        if not hasattr(along, "__len__") or isinstance(along, str):
+            raise UserError(f"{name}={along!r}: a list, as in {name}={example}")
     if not len(seeds) or not len(rates):
         raise UserError("a sweep needs at least one seed and one learning rate")
     for name, number in (("steps", steps), ("batch_size", batch_size)):

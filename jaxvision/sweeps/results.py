@@ -18,7 +18,7 @@ from jaxvision.types import Array, PyTree, UserError
 RUN_AXES = ("initializer", "learning_rate", "seed")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Swept:
     """What a sweep left behind.
 
@@ -42,11 +42,14 @@ class Swept:
     places: Mapping[str, list]
     call: Callable[..., tuple[Array, PyTree]]
 
+    def __repr__(self) -> str:
+        """Return where the runs lie and what was measured; the weights would fill the screen."""
+        runs = " x ".join(f"{len(along)} {axis}" for axis, along in self.places.items())
+        return f"Swept({runs}; {', '.join(self.arrays)})"
+
     def __getitem__(self, name: str) -> NamedArray:
         """Return one of the arrays."""
-        if name not in self.arrays:
-            raise UserError(f"there is no {name!r}: it is one of {', '.join(self.arrays)}")
-        return self.arrays[name]
+        return _of(self.arrays, name)
 
     def net(self, **chosen: Any) -> Adapted:
         """Return a trained net: ``net(initializer="He", learning_rate=0.1, seed=0)``.
@@ -74,7 +77,7 @@ class Swept:
         return Adapted(apply, variables["params"])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fitted:
     """What training one net left behind; see ``Swept``.
 
@@ -92,9 +95,13 @@ class Fitted:
     unseen: tuple[Remark, ...]
     notes: tuple[Remark, ...]
 
+    def __repr__(self) -> str:
+        """Return what was measured; the weights would fill the screen."""
+        return f"Fitted({', '.join(self.arrays)}; net)"
+
     def __getitem__(self, name: str) -> NamedArray:
         """Return one of the arrays."""
-        return self.arrays[name]
+        return _of(self.arrays, name)
 
 
 def arrays_of(
@@ -117,6 +124,12 @@ def arrays_of(
     for name in LAYERWISE:
         found[name] = array(history.train[name], every | {"layer": list(layers)})
     return found
+
+
+def _of(arrays: Mapping[str, NamedArray], name: str) -> NamedArray:
+    if name not in arrays:
+        raise UserError(f"there is no {name!r}: it is one of {', '.join(arrays)}")
+    return arrays[name]
 
 
 def _sizes(places: Mapping[str, list]) -> list[int]:

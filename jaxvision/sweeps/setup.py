@@ -1,5 +1,7 @@
 """What a sweep trains: a net of any maker as a ``Task``, its starts as ``Runs``."""
 
+import inspect
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,13 +21,13 @@ from jaxvision.initializers import Initializer
 from jaxvision.models.foreign import Parts
 from jaxvision.random import stream
 from jaxvision.training.calls import Runs
-from jaxvision.training.losses import Loss
+from jaxvision.training.losses import Loss, check_labels
 from jaxvision.training.mapping import Mapping as HowMapped
 from jaxvision.training.step import Observed, Task
 from jaxvision.types import Array, PyTree, UserError
 
 Optimizer = Callable[[Array], optax.GradientTransformation]
-Data = str | tuple[Any, Any] | data_sets.Splits
+Data = str | os.PathLike | tuple[Any, Any] | data_sets.Splits
 
 
 def datasets(data: Data) -> tuple[Dataset, Dataset]:
@@ -34,7 +36,7 @@ def datasets(data: Data) -> tuple[Dataset, Dataset]:
     Raises:
       UserError: it is no data.
     """
-    if isinstance(data, str):
+    if isinstance(data, str | os.PathLike):
         data = data_sets.load(data)
     if isinstance(data, data_sets.Splits):
         return data.train, data.test
@@ -66,6 +68,27 @@ def mapping_of(plan: Plan) -> HowMapped:
     """Return how runs share a device: on CPU those of a conv net are faster one by one."""
     convolutions = ("conv2d", "conv_general_dilated")
     return "map" if any(layer.primitive in convolutions for layer in plan.layers) else "vmap"
+
+
+def check_classes(splits: tuple[Dataset, ...], plan: Plan) -> None:
+    """Raise UserError where labels are not one of the net's classes for each output."""
+    _, *inner, classes = plan.output.shape
+    for split in splits:
+        check_labels(split.labels, (len(split.labels), *inner), classes)
+
+
+def check_initializers(initializers: Mapping[str, Initializer | None]) -> None:
+    """Raise UserError where they are no initializers by name."""
+    wanted = "as in {'He': jv.initializers.he_backward()}, or None for the net's own"
+    if not isinstance(initializers, Mapping):
+        raise UserError(f"initializers go by their names, {wanted}")
+    for name, initializer in initializers.items():
+        if initializer is None:
+            continue
+        try:
+            inspect.signature(initializer).bind("key", "shape", "dtype")
+        except TypeError as error:
+            raise UserError(f"{name} is no initializer: (key, shape, dtype), {wanted}") from error
 
 
 def starts_of(

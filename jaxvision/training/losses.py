@@ -5,10 +5,12 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from jaxvision.types import Array
+from jaxvision.types import Array, UserError
 
 Loss = Callable[[Array, Array], Array]
 
@@ -22,6 +24,33 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     shifted = logits - lax.stop_gradient(logits.max(-1, keepdims=True))
     of_label = jnp.take_along_axis(shifted, labels[..., None], axis=-1)[..., 0]
     return jnp.log(jnp.exp(shifted).sum(-1)) - of_label
+
+
+def check_labels(labels: Array, leading: tuple[int, ...], classes: int) -> None:
+    """Refuse what ``cross_entropy`` would not take, or would take for other classes.
+
+    Args:
+      labels: what is to be classes; of traced ones only shape and type are looked at.
+      leading: the shape they must have, that of the logits without their last axis.
+      classes: how many the net knows.
+
+    Raises:
+      UserError: they are not one class for each output.
+    """
+    shape, kind = getattr(labels, "shape", None), getattr(labels, "dtype", None)
+    if shape != leading or not jnp.issubdtype(kind, jnp.integer):
+        found = type(labels).__name__ if shape is None else f"{kind} {list(shape)}"
+        raise UserError(
+            f"labels are an array of whole numbers {list(leading)}, not {found}: give other"
+            " targets with a loss=... of their own"
+        )
+    if isinstance(labels, jax.core.Tracer) or not np.size(labels):
+        return
+    lowest, highest = np.min(labels), np.max(labels)
+    if lowest < 0:
+        raise UserError(f"labels count classes from 0, and one is {lowest}")
+    if highest >= classes:
+        raise UserError(f"labels reach {highest}, but the net has {classes} classes, 0 up")
 
 
 def smoothed_cross_entropy(epsilon: float) -> Loss:

@@ -12,6 +12,7 @@ from jaxvision.data.augment import (
     per_pixel_mean,
     shrink,
     standardizer,
+    turned,
 )
 from jaxvision.data.dataset import Dataset
 from jaxvision.types import UserError
@@ -153,6 +154,20 @@ def test_per_pixel_mean_centers_every_pixel():
     assert out.dtype == np.float32
     np.testing.assert_allclose(out.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(out[0] - out[1], images[0].astype(float) - images[1], atol=1e-4)
+
+
+def test_turned_images_are_turned_by_all_angles_up_to_the_most():
+    """A bright pixel to the right of the middle tells its image's angle."""
+    images = np.zeros((300, 11, 11, 1), np.uint8)
+    images[:, 5, 8] = 255
+    found = np.asarray(turned(jax.random.key(0), images, 40.0))[..., 0]
+    rows, columns = np.mgrid[:11, :11] - 5
+    up, right = (-rows * found).sum((1, 2)), (columns * found).sum((1, 2))
+    angles = np.degrees(np.arctan2(up, right))
+    assert -42 < angles.min() < -37
+    assert 37 < angles.max() < 42
+    assert stats.kstest(angles, stats.uniform(-40, 80).cdf).pvalue > 0.01
+    np.testing.assert_array_equal(turned(jax.random.key(0), images, 0.0), images)
 
 
 def test_shrink_averages_squares_and_cuts_off_the_rest():

@@ -53,6 +53,9 @@ def test_a_linen_net_has_the_sharpness_of_its_whole_hessian():
     [
         ((linear, {"w": WEIGHTS}), {}, "a loss is of images and labels"),
         ((linear, {"w": WEIGHTS}, ROWS), {}, "a loss is of images and labels"),
+        ((linear, {"w": WEIGHTS}, ROWS, LABELS[:2]), {"steps": 2}, "labels are an array of whole"),
+        ((linear, {"w": WEIGHTS}, ROWS, LABELS + 9), {"steps": 2}, "classes, 0 up"),
+        ((linear, {"w": WEIGHTS}, ROWS[:0], LABELS[:0]), {"steps": 2}, "there are no images"),
         ((linear, {"w": WEIGHTS}, ROWS, LABELS), {"steps": 13}, "steps=13: from 1 to 12"),
         ((linear, {"w": WEIGHTS}, ROWS, LABELS), {"steps": 2, "probes": 0}, "probes=0: at least 1"),
     ],

@@ -251,9 +251,26 @@ def test_the_table_has_a_row_a_layer_and_the_slope_is_that_of_delta():
     np.testing.assert_allclose(found.octaves_per_layer(), -1, rtol=1e-4)
     assert len(str(found).splitlines()) == 6
     assert "nan" not in str(found)
+    assert repr(found) == "Watched(5 layers; print shows their table)"
 
 
 WEIGHTS = {"w": matrix(8, 3)}
+
+
+def dense(params, x):
+    return x @ params["w"]
+
+
+class Dropped(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(x))
+
+
+def test_dropout_in_train_mode_asks_for_a_key():
+    variables = Dropped().init(stream(0, "init"), ROWS)
+    with pytest.raises(UserError, match="the net draws at random in train mode: give key=KEY"):
+        watch(Dropped(), variables, ROWS, LABELS, train=True)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +282,13 @@ WEIGHTS = {"w": matrix(8, 3)}
             (lambda p, x: x @ p["w"], WEIGHTS, ROWS[:, :7], LABELS),
             "an input of shape (6, 7)",
         ),
+        ((dense, WEIGHTS, ROWS, LABELS[:4]), "whole numbers [6], not int32 [4]"),
+        ((dense, WEIGHTS, ROWS, np.eye(3)[LABELS]), "whole numbers [6], not float32 [6, 3]"),
+        ((dense, WEIGHTS, ROWS, LABELS.tolist()), "whole numbers [6], not list"),
+        ((dense, WEIGHTS, ROWS, LABELS + 5), "but the net has 3 classes, 0 up"),
+        ((dense, WEIGHTS, ROWS, LABELS - 3), "count classes from 0"),
+        ((dense, WEIGHTS, ROWS[:0], LABELS[:0]), "there are no images"),
+        ((dense, WEIGHTS, ROWS.tolist(), LABELS), "more (an array goes in, no list)"),
         ((lambda p, x: x * p["w"].sum(), WEIGHTS, ROWS, LABELS), "the net has no layer"),
         ((lambda p, x: x @ p["w"], WEIGHTS | {"n": 3}, ROWS, LABELS), "parameter n is int32"),
     ],

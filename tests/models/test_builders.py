@@ -45,7 +45,7 @@ def test_a_net_is_its_sizes(name, depth):
 
 
 def test_every_name_is_tried():
-    assert {*DEPTHS, "alexnet", "linear", "shallow"} == NETS.keys()
+    assert {*DEPTHS, "alexnet", "linear", "shallow", "shift"} == NETS.keys()
 
 
 def test_softmax_regression_is_one_kernel():

@@ -86,6 +86,9 @@ def test_mistakes_are_said(opened, tmp_path, monkeypatch):
         error.at(rate=1)
     with pytest.raises(ValueError, match="do not name the axes"):
         NamedArray(np.zeros((2, 2)), ("seed",))
+    inner = load_record(tmp_path / "run" / "record.json")
+    assert inner.claims == opened.claims, "the file of a record stands for its directory"
+    assert len(repr(opened)) < 100
     with pytest.raises(UserError, match="no whole record in"):
         load_record(tmp_path / "nowhere")
     monkeypatch.setitem(sys.modules, "pandas", None)

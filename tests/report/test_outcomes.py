@@ -86,3 +86,5 @@ def test_the_claim_shown_is_the_first_whose_verdicts_differ():
     assert outcomes.default([one, one]) == "b"
     assert outcomes.default([one, judged(b="reproduced", c="contradicted")]) == "c"
     assert outcomes.default([RECORD]) == ""
+    moved = dataclasses.replace(one, claims=[*one.claims[:2], one.claims[2] | {"estimate": 2.0}])
+    assert outcomes.default([one, moved]) == "c", "no verdict differs, but a number does"

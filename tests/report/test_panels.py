@@ -1,12 +1,18 @@
 """Panels of figures: every one is found, whole, and nothing of it lies outside its box."""
 
+import itertools
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from jaxvision.report import panels, plots
+
+RESULTS = Path(__file__).resolve().parents[2] / "experiments/results"
+FIGURES = sorted(RESULTS.glob("*/figure.svg"))
+A_LETTER = 14  # points, with the space around both boxes
 
 SVG = "{http://www.w3.org/2000/svg}"
 PLACED = re.compile(r"translate\((\S+) (\S+)\) scale\((\S+) \S+\)")
@@ -101,6 +107,15 @@ def test_a_panel_cut_out_has_all_that_it_uses_and_nothing_of_the_others():
         assert root.get("viewBox").split() == list(map(str, size))
         assert len(text) < len(svg)
     assert panels.cut(svg[:-9]) == []  # truncated
+
+
+@pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.parent.name)
+def test_no_letters_of_a_neighbor_lie_in_a_committed_panel(path):
+    boxes = panels.read(path.read_text("utf-8"))
+    for one, other in itertools.combinations(boxes, 2):
+        across = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+        down = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+        assert min(across, down) < A_LETTER, (one.title, other.title)
 
 
 @pytest.mark.parametrize(

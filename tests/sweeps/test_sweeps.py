@@ -213,6 +213,12 @@ def weight_norm(params, x):
     ("net", "variables", "options", "sentence"),
     [
         (Net(), None, {"seeds": ()}, "at least one seed and one learning rate"),
+        (Net(), None, {"seeds": 3}, "seeds=3: a list, as in seeds=range(5)"),
+        (Net(), None, {"learning_rates": 0.1}, "learning_rates=0.1: a list, as in"),
+        (Net(), None, {"initializers": [he_forward()]}, "initializers go by their names"),
+        (Net(), None, {"initializers": {"He": "he"}}, "He is no initializer"),
+        (Net(), None, {"initializers": {"He": he_forward}}, "He is no initializer"),
+        (lambda p, x: x.reshape(len(x), -1) @ p, np.ones((64, 3), "f"), {}, "has 3 classes"),
         (Net(), None, {"steps": 0}, "steps=0: at least 1"),
         (Net(), None, {"batch_size": 50}, "batch size 50 exceeds the 40 training images"),
         (lambda p, x: x, None, {}, "a function comes with its parameters"),
@@ -241,5 +247,6 @@ def test_a_net_of_several_must_be_named(swept):
         swept.net(learning_rate=0.1)
     with pytest.raises(UserError, match=r"learning_rate=0\.2 is not there"):
         swept.net(learning_rate=0.2, initializer="He", seed=3)
+    assert repr(swept).startswith("Swept(") and len(repr(swept)) < 200
     with pytest.raises(UserError, match="there is no 'accuracy'"):
         swept["accuracy"]

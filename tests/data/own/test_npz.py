@@ -9,6 +9,7 @@ import pytest
 from jaxvision import runtime
 from jaxvision.data import cache, forget_identities, load
 from jaxvision.data.own import npz
+from jaxvision.types import UserError
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 8, 6, 3), np.uint8)
@@ -35,6 +36,15 @@ NAMES = [
     "images_train labels_train images_test labels_test",
     "trainX trainY testX testY",
 ]
+
+
+def test_a_path_may_be_a_path_object(save, tmp_path, monkeypatch):
+    written = load(save(images=IMAGES, labels=LABELS))
+    monkeypatch.chdir(tmp_path)
+    found = load(Path("mine.npz"))
+    assert found.identity.digest == written.identity.digest
+    with pytest.raises(UserError, match="goes by its name or path, not by int"):
+        load(3)
 
 
 @pytest.mark.parametrize("names", NAMES)
