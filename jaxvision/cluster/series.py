@@ -21,8 +21,9 @@ def outcomes(
 ) -> Iterator[tuple[Run, Outcome]]:
     """Run all of them, the first first, and yield each once, when it has ended.
 
-    A run whose worker dies is run again by another one. Where it takes so many with it that the
-    scheduler gives it up, that is its outcome, and the others go on.
+    A run whose worker dies is run again by another one. Where so many die that the scheduler gives
+    it up, the others go on, and it is run once more when they have ended: a worker may have held
+    it beside the run that killed. Alone it cannot be blamed for another.
 
     Args:
       client: of the cluster.
@@ -36,17 +37,27 @@ def outcomes(
     series = uuid.uuid4().hex[:8]  # a scheduler may have seen runs of these names
     topic = f"jaxvision-{series}"
     client.subscribe_topic(topic, lambda event: tell(*event[1]))
-    futures = {}
-    for rank, run in enumerate(wanted):
-        told = {"key": f"{run.name}-{series}", "pure": False, "priority": -rank}
-        future = client.submit(_on_worker, run, layout, topic, retries=RETRIES, **told)
-        futures[future] = run
+
+    def submit(run: Run, turn: str, rank: int = 0) -> distributed.Future:
+        told = {"key": f"{run.name}-{turn}-{series}", "pure": False, "priority": -rank}
+        return client.submit(_on_worker, run, layout, topic, retries=RETRIES, **told)
+
+    futures = {submit(run, "together", rank): run for rank, run in enumerate(wanted)}
+    given_up = []
     try:
         for future in distributed.as_completed(list(futures), loop=client.loop):
+            run, killed = futures.pop(future), _killed(future)
+            outcome = None if killed else _outcome(future)
             # Forgotten here: while it is held, a result that dies with its worker is made again.
-            run, outcome = futures.pop(future), _outcome(future)
             future.release()
-            yield run, outcome
+            if killed:
+                given_up.append(run)
+            else:
+                yield run, outcome
+        for run in given_up:
+            future = submit(run, "alone")
+            distributed.wait(future)
+            yield run, _outcome(future)
     finally:
         client.unsubscribe_topic(topic)
 
@@ -59,6 +70,10 @@ def _on_worker(run: Run, layout: Layout, topic: str) -> Outcome:
 
     tell(f"begun by {worker.address}")
     return runs.execute(run, layout, tell)
+
+
+def _killed(future: distributed.Future) -> bool:
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
 def _outcome(future: distributed.Future) -> Outcome:

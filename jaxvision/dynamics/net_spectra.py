@@ -66,7 +66,7 @@ def spectra(
         value = partial(_loss, apply, loss, images, labels)
 
         def of_probe(number: Array) -> Quadrature:
-            key = probe(seed, "lanczos", number)
+            key = _start(seed, number)
             return of_functions.hessian_quadrature(value, params, key, steps)
 
         def of_image(image: Array) -> Array:
@@ -100,9 +100,14 @@ def sharpness(
     @jax.jit
     def program(params: PyTree, images: Array, labels: PyTree) -> Array:
         value = partial(_loss, apply, loss, images, labels)
-        return of_functions.sharpness(value, params, probe(seed, "lanczos"), steps)
+        return of_functions.sharpness(value, params, _start(seed), steps)
 
     return float(program(params, images, labels))
+
+
+def _start(seed: int, *number: Array) -> Array:
+    """Return the key of a starting vector; what is measured twice has the same one."""
+    return probe(seed, "lanczos", *number)
 
 
 def _given(

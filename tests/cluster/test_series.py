@@ -56,14 +56,18 @@ def test_a_run_that_kills_workers_is_named_and_the_others_end_well(client, tmp_p
     """Row 45: one that always does takes several with it, before it is given up."""
     wanted = [run(tmp_path, "poison", KILLS_ITS_WORKER)]
     wanted += [run(tmp_path, name, WRITES) for name in HEALTHY]
-    wanted.append(run(tmp_path, "crash", "os.kill(os.getpid(), 11)"))
-    wanted.append(run(tmp_path, "wrong", "1 / 0"))
     ended, said = series_of(client, wanted, tmp_path)
     assert [ended[name].code for name in HEALTHY] == [0, 0, 0, 0]
 
     (line,) = ended["poison"].lines
     assert line.startswith("error: 2 workers, in turn, died while they had this run")
-    assert attempts(tmp_path, "poison") == len(said["poison"]) == 2
+    assert attempts(tmp_path, "poison") == len(said["poison"]) == 4  # two of them alone
+
+
+def test_a_run_that_crashes_is_tried_again_and_one_that_is_wrong_is_not(client, tmp_path):
+    crash = run(tmp_path, "crash", "os.kill(os.getpid(), 11)")
+    wrong = run(tmp_path, "wrong", "1 / 0")
+    ended, _ = series_of(client, [crash, wrong], tmp_path)
     (line,) = ended["crash"].lines
     assert line == "error: crash was ended by SIGSEGV (it printed nothing), 4 times"
     assert attempts(tmp_path, "crash") == 1 + series.RETRIES
