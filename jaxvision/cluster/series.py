@@ -55,9 +55,9 @@ def outcomes(
             else:
                 yield run, outcome
         for run in given_up:
-            future = submit(run, "alone")
-            distributed.wait(future)
-            yield run, _outcome(future)
+            alone = [submit(run, "alone")]
+            for future in distributed.as_completed(alone, loop=client.loop):
+                yield run, _outcome(future)
     finally:
         client.unsubscribe_topic(topic)
 
