@@ -45,7 +45,7 @@ def trained(
     classes = np.asarray(logits).argmax(-1)
     error = (classes != data.test.labels).mean(1)
     variables = {"params": params, "batch_stats": {}}
-    return Nets(_of, variables, error, data)
+    return Nets(_of, variables, error, data, None)
 
 
 def _of(variables: PyTree) -> Logits:

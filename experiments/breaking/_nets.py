@@ -23,14 +23,15 @@ class Nets(NamedTuple):
       variables: weights, leaves [N, ...].
       test_error: float [N].
       data: what they have learned from and were tested on.
-      layers: as ``of``, to a function that gives pre-activations by layer beside the logits.
+      layers: as ``of``, to a function that gives pre-activations by layer beside the logits; None
+        where nobody asks for them.
     """
 
     of: Callable[[PyTree], Logits]
     variables: PyTree
     test_error: np.ndarray
     data: Splits
-    layers: Callable[[PyTree], Layers]
+    layers: Callable[[PyTree], Layers] | None
 
 
 class Images(NamedTuple):

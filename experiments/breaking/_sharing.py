@@ -92,9 +92,8 @@ def looked_at(f: Logits, given: Given, ways: Ways, draws: int) -> Found:
     batches, orders, noise, mixing, few, lines = jax.random.split(stream(given.seed, "attack"), 6)
     images, epsilons = given.made_from, given.epsilons
     shape = images.shape[1:]
-    ascent = ways.ascent(f, images, epsilons, batches)
+    ascents, smaller = _ascents(f, given, ways.ascent, (batches, few))
     deepfool = ways.deepfool(f, images, epsilons, orders)
-    smaller = _from_fewer(f, given, ways.ascent, few)
     signs = patterns.random_signs(noise, draws, shape)
     at_size = jnp.argmin(jnp.abs(epsilons - given.epsilon))
 
@@ -104,7 +103,7 @@ def looked_at(f: Logits, given: Given, ways: Ways, draws: int) -> Found:
     def scaled(units: Array) -> Array:
         return jax.lax.map(lambda epsilon: rates(epsilon * units), epsilons)
 
-    own = universal.fooled(f, given.held_out, ascent.perturbation)
+    own = universal.fooled(f, given.held_out, ascents)
     anywhere = patterns.random_directions(lines, draws, signs_norm(given), shape)
     return Found(
         ascent=own.rate,
@@ -112,23 +111,34 @@ def looked_at(f: Logits, given: Given, ways: Ways, draws: int) -> Found:
         dominant=own.dominant,
         by_size=rates(smaller),
         random=scaled(signs),
-        shuffled=rates(_shuffled(mixing, ascent.perturbation)),
+        shuffled=rates(_shuffled(mixing, ascents)),
         structured=scaled(given.patterns),
         anywhere=rates(anywhere),
         normals=patterns.normals(f, images),
-        perturbation=ascent.perturbation[at_size],
+        perturbation=ascents[at_size],
     )
 
 
-def _from_fewer(f: Logits, given: Given, ascent: Maker, key: Array) -> Array:
-    """Return perturbations [Z, H, W, C] made from the first images, as often as they fit in."""
-    count = len(given.made_from)
+def _ascents(
+    f: Logits, given: Given, ascent: Maker, keys: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Return perturbations [E, H, W, C] of all sizes, and [Z, H, W, C] from the first images.
 
-    def one(size: Array) -> Array:
+    One loop makes both, because an ascent takes long to compile. Fewer images are repeated as often
+    as they fit in.
+    """
+    count, n_epsilons = len(given.made_from), len(given.epsilons)
+    n_images = jnp.concatenate([jnp.full(n_epsilons, count, jnp.int32), given.sizes])
+    epsilons = jnp.concatenate([given.epsilons, jnp.full(len(given.sizes), given.epsilon)])
+    each = jnp.where(jnp.arange(len(epsilons)) < n_epsilons, *keys)  # sizes share their draws
+
+    def one(entry: tuple[Array, Array, Array]) -> Array:
+        size, epsilon, key = entry
         rows = jnp.arange(count) % size
-        return ascent(f, given.made_from[rows], given.epsilon, key).perturbation
+        return ascent(f, given.made_from[rows], epsilon, key).perturbation
 
-    return jax.lax.map(one, given.sizes)
+    made = jax.lax.map(one, (n_images, epsilons, each))
+    return made[:n_epsilons], made[n_epsilons:]
 
 
 def _shuffled(key: Array, perturbations: Array) -> Array:

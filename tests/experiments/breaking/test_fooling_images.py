@@ -152,6 +152,6 @@ def test_a_second_opinion_is_the_next_net_s():
     def of(net):
         return lambda x: x.reshape(len(x), 3) @ net["params"]["kernel"]
 
-    nets = Nets(of, variables, np.zeros(2), None)
+    nets = Nets(of, variables, np.zeros(2), None, None)
     found = fooling.second_opinions(nets, images)
     np.testing.assert_allclose(found, [[1 / 3, 1.0]])
