@@ -16,8 +16,10 @@ from experiments.breaking._strength import (
     handed_over,
     strength,
 )
+from jaxvision import runtime
 from jaxvision.adversarial.gradient import fgsm
 from jaxvision.adversarial.nets import over_nets
+from jaxvision.adversarial.results import Result
 from jaxvision.training.looks import Look, Moment
 from jaxvision.types import Array, PyTree
 
@@ -110,11 +112,10 @@ def pair(lab: Lab, variables: PyTree, given: Attacked) -> dict:
 def pictures(lab: Lab, variables: PyTree, given: Attacked) -> dict:
     """Return a few images of one net with FGSM's changes [E, n, H, W, C], and its answers."""
     few = given._replace(images=given.images[:6], labels=given.labels[:6])
-    one = jax.tree.map(lambda leaf: leaf[0], variables)
-    found = fgsm(
-        lab.logits("mlp", one),
-        few.images,
-        few.labels,
-        few.epsilons,
-    )
+    first = jax.tree.map(lambda leaf: leaf[0], variables)
+
+    def one(variables: PyTree, few: Attacked) -> Result:
+        return fgsm(lab.logits("mlp", variables), few.images, few.labels, few.epsilons)
+
+    found = runtime.jit_once(one)(first, few)  # one program: piece by piece it compiles for seconds
     return {"pictures": np.asarray(found.images), "answers": np.asarray(found.predictions)}
