@@ -65,6 +65,18 @@ THEMES = {
         "The same nets, attacked: how small a change to an image turns the answer around, who can "
         "find it and by how many questions, and what that says of what nets have learned.",
     ),
+    "seeing": Theme(
+        "What a net looks at",
+        "Cover a part of the image, send a signal back to the pixels, climb to the picture that a "
+        "unit likes best: each gives a fine picture. Here every picture has a number beside it, "
+        "and a control that shows what the number is worth.",
+    ),
+    "generating": Theme(
+        "Pictures made by nets",
+        "Two nets play a game in which one paints and the other tells paintings from photographs. "
+        "The game is training dynamics with a known answer: it circles, it converges, it forgets, "
+        "and equations say which.",
+    ),
 }
 
 

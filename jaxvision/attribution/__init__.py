@@ -1,0 +1,1 @@
+"""Seeing into nets: which pixels a score depends on, and which pictures it likes best."""

@@ -1,0 +1,1 @@
+"""Generating: games of two nets, their dynamics, and measures of what they paint."""
