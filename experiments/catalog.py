@@ -271,6 +271,14 @@ CATALOG = (
         claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
         contradicts=("deeper-better",),
     ),
+    Entry(
+        name="transposed_convolution",
+        theme="generating",
+        title="Transposed convolution",
+        sentence="A transposed convolution is a gradient; odd kernels paint checkers untrained.",
+        minutes=1,
+        claims=("matrix", "gradient", "checkers-3", "checkers-5", "resized-5"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

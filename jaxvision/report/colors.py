@@ -128,6 +128,10 @@ _MEANINGS = {
     "trained turned": "#73AF48",
     "strided": "#6F4070",
     "blurred": "#EDAD08",
+    # ways to make images larger
+    "enlarged: transposed": "#8E1B63",
+    "enlarged: gradient": "#2A2A72",
+    "enlarged: resized first": "#2F8F5B",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
