@@ -95,7 +95,7 @@ def shallow(
     """Return a conv net with a convolution for each of ``channels`` and ``units`` dense ones.
 
     ``pooled``: a max pool after each convolution, or after which of them. ``normalized``: batch
-    norm after each convolution.
+    norm after each convolution and its pool.
     """
     del image_shape
     return ShallowConvNet(

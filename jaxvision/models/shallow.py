@@ -23,7 +23,7 @@ class ShallowConvNet(nn.Module):
       kernel_init: initializer of every kernel.
       pooled: a max pool after each convolution, or after which of them.
       kernel_size: side of the windows.
-      normalized: batch norm, ``norm1``, ..., instead of the convolutions' biases.
+      normalized: batch norm, ``norm1``, ..., instead of the convolutions' biases; after the pool.
     """
 
     channels: tuple[int, ...]
@@ -53,10 +53,14 @@ class ShallowConvNet(nn.Module):
         for i, channels in enumerate(self.channels, start=1):
             name = f"conv{i}"
             x = Conv(channels, self.kernel_size, activate=i > 1, name=name, **conv)(x)
+            is_pooled = pooled[i - 1]
             if self.normalized:
+                # Of a norm's output XLA may compute a pool and its gradient apart, to the last bit
+                # apart: no element is then the largest, and the gradient is 0 / 0.
+                x = max_pool(x) if is_pooled else x
                 x = BatchNorm(name=f"norm{i}")(x, train=train)
             activations[name] = x = tapped(x, taps, name)
-            if pooled[i - 1]:
+            if is_pooled and not self.normalized:
                 x = max_pool(x)  # of pre-activations: max and ReLU commute
         x = relu(x.reshape(x.shape[0], -1))
         if self.units:
