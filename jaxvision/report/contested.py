@@ -193,9 +193,9 @@ def _dispute(dispute: Dispute, records: Records, results: str) -> list[str]:
         text = f"- **{letter}. {escape(side.source)}:** {escape(side.says)}{alone}"
         said.append(_wrapped(text, indent="  "))
     parts.append("\n".join(said))
-    parts.append(_table(rows(dispute, records), results))
     if dispute.answer and borne_out(dispute, records):
         parts.append(_wrapped(f"**{escape(dispute.answer)}**"))
+    parts.append(_table(rows(dispute, records), results))
     return parts
 
 
