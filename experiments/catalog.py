@@ -271,6 +271,14 @@ CATALOG = (
         claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
         contradicts=("deeper-better",),
     ),
+    Entry(
+        name="physical_world",
+        theme="breaking",
+        title="The physical world",
+        sentence="Printed and photographed, many adversarial images still fool a net.",
+        minutes=4,
+        claims=("fool",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

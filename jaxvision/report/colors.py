@@ -128,6 +128,10 @@ _MEANINGS = {
     "trained turned": "#73AF48",
     "strided": "#6F4070",
     "blurred": "#EDAD08",
+    # attacks whose images are printed
+    "fast": "#E8731A",
+    "basic iterative": "#A1122F",
+    "least likely": "#3D2B8E",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
