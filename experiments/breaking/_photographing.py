@@ -20,8 +20,8 @@ from jaxvision.adversarial.threat import LEVELS, eight_bits
 from jaxvision.random import stream
 from jaxvision.types import Array
 
-SHOWN = ("as it was", "printed", "photographed")  # the first ways, and columns of the pictures
-EXAMPLES = 2  # images that are pictured
+SHOWN = ("file", "print", "photo")  # the first ways, and columns of the pictures
+EXAMPLES = 3  # images that are pictured
 # A picture's pixel is many of a camera's: half the resolution for color would be too coarse for it.
 CAMERA = photo.Camera(halved=False)
 _WITHOUT_FILE = tuple(stage for stage in photo.STAGES if stage != "jpeg")
@@ -123,8 +123,8 @@ class Answers(NamedTuple):
       before: bool [N, S, B], whether the answer is right before anything happens.
       confidence: [N, S, B], probability of that answer.
       right: bool [N, S, T, B].
-      pictures: uint8 [N, S, 3, 2, H, W, C], two images, the ways of ``SHOWN``.
-      said: int32 [N, S, 3, 2], the answers to them.
+      pictures: uint8 [N, S, 3, 3, H, W, C], three images, the ways of ``SHOWN``.
+      said: int32 [N, S, 3, 3], the answers to them.
     """
 
     before: np.ndarray

@@ -29,7 +29,7 @@ def draw_pictures(
     attacks: Mapping[str, Any],
     levels: Sequence[int],
 ) -> None:
-    """Draw two images, clean and attacked, as they went through, and the net's answers."""
+    """Draw three images, clean and attacked, as they went through, and the net's answers."""
     pictures = record.arrays["pictures"]
     columns = pictures.swapaxes(1, 2).reshape(len(pictures), -1, *pictures.shape[3:])
     said = record.arrays["said"].swapaxes(1, 2).reshape(len(pictures), -1)
@@ -51,7 +51,7 @@ def draw_pictures(
             bbox=look,
         )
     changed = f"changed by {levels[0]} of 255 levels"
-    title = f"What one net answers (filled: wrong), images {changed}"
+    title = f"What one net answers to three images (filled: wrong), {changed}"
     plots.describe(ax, title, "", "")
 
 
@@ -101,17 +101,7 @@ def draw_success(
         destroyed = record.arrays["rate/average/photo"][:, at].mean(2)
         for size, marker in zip(range(len(levels)), ("o", "^", "s", "D"), strict=False):
             ax.plot(success[:, size], destroyed[:, size], marker, color=color, label="_net")
-        known = np.isfinite(destroyed[:, 0])
-        if known.any():
-            ax.annotate(
-                attack.label,
-                (success[known, 0].mean(), destroyed[known, 0].max()),
-                (0, 10),
-                textcoords="offset points",
-                ha="center",
-                color=color,
-                fontweight="bold",
-            )
+        ax.text(0.02, 0.25 - 0.1 * at, attack.label, color=color, fontweight="bold")
     marks = zip(("circle", "triangle", "square", "diamond"), levels, strict=False)
     sizes = ", ".join(f"{name}: {level} levels" for name, level in marks)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -144,8 +134,9 @@ def draw_ways(
         middle = (places[0] + places[-1]) / 2
         unit = f", {ways[way].unit}" if ways[way].unit else ""
         ax.text(middle, 1.06, f"{ways[way].label}{unit}", ha="center", fontweight="bold")
-        ticks.extend(places)
-        names.extend(f"{strength:g}" for strength in strengths)
+        for end in (0, -1):
+            ticks.append(places[end])
+            names.append(f"{strengths[end]:g}")
         start += len(strengths) + 1
     ax.set_xticks(ticks, names)
     ax.set_ylim(-0.08, 1.18)
