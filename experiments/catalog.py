@@ -275,9 +275,10 @@ CATALOG = (
         name="physical_world",
         theme="breaking",
         title="The physical world",
-        sentence="Printed and photographed, many adversarial images still fool a net.",
+        sentence="Photographs undo most adversarial images, least likely ones above all.",
         minutes=4,
-        claims=("fool",),
+        claims=("fool", "least-photo", "most-least"),
+        contradicts=("survive-fast", "survive-basic"),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

@@ -317,9 +317,9 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("fool", "least-photo"): "Printed and photographed, many adversarial images still "
-            "fool a net; those for the least likely class survive least",
-            "fool": "Printed and photographed, many adversarial images still fool a net",
+            ("fool", "least-photo"): "Photographed, adversarial images still mislead a net; those "
+            "for the least likely class survive least",
+            "fool": "Photographed, adversarial images still mislead a net",
         },
         "Adversarial images that were printed and photographed",
     )
