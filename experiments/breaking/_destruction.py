@@ -89,15 +89,27 @@ def rates(
         arrays[f"count/{name}"] = some.sum(-1)
     for name, rows in rows_of(ways, photos).items():
         arrays[f"read/{name}"] = every.after[..., rows, :].mean(-1)
-        after = every.clean_after[:, rows]
-        arrays[f"retained/{name}"] = _ratio(after.mean(-1), clean)
-        for kind, some in sets.items():
-            arrays[f"rate/{kind}/{name}"] = share(destroyed[..., rows, :], some[..., None, :])
-        kept = sets["paired"][..., None, :] & after[:, None, None]
-        arrays[f"rate/kept/{name}"] = share(destroyed[..., rows, :], kept)
+        outlived = every.clean_after[:, rows]
+        arrays[f"retained/{name}"] = _ratio(outlived.mean(-1), clean)
+        arrays |= _of_way(name, destroyed[..., rows, :], outlived, sets)
     photographed = destroyed[..., rows_of(ways, photos)["photo"], :]
     arrays["equal"] = _by_confidence(photographed, every, sets["average"])
     return arrays
+
+
+def _of_way(
+    name: str,
+    destroyed: np.ndarray,
+    outlived: np.ndarray,
+    sets: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Return a way's rates by what counts; destroyed [N, A, E, strengths, B].
+
+    ``outlived``: bool [N, strengths, B], clean images that are right after the way.
+    """
+    among = {kind: some[..., None, :] for kind, some in sets.items()}
+    among["kept"] = among["paired"] & outlived[:, None, None]
+    return {f"rate/{kind}/{name}": share(destroyed, some) for kind, some in among.items()}
 
 
 def counted(every: Cases) -> dict[str, np.ndarray]:
@@ -153,15 +165,17 @@ def equal_confidence(
     """
     bins = np.digitize(sure, _EDGES)
     other_bins = np.digitize(other_sure, _EDGES)
-    gaps = []
-    weights = []
+    total = 0.0
+    weights = 0
     for place in range(len(_EDGES) + 1):
         mine = one[bins == place]
         theirs = other[other_bins == place]
-        if len(mine) and len(theirs):
-            gaps.append(mine.mean() - theirs.mean())
-            weights.append(min(len(mine), len(theirs)))
-    return float(np.average(gaps, weights=weights)) if gaps else np.nan
+        weight = min(len(mine), len(theirs))
+        if weight:
+            gap = mine.mean() - theirs.mean()
+            total += weight * gap
+            weights += weight
+    return total / weights if weights else np.nan
 
 
 def undefined(
