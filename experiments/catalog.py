@@ -263,6 +263,15 @@ CATALOG = (
         contradicts=("random-short",),
     ),
     Entry(
+        name="physical_world",
+        theme="breaking",
+        title="The physical world",
+        sentence="Photographs undo most adversarial images, least likely ones above all.",
+        minutes=4,
+        claims=("fool", "least-photo", "most-least"),
+        contradicts=("survive-fast", "survive-basic"),
+    ),
+    Entry(
         name="transformations",
         theme="breaking",
         title="Moving, scaling, turning",

@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvision.adversarial.jpeg import check_quality, jpeg, whole_levels
 from jaxvision.adversarial.perspective import side, straightened
@@ -120,36 +121,55 @@ class Shots(NamedTuple):
 
 
 def draw(key: Array, shape: Shape, camera: Camera = OFFICE) -> Shots:
-    """Draw the parameters of photographs of images of a shape; all keys come from one."""
+    """Draw the parameters of photographs of images of a shape; all from one key."""
     count, height, width, channels = shape
-    keys = jax.random.split(key, len(Shots._fields))
-    by = dict(zip(Shots._fields, keys, strict=True))
+    chance, noise = jax.random.split(key)
+    unit = _uniform(chance, count, channels)
 
-    def uniform(name: str, ends: Range, *size: int) -> Array:
+    def within(name: str, ends: Range) -> Array:
         low, high = ends
-        drawn = jax.random.uniform(by[name], (count, *size))
-        return low + (high - low) * drawn
+        return low + (high - low) * unit[name]
 
-    def around(name: str, reach: float, *size: int) -> Array:
-        return uniform(name, (-reach, reach), *size)
+    def around(name: str, reach: float) -> Array:
+        return within(name, (-reach, reach))
 
-    sides = jnp.array([side(width), side(height)])
-    sides = sides.reshape(1, 1, 2)
+    sides = np.float32([side(width), side(height)])
+    missed = around("missed", camera.residual).reshape(count, 4, 2)
     low, high = camera.quality
+    quality = jnp.floor(within("quality", (low, high + 1)))
     return Shots(
-        gain=uniform("gain", camera.gain, channels),
-        lift=uniform("lift", camera.lift),
-        gamma=uniform("gamma", camera.gamma),
-        corners=around("corners", camera.jitter, 4, 2),
-        missed=around("missed", camera.residual, 4, 2) / sides,
-        blur=uniform("blur", camera.blur),
-        slope=around("slope", camera.slope, 2),
-        balance=1 + around("balance", camera.balance, channels),
+        gain=within("gain", camera.gain),
+        lift=within("lift", camera.lift)[:, 0],
+        gamma=within("gamma", camera.gamma)[:, 0],
+        corners=around("corners", camera.jitter).reshape(count, 4, 2),
+        missed=missed / sides.reshape(1, 1, 2),
+        blur=within("blur", camera.blur)[:, 0],
+        slope=around("slope", camera.slope),
+        balance=1 + around("balance", camera.balance),
         shot=jnp.full(count, camera.shot),
         read=jnp.full(count, camera.read),
-        noise=jax.random.normal(by["noise"], shape),
-        quality=jax.random.randint(by["quality"], (count,), low, high + 1),
+        noise=jax.random.normal(noise, shape),
+        quality=jnp.minimum(quality[:, 0].astype(jnp.int32), high),
     )
+
+
+def _uniform(key: Array, count: int, channels: int) -> dict[str, Array]:
+    """Return numbers in [0, 1) by parameter, [B, size]: one draw, as each is a program's time."""
+    sizes = {
+        "gain": channels,
+        "lift": 1,
+        "gamma": 1,
+        "corners": 8,
+        "missed": 8,
+        "blur": 1,
+        "slope": 2,
+        "balance": channels,
+        "quality": 1,
+    }
+    ends = np.cumsum(list(sizes.values()))
+    drawn = jax.random.uniform(key, (count, int(ends[-1])))
+    parts = jnp.split(drawn, ends[:-1].tolist(), axis=1)
+    return dict(zip(sizes, parts, strict=True))
 
 
 def at_rest(shape: Shape) -> Shots:

@@ -132,6 +132,10 @@ _MEANINGS = {
     "enlarged: transposed": "#8E1B63",
     "enlarged: gradient": "#2A2A72",
     "enlarged: resized first": "#2F8F5B",
+    # attacks whose images are printed
+    "fast": "#E8731A",
+    "basic iterative": "#A1122F",
+    "least likely": "#3D2B8E",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
