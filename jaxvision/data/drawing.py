@@ -21,7 +21,6 @@ _NOISE = {3: 0.25, 6: 0.2, 12: 0.1}  # background noise: cells along each side, 
 _BLOCK = 250  # pictures drawn at once: small enough for the processor's cache
 
 
-
 class Geometry(NamedTuple):
     """How large things are.
 

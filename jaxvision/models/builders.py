@@ -89,9 +89,12 @@ def shallow(
     *,
     channels: tuple[int, ...],
     units: int,
-    pooled: bool = True,
+    pooled: bool | tuple[bool, ...] = True,
 ) -> ShallowConvNet:
-    """Return a conv net with a convolution for each of ``channels`` and ``units`` dense ones."""
+    """Return a conv net with a convolution for each of ``channels`` and ``units`` dense ones.
+
+    ``pooled``: a max pool after each convolution, or after which of them.
+    """
     del image_shape
     return ShallowConvNet(tuple(channels), units, num_classes, kernel_init, pooled)
 
