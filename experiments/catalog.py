@@ -271,6 +271,14 @@ CATALOG = (
         claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
         contradicts=("deeper-better",),
     ),
+    Entry(
+        name="camouflage",
+        theme="breaking",
+        title="Patches and dazzle",
+        sentence="A small patch beside the object leads a net to any class.",
+        minutes=4,
+        claims=("beats-controls", "off-object"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -128,6 +128,12 @@ _MEANINGS = {
     "trained turned": "#73AF48",
     "strided": "#6F4070",
     "blurred": "#EDAD08",
+    # what lies beside an object, or is worn by it
+    "patch": "#BF2C6D",
+    "one place": "#E29ABF",
+    "real object": "#1F6F54",
+    "gray": "#6B6B6B",
+    "pattern": "#3A5FA8",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
