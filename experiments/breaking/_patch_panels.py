@@ -73,7 +73,11 @@ def examples(
     }
 
 
-def _pasted(scenes: Array, patches: Array, pose: Pose) -> Array:
+def _pasted(
+    scenes: Array,
+    patches: Array,
+    pose: Pose,
+) -> Array:
     """Return scenes [n, H, W, C] under each of patches [V, n, P, P, C]."""
     return jax.lax.map(lambda each: paste(scenes, each, pose), patches)
 
@@ -116,15 +120,31 @@ def _enlarged(patches: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return patches[:, rows][:, :, columns]
 
 
-def draw_led(ax: Axes, record: Record, config: Any, place: int) -> None:
+def draw_led(
+    ax: Axes,
+    record: Record,
+    config: Any,
+    place: int,
+) -> None:
     """Draw how often pictures lead to a class, by area, at one kind of places."""
     names = list(LABELS) if place == ANYWHERE else ["patch", "object", "noise", "gray"]
     for name in names:
         found = rates.led(record, "own", name)[:, place]
-        plots.seed_band(ax, config.areas, found, plots.color_of(LABELS[name]), LABELS[name])
+        plots.seed_band(
+            ax,
+            config.areas,
+            found,
+            plots.color_of(LABELS[name]),
+            LABELS[name],
+        )
     _area_axis(ax, config)
     where = ("Anywhere:", "Off the object:")[place]
-    plots.describe(ax, f"{where}\nled to the wanted class", "area", "share of scenes")
+    plots.describe(
+        ax,
+        f"{where}\nled to the wanted class",
+        "area",
+        "share of scenes",
+    )
     shown = (
         ("beats-controls", "beats-object", "grows", "most", "one-place"),
         ("off-object", "overlap"),
@@ -132,13 +152,28 @@ def draw_led(ax: Axes, record: Record, config: Any, place: int) -> None:
     plots.mark_contradicted(ax, record, *shown[place])
 
 
-def draw_kept(ax: Axes, record: Record, config: Any) -> None:
+def draw_kept(
+    ax: Axes,
+    record: Record,
+    config: Any,
+) -> None:
     """Draw the right answers that are left beside patches, which cover nothing of the object."""
     for name in ("gray", "object", "noise", "patch"):
         found = rates.kept(record, "own", name)[:, OFF]
-        plots.seed_band(ax, config.areas, found, plots.color_of(LABELS[name]), LABELS[name])
+        plots.seed_band(
+            ax,
+            config.areas,
+            found,
+            plots.color_of(LABELS[name]),
+            LABELS[name],
+        )
     _area_axis(ax, config)
-    plots.describe(ax, "Off the object:\nstill answered right", "area", "share of scenes")
+    plots.describe(
+        ax,
+        "Off the object:\nstill answered right",
+        "area",
+        "share of scenes",
+    )
     plots.mark_contradicted(ax, record, "led-away", "costs")
 
 
@@ -150,16 +185,36 @@ def _area_axis(ax: Axes, config: Any) -> None:
     ax.set_ylim(-0.02, 1.02)
 
 
-def draw_handed(ax: Axes, record: Record, config: Any, at: int) -> None:
+def draw_handed(
+    ax: Axes,
+    record: Record,
+    config: Any,
+    at: int,
+) -> None:
     """Draw what patches and patterns do to nets that they were not made for, a dot a seed."""
     told = _handed(record, config, at)
     for offset, (label, rows) in zip((-0.15, 0.15), told.items(), strict=False):
         color = plots.color_of(label)
         for place, values in enumerate(rows.values()):
             height = np.full(len(values), place + offset)
-            ax.plot(values, height, "o", color=color, alpha=0.5, markersize=6, label="_dots")
+            ax.plot(
+                values,
+                height,
+                "o",
+                color=color,
+                alpha=0.5,
+                markersize=6,
+                label="_dots",
+            )
             middle = np.median(values)
-            ax.plot(middle, place + offset, "|", color=color, markersize=16, label="_median")
+            ax.plot(
+                middle,
+                place + offset,
+                "|",
+                color=color,
+                markersize=16,
+                label="_median",
+            )
         ax.plot([], [], "o", color=color, label=label)
     names = list(told["patch"])
     ax.set_yticks(range(len(names)), names)
@@ -172,7 +227,11 @@ def draw_handed(ax: Axes, record: Record, config: Any, at: int) -> None:
     plots.mark_contradicted(ax, record, *shown)
 
 
-def _handed(record: Record, config: Any, at: int) -> dict[str, dict[str, np.ndarray]]:
+def _handed(
+    record: Record,
+    config: Any,
+    at: int,
+) -> dict[str, dict[str, np.ndarray]]:
     """Return by picture and by who looks, rates [S]."""
 
     def led(net: str, name: str) -> np.ndarray:

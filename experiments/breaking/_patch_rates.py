@@ -27,7 +27,11 @@ def shares(
     return (hits & trials).sum(-1) / np.maximum(trials.sum(-1), 1)
 
 
-def of_patches(seen: Seen, given: Given, rows: Mapping[str, slice]) -> dict[str, np.ndarray]:
+def of_patches(
+    seen: Seen,
+    given: Given,
+    rows: Mapping[str, slice],
+) -> dict[str, np.ndarray]:
     """Return rates of S nets over the scenes that each answers right, with room for the patch.
 
     "led/NAME" [S, W, A, K, R]: lead to class K, with R pictures of the name for each class;
@@ -46,14 +50,28 @@ def of_patches(seen: Seen, given: Given, rows: Mapping[str, slice]) -> dict[str,
             pictures = shown.shape[3] // len(classes)
         targets = np.repeat(classes, pictures)
         shape = (*shown.shape[:3], len(classes), pictures)
-        led = shares(shown == targets[:, None], targets, counted, given.labels)
-        kept = shares(shown == given.labels, targets, counted, given.labels)
+        led = shares(
+            shown == targets[:, None],
+            targets,
+            counted,
+            given.labels,
+        )
+        kept = shares(
+            shown == given.labels,
+            targets,
+            counted,
+            given.labels,
+        )
         found[f"led/{name}"] = led.reshape(shape)
         found[f"kept/{name}"] = kept.reshape(shape)
     return found
 
 
-def of_patterns(seen: Seen, given: Given, rows: Mapping[str, slice]) -> dict[str, np.ndarray]:
+def of_patterns(
+    seen: Seen,
+    given: Given,
+    rows: Mapping[str, slice],
+) -> dict[str, np.ndarray]:
     """Return the share of right answers that each of n patterns changes, "worn/NAME" [S, n]."""
     if seen.worn is None:
         return {}
@@ -66,7 +84,11 @@ def of_patterns(seen: Seen, given: Given, rows: Mapping[str, slice]) -> dict[str
 # Of a record.
 
 
-def led(record: Record, net: str, name: str) -> np.ndarray:
+def led(
+    record: Record,
+    net: str,
+    name: str,
+) -> np.ndarray:
     """Return how often the best picture of a name leads to a class, mean over classes [S, W, A]."""
     return record.arrays[f"{net}/led/{name}"].max(-1).mean(-1)
 
@@ -76,12 +98,20 @@ def best_control(record: Record, net: str) -> np.ndarray:
     return np.max([led(record, net, name) for name in CONTROLS], axis=0)
 
 
-def kept(record: Record, net: str, name: str) -> np.ndarray:
+def kept(
+    record: Record,
+    net: str,
+    name: str,
+) -> np.ndarray:
     """Return the right answers left, mean over classes and pictures of a name, [S, W, A]."""
     return record.arrays[f"{net}/kept/{name}"].mean((-1, -2))
 
 
-def worn(record: Record, net: str, name: str) -> np.ndarray:
+def worn(
+    record: Record,
+    net: str,
+    name: str,
+) -> np.ndarray:
     """Return the share of answers that the best pattern of a name changes, [S]."""
     return record.arrays[f"{net}/worn/{name}"].max(-1)
 

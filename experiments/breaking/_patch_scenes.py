@@ -1,5 +1,6 @@
 """The scenes of camouflage: where patches are made and judged, and what they are held against."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -60,7 +61,11 @@ def refuse(config: Any) -> None:
         raise UserError("--areas must rise, from the smallest patch to the largest")
 
 
-def _refuse_images(config: Any, made_on: Dataset, classes: int) -> None:
+def _refuse_images(
+    config: Any,
+    made_on: Dataset,
+    classes: int,
+) -> None:
     fewest = np.bincount(made_on.labels, minlength=classes).min()
     if fewest < config.draws:
         raise UserError(
@@ -75,30 +80,57 @@ def _floats(images: np.ndarray) -> np.ndarray:
 
 def _places(config: Any, data: Dataset, diameters: np.ndarray) -> tuple[Pose, np.ndarray]:
     """Return poses, leaves [W, A, B], and whether there is such a place, bool [W, A, B]."""
-    count, *size = data.images.shape[:3]
-    side = config.side
     free = None
-    room = np.ones((1, len(diameters), count), bool)
+    room = np.ones((1, len(diameters), len(data.labels)), bool)
     if data.masks is not None:
         free = np.stack([patch.free_places(data.masks, across) for across in diameters])
         room = np.concatenate([room, free.any((2, 3))[None]])
+    draw = partial(
+        _drawn,
+        config.first_seed,
+        config.side,
+        data.images.shape[:3],
+    )
+    drawn = jax.device_get(runtime.jit_once(draw)(diameters, free))
+    return Pose(*(np.stack(leaves) for leaves in zip(*drawn, strict=True))), room
+
+
+def _drawn(
+    seed: int,
+    side: int,
+    shape: tuple[int, int, int],
+    diameters: Array,
+    free: Array | None,
+) -> list[Pose]:
+    """Draw poses for B scenes, leaves [A, B]: anywhere and, of what is free, off the object."""
+    count, *size = shape
 
     def of_area(drawn: tuple[Array, Array, Array | None]) -> list[Pose]:
         number, across, free = drawn
-        somewhere, off = jax.random.split(stream(config.first_seed, "noise", number))
-        found = [patch.anywhere(somewhere, count, side, tuple(size), (across, across), TURN)]
+        somewhere, off = jax.random.split(stream(seed, "noise", number))
+        found = [
+            patch.anywhere(
+                somewhere,
+                count,
+                side,
+                tuple(size),
+                (across, across),
+                TURN,
+            )
+        ]
         if free is not None:
             found.append(patch.at_free_places(off, free, side, across, TURN))
         return found
 
-    def all_areas(free: Array | None) -> list[Pose]:
-        return jax.lax.map(of_area, (jnp.arange(len(diameters)), jnp.asarray(diameters), free))
-
-    drawn = jax.device_get(runtime.jit_once(all_areas)(free))
-    return Pose(*(np.stack(leaves) for leaves in zip(*drawn, strict=True))), room
+    return jax.lax.map(of_area, (jnp.arange(len(diameters)), diameters, free))
 
 
-def _crops(data: Dataset, classes: int, count: int, side: int) -> np.ndarray:
+def _crops(
+    data: Dataset,
+    classes: int,
+    count: int,
+    side: int,
+) -> np.ndarray:
     """Return ``count`` real objects of each class as patches, [K, R, P, P, C]."""
     rows = [np.flatnonzero(data.labels == each)[:count] for each in range(classes)]
     some = np.concatenate(rows)

@@ -25,11 +25,11 @@ while its object moves, which on a body it would not. All patches meet the same 
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from experiments.breaking import _nets
+from experiments.breaking import _patch_nets as kinds
 from experiments.breaking import _patch_panels as panels
 from experiments.breaking import _patch_rates as rates
 from experiments.breaking import _patch_scenes as scenes
@@ -37,45 +37,12 @@ from experiments.breaking import _patching as patching
 from experiments.breaking._patch_rates import ANYWHERE, OFF
 from jaxvision import cli
 from jaxvision.fields import flagged
-from jaxvision.nets import Spec, Wanted
+from jaxvision.nets import Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
-
-class Kind(NamedTuple):
-    """A kind of net.
-
-    Attributes:
-      label: in the figure.
-      net: its name in a spec.
-      sizes: channels of its first layer -> its sizes.
-    """
-
-    label: str
-    net: str
-    sizes: Callable[[int], Mapping[str, int | tuple[int | bool, ...]]]
-
-
-def _five_convolutions(channels: int) -> dict[str, int | tuple[int | bool, ...]]:
-    return {
-        "channels": (channels, channels, 2 * channels, 2 * channels, 4 * channels),
-        "units": 0,
-        "pooled": (False, True, False, True, True),
-    }
-
-
-def _alexnet(channels: int) -> dict[str, int | tuple[int | bool, ...]]:
-    return {"width": 3 * -(-channels // 2), "dense": 8 * channels}  # a multiple of 3
-
-
-# Patches are made for the first kind; another one is shown them.
-KINDS = {
-    "conv": Kind("conv net", "shallow", _five_convolutions),
-    "alexnet": Kind("AlexNet's shape", "alexnet", _alexnet),
-    "resnet": Kind("ResNet", "resnet", lambda channels: {"depth": 8, "width": channels}),
-}
 # How patches are made. The first way is the patch.
 WAYS = {
     "patch": patching.Way("patch", moves=True),
@@ -150,33 +117,9 @@ PRESETS = {
 }
 
 
-def spec_of(config: Config, kind: str) -> Spec:
-    """Return what a kind of net is and how it is trained."""
-    return Spec(
-        config.dataset,
-        KINDS[kind].net,
-        KINDS[kind].sizes(config.channels),
-        config.learning_rate,
-        config.steps,
-        optimizer="adam",
-        warm_up=config.steps // 10,
-        batch_size=config.batch_size,
-    )
-
-
-def kinds_of(config: Config) -> list[str]:
-    """Return the kinds of nets of a run, that for which patches are made first."""
-    return ["conv"] if config.other == "none" else ["conv", config.other]
-
-
-def seeds_of(config: Config) -> range:
-    """Return the seeds of the nets."""
-    return range(config.first_seed, config.first_seed + config.seeds)
-
-
 def wanted_nets(config: Config) -> list[Wanted]:
-    """Return the nets that a run asks for."""
-    return [Wanted(spec_of(config, kind), seeds_of(config)) for kind in kinds_of(config)]
+    """Return the nets that a run asks for, those for which patches are made first."""
+    return kinds.wanted(config)
 
 
 def measure(
@@ -184,8 +127,7 @@ def measure(
 ) -> tuple[dict, dict]:
     """Make patches and patterns and show them: arrays "own/..." and "other/..." [S, ...]."""
     scenes.refuse(config)
-    kinds = kinds_of(config)
-    nets = [_nets.trained(spec_of(config, kind), seeds_of(config)) for kind in kinds]
+    nets = [_nets.trained(each.spec, each.seeds) for each in wanted_nets(config)]
     data = nets[0].data
     given = scenes.given_of(config, data)
     effort = patching.Effort(config.patch_steps, config.patch_draws, config.patch_rate)
@@ -272,7 +214,7 @@ def claims(config: Config) -> list[Claim]:
 
     area = f"{config.area:.0%} of the scene"
     masks = "" if config.dataset in scenes.MASKED else "a set with masks: --dataset=shapes16k"
-    kinds = "" if config.other != "none" else "another kind of nets: --other=resnet"
+    handed = "" if config.other != "none" else "another kind of nets: --other=resnet"
     few = "" if len(config.areas) > 1 else "several --areas"
     none = "" if judged else "--areas of .05 and more"
     dazzle = "CV Dazzle, Harvey 2010"
@@ -306,7 +248,7 @@ def claims(config: Config) -> list[Claim]:
               minus(led("sibling"), rivals()), Greater()),
         Claim("other-kind", f"{BROWN}, transfer", f"Anywhere, at {area}: so does one made for a "
               "net of another kind",
-              minus(led("patch", net="other"), rivals(net="other")), Greater(), not_run=kinds),
+              minus(led("patch", net="other"), rivals(net="other")), Greater(), not_run=handed),
         Claim("own", f"{question}, transfer", f"Anywhere, at {area}: a patch leads its own net "
               "there more often than the next seed's",
               minus(led("patch"), led("sibling")), Greater()),
@@ -316,7 +258,7 @@ def claims(config: Config) -> list[Claim]:
         Claim("dazzle-sibling", dazzle, "So does one made for the next seed's net of the same kind",
               worn_lead("sibling"), Greater(), not_run=masks),
         Claim("dazzle-other", dazzle, "So does one made for a net of another kind",
-              worn_lead("pattern", "other"), Greater(), not_run=masks or kinds),
+              worn_lead("pattern", "other"), Greater(), not_run=masks or handed),
         Claim("overlap", "negative control, masks", "A patch off the object covers nothing of it "
               "(largest share of a pixel)", lambda r: r.arrays["overlap"], Within(0.0, 1e-9),
               "theory", not_run=masks),
@@ -353,7 +295,7 @@ def plot(record: Record, config: Config) -> Figure:
         "beats-controls": "A small patch leads a net to any class",
     }
     title = plots.headline(record, titles, "What a net sees beside a patch")
-    labels = [KINDS[kind].label for kind in kinds_of(config)]
+    labels = [kinds.KINDS[kind].label for kind in kinds.kinds_of(config)]
     return plots.finish(
         figure,
         record,

@@ -58,7 +58,11 @@ def scenes_of(images: np.ndarray, eligible: np.ndarray) -> Scenes:
     return Scenes(images, np.int32(rows), np.int32(counts))
 
 
-def blend(scenes: Array, pictures: Array, coverage: Array) -> Array:
+def blend(
+    scenes: Array,
+    pictures: Array,
+    coverage: Array,
+) -> Array:
     """Return scenes [B, H, W, C] under pictures of their size where ``coverage`` [B, H, W] is 1.
 
     To the bit the picture where it is 1 and the scene where it is 0.
@@ -67,14 +71,33 @@ def blend(scenes: Array, pictures: Array, coverage: Array) -> Array:
     return (1 - over) * scenes + over * pictures
 
 
-def paste(scenes: Array, patches: Array, pose: Pose, shape: Shape = "round") -> Array:
+def paste(
+    scenes: Array,
+    patches: Array,
+    pose: Pose,
+    shape: Shape = "round",
+) -> Array:
     """Return scenes [B, H, W, C] with a patch [B, P, P, C] each; the frame cuts what overhangs."""
     size = scenes.shape[1:3]
     laid = warp(patches, pose, "edge", size)
-    return blend(scenes, laid, coverage(pose, patches.shape[1], size, shape))
+    return blend(
+        scenes,
+        laid,
+        coverage(
+            pose,
+            patches.shape[1],
+            size,
+            shape,
+        ),
+    )
 
 
-def coverage(pose: Pose, side: int, size: Size, shape: Shape = "round") -> Array:
+def coverage(
+    pose: Pose,
+    side: int,
+    size: Size,
+    shape: Shape = "round",
+) -> Array:
     """Return the share of each pixel that a patch covers, [B, H, W] or [1, H, W] of one pose.
 
     Args:
@@ -172,13 +195,22 @@ def at_free_places(
     return Pose(down, right, turned, scale)
 
 
-def on_scenes(scenes: Scenes, placing: Placing, shape: Shape = "round") -> Transform:
+def on_scenes(
+    scenes: Scenes,
+    placing: Placing,
+    shape: Shape = "round",
+) -> Transform:
     """Return a transform for ``eot``: every patch onto a scene that it may get, somewhere."""
 
     def transform(patches: Array, key: Array) -> Array:
         choice, places = jax.random.split(key)
         rows = some_rows(choice, scenes)
-        return paste(scenes.images[rows], patches, placing(places, rows), shape)
+        return paste(
+            scenes.images[rows],
+            patches,
+            placing(places, rows),
+            shape,
+        )
 
     return transform
 

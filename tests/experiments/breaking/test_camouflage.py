@@ -38,12 +38,26 @@ def masked(monkeypatch):
         digits = embedded.digits()
         parts = (digits.train, digits.test)
         train, test = (
-            Dataset(each.images, each.labels, each.images[..., 0] > 100) for each in parts
+            Dataset(
+                each.images,
+                each.labels,
+                each.images[..., 0] > 100,
+            )
+            for each in parts
         )
-        return digits._replace(name="shapes", train=train, test=test)
+        return digits._replace(
+            name="shapes",
+            train=train,
+            test=test,
+        )
 
     monkeypatch.setitem(embedded.EMBEDDED, "shapes", splits)
-    return dataclasses.replace(CONFIG, dataset="shapes", areas=(0.05, 0.1), area=0.1)
+    return dataclasses.replace(
+        CONFIG,
+        dataset="shapes",
+        areas=(0.05, 0.1),
+        area=0.1,
+    )
 
 
 def test_a_patch_made_at_one_place_leads_no_more_than_another_one(masked):
@@ -54,7 +68,11 @@ def test_a_patch_made_at_one_place_leads_no_more_than_another_one(masked):
     assert found["one-place"] != "reproduced"
     assert found["overlap"] == found["outside"] == "reproduced"
     assert 0 < arrays["room"][1].min() <= arrays["room"][0].min() == 1
-    np.testing.assert_allclose(arrays["area"], [masked.areas] * 2, rtol=0.2)
+    np.testing.assert_allclose(
+        arrays["area"],
+        [masked.areas] * 2,
+        rtol=0.2,
+    )
 
 
 def test_a_patch_that_is_never_changed_is_gray_and_leads_nowhere():
@@ -66,8 +84,17 @@ def test_a_patch_that_is_never_changed_is_gray_and_leads_nowhere():
 
 @pytest.mark.slow
 def test_a_patch_that_is_made_beats_its_controls():
-    trained = dataclasses.replace(CONFIG, steps=200, areas=(0.1, 0.3), area=0.3)
-    made = dataclasses.replace(trained, patch_steps=150, patch_draws=4)
+    trained = dataclasses.replace(
+        CONFIG,
+        steps=200,
+        areas=(0.1, 0.3),
+        area=0.3,
+    )
+    made = dataclasses.replace(
+        trained,
+        patch_steps=150,
+        patch_draws=4,
+    )
     found = judged(made, *experiment.measure(made, silent))
     assert found["beats-controls"] == found["one-place"] == "reproduced"
 
@@ -133,7 +160,11 @@ def test_noise_that_leads_by_its_draw_contradicts_the_control():
     numbers, arrays = made_up()
     noise = arrays["own/led/noise"].copy()
     noise[..., :1] += 0.2
-    found = judged(MASKED, numbers, arrays | {"own/led/noise": noise})
+    found = judged(
+        MASKED,
+        numbers,
+        arrays | {"own/led/noise": noise},
+    )
     assert found["control"] == "contradicted"
 
 
@@ -144,13 +175,27 @@ def test_the_figure_of_a_set_with_masks(monkeypatch):
     some = {"pictures": pictures, "answers": answers, "wanted": np.array([3, 1, 2])}
     numbers, arrays = made_up(**some, patches=np.zeros((3, 4, 4, 1), np.float32))
     fields = dataclasses.asdict(MASKED)
-    record = Record("camouflage", "cpu", "made up", "a test", fields, numbers, arrays, [], {})
+    record = Record(
+        "camouflage",
+        "cpu",
+        "made up",
+        "a test",
+        fields,
+        numbers,
+        arrays,
+        [],
+        {},
+    )
     figure = experiment.plot(record, MASKED)
     words = {text.get_text() for ax in figure.axes for text in ax.texts}
     assert {"a", "b", "c", "d", "e"} <= words
 
 
-def given_of(labels, room, classes=2):
+def given_of(
+    labels,
+    room,
+    classes=2,
+):
     """Two classes, as far as rates ask for them."""
     fields = dict.fromkeys(patching.Given._fields)
     crops = np.zeros((classes, 1, 1, 1, 1))
@@ -165,7 +210,11 @@ def test_rates_leave_out_wrong_answers_the_class_itself_and_scenes_without_room(
     to_0, to_1, gray = [0, 0, 0, 0], [1, 0, 1, 1], [0, 1, 0, 1]
     patched = np.array([to_0, to_1, gray])[None, None, None]
     seen = patching.Seen(clean, patched, None)
-    found = rates.of_patches(seen, given, {"patch": slice(0, 2), "gray": slice(2, 3)})
+    found = rates.of_patches(
+        seen,
+        given,
+        {"patch": slice(0, 2), "gray": slice(2, 3)},
+    )
     np.testing.assert_array_equal(found["led/patch"][0, 0, 0, :, 0], [1, 1])
     np.testing.assert_array_equal(found["kept/patch"][0, 0, 0, :, 0], [0, 0])
     np.testing.assert_array_equal(found["led/gray"][0, 0, 0, :, 0], [0, 0])
@@ -176,7 +225,11 @@ def test_a_pattern_counts_right_answers_that_it_changes():
     given = given_of([0, 1, 0, 1], [True] * 4)
     worn = np.array([[[1, 1, 1, 0], [0, 1, 0, 0]]])
     seen = patching.Seen(np.array([[0, 1, 1, 1]]), None, worn)
-    found = rates.of_patterns(seen, given, {"pattern": slice(0, 1), "gray": slice(1, 2)})
+    found = rates.of_patterns(
+        seen,
+        given,
+        {"pattern": slice(0, 1), "gray": slice(1, 2)},
+    )
     np.testing.assert_allclose(found["worn/pattern"], [[2 / 3]])
     np.testing.assert_allclose(found["worn/gray"], [[1 / 3]])
 
@@ -197,8 +250,19 @@ def test_a_crop_shows_the_whole_object():
     image = np.zeros((1, 16, 16, 1), np.float32)
     image[0, 3:9, 4:10] = 1
     pose = scenes._around(image[0, ..., 0] > 0, 12)
-    crop = np.asarray(warp(image, pose, "edge", (12, 12)))[0, ..., 0]
-    np.testing.assert_allclose(crop.mean(), 1 / scenes.MARGIN**2, rtol=0.03)
+    crop = np.asarray(
+        warp(
+            image,
+            pose,
+            "edge",
+            (12, 12),
+        )
+    )[0, ..., 0]
+    np.testing.assert_allclose(
+        crop.mean(),
+        1 / scenes.MARGIN**2,
+        rtol=0.03,
+    )
     np.testing.assert_allclose(crop, crop[::-1, ::-1], atol=1e-5)
 
 
@@ -211,10 +275,20 @@ def test_a_crop_shows_the_whole_object():
     ],
 )
 def test_impossible_flags_are_refused(change, message, monkeypatch):
-    monkeypatch.setattr(experiment._nets, "trained", lambda *_: nets_of_digits())
+    monkeypatch.setattr(
+        experiment._nets,
+        "trained",
+        lambda *_: nets_of_digits(),
+    )
     with pytest.raises(UserError, match=message):
         experiment.measure(dataclasses.replace(CONFIG, **change), silent)
 
 
 def nets_of_digits():
-    return experiment._nets.Nets(None, None, None, embedded.digits(), None)
+    return experiment._nets.Nets(
+        None,
+        None,
+        None,
+        embedded.digits(),
+        None,
+    )
