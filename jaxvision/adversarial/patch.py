@@ -201,12 +201,13 @@ def on_scenes(
     shape: Shape = "round",
 ) -> Transform:
     """Return a transform for ``eot``: every patch onto a scene that it may get, somewhere."""
+    images = jnp.asarray(scenes.images)
 
     def transform(patches: Array, key: Array) -> Array:
         choice, places = jax.random.split(key)
         rows = some_rows(choice, scenes)
         return paste(
-            scenes.images[rows],
+            images[rows],
             patches,
             placing(places, rows),
             shape,
@@ -222,20 +223,22 @@ def through_objects(scenes: Scenes, objects: Array) -> Transform:
       scenes: those that each pattern may get.
       objects: [M, H, W], 1 on the object, of each scene.
     """
+    images, objects = jnp.asarray(scenes.images), jnp.asarray(objects)
 
     def transform(patterns: Array, key: Array) -> Array:
         rows = some_rows(key, scenes)
-        return blend(scenes.images[rows], patterns, objects[rows])
+        return blend(images[rows], patterns, objects[rows])
 
     return transform
 
 
 def some_rows(key: Array, scenes: Scenes) -> Array:
     """Draw for each of B patches a scene that it may get: int32 [B]."""
-    share = jax.random.uniform(key, scenes.counts.shape)
-    place = jnp.floor(share * scenes.counts.astype(jnp.float32)).astype(jnp.int32)
-    place = jnp.minimum(place, scenes.counts - 1)
-    return jnp.take_along_axis(scenes.rows, place[:, None], 1)[:, 0]
+    rows, counts = jnp.asarray(scenes.rows), jnp.asarray(scenes.counts)
+    share = jax.random.uniform(key, counts.shape)
+    place = jnp.floor(share * counts.astype(jnp.float32)).astype(jnp.int32)
+    place = jnp.minimum(place, counts - 1)
+    return jnp.take_along_axis(rows, place[:, None], 1)[:, 0]
 
 
 def _from_middle(count: int) -> Array:
