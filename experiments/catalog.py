@@ -272,6 +272,15 @@ CATALOG = (
         contradicts=("deeper-better",),
     ),
     Entry(
+        name="physical_world",
+        theme="breaking",
+        title="The physical world",
+        sentence="Photographs undo most adversarial images, least likely ones above all.",
+        minutes=4,
+        claims=("fool", "least-photo", "most-least"),
+        contradicts=("survive-fast", "survive-basic"),
+    ),
+    Entry(
         name="camouflage",
         theme="breaking",
         title="Patches and dazzle",

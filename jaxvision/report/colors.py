@@ -134,6 +134,10 @@ _MEANINGS = {
     "real object": "#1F6F54",
     "gray": "#6B6B6B",
     "pattern": "#3A5FA8",
+    # attacks whose images are printed
+    "fast": "#E8731A",
+    "basic iterative": "#A1122F",
+    "least likely": "#3D2B8E",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
