@@ -288,6 +288,14 @@ CATALOG = (
         minutes=1,
         claims=("matrix", "gradient", "checkers-3", "checkers-5", "resized-5"),
     ),
+    Entry(
+        name="camouflage",
+        theme="breaking",
+        title="Patches and dazzle",
+        sentence="A small patch beside the object leads a net to any class.",
+        minutes=4,
+        claims=("beats-controls", "off-object"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

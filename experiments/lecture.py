@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments import _contested_breaking, _contested_training
+from experiments import (
+    _contested_breaking,
+    _contested_robustness,
+    _contested_seeing,
+    _contested_training,
+)
 from jaxvision.report import record as records
 from jaxvision.report.entries import Listed
 from jaxvision.report.lecture import Lecture, Opening, Theme
@@ -82,7 +87,8 @@ THEMES = {
 
 DISPUTES = {
     "Training": _contested_training.DISPUTES,
-    "Breaking": _contested_breaking.DISPUTES,
+    "Breaking": (*_contested_breaking.DISPUTES, *_contested_robustness.DISPUTES),
+    "Seeing": _contested_seeing.DISPUTES,
 }
 
 

@@ -1,12 +1,9 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
-import dataclasses
-import functools
 import inspect
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +14,10 @@ from jaxvision.adversarial.aims import Logits, predictions
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
-from jaxvision.models.foreign import parts
+from jaxvision.models.opened import Opened, made_once, opened
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
 
-_FUNCTIONS = (types.FunctionType, types.MethodType, partial, type(jax.jit(len)))
 _TRACED = ("key", "targets")  # options that are arrays
 _LOOKED_AT = 64  # images on which a net is checked before it is attacked
 
@@ -70,8 +66,8 @@ def attack(
         eps = as_sizes(eps, options.get("ball", LINF), images)
     if seed is not None:
         options["key"] = stream(seed, "attack")
-    known = _net_of(net, variables)
-    f = partial(*known)
+    known = opened(net, variables)
+    f = known.function
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
@@ -101,48 +97,6 @@ def _check_call(
     for name in ("steps", "restarts"):
         if options.get(name, 1) < 1:
             raise UserError(f"{name}={options[name]}: at least 1")
-
-
-class _Net(NamedTuple):
-    """A net as programs take it: what they are compiled for, and the arrays that they are handed.
-
-    Attributes:
-      call: ``(arrays, images) -> logits``; equal for nets that one program serves.
-      arrays: its weights and averages.
-    """
-
-    call: Callable[[PyTree, Array], Array]
-    arrays: PyTree
-
-
-@dataclasses.dataclass(frozen=True)
-class _Closed:
-    """The call of a function of images alone."""
-
-    f: Logits
-
-    def __call__(self, arrays: PyTree, images: Array) -> Array:
-        del arrays
-        return self.f(images)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Open:
-    """The call of a net in its parts, in eval mode."""
-
-    call: Callable[..., tuple[Array, PyTree]]
-
-    def __call__(self, arrays: PyTree, images: Array) -> Array:
-        params, state = arrays
-        return self.call(params, state, images)[0]
-
-
-def _net_of(net: Any, variables: PyTree) -> _Net:
-    """Return a net of any maker in two parts."""
-    if variables is None and isinstance(net, _FUNCTIONS):
-        return _Net(_Closed(net), ())
-    call, params, state = parts(net, variables)
-    return _Net(_Open(call), (params, state))
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:
@@ -221,8 +175,26 @@ def check_net(
     """Refuse nets that cannot be attacked as they are; looks at up to 64 images.
 
     Raises:
-      UserError: labels or targets are beyond the net's classes, the net is in train mode, gives
-        probabilities, or classifies no image right.
+      UserError: see ``check_logits``, or the net classifies no image right.
+    """
+    check_logits(f, images, {"labels": labels, "targets": targets})
+    if not _any_right(f, images, labels):
+        raise UserError(
+            f"the net classifies none of {len(images)} images right, so there is nothing to"
+            " attack: look at labels and normalization"
+        )
+
+
+def check_logits(f: Logits, images: np.ndarray, classes: Mapping[str, np.ndarray | None]) -> None:
+    """Refuse nets that do not give logits, in eval mode; looks at up to 64 images.
+
+    Args:
+      f: the net.
+      images: float32 [B, H, W, C] in [0, 1].
+      classes: by what the user calls them, int32 [B] or None.
+
+    Raises:
+      UserError: classes are beyond the net's, the net is in train mode, or gives probabilities.
     """
     some = jnp.asarray(images[:_LOOKED_AT])
     logits = np.asarray(f(some))
@@ -231,10 +203,10 @@ def check_net(
             f"the net must give logits [B, K] of at least 2 classes, not {list(logits.shape)} for"
             f" {len(some)} images"
         )
-    classes = logits.shape[1]
-    for name, values in (("labels", labels), ("targets", targets)):
-        if values is not None and values.max() >= classes:
-            raise UserError(f"{name} reach {values.max()}, but the net has {classes} classes, 0 up")
+    known = logits.shape[1]
+    for name, values in classes.items():
+        if values is not None and values.max() >= known:
+            raise UserError(f"{name} reach {values.max()}, but the net has {known} classes, 0 up")
     if not np.array_equal(logits, np.asarray(f(some)), equal_nan=True):
         raise UserError(
             "the net answers differently when asked again: switch dropout and noise off (eval mode)"
@@ -249,11 +221,6 @@ def check_net(
         raise UserError(
             "the net gives probabilities (every row is positive and sums to 1): hand over logits,"
             " without softmax"
-        )
-    if not _any_right(f, images, labels):
-        raise UserError(
-            f"the net classifies none of {len(images)} images right, so there is nothing to"
-            " attack: look at labels and normalization"
         )
 
 
@@ -270,7 +237,7 @@ def _are_probabilities(logits: np.ndarray) -> bool:
 
 
 def _run(
-    net: _Net,
+    net: Opened,
     method: Callable[..., Result],
     images: np.ndarray,
     labels: np.ndarray,
@@ -284,17 +251,8 @@ def _run(
     """
     traced = {name: options[name] for name in _TRACED if name in options}
     fixed = {name: value for name, value in options.items() if name not in traced}
-    asked = (net.call, method, tuple(sorted(fixed.items())))
-    program = _kept(*asked) if _is_hashable(asked) else _program(*asked)
+    program = made_once(_program, net.call, method, tuple(sorted(fixed.items())))
     return program(net.arrays, images, labels, () if eps is None else (eps,), traced)
-
-
-def _is_hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _program(call: Callable, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
@@ -304,9 +262,6 @@ def _program(call: Callable, method: Callable[..., Result], fixed: tuple) -> Cal
         return method(partial(call, arrays), images, labels, *eps, **dict(fixed), **traced)
 
     return runtime.jit(attacked)
-
-
-_kept = functools.lru_cache(maxsize=32)(_program)
 
 
 def _empty(

@@ -58,7 +58,11 @@ def scenes_of(images: np.ndarray, eligible: np.ndarray) -> Scenes:
     return Scenes(images, np.int32(rows), np.int32(counts))
 
 
-def blend(scenes: Array, pictures: Array, coverage: Array) -> Array:
+def blend(
+    scenes: Array,
+    pictures: Array,
+    coverage: Array,
+) -> Array:
     """Return scenes [B, H, W, C] under pictures of their size where ``coverage`` [B, H, W] is 1.
 
     To the bit the picture where it is 1 and the scene where it is 0.
@@ -67,14 +71,33 @@ def blend(scenes: Array, pictures: Array, coverage: Array) -> Array:
     return (1 - over) * scenes + over * pictures
 
 
-def paste(scenes: Array, patches: Array, pose: Pose, shape: Shape = "round") -> Array:
+def paste(
+    scenes: Array,
+    patches: Array,
+    pose: Pose,
+    shape: Shape = "round",
+) -> Array:
     """Return scenes [B, H, W, C] with a patch [B, P, P, C] each; the frame cuts what overhangs."""
     size = scenes.shape[1:3]
     laid = warp(patches, pose, "edge", size)
-    return blend(scenes, laid, coverage(pose, patches.shape[1], size, shape))
+    return blend(
+        scenes,
+        laid,
+        coverage(
+            pose,
+            patches.shape[1],
+            size,
+            shape,
+        ),
+    )
 
 
-def coverage(pose: Pose, side: int, size: Size, shape: Shape = "round") -> Array:
+def coverage(
+    pose: Pose,
+    side: int,
+    size: Size,
+    shape: Shape = "round",
+) -> Array:
     """Return the share of each pixel that a patch covers, [B, H, W] or [1, H, W] of one pose.
 
     Args:
@@ -172,13 +195,23 @@ def at_free_places(
     return Pose(down, right, turned, scale)
 
 
-def on_scenes(scenes: Scenes, placing: Placing, shape: Shape = "round") -> Transform:
+def on_scenes(
+    scenes: Scenes,
+    placing: Placing,
+    shape: Shape = "round",
+) -> Transform:
     """Return a transform for ``eot``: every patch onto a scene that it may get, somewhere."""
+    images = jnp.asarray(scenes.images)
 
     def transform(patches: Array, key: Array) -> Array:
         choice, places = jax.random.split(key)
         rows = some_rows(choice, scenes)
-        return paste(scenes.images[rows], patches, placing(places, rows), shape)
+        return paste(
+            images[rows],
+            patches,
+            placing(places, rows),
+            shape,
+        )
 
     return transform
 
@@ -190,20 +223,22 @@ def through_objects(scenes: Scenes, objects: Array) -> Transform:
       scenes: those that each pattern may get.
       objects: [M, H, W], 1 on the object, of each scene.
     """
+    images, objects = jnp.asarray(scenes.images), jnp.asarray(objects)
 
     def transform(patterns: Array, key: Array) -> Array:
         rows = some_rows(key, scenes)
-        return blend(scenes.images[rows], patterns, objects[rows])
+        return blend(images[rows], patterns, objects[rows])
 
     return transform
 
 
 def some_rows(key: Array, scenes: Scenes) -> Array:
     """Draw for each of B patches a scene that it may get: int32 [B]."""
-    share = jax.random.uniform(key, scenes.counts.shape)
-    place = jnp.floor(share * scenes.counts.astype(jnp.float32)).astype(jnp.int32)
-    place = jnp.minimum(place, scenes.counts - 1)
-    return jnp.take_along_axis(scenes.rows, place[:, None], 1)[:, 0]
+    rows, counts = jnp.asarray(scenes.rows), jnp.asarray(scenes.counts)
+    share = jax.random.uniform(key, counts.shape)
+    place = jnp.floor(share * counts.astype(jnp.float32)).astype(jnp.int32)
+    place = jnp.minimum(place, counts - 1)
+    return jnp.take_along_axis(rows, place[:, None], 1)[:, 0]
 
 
 def _from_middle(count: int) -> Array:

@@ -132,6 +132,12 @@ _MEANINGS = {
     "enlarged: transposed": "#8E1B63",
     "enlarged: gradient": "#2A2A72",
     "enlarged: resized first": "#2F8F5B",
+    # what lies beside an object, or is worn by it
+    "patch": "#BF2C6D",
+    "one place": "#E29ABF",
+    "real object": "#1F6F54",
+    "gray": "#6B6B6B",
+    "pattern": "#3A5FA8",
     # attacks whose images are printed
     "fast": "#E8731A",
     "basic iterative": "#A1122F",

@@ -37,13 +37,33 @@ def test_what_a_patch_does_not_cover_is_the_scene_to_the_bit():
 
 def test_at_scale_1_and_whole_pixels_the_patch_lies_there_to_the_bit():
     """An even frame has its middle between pixels: half a pixel more puts an odd patch on them."""
-    found = paste(SCENES, PATCHES, Pose(down=-3.5, right=2.5), "square")
+    found = paste(
+        SCENES,
+        PATCHES,
+        Pose(down=-3.5, right=2.5),
+        "square",
+    )
     np.testing.assert_array_equal(found[:, 0:5, 6:11], PATCHES)
 
 
 def test_a_quarter_turn_turns_the_patch_and_not_the_scene():
-    turned = paste(SCENES, PATCHES, Pose(0.5, 0.5, 90.0, 1.0), "square")
-    upright = paste(SCENES, jnp.rot90(PATCHES, 1, (1, 2)), Pose(0.5, 0.5), "square")
+    turned = paste(
+        SCENES,
+        PATCHES,
+        Pose(
+            0.5,
+            0.5,
+            90.0,
+            1.0,
+        ),
+        "square",
+    )
+    upright = paste(
+        SCENES,
+        jnp.rot90(PATCHES, 1, (1, 2)),
+        Pose(0.5, 0.5),
+        "square",
+    )
     np.testing.assert_allclose(turned, upright, atol=1e-5)
 
 
@@ -52,19 +72,45 @@ def test_a_disc_covers_its_area(across):
     """And what its antialiased edge adds: the mean disc over radii from r - 1/2 to r + 1/2."""
     pose = Pose(down=0.3, right=-1.2, scale=across / 5)
     found = coverage(pose, 5, (32, 32)).sum()
-    np.testing.assert_allclose(found, math.pi * (across**2 / 4 + 1 / 12), rtol=0.005)
+    np.testing.assert_allclose(
+        found,
+        math.pi * (across**2 / 4 + 1 / 12),
+        rtol=0.005,
+    )
 
 
 def test_the_frame_cuts_a_disc_at_its_edge_in_half_and_at_a_corner_in_quarters():
-    edge = coverage(Pose(down=16.0, scale=2.0), 8, (32, 32)).sum()
-    corner = coverage(Pose(down=-16.0, right=16.0, scale=2.0), 8, (32, 32)).sum()
+    edge = coverage(
+        Pose(down=16.0, scale=2.0),
+        8,
+        (32, 32),
+    ).sum()
+    corner = coverage(
+        Pose(
+            down=-16.0,
+            right=16.0,
+            scale=2.0,
+        ),
+        8,
+        (32, 32),
+    ).sum()
     whole = coverage(Pose(scale=2.0), 8, (32, 32)).sum()
-    np.testing.assert_allclose([edge / whole, corner / whole], [0.5, 0.25], rtol=0.01)
+    np.testing.assert_allclose(
+        [edge / whole, corner / whole],
+        [0.5, 0.25],
+        rtol=0.01,
+    )
 
 
 def test_a_turned_square_covers_as_much_as_an_upright_one():
     upright, turned = (
-        coverage(Pose(turn=turn, scale=2.0), 8, (32, 32), "square").sum() for turn in (0.0, 30.0)
+        coverage(
+            Pose(turn=turn, scale=2.0),
+            8,
+            (32, 32),
+            "square",
+        ).sum()
+        for turn in (0.0, 30.0)
     )
     np.testing.assert_allclose(upright, 16**2, rtol=1e-6)
     np.testing.assert_allclose(turned, upright, rtol=0.02)
@@ -83,15 +129,30 @@ def test_only_covered_pixels_have_a_gradient():
     @jax.jit
     def gradients(scenes, patches):
         def total(scenes, patches):
-            return jnp.vdot(weights, patch.paste(scenes, patches, CORNER))
+            return jnp.vdot(
+                weights,
+                patch.paste(
+                    scenes,
+                    patches,
+                    CORNER,
+                ),
+            )
 
         return jax.grad(total, (0, 1))(scenes, patches)
 
     of_scenes, of_patches = gradients(SCENES, PATCHES)
     over = coverage(CORNER, 5, (12, 12))[..., None]
-    np.testing.assert_allclose(of_scenes, (1 - over) * weights, atol=1e-6)
+    np.testing.assert_allclose(
+        of_scenes,
+        (1 - over) * weights,
+        atol=1e-6,
+    )
     # A bilinear patch hands on every weight that it covers, once.
-    np.testing.assert_allclose(of_patches.sum((1, 2)), (over * weights).sum((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(
+        of_patches.sum((1, 2)),
+        (over * weights).sum((1, 2)),
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("part", ["down", "right", "scale"])
@@ -100,47 +161,108 @@ def test_coverage_can_be_differentiated_by_the_pose(part):
     pose = Pose(0.21, -0.37, 0.0, 1.13)
 
     def total(value):
-        return jnp.vdot(weights, patch.coverage(pose._replace(**{part: value}), 5, (12, 12)))
+        return jnp.vdot(
+            weights,
+            patch.coverage(
+                pose._replace(**{part: value}),
+                5,
+                (12, 12),
+            ),
+        )
 
     at, step = jnp.float32(getattr(pose, part)), 1e-3
     slope = (total(at + step) - total(at - step)) / (2 * step)
-    np.testing.assert_allclose(jax.grad(total)(at), slope, rtol=0.05, atol=0.02)
+    np.testing.assert_allclose(
+        jax.grad(total)(at),
+        slope,
+        rtol=0.05,
+        atol=0.02,
+    )
 
 
 def test_no_gradient_is_nan_in_the_middle_of_a_disc():
-    slope = jax.grad(lambda down: patch.coverage(Pose(down=down), 5, (5, 5)).sum())
+    slope = jax.grad(
+        lambda down: patch.coverage(
+            Pose(down=down),
+            5,
+            (5, 5),
+        ).sum()
+    )
     assert np.isfinite(slope(jnp.float32(0.0)))
 
 
 def test_drawn_patches_lie_within_the_scene_and_fill_the_room():
-    poses = patch.anywhere(jax.random.key(0), 4000, 8, (32, 24), (6.0, 12.0), 22.5)
+    poses = patch.anywhere(
+        jax.random.key(0),
+        4000,
+        8,
+        (32, 24),
+        (6.0, 12.0),
+        22.5,
+    )
     across = 8 * np.asarray(poses.scale)
     assert across.min() >= 6 and across.max() <= 12
     for places, side in ((poses.down, 32), (poses.right, 24)):
         reach = np.abs(np.asarray(places)) + across / 2
         assert reach.max() <= side / 2 + 1e-4
         assert reach.max() > side / 2 - 0.1
-    np.testing.assert_allclose(np.abs(poses.turn).mean(), 22.5 / 2, rtol=0.05)
-    np.testing.assert_allclose(np.mean(poses.down), 0.0, atol=0.3)
+    np.testing.assert_allclose(
+        np.abs(poses.turn).mean(),
+        22.5 / 2,
+        rtol=0.05,
+    )
+    np.testing.assert_allclose(
+        np.mean(poses.down),
+        0.0,
+        atol=0.3,
+    )
 
 
 def test_a_patch_larger_than_the_scene_lies_in_the_middle():
-    poses = patch.anywhere(jax.random.key(0), 5, 8, (8, 8), (10.0, 10.0))
+    poses = patch.anywhere(
+        jax.random.key(0),
+        5,
+        8,
+        (8, 8),
+        (10.0, 10.0),
+    )
     np.testing.assert_array_equal(poses.down, 0)
 
 
 def test_at_free_places_no_pixel_of_the_object_is_covered():
     """Objects of any outline, wherever the place is drawn; and the test would see one pixel."""
     objects = np.zeros((40, 16, 16), bool)
-    for each, (row, column) in zip(objects, RNG.integers(2, 14, (40, 2)), strict=True):
+    for each, (row, column) in zip(
+        objects,
+        RNG.integers(
+            2,
+            14,
+            (40, 2),
+        ),
+        strict=True,
+    ):
         each[row - 2 : row + 2, column - 1 : column + 2] = True
     free = patch.free_places(objects, 5.0)
     assert free.any((1, 2)).all()
-    poses = patch.at_free_places(jax.random.key(0), jnp.asarray(free), 4, 5.0, 22.5)
+    poses = patch.at_free_places(
+        jax.random.key(0),
+        jnp.asarray(free),
+        4,
+        5.0,
+        22.5,
+    )
     over = np.asarray(coverage(poses, 4, (16, 16)))
     assert (over * objects).max() == 0
-    np.testing.assert_allclose(over.sum((1, 2)), math.pi * 2.5**2, rtol=0.03)
-    beside = coverage(poses._replace(down=poses.down + 3), 4, (16, 16))
+    np.testing.assert_allclose(
+        over.sum((1, 2)),
+        math.pi * 2.5**2,
+        rtol=0.03,
+    )
+    beside = coverage(
+        poses._replace(down=poses.down + 3),
+        4,
+        (16, 16),
+    )
     assert (np.asarray(beside) * objects).max() > 0
 
 
@@ -157,7 +279,11 @@ def test_a_patch_is_seen_on_the_scenes_that_it_may_get():
     rows = jax.vmap(patch.some_rows, (0, None))(keys, scenes)
     assert set(np.asarray(rows[:, 0])) == {0}
     assert set(np.asarray(rows[:, 1])) == {1, 2}
-    np.testing.assert_allclose((rows[:, 1] == 1).mean(), 0.5, atol=0.1)
+    np.testing.assert_allclose(
+        (rows[:, 1] == 1).mean(),
+        0.5,
+        atol=0.1,
+    )
     with pytest.raises(ValueError, match="no scene"):
         patch.scenes_of(SCENES, np.zeros((2, 3), bool))
 
@@ -186,8 +312,25 @@ def test_of_a_linear_net_the_patch_is_known():
     transform = patch.on_scenes(scenes, placing)
     target = jnp.ones(1, jnp.int32)
     start = jnp.full((1, 5, 5, 2), 0.5)
-    make = partial(eot, steps=30, draws=4, optimizer=optax.adam(0.1), targets=target)
-    made = jax.jit(lambda key: make(net, transform, start, target, jnp.inf, key).images)
+    make = partial(
+        eot,
+        steps=30,
+        draws=4,
+        optimizer=optax.adam(0.1),
+        targets=target,
+    )
+    made = jax.jit(
+        lambda key: (
+            make(
+                net,
+                transform,
+                start,
+                target,
+                jnp.inf,
+                key,
+            ).images
+        )
+    )
     found = made(jax.random.key(0))
     np.testing.assert_allclose(found, 1.0)
     seen = answers(net, transform, found, jax.random.key(5), 50)
