@@ -1,4 +1,4 @@
-"""Data sets without a download: ``digits`` (real, tiny) and ``shapes`` (drawn, with masks)."""
+"""Data sets without a download: real ``digits``, and drawn ``shapes`` and ``solids`` with masks."""
 
 import gzip
 import importlib.util
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvision.data import cache, drawing
+from jaxvision.data import solids as textured
 from jaxvision.data.dataset import Dataset, Splits, hold_out
 from jaxvision.data.identity import Identity, combined
 from jaxvision.types import UserError
@@ -55,17 +56,41 @@ def shapes(train_size: int = 4000, test_size: int = 1000, seed: int = 0) -> Spli
     Raises:
       UserError: a size or the seed is out of range.
     """
+    _check_sizes("shapes", train_size, test_size, seed)
+    train = drawing.draw(train_size, seed, part=0)
+    test = drawing.draw(test_size, seed, part=1)
+    return _splits("shapes", train, test, drawing.CLASS_NAMES)
+
+
+def solids(train_size: int = 3000, test_size: int = 600, seed: int = 0) -> Splits:
+    """Return ray-cast 32x32 RGB pictures of ten textures on solids in random views, with masks.
+
+    The class is the texture; spheres, cylinders, cubes and boards, their views and their colors are
+    drawn alike for all classes. See ``solids.py``. Otherwise as ``shapes``.
+
+    Args:
+      train_size: number of training images.
+      test_size: number of test images.
+      seed: not negative.
+
+    Raises:
+      UserError: a size or the seed is out of range.
+    """
+    _check_sizes("solids", train_size, test_size, seed)
+    train = textured.draw(train_size, seed, part=0)
+    test = textured.draw(test_size, seed, part=1)
+    return _splits("solids", train, test, textured.CLASS_NAMES)
+
+
+def _check_sizes(name: str, train_size: int, test_size: int, seed: int) -> None:
     limits = (
         ("train_size", train_size, 1),
         ("test_size", test_size, 1),
         ("seed", seed, 0),
     )
-    for name, value, least in limits:
+    for limited, value, least in limits:
         if value < least:
-            raise UserError(f"shapes: {name} must be at least {least}, got {value}")
-    train = drawing.draw(train_size, seed, part=0)
-    test = drawing.draw(test_size, seed, part=1)
-    return _splits("shapes", train, test, drawing.CLASS_NAMES)
+            raise UserError(f"{name}: {limited} must be at least {least}, got {value}")
 
 
 def _splits(
@@ -90,4 +115,4 @@ def _splits(
     return Splits(name, train, test, class_names, identity)
 
 
-EMBEDDED = {"digits": digits, "shapes": shapes}
+EMBEDDED = {"digits": digits, "shapes": shapes, "solids": solids}
