@@ -271,6 +271,14 @@ CATALOG = (
         claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
         contradicts=("deeper-better",),
     ),
+    Entry(
+        name="robust_3d",
+        theme="breaking",
+        title="Adversarial objects",
+        sentence="Optimized over poses a texture fools a net however the object turns.",
+        minutes=3,
+        claims=("gap-solid",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -128,6 +128,9 @@ _MEANINGS = {
     "trained turned": "#73AF48",
     "strided": "#6F4070",
     "blurred": "#EDAD08",
+    # pictures that hold in every pose
+    "EOT": "#5B0E91",
+    "target class": "#2E8B57",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

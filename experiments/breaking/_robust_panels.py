@@ -1,0 +1,176 @@
+"""Panels of robust_3d's figure, its turntable, and what they and the claims read from a record."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments.breaking import _worlds as worlds
+from experiments.breaking._nets import Nets, logits_of_all
+from experiments.breaking._robust import ENOUGH, KINDS, Judged, Made
+from jaxvision.data import solids
+from jaxvision.report import plots
+from jaxvision.report.animation import to_gif
+from jaxvision.report.image_grid import image_grid
+from jaxvision.report.record import Record
+from jaxvision.types import Axes
+
+FRAMES = 16  # of a turn; the figure shows every second one
+_MILLISECONDS = 250
+# What is shown to a net: its name in the figure, its color.
+SHOWN = {
+    "clean": ("as it is", "clean images"),
+    "noise": ("noise", "noise"),
+    "rival": ("of the target's class", "target class"),
+    "one_pose": ("PGD, one pose", "PGD"),
+    "eot": ("EOT", "EOT"),
+}
+
+
+def rate(record: Record, kind: str, shown: str, quantity: str = "target") -> np.ndarray:
+    """Return the share of poses in which a net sees target or class ("right"), [S, B]."""
+    return record.arrays[f"{kind}/{quantity}"][:, KINDS.index(shown)]
+
+
+def diagonal_lead(matrix: np.ndarray) -> np.ndarray:
+    """Return by how much the diagonal of [S, V, V] is above the rest, means, [S]."""
+    on_diagonal = np.eye(matrix.shape[1], dtype=bool)
+    return matrix[:, on_diagonal].mean(1) - matrix[:, ~on_diagonal].mean(1)
+
+
+def worst_below_mean(record: Record) -> np.ndarray:
+    """Return by how much a net's worst solid is below the mean of its solids, EOT's, [S]."""
+    rates = rate(record, "solid", "eot")
+    return rates.mean(1) - rates.min(1)
+
+
+def skew(record: Record) -> np.ndarray:
+    """Return median minus mean of EOT's rates on solids, [S]: above 0 where the tail is low."""
+    rates = rate(record, "solid", "eot")
+    return np.median(rates, 1) - rates.mean(1)
+
+
+def turned(nets: Nets, given: worlds.Given, made: Made, judged: Judged) -> dict[str, np.ndarray]:
+    """Return a turntable of the first net's object in the middle of its objects by success.
+
+    Returns:
+      frames uint8 [2, T, S, S, 3], the texture as it is and EOT's; answers int [2, T] of the net;
+      classes int [2], the object's and the target.
+    """
+    rates = judged.target[0, KINDS.index("eot")]
+    row = int(np.argsort(rates, kind="stable")[len(rates) // 2])
+    attacked = made.pictures[0, -1, made.chosen[0], row]
+    textures = np.stack([given.pictures[row], attacked])
+    frames = worlds.turntable(given.scene, row, textures, FRAMES)
+    first = nets._replace(variables=_first(nets.variables))
+    logits = logits_of_all(first, frames.reshape(-1, *frames.shape[2:]))[0]
+    return {
+        "turntable/frames": np.rint(255 * frames).astype(np.uint8),
+        "turntable/answers": logits.argmax(1).reshape(2, FRAMES),
+        "turntable/classes": np.array([given.labels[row], given.targets[row]]),
+    }
+
+
+def _first(variables: dict) -> dict:
+    import jax
+
+    return jax.tree.map(lambda leaf: leaf[:1], variables)
+
+
+def draw_turntable(ax: Axes, record: Record) -> None:
+    """Draw every second frame of both turns, with the net's answer below each."""
+    frames = record.arrays["turntable/frames"][:, ::2]
+    answers = record.arrays["turntable/answers"][:, ::2]
+    label, target = record.arrays["turntable/classes"]
+    side, gap = frames.shape[2], 10
+    image_grid(ax, frames, rows=["texture\nas it is", "EOT's"], gap=gap)
+    step = side + gap
+    colors = {label: plots.color_of("clean images"), target: plots.color_of("EOT")}
+    for (row, column), answer in np.ndenumerate(answers):
+        ax.text(
+            column * step + (side - 1) / 2,
+            row * step + side + gap / 2 - 0.5,
+            solids.CLASS_NAMES[answer],
+            ha="center",
+            va="center",
+            fontsize=11,
+            color=colors.get(answer, "#555555"),
+            fontweight="bold" if answer in colors else "normal",
+        )
+    ax.set_ylim(2 * step - 0.5, -0.5)
+    names = [solids.CLASS_NAMES[each] for each in (label, target)]
+    ax.set_title(f"A solid turns, and one net says what it sees ({names[0]}; target: {names[1]})")
+
+
+def draw_rates(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+    """Draw how often the target is seen in fresh poses, a dot a net, by kind of nets."""
+    width = 0.15
+    for place, kind in enumerate(labels):
+        for offset, (shown, (_, color)) in enumerate(SHOWN.items()):
+            values = 100 * rate(record, kind, shown).mean(1)
+            middle = place + (offset - 2) * width
+            look = {"color": plots.color_of(color)}
+            ax.plot(np.full(len(values), middle), values, "o", alpha=0.5, markersize=5, **look)
+            ends = middle - width / 2.5, middle + width / 2.5
+            name = f"_{kind} {shown}"
+            ax.plot(ends, 2 * [np.median(values)], linewidth=3, label=name, **look)
+    for line, (label, color) in enumerate(SHOWN.values()):
+        place = {"transform": ax.transAxes, "fontsize": 10, "fontweight": "bold"}
+        ax.text(1.02, 0.95 - 0.1 * line, label, color=plots.color_of(color), va="top", **place)
+    ax.set_xticks(range(len(labels)), list(labels.values()))
+    ax.set_ylim(-3, 103)
+    plots.describe(ax, "In fresh poses:\nwho shows the target?", "", "poses, %")
+    plots.mark_contradicted(
+        ax, record, "gap-flat", "gap-solid", "rival", "learned", "own-pose-flat", "own-pose-solid"
+    )
+
+
+def draw_tail(ax: Axes, record: Record) -> None:
+    """Draw the objects of each net from worst to best."""
+    for shown in ("one_pose", "eot"):
+        label, color = SHOWN[shown]
+        rates = 100 * np.sort(rate(record, "solid", shown), axis=1)
+        shares = 100 * (1 + np.arange(rates.shape[1])) / rates.shape[1]
+        line = plots.seed_band(ax, shares, rates, plots.color_of(color), label)
+        line.set_marker("o")
+    ax.set_ylim(-3, 103)
+    title = "Solids, object by object:\nthe worst ones are on the left"
+    plots.describe(ax, title, "objects, % (worst first)", "poses that show the target, %")
+    plots.mark_contradicted(ax, record, "worst", "skewed", "accuracy")
+
+
+def draw_budgets(ax: Axes, record: Record, sizes: Sequence[float]) -> None:
+    """Draw how often the target is seen by size, made and judged in each distribution."""
+    by_size = 100 * record.arrays["flat/by_size"]
+    colors = plots.shades(len(worlds.FLAT.names))
+    for stage, name in enumerate(worlds.FLAT.names):
+        plots.seed_band(ax, sizes, by_size[:, stage], colors[stage], name)
+    plots.theory_line(ax, sizes, np.full(len(sizes), 100 * ENOUGH), "_enough")
+    ax.set_ylim(0, 103)
+    title = "Flat pictures: more freedom\nof poses asks for more change"
+    plots.describe(ax, title, "size of the change, L2", "poses that show the target, %")
+    plots.mark_contradicted(ax, record, "turn", "shift", "scale", "light")
+
+
+def draw_matrix(ax: Axes, record: Record) -> None:
+    """Draw how often the target is seen, made in the poses of one distribution, seen in another."""
+    rates = np.median(record.arrays["flat/matrix"], axis=0)
+    ax.imshow(rates, vmin=0, vmax=1, cmap="Blues")
+    for (row, column), found in np.ndenumerate(rates):
+        look = {"color": "white" if found > 0.55 else "black", "ha": "center", "va": "center"}
+        ax.text(column, row, f"{100 * found:.0f}", **look)
+    places = range(len(rates))
+    ax.set_xticks(places, worlds.FLAT.names, rotation=35, ha="right")
+    ax.set_yticks(places, worlds.FLAT.names)
+    ax.grid(visible=False)
+    title = "Made for some poses,\nseen in others (poses, %)"
+    plots.describe(ax, title, "seen in", "made for")
+    plots.mark_contradicted(ax, record, "diagonal")
+
+
+def animation(record: Record) -> bytes:
+    """Return both turns side by side as a GIF, the net's answers below them."""
+    plain, attacked = record.arrays["turntable/frames"]
+    frames = np.concatenate([plain, attacked], 2)
+    answers = record.arrays["turntable/answers"].T
+    captions = [[solids.CLASS_NAMES[answer] for answer in pair] for pair in answers]
+    return to_gif(frames, captions, _MILLISECONDS)
