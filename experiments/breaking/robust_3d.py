@@ -282,8 +282,8 @@ def claims(config: Config) -> list[Claim]:
         Claim("accuracy", f"{ATHALYE}, table 2", "EOT's textures are seen as their class in under "
               "a tenth of fresh poses", rate("solid", "eot", "right"), Less(0.1), not_run=solid),
         Claim("worst", f"{ATHALYE}, table 2, first version", "A net's worst object shows the "
-              "target over 30 points less often than the mean of its objects", panels.worst_below_mean,
-              Greater(0.3), not_run=solid),
+              "target over 30 points less often than the mean of its objects",
+              panels.worst_below_mean, Greater(0.3), not_run=solid),
         Claim("skewed", f"{ATHALYE}, table 2, first version", "Objects have a long lower tail "
               "(median minus mean of their rates)", panels.skew, Greater(), not_run=solid),
         Claim("turn", f"{ATHALYE}, section 4", f"Turning {budget}", longer("turn"), Greater(),
