@@ -112,10 +112,12 @@ def _noise(pictures: np.ndarray, norms: np.ndarray, seeds: range) -> np.ndarray:
     """Return pictures [N, B, ...] moved at random by ``norms`` [N, B], by the seed of each net."""
     drawn = [np.random.default_rng(seed).normal(size=pictures.shape) for seed in seeds]
     directions = np.concatenate(drawn).astype(np.float32)
-    lengths = np.sqrt(np.square(directions).sum((1, 2, 3), keepdims=True))
+    squares = np.square(directions).sum((1, 2, 3), keepdims=True)
+    units = directions / np.sqrt(squares)
     everywhere = np.concatenate([pictures] * len(norms))
-    moved = runtime.jit(moved_by)(everywhere, directions / lengths, norms.ravel())
-    return np.asarray(moved).reshape(*norms.shape, *pictures.shape[1:])
+    move = runtime.jit(moved_by)
+    moved = np.asarray(move(everywhere, units, norms.ravel()))
+    return moved.reshape(*norms.shape, *pictures.shape[1:])
 
 
 def first_enough(rates: np.ndarray) -> np.ndarray:
@@ -139,9 +141,11 @@ def judge(nets: Nets, seeds: range, world: World, given: Given, made: Made, pose
     ]
     shown = [(each, last) for each in controls]
     for stage in range(stages):
-        shown += [(at_size[:, stage], seen) for seen in range(stages)]
+        own = at_size[:, stage]
+        shown += [(own, seen) for seen in range(stages)]
     for stage in range(stages):
-        shown += [(made.pictures[:, stage, size], stage) for size in range(sizes)]
+        own = made.pictures[:, stage]
+        shown += [(own[:, size], stage) for size in range(sizes)]
     shares = _shares(nets, seeds, world, given, shown, poses)
     by_control, in_matrix, by_size = np.split(shares, [3, 3 + stages**2], axis=1)
     in_matrix = in_matrix.reshape(-1, stages, stages, *in_matrix.shape[2:])
@@ -177,7 +181,8 @@ def _shares(
         def look(item: tuple[Array, PyTree]) -> Array:
             pictures, stage = item
             transform = world.posed(given.scene, stage)
-            classes = answers(f, transform, pictures, stream(seed, "attack", JUDGING), poses)
+            key = stream(seed, "attack", JUDGING)
+            classes = answers(f, transform, pictures, key, poses)
             reached = jnp.mean(classes == given.targets[None], axis=0)
             right = jnp.mean(classes == given.labels[None], axis=0)
             return jnp.stack([reached, right], 1)
@@ -208,7 +213,8 @@ def budgets(by_size: np.ndarray, sizes: tuple[float, ...]) -> np.ndarray:
     """
     logs = np.log2(sizes)
     flat = by_size.reshape(-1, len(sizes))
-    return np.array([_crossing(curve, logs) for curve in flat]).reshape(by_size.shape[:-1])
+    found = np.array([_crossing(curve, logs) for curve in flat])
+    return found.reshape(by_size.shape[:-1])
 
 
 def _crossing(curve: np.ndarray, logs: np.ndarray) -> float:
@@ -220,4 +226,5 @@ def _crossing(curve: np.ndarray, logs: np.ndarray) -> float:
         return logs[0]
     low, high = curve[after - 1 : after + 1]
     share = (ENOUGH - low) / (high - low)
-    return logs[after - 1] + share * (logs[after] - logs[after - 1])
+    step = logs[after] - logs[after - 1]
+    return logs[after - 1] + share * step

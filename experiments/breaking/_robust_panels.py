@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
 
 from experiments.breaking import _worlds as worlds
 from experiments.breaking._nets import Nets, logits_of_all
 from experiments.breaking._robust import ENOUGH, KINDS, Judged, Made
+from jaxvision.adversarial.threat import LEVELS
 from jaxvision.data import solids
 from jaxvision.report import plots
 from jaxvision.report.animation import to_gif
@@ -61,19 +63,15 @@ def turned(nets: Nets, given: worlds.Given, made: Made, judged: Judged) -> dict[
     attacked = made.pictures[0, -1, made.chosen[0], row]
     textures = np.stack([given.pictures[row], attacked])
     frames = worlds.turntable(given.scene, row, textures, FRAMES)
-    first = nets._replace(variables=_first(nets.variables))
-    logits = logits_of_all(first, frames.reshape(-1, *frames.shape[2:]))[0]
+    first = nets._replace(variables=jax.tree.map(lambda leaf: leaf[:1], nets.variables))
+    shown = frames.reshape(-1, *frames.shape[2:])
+    (logits,) = logits_of_all(first, shown)
+    pixels = np.rint(LEVELS * frames)
     return {
-        "turntable/frames": np.rint(255 * frames).astype(np.uint8),
+        "turntable/frames": pixels.astype(np.uint8),
         "turntable/answers": logits.argmax(1).reshape(2, FRAMES),
         "turntable/classes": np.array([given.labels[row], given.targets[row]]),
     }
-
-
-def _first(variables: dict) -> dict:
-    import jax
-
-    return jax.tree.map(lambda leaf: leaf[:1], variables)
 
 
 def draw_turntable(ax: Axes, record: Record) -> None:
@@ -86,9 +84,11 @@ def draw_turntable(ax: Axes, record: Record) -> None:
     step = side + gap
     colors = {label: plots.color_of("clean images"), target: plots.color_of("EOT")}
     for (row, column), answer in np.ndenumerate(answers):
+        middle = column * step + (side - 1) / 2
+        below = row * step + side + (gap - 1) / 2
         ax.text(
-            column * step + (side - 1) / 2,
-            row * step + side + gap / 2 - 0.5,
+            middle,
+            below,
             solids.CLASS_NAMES[answer],
             ha="center",
             va="center",
@@ -108,14 +108,8 @@ def draw_rates(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
         for offset, (shown, (_, color)) in enumerate(SHOWN.items()):
             values = 100 * rate(record, kind, shown).mean(1)
             middle = place + (offset - 2) * width
-            look = {"color": plots.color_of(color)}
-            ax.plot(np.full(len(values), middle), values, "o", alpha=0.5, markersize=5, **look)
-            ends = middle - width / 2.5, middle + width / 2.5
-            name = f"_{kind} {shown}"
-            ax.plot(ends, 2 * [np.median(values)], linewidth=3, label=name, **look)
-    for line, (label, color) in enumerate(SHOWN.values()):
-        place = {"transform": ax.transAxes, "fontsize": 10, "fontweight": "bold"}
-        ax.text(1.02, 0.95 - 0.1 * line, label, color=plots.color_of(color), va="top", **place)
+            _dots(ax, values, middle, plots.color_of(color))
+    _name_shown(ax)
     ax.set_xticks(range(len(labels)), list(labels.values()))
     ax.set_ylim(-3, 103)
     plots.describe(ax, "In fresh poses:\nwho shows the target?", "", "poses, %")
@@ -124,12 +118,37 @@ def draw_rates(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     )
 
 
+def _dots(ax: Axes, values: np.ndarray, place: float, color: str) -> None:
+    """Draw a dot a net, and their median as a bar."""
+    places = np.full(len(values), place)
+    ax.plot(places, values, "o", color=color, alpha=0.5, markersize=5, label="_nets")
+    middle = np.median(values)
+    ends = (place - 0.06, place + 0.06)
+    ax.plot(ends, (middle, middle), color=color, linewidth=3, label="_median")
+
+
+def _name_shown(ax: Axes) -> None:
+    """Write what is shown beside the panel, in its color."""
+    for line, (label, color) in enumerate(SHOWN.values()):
+        ax.text(
+            1.02,
+            0.95 - 0.1 * line,
+            label,
+            color=plots.color_of(color),
+            transform=ax.transAxes,
+            va="top",
+            fontsize=10,
+            fontweight="bold",
+        )
+
+
 def draw_tail(ax: Axes, record: Record) -> None:
     """Draw the objects of each net from worst to best."""
     for shown in ("one_pose", "eot"):
         label, color = SHOWN[shown]
         rates = 100 * np.sort(rate(record, "solid", shown), axis=1)
-        shares = 100 * (1 + np.arange(rates.shape[1])) / rates.shape[1]
+        count = rates.shape[1]
+        shares = np.linspace(100 / count, 100, count)
         line = plots.seed_band(ax, shares, rates, plots.color_of(color), label)
         line.set_marker("o")
     ax.set_ylim(-3, 103)
@@ -156,8 +175,9 @@ def draw_matrix(ax: Axes, record: Record) -> None:
     rates = np.median(record.arrays["flat/matrix"], axis=0)
     ax.imshow(rates, vmin=0, vmax=1, cmap="Blues")
     for (row, column), found in np.ndenumerate(rates):
-        look = {"color": "white" if found > 0.55 else "black", "ha": "center", "va": "center"}
-        ax.text(column, row, f"{100 * found:.0f}", **look)
+        color = "white" if found > 0.55 else "black"
+        share = f"{100 * found:.0f}"
+        ax.text(column, row, share, color=color, ha="center", va="center")
     places = range(len(rates))
     ax.set_xticks(places, worlds.FLAT.names, rotation=35, ha="right")
     ax.set_yticks(places, worlds.FLAT.names)

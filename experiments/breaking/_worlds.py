@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.breaking._nets import some_of
 from jaxvision.adversarial.eot import Transform
+from jaxvision.adversarial.threat import LEVELS
 from jaxvision.data import Splits, raycast, solids
 from jaxvision.data.views import PAPER, Views, viewed
 from jaxvision.types import Array, PyTree
@@ -16,7 +17,7 @@ from jaxvision.types import Array, PyTree
 STILL = "one pose"
 _ATTACKED, _RIVALS = 2, 3  # parts of the drawn solids; 0 and 1 are learned from and tested on
 _RIVALS_OF_A_CLASS = 8
-_TARGETS = 0  # seed of the targets
+_SEED = 0  # of targets and poses
 
 
 class Given(NamedTuple):
@@ -92,9 +93,16 @@ def flat(data: Splits, count: int, stages: tuple[str, ...] = FLAT.names) -> Give
     some = some_of(data.test, count)
     targets = other_classes(some.labels, data.num_classes)
     rows = [_first_of(data.test.labels, target) for target in targets]
-    rivals = data.test.images[rows] / np.float32(255)
+    rivals = data.test.images[rows] / np.float32(LEVELS)
     parts = zip(*[VIEWS[name] for name in stages], strict=True)
-    return Given(*some, targets, rivals, Views(*map(np.float32, parts)), None)
+    return Given(
+        some.images,
+        some.labels,
+        targets,
+        rivals,
+        stages=Views(*map(np.float32, parts)),
+        scene=None,
+    )
 
 
 def textured(count: int) -> Given:
@@ -103,17 +111,27 @@ def textured(count: int) -> Given:
     classes = len(solids.CLASS_NAMES)
     targets = other_classes(some.labels, classes)
     others = solids.objects(classes * _RIVALS_OF_A_CLASS, 0, _RIVALS)
-    rows = targets + classes * (np.arange(count) % _RIVALS_OF_A_CLASS)
-    poses = np.random.default_rng(_TARGETS).random((count, raycast.NUMBERS), np.float32)
-    free = np.stack([np.zeros(raycast.NUMBERS, bool), np.ones(raycast.NUMBERS, bool)])
-    scene = (some.solids, poses)
-    return Given(some.textures, some.labels, targets, others.textures[rows], free, scene)
+    turns = np.arange(count) % _RIVALS_OF_A_CLASS
+    rivals = others.textures[targets + classes * turns]
+    rng = np.random.default_rng(_SEED)
+    poses = rng.random((count, raycast.NUMBERS), np.float32)
+    none = np.zeros(raycast.NUMBERS, bool)
+    return Given(
+        some.textures,
+        some.labels,
+        targets,
+        rivals,
+        stages=np.stack([none, ~none]),
+        scene=(some.solids, poses),
+    )
 
 
 def other_classes(labels: np.ndarray, classes: int) -> np.ndarray:
     """Return for each label another class at random, int32 [B]."""
-    away = np.random.default_rng(_TARGETS).integers(1, classes, len(labels))
-    return ((labels + away) % classes).astype(np.int32)
+    rng = np.random.default_rng(_SEED)
+    away = rng.integers(1, classes, len(labels))
+    others = (labels + away) % classes
+    return others.astype(np.int32)
 
 
 def turntable(
@@ -131,12 +149,18 @@ def turntable(
     numbers[:, 0] = 0.0
     numbers[:, 1] = 0.8  # seen a little from above
     numbers[:, 2] = np.arange(count) / count
-    kinds = np.repeat(scene[0][row : row + 1], count)
+    kinds, _ = scene
+    kinds = np.repeat(kinds[row : row + 1], count)
     view = raycast.views(numbers, kinds)
     hits = raycast.cast(kinds, view, solids.SIZE)
-    shown = [np.broadcast_to(each, (count, *each.shape)) for each in textures]
-    return np.stack([raycast.render(each, hits, view.background) for each in shown])
+
+    def turn(texture: np.ndarray) -> np.ndarray:
+        shown = np.broadcast_to(texture, (count, *texture.shape))
+        return raycast.render(shown, hits, view.background)
+
+    return np.stack([turn(texture) for texture in textures])
 
 
 def _first_of(labels: np.ndarray, label: int) -> int:
-    return int(np.flatnonzero(labels == label)[0])
+    rows = np.flatnonzero(labels == label)
+    return int(rows[0])

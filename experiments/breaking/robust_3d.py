@@ -58,8 +58,8 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "flat": Kind("flat views", worlds.FLAT.names),
-    "viewed": Kind("flat views,\ntrained on them", viewed=True),
+    "flat": Kind("flat", worlds.FLAT.names),
+    "viewed": Kind("flat, poses\nlearned", viewed=True),
     "solid": Kind("solids", worlds.ROUND.names, solid=True, reach=10.0),
 }
 

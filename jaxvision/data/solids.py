@@ -39,7 +39,8 @@ def objects(count: int, seed: int, part: int = 0) -> Objects:
       seed: not negative.
       part: not negative; 0 and 1 are those of the splits of ``solids``.
     """
-    return _objects(_numbers(count, seed, part), np.arange(count))
+    numbers = _numbers(count, seed, part)
+    return _objects(numbers, np.arange(count))
 
 
 def draw(count: int, seed: int, part: int = 0) -> Dataset:
@@ -51,31 +52,40 @@ def draw(count: int, seed: int, part: int = 0) -> Dataset:
     numbers = _numbers(count, seed, part)
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     masks = np.empty((count, SIZE, SIZE), bool)
+    labels = np.empty(count, np.int32)
     for start in range(0, count, _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, count))
+        end = min(start + _BLOCK, count)
+        rows = np.arange(start, end)
         some = _objects(numbers[rows], rows)
-        view = raycast.views(numbers[rows, -raycast.NUMBERS :], some.solids)
+        seen_by = numbers[rows, -raycast.NUMBERS :]
+        view = raycast.views(seen_by, some.solids)
         hits = _cast(some.solids, view)
         pictures = raycast.render(some.textures, hits, view.background)
-        images[rows] = np.rint(255 * np.clip(pictures, 0, 1))
+        bright = 255 * np.clip(pictures, 0, 1)
+        images[rows] = np.rint(bright)
         masks[rows] = hits.found
-    return Dataset(images, np.arange(count, dtype=np.int32) % len(CLASS_NAMES), masks)
+        labels[rows] = some.labels
+    return Dataset(images, labels, masks)
 
 
 def _numbers(count: int, seed: int, part: int) -> np.ndarray:
     """Return uniform float32 [count, _NUMBERS] in [0, 1), a row for each object."""
     # Only a bit generator's raw words are promised to stay the same in later numpy versions.
-    words = np.random.Philox(np.random.SeedSequence((seed, part))).random_raw(count * _NUMBERS)
+    seeds = np.random.SeedSequence((seed, part))
+    words = np.random.Philox(seeds).random_raw(count * _NUMBERS)
     upper = (words >> np.uint64(40)).astype(np.float32)
-    return (upper * np.float32(2**-24)).reshape(count, _NUMBERS)
+    uniform = upper * np.float32(2**-24)
+    return uniform.reshape(count, _NUMBERS)
 
 
 def _objects(numbers: np.ndarray, rows: np.ndarray) -> Objects:
     labels = (rows % len(CLASS_NAMES)).astype(np.int32)
-    painted = np.empty((len(rows), textures.SIDE, textures.SIDE, 3), np.float32)
+    side = textures.SIDE
+    painted = np.empty((len(rows), side, side, 3), np.float32)
     for label in range(len(CLASS_NAMES)):
         mine = labels == label
-        painted[mine] = textures.paint(label, numbers[mine, : textures.NUMBERS])
+        own = numbers[mine, : textures.NUMBERS]
+        painted[mine] = textures.paint(label, own)
     kinds = numbers[:, textures.NUMBERS] * len(raycast.SOLIDS)
     return Objects(painted, kinds.astype(np.int32), labels)
 
@@ -83,10 +93,16 @@ def _objects(numbers: np.ndarray, rows: np.ndarray) -> Objects:
 def _cast(solids: np.ndarray, view: raycast.View) -> raycast.Hits:
     """Return ``raycast.cast``, each solid's rays sent to no other solid."""
     shape = len(solids), SIZE, SIZE
-    hits = raycast.Hits(np.empty(shape, bool), *[np.empty(shape, np.float32) for _ in range(3)])
+    hits = raycast.Hits(
+        found=np.empty(shape, bool),
+        u=np.empty(shape, np.float32),
+        v=np.empty(shape, np.float32),
+        shade=np.empty(shape, np.float32),
+    )
     for kind, name in enumerate(raycast.SOLIDS):
         mine = solids == kind
-        found = raycast.cast_one(name, raycast.View(*[part[mine] for part in view]), SIZE)
+        own = [part[mine] for part in view]
+        found = raycast.cast_one(name, raycast.View(*own), SIZE)
         for whole, some in zip(hits, found, strict=True):
             whole[mine] = some
     return hits

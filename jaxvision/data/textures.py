@@ -6,7 +6,8 @@ pattern says what is seen. It is coarse enough to be seen at a third of the text
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,84 +16,114 @@ NUMBERS = 76  # that decide a texture: 6 of colors, 6 of the pattern, 64 of cell
 _DARKEST, _LIGHTEST = 0.35, 0.65  # most of a dark color's channels, least of a light one's
 _CELLS = 8  # a side
 
-Grid = np.ndarray  # [1, SIDE] or [1, SIDE, 1], places from 0 to 1
+
+class Pattern(NamedTuple):
+    """Where the texels are, and the numbers of n patterns.
+
+    Attributes:
+      x: [1, 1, SIDE], places from 0 to 1.
+      y: [1, SIDE, 1].
+      numbers: six, each [n, 1, 1].
+      cells: [n, cells, cells].
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    numbers: Sequence[np.ndarray]
+    cells: np.ndarray
+
+    def between(self, number: int, low: float, high: float) -> np.ndarray:
+        """Return a number of each pattern, scaled to a range."""
+        return low + (high - low) * self.numbers[number]
 
 
 def paint(label: int, numbers: np.ndarray) -> np.ndarray:
     """Return float32 [n, SIDE, SIDE, 3] in [0, 1] of one class, from numbers [n, NUMBERS]."""
-    dark = _DARKEST * numbers[:, None, None, :3]
-    light = _LIGHTEST + (1 - _LIGHTEST) * numbers[:, None, None, 3:6]
+    colors = numbers[:, None, None, :6]
+    dark = _DARKEST * colors[..., :3]
+    light = _LIGHTEST + (1 - _LIGHTEST) * colors[..., 3:]
     middles = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
-    pattern = list(PATTERNS.values())[label]
-    parts = [part[:, None, None] for part in numbers[:, 6:12].T]
-    cells = numbers[:, 12:].reshape(-1, _CELLS, _CELLS)
-    weight = pattern(middles[None, None, :], middles[None, :, None], parts, cells)[..., None]
+    pattern = Pattern(
+        x=middles[None, None, :],
+        y=middles[None, :, None],
+        numbers=numbers[:, 6:12].T[..., None, None],
+        cells=numbers[:, 12:].reshape(-1, _CELLS, _CELLS),
+    )
+    weigh = list(PATTERNS.values())[label]
+    weight = weigh(pattern)[..., None]
     return dark + (light - dark) * weight.astype(np.float32)
 
 
-def _checks(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del cells
-    pitch = _between(parts[0], 2.5, 4)
-    return _sharp(_wave(pitch * x + parts[1]) * _wave(pitch * y + parts[2]))
+def _checks(pattern: Pattern) -> np.ndarray:
+    pitch = pattern.between(0, 2.5, 4)
+    across = _wave(pitch * pattern.x + pattern.numbers[1])
+    down = _wave(pitch * pattern.y + pattern.numbers[2])
+    return _sharp(across * down)
 
 
-def _stripes(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del cells
-    along = _along(x, y, parts[0])
-    return _sharp(_wave(_between(parts[1], 3, 5.5) * along + parts[2]))
+def _stripes(pattern: Pattern) -> np.ndarray:
+    pitch = pattern.between(1, 3, 5.5)
+    along = _along(pattern, pattern.numbers[0])
+    return _sharp(_wave(pitch * along + pattern.numbers[2]))
 
 
-def _dots(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del cells
-    pitch = _between(parts[0], 3, 4.5)
-    away = np.hypot(_from_middle(pitch * x + parts[1]), _from_middle(pitch * y + parts[2]))
-    return _sharp(3 * (_between(parts[3], 0.26, 0.36) - away))
+def _dots(pattern: Pattern) -> np.ndarray:
+    pitch = pattern.between(0, 3, 4.5)
+    across = _from_middle(pitch * pattern.x + pattern.numbers[1])
+    down = _from_middle(pitch * pattern.y + pattern.numbers[2])
+    radius = pattern.between(3, 0.26, 0.36)
+    return _sharp(3 * (radius - np.hypot(across, down)))
 
 
-def _rings(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del cells
-    away = np.hypot(x - _between(parts[0], 0.3, 0.7), y - _between(parts[1], 0.3, 0.7))
-    return _sharp(_wave(_between(parts[2], 4, 6) * away + parts[3]))
+def _rings(pattern: Pattern) -> np.ndarray:
+    across = pattern.x - pattern.between(0, 0.3, 0.7)
+    down = pattern.y - pattern.between(1, 0.3, 0.7)
+    pitch = pattern.between(2, 4, 6)
+    away = np.hypot(across, down)
+    return _sharp(_wave(pitch * away + pattern.numbers[3]))
 
 
-def _grid(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del cells
-    pitch = _between(parts[0], 3, 4.5)
-    beside = np.abs(_from_middle(pitch * x + parts[1]))
-    above = np.abs(_from_middle(pitch * y + parts[2]))
-    return _sharp(4 * (_between(parts[3], 0.12, 0.18) - np.minimum(beside, above)))
+def _grid(pattern: Pattern) -> np.ndarray:
+    pitch = pattern.between(0, 3, 4.5)
+    across = _from_middle(pitch * pattern.x + pattern.numbers[1])
+    down = _from_middle(pitch * pattern.y + pattern.numbers[2])
+    nearest = np.minimum(np.abs(across), np.abs(down))
+    half_width = pattern.between(3, 0.12, 0.18)
+    return _sharp(4 * (half_width - nearest))
 
 
-def _zigzag(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del cells
-    bend = np.abs(_from_middle(_between(parts[0], 2, 3.5) * x + parts[1]))
-    return _sharp(_wave(_between(parts[2], 3, 4.5) * y + 2.4 * bend + parts[3]))
+def _zigzag(pattern: Pattern) -> np.ndarray:
+    teeth = pattern.between(0, 2, 3.5)
+    bend = np.abs(_from_middle(teeth * pattern.x + pattern.numbers[1]))
+    pitch = pattern.between(2, 3, 4.5)
+    return _sharp(_wave(pitch * pattern.y + 2.4 * bend + pattern.numbers[3]))
 
 
-def _spokes(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del cells
-    down = y - _between(parts[0], 0.4, 0.6)
-    angle = np.arctan2(down, x - _between(parts[1], 0.4, 0.6))
-    count = np.floor(_between(parts[2], 4, 7))
-    return _sharp(_wave(count * angle / (2 * math.pi) + parts[3]))
+def _spokes(pattern: Pattern) -> np.ndarray:
+    down = pattern.y - pattern.between(0, 0.4, 0.6)
+    across = pattern.x - pattern.between(1, 0.4, 0.6)
+    turns = np.arctan2(down, across) / (2 * math.pi)
+    count = np.floor(pattern.between(2, 4, 7))
+    return _sharp(_wave(count * turns + pattern.numbers[3]))
 
 
-def _clouds(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del y, parts
-    return np.clip(0.5 + 1.3 * (_smooth(x, cells) - 0.5), 0, 1)
+def _clouds(pattern: Pattern) -> np.ndarray:
+    away = _smooth(pattern) - 0.5
+    return np.clip(0.5 + 1.3 * away, 0, 1)
 
 
-def _blots(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del y, parts
-    return _sharp(4 * (_smooth(x, cells) - 0.5))
+def _blots(pattern: Pattern) -> np.ndarray:
+    away = _smooth(pattern) - 0.5
+    return _sharp(4 * away)
 
 
-def _fade(x: Grid, y: Grid, parts: list, cells: np.ndarray) -> np.ndarray:
-    del cells
-    return 0.5 + 0.5 * _wave(_between(parts[1], 0.8, 1.6) * _along(x, y, parts[0]) + parts[2])
+def _fade(pattern: Pattern) -> np.ndarray:
+    pitch = pattern.between(1, 0.8, 1.6)
+    along = _along(pattern, pattern.numbers[0])
+    return 0.5 + 0.5 * _wave(pitch * along + pattern.numbers[2])
 
 
-PATTERNS: dict[str, Callable[[Grid, Grid, list, np.ndarray], np.ndarray]] = {
+PATTERNS: dict[str, Callable[[Pattern], np.ndarray]] = {
     "checks": _checks,
     "stripes": _stripes,
     "dots": _dots,
@@ -106,18 +137,16 @@ PATTERNS: dict[str, Callable[[Grid, Grid, list, np.ndarray], np.ndarray]] = {
 }
 
 
-def _between(share: np.ndarray, low: float, high: float) -> np.ndarray:
-    return low + (high - low) * share
-
-
 def _wave(turns: np.ndarray) -> np.ndarray:
     return np.sin(2 * math.pi * turns)
 
 
-def _along(x: Grid, y: Grid, turn: np.ndarray) -> np.ndarray:
+def _along(pattern: Pattern, turn: np.ndarray) -> np.ndarray:
     """Return the coordinate along a direction, a share of a full turn."""
     angle = 2 * math.pi * turn
-    return np.cos(angle) * x + np.sin(angle) * y
+    across = np.cos(angle) * pattern.x
+    down = np.sin(angle) * pattern.y
+    return across + down
 
 
 def _from_middle(place: np.ndarray) -> np.ndarray:
@@ -130,9 +159,10 @@ def _sharp(value: np.ndarray) -> np.ndarray:
     return np.clip(0.5 + 3 * value, 0, 1)
 
 
-def _smooth(x: Grid, cells: np.ndarray) -> np.ndarray:
-    """Return numbers of cells interpolated to all texels, [n, SIDE, SIDE]."""
+def _smooth(pattern: Pattern) -> np.ndarray:
+    """Return the numbers of cells interpolated to all texels, [n, SIDE, SIDE]."""
+    places = (_CELLS - 1) * pattern.x.reshape(SIDE, 1)
     points = np.arange(_CELLS, dtype=np.float32)
-    away = np.abs(x.ravel()[:, None] * (_CELLS - 1) - points)
+    away = np.abs(places - points)
     lift = np.clip(1 - away, 0, None)
-    return lift @ cells @ lift.T
+    return lift @ pattern.cells @ lift.T

@@ -69,8 +69,10 @@ def viewed(key: Array, images: Array, views: Views) -> Array:
     brighter = views.light * light
     spread = views.noise * _share(noisier)
     noise = math.sqrt(2) * jax.scipy.special.erfinv(grain)  # Gaussian
-    moved = warp(images, pose) + _like(brighter, images) + _like(spread, images) * noise
-    return jnp.clip(moved, 0.0, 1.0)
+    seen = warp(images, pose)
+    seen = seen + _like(brighter, images)
+    seen = seen + _like(spread, images) * noise
+    return jnp.clip(seen, 0.0, 1.0)
 
 
 def _share(number: Array) -> Array:

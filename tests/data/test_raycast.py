@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.data import raycast
+from jaxvision.data import raycast, surfaces
 from jaxvision.data.raycast import SOLIDS, View, cast, cast_one, look_up, render, views
 from jaxvision.data.warps import sample_at
 
@@ -33,9 +33,9 @@ def textures(side=8):
 
 AREAS = {
     "sphere": lambda d: math.pi / (d**2 - 1),
-    "cylinder": lambda d: math.pi * (raycast.CYLINDER / (d - raycast.CYLINDER)) ** 2,
-    "cube": lambda d: (2 * raycast.CUBE / (d - raycast.CUBE)) ** 2,
-    "board": lambda d: (2 * raycast.BOARD / d) ** 2,
+    "cylinder": lambda d: math.pi * (surfaces.CYLINDER / (d - surfaces.CYLINDER)) ** 2,
+    "cube": lambda d: (2 * surfaces.CUBE / (d - surfaces.CUBE)) ** 2,
+    "board": lambda d: (2 * surfaces.BOARD / d) ** 2,
 }
 
 
@@ -60,7 +60,7 @@ def test_a_cylinder_from_the_side_is_as_wide_as_its_tangents():
     numbers[0, 1:6] = 0.5  # cosine 0, distance 2.75, no shift
     view = views(numbers, np.array([1]))
     rows = cast_one("cylinder", view, 400).found[0, :, 200]
-    radius = raycast.CYLINDER
+    radius = surfaces.CYLINDER
     half = radius / math.sqrt(2.75**2 - radius**2)
     assert rows.mean() == pytest.approx(2 * half, abs=0.006)
 
