@@ -7,6 +7,9 @@ answers. Nobody may win by failing: the rates of success, and the lengths of the
 perturbations, stand beside the times. Times are wall times of one attack, compilation apart; the
 median of the clean samples (see ``benchmarks.team``). Compare ratios of one run, nothing else.
 
+Expectation over transformation (EOT) is timed alone, on textures of ray-cast solids: its line says
+how many renders a second it makes, each with a pass of a net forward and back.
+
 To add an attack, give it a line in ``CASES`` and its two sides in ``attacks_jax``.
 
 Appends to ``benchmarks/attacks.json`` and prints Markdown.
@@ -32,12 +35,16 @@ class Case(NamedTuple):
       label: in tables.
       sides: who runs it.
       same_norm: the sides must also find perturbations about as long: within a tenth.
+      renders: pictures that one attack renders; 0 where it renders none.
     """
 
     label: str
     sides: tuple[str, ...] = (OURS, FOOLBOX)
     same_norm: bool = False
+    renders: int = 0
 
+
+EOT_STEPS, EOT_DRAWS = 40, 4
 
 CASES = {
     "pgd:1": Case("PGD, 40 steps, one image"),
@@ -45,6 +52,11 @@ CASES = {
     "pgd:256": Case("PGD, 40 steps, 256 images"),
     "pgd8:1": Case("PGD, 40 steps, one image, 8 epsilons"),
     "min_norm:32": Case("smallest L2 perturbation, 32 images, 10 x 100 steps", same_norm=True),
+    "eot:16": Case(
+        f"EOT, {EOT_STEPS} steps of {EOT_DRAWS} renders, 16 textures",
+        sides=(OURS,),
+        renders=EOT_STEPS * EOT_DRAWS * 16,
+    ),
 }
 SUCCESS = 0.05  # ours may succeed less often by so much
 # What the project promises: case, the other case or side, the most that the ratio may be.
@@ -88,10 +100,22 @@ def goals(results: duel.Results) -> list[Goal]:
     return goals
 
 
+def renders_a_second(results: duel.Results) -> dict[str, float]:
+    """Return how many pictures our side renders and differentiates a second, by case."""
+    return {
+        case: 1e3 * CASES[case].renders / sides[OURS]["ms"]
+        for case, sides in results.items()
+        if CASES[case].renders
+    }
+
+
 def markdown(results: duel.Results) -> str:
-    """Return the tables of times and of goals."""
+    """Return the tables of times and of goals, and how fast EOT renders."""
     labels = {name: case.label for name, case in CASES.items()}
-    return duel.markdown(results, labels, "attack", (OURS, FOOLBOX), goals(results))
+    tables = duel.markdown(results, labels, "attack", (OURS, FOOLBOX), goals(results))
+    rates = renders_a_second(results)
+    lines = [f"{labels[case]}: {rate:,.0f} renders a second" for case, rate in rates.items()]
+    return "\n\n".join([tables, *lines])
 
 
 def main() -> None:
@@ -103,7 +127,8 @@ def main() -> None:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     results = measure(options.rounds, tuple(options.cases))
     entry = {"started": started, "machine": machine(), "cases": results}
-    append_result("attacks", entry | {"ratios": ratios(results)})
+    entry |= {"ratios": ratios(results), "renders_a_second": renders_a_second(results)}
+    append_result("attacks", entry)
     print(markdown(results))
 
 

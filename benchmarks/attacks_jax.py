@@ -2,17 +2,18 @@
 
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.attacks import FOOLBOX, OURS
+from benchmarks.attacks import EOT_DRAWS, EOT_STEPS, FOOLBOX, OURS
 from benchmarks.worker import Case, serve
 from jaxvision import runtime
 
 WIDTHS = (784, 256, 256, 10)
+SOLID_WIDTHS = (3072, 256, 10)
 EPS = 0.02
 EIGHT = tuple(EPS * i / 4 for i in range(1, 9))
 STEPS, RELATIVE_STEP = 40, 0.025
@@ -22,16 +23,16 @@ BISECTIONS, MINIMIZING, RATE = 10, 100, 0.02
 Attack = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
-def net() -> Callable[[jax.Array], jax.Array]:
-    """Return the net, images [B, 28, 28, 1] -> logits [B, 10]; the same in every process."""
+def net(widths: Sequence[int]) -> Callable[[jax.Array], jax.Array]:
+    """Return the net, images [B, H, W, C] -> logits [B, 10]; the same in every process."""
     rng = np.random.default_rng(0)
     layers = [
         jnp.asarray(rng.normal(size=(fan, out)) * np.sqrt(2 / fan), jnp.float32)
-        for fan, out in itertools.pairwise(WIDTHS)
+        for fan, out in itertools.pairwise(widths)
     ]
 
     def logits(images: jax.Array) -> jax.Array:
-        x = images.reshape(len(images), WIDTHS[0]) - 0.5
+        x = images.reshape(len(images), widths[0]) - 0.5
         for kernel in layers[:-1]:
             x = jax.nn.relu(x @ kernel)
         return x @ layers[-1]
@@ -94,10 +95,44 @@ def foolbox(case: str, f: Callable) -> Attack:
 SIDES = {OURS: ours, FOOLBOX: foolbox}
 
 
+def over_poses(count: int) -> Case:
+    """Prepare EOT on textures of solids, in poses drawn at every step."""
+    from jaxvision.adversarial.eot import eot
+    from jaxvision.adversarial.threat import L2
+    from jaxvision.data import raycast, solids
+
+    f = net(SOLID_WIDTHS)
+    some = solids.objects(count, 0, part=2)
+    targets = (some.labels + 1) % len(solids.CLASS_NAMES)
+
+    def transform(textures: jax.Array, key: jax.Array) -> jax.Array:
+        numbers = jax.random.uniform(key, (count, raycast.NUMBERS))
+        view = raycast.views(numbers, some.solids)
+        hits = raycast.cast(some.solids, view, solids.SIZE)
+        return raycast.render(textures, hits, view.background)
+
+    @runtime.jit
+    def attack(textures: jax.Array, seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+        key = jax.random.key(seed)
+        sizes = {"ball": L2, "steps": EOT_STEPS, "draws": EOT_DRAWS, "relative_step": 0.25}
+        found = eot(f, transform, textures, some.labels, 24.0, key, targets=targets, **sizes)
+        return found.images, found.reached[-1], found.norms.l2
+
+    _, reached, norms = attack(some.textures, 0)
+
+    def run(n: int) -> None:
+        for _ in range(n):
+            jax.block_until_ready(attack(some.textures, 0))
+
+    return run, {"success": float(reached.mean()), "norm": float(jnp.median(norms))}
+
+
 def prepare(side: str, name: str) -> Case:
     """Build the net, attack once, and return how to do it again."""
     case, _, count = name.partition(":")
-    f = net()
+    if case == "eot":
+        return over_poses(int(count))
+    f = net(WIDTHS)
     rng = np.random.default_rng(1)
     images = jnp.asarray(rng.random((int(count), 28, 28, 1)), jnp.float32)
     labels = jnp.argmax(f(images), 1)

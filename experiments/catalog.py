@@ -272,6 +272,22 @@ CATALOG = (
         contradicts=("survive-fast", "survive-basic"),
     ),
     Entry(
+        name="robust_3d",
+        theme="breaking",
+        title="Adversarial objects",
+        sentence="Optimized over poses a texture fools a net however the object turns.",
+        minutes=3,
+        claims=("gap-solid",),
+    ),
+    Entry(
+        name="camouflage",
+        theme="breaking",
+        title="Patches and dazzle",
+        sentence="A small patch beside the object leads a net to any class.",
+        minutes=4,
+        claims=("beats-controls", "off-object"),
+    ),
+    Entry(
         name="transformations",
         theme="breaking",
         title="Moving, scaling, turning",
@@ -287,14 +303,6 @@ CATALOG = (
         sentence="A transposed convolution is a gradient; odd kernels paint checkers untrained.",
         minutes=1,
         claims=("matrix", "gradient", "checkers-3", "checkers-5", "resized-5"),
-    ),
-    Entry(
-        name="camouflage",
-        theme="breaking",
-        title="Patches and dazzle",
-        sentence="A small patch beside the object leads a net to any class.",
-        minutes=4,
-        claims=("beats-controls", "off-object"),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

@@ -140,7 +140,7 @@ def test_a_snapshot_is_a_run_that_stopped_there(filed, tmp_path, drops):
     assert unchanged == (not drops)
 
 
-@pytest.mark.parametrize("kind", [{"pad": 1}, {"turn": 30}])
+@pytest.mark.parametrize("kind", [{"pad": 1}, {"turn": 30}, {"viewed": True}])
 def test_augmentation_is_of_training_alone(filed, tmp_path, kind):
     found = nets.trained(spec_with(**kind), (0,), directory=tmp_path)
     images = found.data.test.images[:3]

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import data
+from jaxvision.data import views
 from jaxvision.data.augment import pad_crop_flip, standardizer, turned
 from jaxvision.longrun.long import LongHistory, fit_long
 from jaxvision.longrun.workdir import Part
@@ -43,6 +45,7 @@ OPTIMIZERS: dict[str, Callable] = {
     "momentum_sgd": momentum_sgd,
     "adam": adam,
 }
+WHITE = 255  # the brightest pixel
 MOMENTUM = 0.9  # of ``momentum_sgd``; the others have theirs built in
 
 
@@ -169,6 +172,9 @@ class Net:
         if self.spec.turn and key is not None:
             key, turn_key = jax.random.split(key)
             images = turned(turn_key, images, self.spec.turn)
+        if self.spec.viewed and key is not None:
+            key, view_key = jax.random.split(key)
+            images = _viewed(view_key, images)
         inputs = self.standardize(images, None)
         if self.spec.pad and key is not None:
             return pad_crop_flip(key, inputs, self.spec.pad)
@@ -182,6 +188,12 @@ def _learned(spec: Spec, train: data.Dataset) -> data.Dataset:
         return some
     order = np.argsort(np.random.PCG64(0).random_raw(len(some.labels)), kind="stable")
     return some._replace(labels=some.labels[order])
+
+
+def _viewed(key: Array, images: Array) -> Array:
+    """Return pixels 0 to 255 in views of their own."""
+    shares = images.astype(jnp.float32) / WHITE
+    return WHITE * views.viewed(key, shares, views.PAPER)
 
 
 def _images_of(spec: Spec, train: data.Dataset) -> data.Dataset:

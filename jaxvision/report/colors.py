@@ -142,6 +142,9 @@ _MEANINGS = {
     "fast": "#E8731A",
     "basic iterative": "#A1122F",
     "least likely": "#3D2B8E",
+    # pictures that hold in every pose
+    "EOT": "#5B0E91",
+    "target class": "#2E8B57",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

@@ -43,3 +43,19 @@ def test_our_side_attacks(monkeypatch):
     assert 0 < facts["success"] <= 1
     assert facts["norm"] > 0
     assert attacks_jax.SIDES.keys() == {OURS, FOOLBOX}
+
+
+def test_our_side_renders(monkeypatch):
+    monkeypatch.setattr(attacks_jax, "SOLID_WIDTHS", (3072, 10))
+    monkeypatch.setattr(attacks_jax, "EOT_STEPS", 4)
+    run, facts = attacks_jax.prepare(OURS, "eot:3")
+    run(1)
+    assert 0 < facts["success"] <= 1
+    assert 0 < facts["norm"] <= 24.0 + 1e-3
+
+
+def test_renders_a_second_are_told():
+    """16 textures, 40 steps, 4 renders in half a second."""
+    results = {"eot:16": {OURS: side(500.0)}, "pgd:1": RESULTS["pgd:1"]}
+    assert attacks.renders_a_second(results) == {"eot:16": pytest.approx(5120)}
+    assert "5,120 renders a second" in attacks.markdown(results)
