@@ -9,6 +9,7 @@ import flax.linen as nn
 
 from jaxvision.initializers import Initializer
 from jaxvision.models.layers import Conv, Taps, max_pool, tapped
+from jaxvision.models.normalization import BatchNorm
 from jaxvision.types import Array
 
 
@@ -22,6 +23,7 @@ class ShallowConvNet(nn.Module):
       kernel_init: initializer of every kernel.
       pooled: a max pool after each convolution.
       kernel_size: side of the windows.
+      normalized: batch norm after each convolution, which then has no bias of its own.
     """
 
     channels: tuple[int, ...]
@@ -30,6 +32,7 @@ class ShallowConvNet(nn.Module):
     kernel_init: Initializer
     pooled: bool = True
     kernel_size: int = 3
+    normalized: bool = False
 
     def initializer_of(self, layer: str) -> Initializer:
         """Return the initializer of a layer's kernel: see ``drawing``."""
@@ -41,13 +44,15 @@ class ShallowConvNet(nn.Module):
         self, images: Array, *, train: bool = False, taps: Taps = None
     ) -> tuple[Array, dict[str, Array]]:
         """Map images [B, H, W, C] to logits [B, K] and pre-activations by layer."""
-        del train
         init = {"kernel_init": self.kernel_init}
+        conv = init | {"use_bias": not self.normalized}
         x, activations = images, {}
         for i, channels in enumerate(self.channels, start=1):
             name = f"conv{i}"
-            x = Conv(channels, self.kernel_size, activate=i > 1, name=name, **init)(x)
+            x = Conv(channels, self.kernel_size, activate=i > 1, name=name, **conv)(x)
             activations[name] = x = tapped(x, taps, name)
+            if self.normalized:
+                x = BatchNorm(name=f"norm{i}")(x, train=train)
             if self.pooled:
                 x = max_pool(x)  # of pre-activations: max and ReLU commute
         x = nn.relu(x.reshape(x.shape[0], -1))

@@ -45,3 +45,23 @@ def test_layers_are_those_of_the_definition(channels, units, pooled):
     # Dense layers follow convolutions in the order of their names.
     np.testing.assert_allclose(logits, slowly(params, images, pooled), rtol=1e-5, atol=1e-6)
     assert list(activations) == [*params]
+
+
+def test_normalized_convolutions_have_zero_mean_and_unit_variance_before_the_relu():
+    """In train mode; the convolution's own bias is gone, which batch norm would take off."""
+    model = ShallowConvNet((3,), 0, 4, he_forward(), pooled=False, normalized=True)
+    draw = jax.jit(partial(initialize, model, image_shape=IMAGE))
+    variables = draw(stream(0, "init"))
+    assert variables["params"]["conv1"].keys() == {"kernel"}
+    images = 3 + jax.random.normal(stream(0, "probe"), (8, *IMAGE))
+    apply = apply_function(model)
+    given = variables["params"], variables["batch_stats"], images
+    logits, activations, _ = apply(*given, train=True)
+    x = activations["conv1"]
+    channels = (0, 1, 2)
+    standard = (x - x.mean(channels, keepdims=True)) / jnp.sqrt(
+        x.var(channels, keepdims=True) + 1e-5
+    )
+    head = variables["params"]["logits"]["kernel"]
+    expected = jax.nn.relu(standard).reshape(8, -1) @ head
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
