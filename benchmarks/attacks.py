@@ -10,6 +10,10 @@ median of the clean samples (see ``benchmarks.team``). Compare ratios of one run
 Expectation over transformation (EOT) is timed alone, on textures of ray-cast solids: its line says
 how many renders a second it makes, each with a pass of a net forward and back.
 
+The case ``sweep`` is ours against ours: DeepFool on all snapshots of all runs by one program, and
+on one snapshot after the other by the public call. Compilation, once for each side, is part of both
+its times.
+
 To add an attack, give it a line in ``CASES`` and its two sides in ``attacks_jax``.
 
 Appends to ``benchmarks/attacks.json`` and prints Markdown.
@@ -26,6 +30,7 @@ from benchmarks.tables import Goal
 from benchmarks.team import append_result, machine
 
 OURS, FOOLBOX = "jaxvision", "foolbox"
+ONE_BY_ONE = "one at a time"
 
 
 class Case(NamedTuple):
@@ -57,6 +62,7 @@ CASES = {
         sides=(OURS,),
         renders=EOT_STEPS * EOT_DRAWS * 16,
     ),
+    "sweep:48": Case("DeepFool, 32 images, 48 snapshots, compiled anew", sides=(OURS, ONE_BY_ONE)),
 }
 SUCCESS = 0.05  # ours may succeed less often by so much
 # What the project promises: case, the other case or side, the most that the ratio may be.
@@ -76,14 +82,16 @@ def measure(rounds: int, cases: tuple[str, ...]) -> duel.Results:
     """Return per case and side: ms an attack, success, norm, and the samples."""
     cores = len(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "benchmarks.attacks_jax"]
-    commands = {side: [*command, side] for side in (OURS, FOOLBOX)}
+    sides = dict.fromkeys(side for case in cases for side in CASES[case].sides)
+    commands = {side: [*command, side] for side in sides}
     asked = {case: CASES[case].sides for case in cases}
     return duel.measure(asked, commands, rounds, cores, check)
 
 
 def ratios(results: duel.Results) -> dict[str, float]:
     """Return our time over the other side's, by case."""
-    return duel.ratios(results, OURS, FOOLBOX)
+    against_foolbox = duel.ratios(results, OURS, FOOLBOX)
+    return against_foolbox | duel.ratios(results, OURS, ONE_BY_ONE)
 
 
 def goals(results: duel.Results) -> list[Goal]:
@@ -112,10 +120,14 @@ def renders_a_second(results: duel.Results) -> dict[str, float]:
 def markdown(results: duel.Results) -> str:
     """Return the tables of times and of goals, and how fast EOT renders."""
     labels = {name: case.label for name, case in CASES.items()}
-    tables = duel.markdown(results, labels, "attack", (OURS, FOOLBOX), goals(results))
+    sweeps = {case: sides for case, sides in results.items() if ONE_BY_ONE in sides}
+    attacks = {case: sides for case, sides in results.items() if case not in sweeps}
+    found = [duel.markdown(attacks, labels, "attack", (OURS, FOOLBOX), goals(results))]
+    if sweeps:
+        found.append(duel.markdown(sweeps, labels, "snapshots", (OURS, ONE_BY_ONE), []))
     rates = renders_a_second(results)
-    lines = [f"{labels[case]}: {rate:,.0f} renders a second" for case, rate in rates.items()]
-    return "\n\n".join([tables, *lines])
+    found += [f"{labels[case]}: {rate:,.0f} renders a second" for case, rate in rates.items()]
+    return "\n\n".join(found)
 
 
 def main() -> None:

@@ -108,7 +108,7 @@ class Net:
           UserError: the loss is not finite, or the batch is larger than the training set.
           Stopped: a signal asked for it, and what was done is in the folder.
         """
-        trainer = self._trainer(by_epoch=folder is not None)
+        trainer = self.trainer(by_epoch=folder is not None)
         at_once = trainer.mesh.shape["run"]
         look = Look(snapshot, at)
         made = _maker()
@@ -122,7 +122,8 @@ class Net:
                     note = {"test_error": error, "seconds": seconds, "made": made}
                     yield seed, Run(_weights(history, row, at), note)
 
-    def _trainer(self, by_epoch: bool) -> Trainer:
+    def trainer(self, by_epoch: bool) -> Trainer:
+        """Return what trains runs, one after the other on each device."""
         mesh = make_mesh()
         return Trainer(
             self._task,
@@ -143,6 +144,16 @@ class Net:
             return epoch
         return steps // 10 if steps % 10 == 0 else steps
 
+    def arm(self, learning_rate: float) -> Arm:
+        """Return how runs start and what drives them, at one rate."""
+        start = partial(initialize_runs, self._model, image_shape=self._shape)
+        hyper = {
+            "learning_rate": learning_rate,
+            "train_biases": 1.0,
+            "momentum": MOMENTUM,
+        }
+        return Arm(start, hyper)
+
     def _fit(
         self,
         trainer: Trainer,
@@ -152,13 +163,7 @@ class Net:
         folder: Path | None,
     ) -> tuple[History | LongHistory, float]:
         """Return the history of some runs, and the seconds of their training."""
-        start = partial(initialize_runs, self._model, image_shape=self._shape)
-        hyper = {
-            "learning_rate": self.spec.learning_rate,
-            "train_biases": 1.0,
-            "momentum": MOMENTUM,
-        }
-        runs = make_runs({"net": Arm(start, hyper)}, seeds)
+        runs = make_runs({"net": self.arm(self.spec.learning_rate)}, seeds)
         clock = time.perf_counter()
         if folder is None:
             history = trainer.fit(runs, self.spec.steps, bar.advance, look=look)
