@@ -3,7 +3,7 @@
 import functools
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -69,7 +69,7 @@ def attack(
         eps = as_sizes(eps, options.get("ball", LINF), images)
     if seed is not None:
         options["key"] = stream(seed, "attack")
-    f = _logits_of(net, variables)
+    f = as_function(net, variables)
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
@@ -101,7 +101,7 @@ def _check_call(
             raise UserError(f"{name}={options[name]}: at least 1")
 
 
-def _logits_of(net: Any, variables: PyTree) -> Logits:
+def as_function(net: Any, variables: PyTree) -> Logits:
     """Return a net of any maker as a function of images."""
     if variables is None and isinstance(net, _FUNCTIONS):
         return net
@@ -184,8 +184,26 @@ def check_net(
     """Refuse nets that cannot be attacked as they are; looks at up to 64 images.
 
     Raises:
-      UserError: labels or targets are beyond the net's classes, the net is in train mode, gives
-        probabilities, or classifies no image right.
+      UserError: see ``check_logits``, or the net classifies no image right.
+    """
+    check_logits(f, images, {"labels": labels, "targets": targets})
+    if not _any_right(f, images, labels):
+        raise UserError(
+            f"the net classifies none of {len(images)} images right, so there is nothing to"
+            " attack: look at labels and normalization"
+        )
+
+
+def check_logits(f: Logits, images: np.ndarray, classes: Mapping[str, np.ndarray | None]) -> None:
+    """Refuse nets that do not give logits, in eval mode; looks at up to 64 images.
+
+    Args:
+      f: the net.
+      images: float32 [B, H, W, C] in [0, 1].
+      classes: by what the user calls them, int32 [B] or None.
+
+    Raises:
+      UserError: classes are beyond the net's, the net is in train mode, or gives probabilities.
     """
     some = jnp.asarray(images[:_LOOKED_AT])
     logits = np.asarray(f(some))
@@ -194,10 +212,10 @@ def check_net(
             f"the net must give logits [B, K] of at least 2 classes, not {list(logits.shape)} for"
             f" {len(some)} images"
         )
-    classes = logits.shape[1]
-    for name, values in (("labels", labels), ("targets", targets)):
-        if values is not None and values.max() >= classes:
-            raise UserError(f"{name} reach {values.max()}, but the net has {classes} classes, 0 up")
+    known = logits.shape[1]
+    for name, values in classes.items():
+        if values is not None and values.max() >= known:
+            raise UserError(f"{name} reach {values.max()}, but the net has {known} classes, 0 up")
     if not np.array_equal(logits, np.asarray(f(some)), equal_nan=True):
         raise UserError(
             "the net answers differently when asked again: switch dropout and noise off (eval mode)"
@@ -212,11 +230,6 @@ def check_net(
         raise UserError(
             "the net gives probabilities (every row is positive and sums to 1): hand over logits,"
             " without softmax"
-        )
-    if not _any_right(f, images, labels):
-        raise UserError(
-            f"the net classifies none of {len(images)} images right, so there is nothing to"
-            " attack: look at labels and normalization"
         )
 
 
