@@ -32,7 +32,9 @@ class Contest:
     """The losses of both players.
 
     Real and generated examples go through the discriminator apart: batch norm over both at once
-    would see which half an example is in. Only the discriminator's loss gives it new statistics,
+    would see which half an example is in. A loss is differentiated by its own player's parameters
+    alone, and nothing is held back by ``stop_gradient``: the game's Jacobian, consensus and unrolled
+    steps need how each gradient changes with the other player. Only the discriminator's loss gives it new statistics,
     the real batch's first; only the generator's loss gives the generator's.
 
     Attributes:
@@ -75,7 +77,7 @@ class Contest:
             latent_key, real_key, fake_key = jax.random.split(key, 3)
             fake, _ = self.nets.generate(other, self.nets.latent(latent_key))
             real = self._noisy(batch, real_key)
-            fake = self._noisy(jax.lax.stop_gradient(fake), fake_key)
+            fake = self._noisy(fake, fake_key)
             of_real, batch_stats = self.nets.judge(own, real)
             of_fake, batch_stats = self.nets.judge(own | {"batch_stats": batch_stats}, fake)
             loss = discriminator_loss(self.objective, of_real, of_fake)

@@ -78,10 +78,9 @@ def eigenvalues(matrices: Array | np.ndarray) -> np.ndarray:
     On the host, in float64. A matrix with a number that is not finite has none: NaN.
     """
     matrices = np.asarray(matrices, np.float64)
-    found = np.full(matrices.shape[:-1], np.nan + 0j)
     finite = np.isfinite(matrices).all((-1, -2))
-    if finite.any():
-        found[finite] = np.linalg.eigvals(matrices[finite])
+    found = np.full(matrices.shape[:-1], np.nan + 0j)
+    found[finite] = np.linalg.eigvals(matrices[finite])
     order = np.argsort(-found.real, axis=-1, kind="stable")
     return np.take_along_axis(found, order, axis=-1)
 
@@ -100,11 +99,15 @@ def leading_eigenvalues(
       which: those of largest real part ("LR"), smallest ("SR"), largest imaginary part ("LI") or
         largest modulus ("LM").
     """
-    program = jax.jit(lambda vector: jax.jvp(velocity, (point,), (vector,))[1])
     size = point.size
 
+    @jax.jit
+    def product(vector: Array) -> Array:
+        return jax.jvp(velocity, (point,), (vector,))[1]
+
     def multiply(vector: np.ndarray) -> np.ndarray:
-        return np.asarray(program(jnp.asarray(vector.ravel(), point.dtype)), np.float64)
+        narrow = vector.ravel().astype(point.dtype)
+        return np.asarray(product(narrow), np.float64)
 
     operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
     start = np.ones(size) / np.sqrt(size)  # ARPACK's own would differ from call to call
