@@ -32,10 +32,10 @@ class Contest:
     """The losses of both players.
 
     Real and generated examples go through the discriminator apart: batch norm over both at once
-    would see which half an example is in. A loss is differentiated by its own player's parameters
-    alone, and nothing is held back by ``stop_gradient``: the game's Jacobian, consensus and unrolled
-    steps need how each gradient changes with the other player. Only the discriminator's loss gives it new statistics,
-    the real batch's first; only the generator's loss gives the generator's.
+    would see which half an example is in. Only the discriminator's loss gives it new statistics,
+    the real batch's first; only the generator's loss gives the generator's. Nothing is held back by
+    ``stop_gradient``, for a loss is differentiated by its own player's parameters alone: the game's
+    Jacobian, consensus and unrolled steps need how each gradient changes with the other player.
 
     Attributes:
       nets: the two.
