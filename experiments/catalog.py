@@ -271,6 +271,31 @@ CATALOG = (
         claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
         contradicts=("deeper-better",),
     ),
+    Entry(
+        name="gan_dynamics",
+        theme="generating",
+        title="A GAN is a rotation",
+        sentence="The saturating game circles, the non-saturating one falls in, and R1 damps "
+        "fastest at gamma = 1.",
+        minutes=2,
+        claims=("circle", "falls-in", "r1-critical"),
+    ),
+    Entry(
+        name="gan_objective",
+        theme="generating",
+        title="What a discriminator measures",
+        sentence="The best discriminator is worth -log 4 + 2 JSD; the saturating gradient dies.",
+        minutes=1,
+        claims=("value", "dies"),
+    ),
+    Entry(
+        name="mode_collapse",
+        theme="generating",
+        title="Who loses modes",
+        sentence="A slow discriminator loses modes of a ring.",
+        minutes=4,
+        claims=("slow-loses",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

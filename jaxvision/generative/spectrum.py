@@ -51,8 +51,12 @@ def field(game: Game, state: GameState, batch: PyTree, key: Array) -> Field:
     point, unravel = ravel_pytree(both)
     generators = sum(leaf.size for leaf in jax.tree.leaves(state.generator.params))
 
+    # The same draws at every place are meant: the field is one function of the weights.
+    held, kind = jax.random.key_data(key), jax.random.key_impl(key)
+
     def velocity(weights: Array) -> Array:
-        found = gradients(game, state.placed(*unravel(weights)), batch, key)
+        draws = jax.random.wrap_key_data(held, impl=kind)
+        found = gradients(game, state.placed(*unravel(weights)), batch, draws)
         return -ravel_pytree(tuple(each.gradient for each in found))[0]
 
     return Field(velocity, point, generators)
