@@ -110,6 +110,16 @@ def play(scale: Scale, groups: Sequence[tuple[Kind, Setting]]) -> list[Seen]:
     ]
 
 
+def counted_real(mixture: mixtures.Mixture, seeds: np.ndarray) -> np.ndarray:
+    """Return how many modes are counted in real points, [S]: what a perfect generator gets."""
+
+    def one(seed: Array) -> Array:
+        points = mixture.sample(stream(seed, "noise"), JUDGED)
+        return mixtures.covered(points, mixture).modes
+
+    return np.float32(runtime.jit(jax.vmap(one))(np.int32(seeds)))
+
+
 def _even(setting: Setting, devices: int) -> Setting:
     """Return the runs, filled up to a multiple of the devices by copies of the last."""
     count = len(setting.seed)

@@ -11,14 +11,14 @@ from jaxvision.types import Axes
 
 SHOWN = ("plain", "slow", "slow_unrolled")  # whose samples are drawn
 LINES = {  # arm -> the words at its line's end
-    "plain": "equal rates",
-    "momentum": "beta1 .9",
+    "plain": "equal",
+    "momentum": "β₁ .9",
     "slow": "slow D",
-    "slow_unrolled": "slow D,\nunrolled",
-    "closed": "7 places\nfor 8",
+    "slow_unrolled": "unrolled",
+    "closed": "7 places",
 }
 ENDS = ("plain", "momentum", "momentum_r1", "slow", "slow_r1", "slow_r1_strong", "slow_unrolled")
-EXTENT = 3.0
+EXTENT = 2.7
 
 
 def _color(name: str) -> str:
@@ -46,12 +46,11 @@ def draw_samples(
     ax.plot(*samples.T, ".", color=_color(name), markersize=4, alpha=0.5, zorder=2)
     modes = record.arrays[f"{name}/modes"][0, -1]
     good = record.arrays[f"{name}/good"][0, -1]
-    words = f"{modes:.0f} of 8 modes,\n{100 * good:.0f} % good"
-    ax.text(0, 0, words, ha="center", va="center", fontweight="bold", zorder=3)
+    words = f"{modes:.0f} of 8 modes, {100 * good:.1f} % good"
     ax.grid(visible=False)
     ax.set(xlim=(-EXTENT, EXTENT), ylim=(-EXTENT, EXTENT), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    plots.describe(ax, label.capitalize(), "", "")
+    plots.describe(ax, f"{label.capitalize()}:\n{words}", "", "")
 
 
 def draw_modes(ax: Axes, record: Record, steps: np.ndarray) -> None:
@@ -62,7 +61,7 @@ def draw_modes(ax: Axes, record: Record, steps: np.ndarray) -> None:
     ax.axhline(7, color="#999999", linewidth=1, linestyle=":")
     ax.set_ylim(-0.3, 8.4)
     plots.describe(ax, "Modes captured\n(mean over seeds)", "training step", "modes of 8")
-    plots.mark_contradicted(ax, record, "covers", "seven", "no-difference")
+    plots.mark_contradicted(ax, record, "covers", "eight", "seven", "no-difference")
 
 
 def draw_good(ax: Axes, record: Record, steps: np.ndarray) -> None:

@@ -102,8 +102,16 @@ def _discriminator_cost(rules: Rules) -> Cost:
         losses = [each.real(psi * noise) + each.fake(fake) for each in OBJECTIVES]
         loss = weights @ (rules.objective @ jnp.stack(losses))
         at_data = jnp.zeros((1, 1))
-        loss += r1(partial(_judge, psi), at_data, rules.gamma)
-        loss += gradient_penalty(partial(_judge, psi), at_data, rules.penalty)
+        loss += r1(
+            partial(_judge, psi),
+            at_data,
+            rules.gamma,
+        )
+        loss += gradient_penalty(
+            partial(_judge, psi),
+            at_data,
+            rules.penalty,
+        )
         return loss, Aside({}, {})
 
     return cost
@@ -123,14 +131,24 @@ def _within(limit: Array) -> optax.GradientTransformation:
     """Keep a number within +-``limit`` by projection after the step."""
 
     def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
-        return jnp.clip(params + updates, -limit, limit) - params, state
+        return jnp.clip(
+            params + updates,
+            -limit,
+            limit,
+        ) - params, state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def state_at(game: Game, place: Array) -> GameState:
     """Return the state at a place [2]."""
-    theta, psi = ({"params": number, "batch_stats": {}} for number in place)
+    theta, psi = (
+        {
+            "params": number,
+            "batch_stats": {},
+        }
+        for number in place
+    )
     return initial_state(game, theta, psi)
 
 
@@ -149,7 +167,11 @@ def walks(step: Step, games: Rules, starts: np.ndarray, kept: int, thinned: int 
       kept: places of each walk after the first.
       thinned: steps between two of them.
     """
-    found = _walks(step, kept)(games, np.float32(starts), np.int32(thinned))
+    found = _walks(step, kept)(
+        games,
+        np.float32(starts),
+        np.int32(thinned),
+    )
     return np.concatenate([starts[:, None], found], 1)
 
 
@@ -158,13 +180,23 @@ def _walks(step: Step, kept: int) -> jax.stages.Wrapped:
         game = game_of(rules)
 
         def one(_: Array, state: GameState) -> GameState:
-            return step(game, state, None, stream(0, "latent"))[0]
+            return step(
+                game,
+                state,
+                None,
+                stream(0, "latent"),
+            )[0]
 
         def stretch(state: GameState, _: None) -> tuple[GameState, Array]:
             state = lax.fori_loop(0, thinned, one, state)
             return state, place_of(state)
 
-        return lax.scan(stretch, state_at(game, start), None, kept)[1]
+        return lax.scan(
+            stretch,
+            state_at(game, start),
+            None,
+            kept,
+        )[1]
 
     return runtime.jit(jax.vmap(walk, (0, 0, None)))
 
@@ -186,14 +218,23 @@ def flows(games: Rules, starts: np.ndarray, seconds: float, kept: int) -> np.nda
                 slope = velocity(place + length * ahead * slope)
                 return slope, weight * slope
 
-            slopes = lax.scan(stage, jnp.zeros(2), STAGES)[1]  # a loop: compiled once, not 4 times
+            slopes = lax.scan(
+                stage,
+                jnp.zeros(2),
+                STAGES,
+            )[1]  # a loop: compiled once, not 4 times
             return place + length * slopes.sum(0)
 
         def stretch(place: Array, _: None) -> tuple[Array, Array]:
             place = lax.fori_loop(0, inner, one, place)
             return place, place
 
-        return lax.scan(stretch, start, None, kept)[1]
+        return lax.scan(
+            stretch,
+            start,
+            None,
+            kept,
+        )[1]
 
     found = runtime.jit(jax.vmap(flow))(games, np.float32(starts))
     return np.concatenate([starts[:, None], found], 1)
@@ -201,7 +242,12 @@ def flows(games: Rules, starts: np.ndarray, seconds: float, kept: int) -> np.nda
 
 def _velocity(rules: Rules, place: Array) -> spectrum.VectorField:
     game = game_of(rules)
-    return spectrum.field(game, state_at(game, place), None, stream(0, "latent")).velocity
+    return spectrum.field(
+        game,
+        state_at(game, place),
+        None,
+        stream(0, "latent"),
+    ).velocity
 
 
 def eigenvalues(games: Rules) -> np.ndarray:
@@ -233,7 +279,12 @@ def step_radii(step: Step, games: Rules) -> np.ndarray:
             generator = rest.generator._replace(params=theta, opt_state=memories[0])
             discriminator = rest.discriminator._replace(params=psi, opt_state=memories[1])
             there = rest._replace(generator=generator, discriminator=discriminator)
-            moved, _ = step(game, there, None, stream(0, "latent"))
+            moved, _ = step(
+                game,
+                there,
+                None,
+                stream(0, "latent"),
+            )
             return ravel_pytree(moving(moved))[0]
 
         return jax.jacfwd(after)(flat)

@@ -45,9 +45,21 @@ def portraits(games: Games, orders: Mapping[str, Step]) -> Arrays:
     """Return paths [T, 2] of the flow and of steps, from one start."""
     rules = dirac.stacked([games[name] for name in DRAWN])
     starts = np.tile(np.array([START]), (len(DRAWN), 1))
-    found = {"flow": dirac.flows(rules, starts, 60.0, 400)}
+    found = {
+        "flow": dirac.flows(
+            rules,
+            starts,
+            60.0,
+            400,
+        )
+    }
     for order, step in orders.items():
-        found[order] = dirac.walks(step, rules, starts, 300)
+        found[order] = dirac.walks(
+            step,
+            rules,
+            starts,
+            300,
+        )
     return {
         f"portrait/{name}/{way}": paths[i]
         for way, paths in found.items()
@@ -77,8 +89,20 @@ def flowing(games: Games, starts: np.ndarray, seconds: float, slope_of_r1: float
         for gamma in TIMED_GAMMAS
     ]
     rules, places = _crossed([*(games[name] for name in names), *damped], starts)
-    radii = np.linalg.norm(dirac.flows(rules, places, seconds, KEPT), axis=-1)
-    radii = radii.reshape(-1, len(starts), KEPT + 1)
+    radii = np.linalg.norm(
+        dirac.flows(
+            rules,
+            places,
+            seconds,
+            KEPT,
+        ),
+        axis=-1,
+    )
+    radii = radii.reshape(
+        -1,
+        len(starts),
+        KEPT + 1,
+    )
     times = np.linspace(0, seconds, KEPT + 1)
     saturating, wasserstein, falling, *decaying = radii
     return {
@@ -98,12 +122,20 @@ def _departure(radii: np.ndarray) -> np.ndarray:
 def slope(times: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Return how fast 1 / r^2 rises, [S], over the last three quarters of distances [S, T]."""
     late = slice(len(times) // 4, None)
-    return np.polyfit(times[late], 1 / np.square(radii[:, late].T), 1)[0]
+    return np.polyfit(
+        times[late],
+        1 / np.square(radii[:, late].T),
+        1,
+    )[0]
 
 
 def _log_slope(times: np.ndarray, radii: np.ndarray) -> np.ndarray:
     late = slice(len(times) // 10, None)
-    return np.polyfit(times[late], np.log(np.maximum(radii[:, late].T, 1e-30)), 1)[0]
+    return np.polyfit(
+        times[late],
+        np.log(np.maximum(radii[:, late].T, 1e-30)),
+        1,
+    )[0]
 
 
 def stepping(
@@ -115,23 +147,46 @@ def stepping(
     found = growing(games["saturating"], at_once, starts)
     turned = [non_saturating._replace(rate=np.float32(RATE))] * len(starts)
     thinned = max(1, round(4 * seconds / RATE / KEPT))
-    path = dirac.walks(by_turns, dirac.stacked(turned), starts, KEPT, thinned)
+    path = dirac.walks(
+        by_turns,
+        dirac.stacked(turned),
+        starts,
+        KEPT,
+        thinned,
+    )
     times = RATE * thinned * np.arange(KEPT + 1)
     found["steps/non_saturating/slope"] = slope(times, np.linalg.norm(path, axis=-1))
     circled = [non_saturating._replace(rate=np.float32(rate)) for rate in CIRCLED_RATES]
     rules, places = _crossed(circled, starts)
-    found["steps/circle"] = _circles(at_once, rules, places, len(starts), round(seconds))
+    found["steps/circle"] = _circles(
+        at_once,
+        rules,
+        places,
+        len(starts),
+        round(seconds),
+    )
+    found |= _staying_away(games, starts)
+    return found | _radii(games["saturating"], orders)
+
+
+def _staying_away(games: Games, starts: np.ndarray) -> Arrays:
+    """Return the root mean square of theta late, [S]; the discriminator moves five times."""
     several = partial(alternating, discriminator_steps=5)
     rules, places = _crossed([games["clipped"], games["penalty"]], starts)
     path = dirac.walks(several, rules, places, KEPT, 10)
-    swing = np.sqrt(np.square(path[:, -KEPT // 4 :, 0]).mean(1)).reshape(2, -1)
-    found |= {"steps/clipped/swing": swing[0], "steps/penalty/swing": swing[1]}
-    return found | _radii(games["saturating"], orders)
+    late = np.square(path[:, -KEPT // 4 :, 0]).mean(1)
+    clipped, penalty = np.sqrt(late).reshape(2, -1)
+    return {"steps/clipped/swing": clipped, "steps/penalty/swing": penalty}
 
 
 def growing(game: dirac.Rules, step: Step, starts: np.ndarray) -> Arrays:
     """Return how far the growth of r^2 in a step departs from 1 + h^2 sigmoid(psi theta)^2, [S]."""
-    path = dirac.walks(step, dirac.stacked([game] * len(starts)), starts, KEPT)
+    path = dirac.walks(
+        step,
+        dirac.stacked([game] * len(starts)),
+        starts,
+        KEPT,
+    )
     squared = np.square(path).sum(-1)
     sigmoid = 1 / (1 + np.exp(-path.prod(-1)))
     law = 1 + np.square(float(game.rate) * sigmoid[:, :-1])
@@ -143,7 +198,13 @@ def _circles(
     step: Step, rules: dirac.Rules, places: np.ndarray, starts: int, thinned: int
 ) -> np.ndarray:
     """Return r^2 / 2h at the end of long walks, [S, rates]."""
-    path = dirac.walks(step, rules, places, KEPT, thinned)
+    path = dirac.walks(
+        step,
+        rules,
+        places,
+        KEPT,
+        thinned,
+    )
     late = np.square(path[:, -KEPT // 2 :]).sum(-1).mean(1)
     return (late / (2 * rules.rate)).reshape(-1, starts).T
 

@@ -46,9 +46,24 @@ def draw_portraits(axes: Sequence[Axes], record: Record, labels: Mapping[str, st
 
 def _draw_portrait(ax: Axes, record: Record, name: str) -> None:
     ticks = np.linspace(-EXTENT, EXTENT, 25)
-    theta, psi = np.meshgrid(ticks, ticks)
+    velocity = _field(name, *np.meshgrid(ticks, ticks))
     streams = {"color": "#D3D7DB", "linewidth": 0.7, "arrowsize": 0.7, "density": 0.8}
-    ax.streamplot(ticks, ticks, *_field(name, theta, psi), zorder=1, **streams)
+    ax.streamplot(ticks, ticks, *velocity, zorder=1, **streams)
+    _draw_paths(ax, record, name)
+    if name == "non_saturating":
+        _draw_end_circle(ax)
+    ax.plot(0, 0, "o", color="#333333", markersize=5, zorder=5)
+    start = {"color": "white", "markeredgecolor": "#333333", "markersize": 6, "zorder": 5}
+    ax.plot(*dynamics.START, "o", **start)
+    ax.grid(visible=False)
+    sides = (-EXTENT, EXTENT)
+    ax.set(xlim=sides, ylim=sides, aspect="equal")
+    plots.describe(ax, TITLES[name], "generator θ", "discriminator ψ")
+    if name == "saturating":
+        _name_ways(ax)
+
+
+def _draw_paths(ax: Axes, record: Record, name: str) -> None:
     looks = {
         "simultaneous": {"linewidth": 1.3, "zorder": 2},
         "flow": {"linewidth": 1.6 if name == "non_saturating" else 2.4, "zorder": 3},
@@ -58,22 +73,27 @@ def _draw_portrait(ax: Axes, record: Record, name: str) -> None:
     for way, look in looks.items():
         path = record.arrays[f"portrait/{name}/{way}"]
         path = path[: _inside(path)]
-        ax.plot(path[:, 0], path[:, 1], color=plots.color_of(WAYS[way]), **look)
-    if name == "non_saturating":
-        angle = np.linspace(0, 2 * np.pi, 100)
-        radius = np.sqrt(2 * dynamics.RATE)
-        circle = radius * np.cos(angle), radius * np.sin(angle)
-        ax.plot(*circle, color="#333333", linestyle=(0, (4, 3)), linewidth=1.5, zorder=4)
-        ax.annotate(
-            "r² = 2h", (0.45, -0.45), (0.75, -1.95), arrowprops={"arrowstyle": "-"}, fontsize=10.5
-        )
-    ax.plot(0, 0, "o", color="#333333", markersize=5, zorder=5)
-    ax.plot(*dynamics.START, "o", color="white", markeredgecolor="#333333", markersize=6, zorder=5)
-    ax.grid(visible=False)
-    ax.set(xlim=(-EXTENT, EXTENT), ylim=(-EXTENT, EXTENT), aspect="equal")
-    plots.describe(ax, TITLES[name], "generator θ", "discriminator ψ")
-    if name == "saturating":
-        _name_ways(ax)
+        ax.plot(*path.T, color=plots.color_of(WAYS[way]), **look)
+
+
+def _draw_end_circle(ax: Axes) -> None:
+    angle = np.linspace(0, 2 * np.pi, 100)
+    radius = np.sqrt(2 * dynamics.RATE)
+    looks = {"color": "#333333", "linestyle": (0, (4, 3)), "linewidth": 1.5}
+    ax.plot(
+        radius * np.cos(angle),
+        radius * np.sin(angle),
+        zorder=4,
+        **looks,
+    )
+    pointer = {"arrowstyle": "-"}
+    ax.annotate(
+        "r² = 2h",
+        (0.45, -0.45),
+        (0.75, -1.95),
+        arrowprops=pointer,
+        fontsize=10.5,
+    )
 
 
 def _name_ways(ax: Axes) -> None:
@@ -81,7 +101,14 @@ def _name_ways(ax: Axes) -> None:
         words = WAYS[way]
         place = {"transform": ax.transAxes, "fontweight": "bold", "fontsize": 10, "zorder": 6}
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
-        ax.text(0.03, 0.19 - 0.075 * row, words, color=plots.color_of(words), bbox=box, **place)
+        ax.text(
+            0.03,
+            0.19 - 0.075 * row,
+            words,
+            color=plots.color_of(words),
+            bbox=box,
+            **place,
+        )
 
 
 def _inside(path: np.ndarray) -> int:
@@ -94,10 +121,27 @@ def draw_damping(ax: Axes, record: Record) -> None:
     """Draw the decay by gamma, on its closed form and beside the misprint."""
     gammas = dynamics.GAMMAS
     color = plots.color_of("R1")
-    ax.plot(gammas[::12], decay_of(record, "gamma")[::12], "o", color=color, markersize=5)
-    plots.theory_line(ax, gammas, -dirac.damped(gammas).real.max(-1), "_theory")
+    ax.plot(
+        gammas[::12],
+        decay_of(record, "gamma")[::12],
+        "o",
+        color=color,
+        markersize=5,
+    )
+    plots.theory_line(
+        ax,
+        gammas,
+        -dirac.damped(gammas).real.max(-1),
+        "_theory",
+    )
     printed = -dirac.misprinted(gammas).real.max(-1)
-    ax.plot(gammas, printed, color=plots.color_of("misprint"), linestyle=":", label="_misprint")
+    ax.plot(
+        gammas,
+        printed,
+        color=plots.color_of("misprint"),
+        linestyle=":",
+        label="_misprint",
+    )
     ax.text(1.5, 0.66, "as printed in\nR3GAN, eq. 12", color=plots.color_of("misprint"))
     ax.text(1.05, 0.025, "dots: measured", color=color, fontweight="bold")
     ax.set(xlim=(0, 3), ylim=(0, 0.8))
@@ -113,13 +157,24 @@ def draw_momentum(ax: Axes, record: Record) -> None:
         words = WAYS[order]
         found = record.arrays[f"radius/{order}/momentum"]
         color = plots.color_of(words)
-        plots.theory_line(ax, fine, [form(dynamics.RATE, beta) - 1 for beta in fine], f"_{order}")
+        plots.theory_line(
+            ax,
+            fine,
+            [form(dynamics.RATE, beta) - 1 for beta in fine],
+            f"_{order}",
+        )
         ax.plot(dynamics.BETAS, found - 1, "o", color=color)
     ax.axhline(0, color="black", linewidth=1)
     ax.set_ylim(-0.015, 0.06)
     ax.text(-0.55, 0.012, "both at once", color=plots.color_of("both at once"), fontweight="bold")
-    ax.text(-0.2, -0.011, "by turns", color=plots.color_of("by turns"), fontweight="bold")
-    ax.text(-0.55, 0.052, "β = .9: .192\nand .198, above", va="center")
+    ax.text(
+        -0.2,
+        -0.011,
+        "by turns",
+        color=plots.color_of("by turns"),
+        fontweight="bold",
+    )
+    ax.text(-0.55, 0.052, "β = .9:\n.192, .198", va="center")
     plots.describe(
         ax, "Momentum stretches\n(dashes: theory)", "momentum β", "growth of r in a step"
     )
@@ -142,7 +197,13 @@ def draw_spectrum(ax: Axes, record: Record) -> None:
     ax.minorticks_off()
     for row, words in enumerate(("no R1", "R1")):
         place = {"transform": ax.transAxes, "fontweight": "bold"}
-        ax.text(0.7, 0.2 - 0.09 * row, words, color=plots.color_of(words), **place)
+        ax.text(
+            0.7,
+            0.2 - 0.09 * row,
+            words,
+            color=plots.color_of(words),
+            **place,
+        )
     plots.describe(
         ax,
         "Eigenvalues of a small\nGAN after training",

@@ -66,7 +66,11 @@ def best_logit(x: np.ndarray, distance: float) -> np.ndarray:
 
 def jensen_shannon(distance: float) -> float:
     """Return JSD(N(0, 1), N(d, 1)) in nats by its definition, on a grid."""
-    x = np.linspace(-12.0, 12.0 + distance, 8001)
+    x = np.linspace(
+        -12.0,
+        12.0 + distance,
+        8001,
+    )
     logs = norm.logpdf(x), norm.logpdf(x, distance)
     middle = np.logaddexp(*logs) - np.log(2)
     terms = [np.exp(one) * (one - middle) for one in logs]
@@ -106,7 +110,14 @@ def mean_gap(logits: np.ndarray, distances: tuple[float, ...]) -> np.ndarray:
 def trained(setting: Setting, distances: tuple[float, ...], seeds: int, first_seed: int) -> Fresh:
     """Train a discriminator for each seed and distance on fresh points."""
     one = partial(_trained, setting)
-    logits = np.float64(over_seeds(one, seeds, np.float32(distances), first_seed))
+    logits = np.float64(
+        over_seeds(
+            one,
+            seeds,
+            np.float32(distances),
+            first_seed,
+        )
+    )
     by_distance = [value_of(logits[:, i], distance) for i, distance in enumerate(distances)]
     return Fresh(logits, np.stack(by_distance, 1))
 
@@ -120,7 +131,14 @@ def _trained(setting: Setting, seed: Array, distances: Array) -> Array:
 
         state = _start(seed, setting, 1)
         base = stream(seed, "latent")
-        state = _played(contest, state, distance, points, base, setting.steps)
+        state = _played(
+            contest,
+            state,
+            distance,
+            points,
+            base,
+            setting.steps,
+        )
         return _judged(state.params, np.float32(GRID)[:, None])
 
     return lax.map(at, distances)
@@ -131,7 +149,14 @@ def overfitted(setting: Setting, seeds: int, first_seed: int) -> Again:
 
     The points are in ``DIMENSIONS`` dimensions: on a line 500 of them leave no room to overfit.
     """
-    return Again(*over_seeds(partial(_overfitted, setting), seeds, None, first_seed))
+    return Again(
+        *over_seeds(
+            partial(_overfitted, setting),
+            seeds,
+            None,
+            first_seed,
+        )
+    )
 
 
 def _overfitted(setting: Setting, seed: Array, shared: None) -> tuple[Array, Array]:
@@ -150,14 +175,29 @@ def _overfitted(setting: Setting, seed: Array, shared: None) -> tuple[Array, Arr
         now = value(state, own), value(state, fresh)
         steps = setting.steps // LOOKS
         base = stream(seed, "latent", look)
-        return _played(contest, state, jnp.float32(0), lambda key: own[0], base, steps), now
+        return _played(
+            contest,
+            state,
+            jnp.float32(0),
+            lambda key: own[0],
+            base,
+            steps,
+        ), now
 
     start = _start(seed, setting, DIMENSIONS)
-    return lax.scan(stretch, start, jnp.arange(LOOKS + 1))[1]
+    return lax.scan(
+        stretch,
+        start,
+        jnp.arange(LOOKS + 1),
+    )[1]
 
 
 def _judged(params: PyTree, points: Array) -> Array:
-    return planes.dense(params, points, jax.nn.leaky_relu)[:, 0]
+    return planes.dense(
+        params,
+        points,
+        jax.nn.leaky_relu,
+    )[:, 0]
 
 
 def _contest(setting: Setting, latent: Callable[[Array], Array]) -> Contest:
@@ -178,7 +218,12 @@ def _start(seed: Array, setting: Setting, dimensions: int) -> PlayerState:
     count = (dimensions + setting.width + 1) * setting.width
     draws = jax.random.normal(stream(seed, "init"), (count,))
     params, _ = planes.layers(draws, sizes)
-    return PlayerState(params, {}, OPTIMIZER.init(params), jnp.int32(-1))
+    return PlayerState(
+        params,
+        {},
+        OPTIMIZER.init(params),
+        jnp.int32(-1),
+    )
 
 
 def _played(
@@ -191,14 +236,29 @@ def _played(
 ) -> PlayerState:
     """Return the discriminator after some moves; the generator stays where it is."""
     player = Player(contest.discriminator, OPTIMIZER)
-    stays = PlayerState(distance, {}, (), jnp.int32(-1))
+    stays = PlayerState(
+        distance,
+        {},
+        (),
+        jnp.int32(-1),
+    )
 
     def move(state: PlayerState, step: Array) -> tuple[PlayerState, None]:
         points_key, key = jax.random.split(jax.random.fold_in(base, step))
-        found = gradient(player, state, stays, points(points_key), key)
+        found = gradient(
+            player,
+            state,
+            stays,
+            points(points_key),
+            key,
+        )
         return moved(player, state, found, step), None
 
-    return lax.scan(move, state, jnp.arange(steps))[0]
+    return lax.scan(
+        move,
+        state,
+        jnp.arange(steps),
+    )[0]
 
 
 def gained_by_chance(seed: int, fits: int, points: int) -> float:
@@ -212,10 +272,22 @@ def gained_by_chance(seed: int, fits: int, points: int) -> float:
     labels = np.repeat([1.0, 0.0], points)
     weights = np.zeros((fits, 3))
     for _ in range(8):  # Newton's method
-        answers = expit(np.einsum("fnk,fk->fn", features, weights))
+        answers = expit(
+            np.einsum(
+                "fnk,fk->fn",
+                features,
+                weights,
+            )
+        )
         slope = np.einsum("fnk,fn->fk", features, labels - answers)
         spread = answers * (1 - answers)
-        curvature = np.einsum("fnk,fn,fnl->fkl", features, spread, features, optimize=True)
+        curvature = np.einsum(
+            "fnk,fn,fnl->fkl",
+            features,
+            spread,
+            features,
+            optimize=True,
+        )
         weights += np.linalg.solve(curvature, slope[..., None])[..., 0]
     logits = np.einsum("fnk,fk->fn", features, weights)
     value = (log_expit(logits[:, :points]) + log_expit(-logits[:, points:])).mean(1)

@@ -19,12 +19,25 @@ def draw_answers(ax: Axes, record: Record, trained: tuple[float, ...]) -> None:
     for center, words, at in ((0.0, "data", -0.9), (SHOWN, "generated", 3.2)):
         color = plots.color_of(words)
         density = norm.pdf(x, center)
-        ax.fill_between(x[inside], 0, density[inside], color=color, alpha=0.25, linewidth=0)
+        ax.fill_between(
+            x[inside],
+            0,
+            density[inside],
+            color=color,
+            alpha=0.25,
+            linewidth=0,
+        )
         ax.text(at, 0.43, words, color=color, ha="center", fontweight="bold")
     logits = record.arrays["fresh/logits"][:, trained.index(SHOWN)]
     color = plots.color_of("discriminator")
     for each in logits:
-        ax.plot(x[inside], expit(each)[inside], color=color, linewidth=1.2, alpha=0.6)
+        ax.plot(
+            x[inside],
+            expit(each)[inside],
+            color=color,
+            linewidth=1.2,
+            alpha=0.6,
+        )
     best = expit(line.best_logit(x, SHOWN))
     plots.theory_line(ax, x[inside], best[inside], "_best")
     ax.text(1.1, 0.9, "D(x), trained", color=color, fontweight="bold")
@@ -53,9 +66,20 @@ def draw_gradients(ax: Axes, record: Record, distances: np.ndarray) -> None:
     apart = distances > 0
     for name, words in (("saturating", "saturating"), ("non_saturating", "non-saturating")):
         found = record.arrays[f"gradient/{name}"]
-        ax.plot(distances[apart], found[apart], "o-", color=plots.color_of(words), label=words)
+        ax.plot(
+            distances[apart],
+            found[apart],
+            "o-",
+            color=plots.color_of(words),
+            label=words,
+        )
     fine = np.linspace(3, 8, 51)
-    plots.theory_line(ax, fine, np.sqrt(np.pi / 2) * np.exp(-(fine**2) / 8), "_law")
+    plots.theory_line(
+        ax,
+        fine,
+        np.sqrt(np.pi / 2) * np.exp(-(fine**2) / 8),
+        "_law",
+    )
     plots.log_axis(ax, "y")
     ax.text(0.7, 1e-3, "dashes:\n√(π/2) exp(−d²/8)", ha="left")
     plots.describe(
@@ -71,8 +95,20 @@ def draw_overfitted(ax: Axes, record: Record, steps: int, points: int) -> None:
     plots.seed_band(ax, at, own, plots.color_of("own points"), "its own\npoints")
     plots.seed_band(ax, at, true, plots.color_of("all points"), "other points")
     ax.set_ylim(-10.5, 0.8)
-    ax.axhline(-np.log(4), color="#333333", linestyle=(0, (4, 3)), linewidth=1.4)
-    ax.text(at[-1], -np.log(4), "−log 4: no distance ", ha="right", va="bottom", fontsize=10.5)
+    ax.axhline(
+        -np.log(4),
+        color="#333333",
+        linestyle=(0, (4, 3)),
+        linewidth=1.4,
+    )
+    ax.text(
+        at[-1],
+        -np.log(4),
+        "−log 4: no distance ",
+        ha="right",
+        va="bottom",
+        fontsize=10.5,
+    )
     plots.describe(
         ax,
         f"p = q, the same {points} points again:\nthe value lies",

@@ -26,7 +26,12 @@ class Mixture(NamedTuple):
         """Return points [count, 2] of the first ``modes``, of all of them by default."""
         which_key, noise_key = jax.random.split(key)
         end = len(self.centers) if modes is None else modes
-        which = jax.random.randint(which_key, (count,), 0, end)
+        which = jax.random.randint(
+            which_key,
+            (count,),
+            0,
+            end,
+        )
         noise = self.deviation * jax.random.normal(noise_key, (count, 2))
         return jnp.asarray(self.centers)[which] + noise
 
@@ -47,7 +52,12 @@ def ring(
     ``closed``: as in the notebook of Metz et al. 2017 and in code copied from it, angles run from 0
     to 2 pi with both ends. The first mode and the last are then one, and it has double weight.
     """
-    angles = np.linspace(0, 2 * np.pi, count, endpoint=closed)
+    angles = np.linspace(
+        0,
+        2 * np.pi,
+        count,
+        endpoint=closed,
+    )
     centers = radius * np.stack([np.cos(angles), np.sin(angles)], -1)
     return Mixture(np.float32(centers), np.float32(deviation))
 

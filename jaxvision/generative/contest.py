@@ -82,11 +82,26 @@ class Contest:
             of_fake, batch_stats = self.nets.judge(own | {"batch_stats": batch_stats}, fake)
             loss = discriminator_loss(self.objective, of_real, of_fake)
             if self.gamma is not None:
-                loss += r1(lambda x: self.nets.judge(own, x)[0], real, self.gamma)
-            metrics = {"real": jnp.mean(of_real > 0), "fake": jnp.mean(of_fake < 0)}
+                loss += r1(
+                    lambda x: self.nets.judge(own, x)[0],
+                    real,
+                    self.gamma,
+                )
+            metrics = {
+                "real": jnp.mean(of_real > 0),
+                "fake": jnp.mean(of_fake < 0),
+            }
             return loss, Aside(batch_stats, metrics)
 
         return cost
 
     def _noisy(self, examples: Array, key: Array) -> Array:
-        return examples if self.sigma is None else with_noise(examples, key, self.sigma)
+        return (
+            examples
+            if self.sigma is None
+            else with_noise(
+                examples,
+                key,
+                self.sigma,
+            )
+        )

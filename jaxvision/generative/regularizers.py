@@ -22,7 +22,17 @@ def slopes(judge: Judge, examples: Array) -> Array:
     """
     squared = _squared_slopes(judge, examples)
     flat = squared == 0
-    return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, squared)))
+    return jnp.where(
+        flat,
+        0.0,
+        jnp.sqrt(
+            jnp.where(
+                flat,
+                1.0,
+                squared,
+            )
+        ),
+    )
 
 
 def r1(judge: Judge, real: Array, gamma: Array | float) -> Array:
@@ -61,7 +71,11 @@ def with_noise(examples: Array, key: Array, sigma: Array | float) -> Array:
 
     Source: Soenderby et al. 2017 (arXiv 1610.04490). Real and generated examples both get it.
     """
-    return examples + sigma * jax.random.normal(key, examples.shape, examples.dtype)
+    return examples + sigma * jax.random.normal(
+        key,
+        examples.shape,
+        examples.dtype,
+    )
 
 
 def _squared_slopes(judge: Judge, examples: Array) -> Array:
@@ -98,7 +112,11 @@ def spectrally_normalized(
     for name, leaf in named_leaves(params).items():
         if name in vectors:
             matrix = leaf.reshape(-1, leaf.shape[-1])
-            turned[name] = _turned(matrix, vectors[name], rounds)
+            turned[name] = _turned(
+                matrix,
+                vectors[name],
+                rounds,
+            )
             leaf = leaf / _stretch(matrix, turned[name])
         leaves.append(leaf)
     structure = jax.tree.structure(params)

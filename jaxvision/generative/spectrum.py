@@ -56,7 +56,12 @@ def field(game: Game, state: GameState, batch: PyTree, key: Array) -> Field:
 
     def velocity(weights: Array) -> Array:
         draws = jax.random.wrap_key_data(held, impl=kind)
-        found = gradients(game, state.placed(*unravel(weights)), batch, draws)
+        found = gradients(
+            game,
+            state.placed(*unravel(weights)),
+            batch,
+            draws,
+        )
         return -ravel_pytree(tuple(each.gradient for each in found))[0]
 
     return Field(velocity, point, generators)
@@ -85,7 +90,11 @@ def eigenvalues(matrices: Array | np.ndarray) -> np.ndarray:
     finite = np.isfinite(matrices).all((-1, -2))
     found = np.full(matrices.shape[:-1], np.nan + 0j)
     found[finite] = np.linalg.eigvals(matrices[finite])
-    order = np.argsort(-found.real, axis=-1, kind="stable")
+    order = np.argsort(
+        -found.real,
+        axis=-1,
+        kind="stable",
+    )
     return np.take_along_axis(found, order, axis=-1)
 
 
@@ -107,15 +116,30 @@ def leading_eigenvalues(
 
     @jax.jit
     def product(vector: Array) -> Array:
-        return jax.jvp(velocity, (point,), (vector,))[1]
+        return jax.jvp(
+            velocity,
+            (point,),
+            (vector,),
+        )[1]
 
     def multiply(vector: np.ndarray) -> np.ndarray:
         narrow = vector.ravel().astype(point.dtype)
         return np.asarray(product(narrow), np.float64)
 
-    operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
+    operator = LinearOperator(
+        (size, size),
+        matvec=multiply,
+        dtype=np.float64,
+    )
     start = np.ones(size) / np.sqrt(size)  # ARPACK's own would differ from call to call
-    found = eigs(operator, count, which=which, v0=start, tol=1e-6, return_eigenvectors=False)
+    found = eigs(
+        operator,
+        count,
+        which=which,
+        v0=start,
+        tol=1e-6,
+        return_eigenvectors=False,
+    )
     return found[np.argsort(-found.real, kind="stable")]
 
 
