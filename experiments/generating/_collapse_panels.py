@@ -50,7 +50,7 @@ def draw_samples(
     ax.grid(visible=False)
     ax.set(xlim=(-EXTENT, EXTENT), ylim=(-EXTENT, EXTENT), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    plots.describe(ax, f"{label.capitalize()}:\n{words}", "", "")
+    plots.describe(ax, f"{label[0].upper()}{label[1:]}:\n{words}", "", "")
 
 
 def draw_modes(ax: Axes, record: Record, steps: np.ndarray) -> None:
@@ -77,7 +77,7 @@ def draw_ends(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     """Draw the modes at the end, a dot a seed."""
     for row, name in enumerate(ENDS):
         modes = record.arrays[f"{name}/modes"][:, -1]
-        spread = 0.12 * (np.arange(len(modes)) - (len(modes) - 1) / 2)
+        spread = 0.07 * (np.arange(len(modes)) - (len(modes) - 1) / 2)
         ax.plot(modes, row + spread, "o", color=_color(name), markersize=5, alpha=0.8)
         ax.plot([modes.mean()] * 2, [row - 0.38, row + 0.38], color=_color(name), linewidth=2)
     ax.set_yticks(range(len(ENDS)), [labels[name] for name in ENDS])
