@@ -297,6 +297,31 @@ CATALOG = (
         contradicts=("deeper-better",),
     ),
     Entry(
+        name="gan_objective",
+        theme="generating",
+        title="What a discriminator measures",
+        sentence="The best discriminator is worth -log 4 + 2 JSD; the saturating gradient dies.",
+        minutes=1,
+        claims=("value", "dies"),
+    ),
+    Entry(
+        name="gan_dynamics",
+        theme="generating",
+        title="A GAN is a rotation",
+        sentence="The saturating game circles, the non-saturating one falls in, and R1 damps "
+        "fastest at gamma = 1.",
+        minutes=2,
+        claims=("circle", "falls-in", "r1-critical"),
+    ),
+    Entry(
+        name="mode_collapse",
+        theme="generating",
+        title="Who loses modes",
+        sentence="A slow discriminator loses modes of a ring.",
+        minutes=4,
+        claims=("slow-loses",),
+    ),
+    Entry(
         name="transposed_convolution",
         theme="generating",
         title="Transposed convolution",

@@ -33,7 +33,9 @@ class Contest:
 
     Real and generated examples go through the discriminator apart: batch norm over both at once
     would see which half an example is in. Only the discriminator's loss gives it new statistics,
-    the real batch's first; only the generator's loss gives the generator's.
+    the real batch's first; only the generator's loss gives the generator's. Nothing is held back by
+    ``stop_gradient``, for a loss is differentiated by its own player's parameters alone: the game's
+    Jacobian, consensus and unrolled steps need how each gradient changes with the other player.
 
     Attributes:
       nets: the two.
@@ -75,16 +77,31 @@ class Contest:
             latent_key, real_key, fake_key = jax.random.split(key, 3)
             fake, _ = self.nets.generate(other, self.nets.latent(latent_key))
             real = self._noisy(batch, real_key)
-            fake = self._noisy(jax.lax.stop_gradient(fake), fake_key)
+            fake = self._noisy(fake, fake_key)
             of_real, batch_stats = self.nets.judge(own, real)
             of_fake, batch_stats = self.nets.judge(own | {"batch_stats": batch_stats}, fake)
             loss = discriminator_loss(self.objective, of_real, of_fake)
             if self.gamma is not None:
-                loss += r1(lambda x: self.nets.judge(own, x)[0], real, self.gamma)
-            metrics = {"real": jnp.mean(of_real > 0), "fake": jnp.mean(of_fake < 0)}
+                loss += r1(
+                    lambda x: self.nets.judge(own, x)[0],
+                    real,
+                    self.gamma,
+                )
+            metrics = {
+                "real": jnp.mean(of_real > 0),
+                "fake": jnp.mean(of_fake < 0),
+            }
             return loss, Aside(batch_stats, metrics)
 
         return cost
 
     def _noisy(self, examples: Array, key: Array) -> Array:
-        return examples if self.sigma is None else with_noise(examples, key, self.sigma)
+        return (
+            examples
+            if self.sigma is None
+            else with_noise(
+                examples,
+                key,
+                self.sigma,
+            )
+        )

@@ -14,11 +14,25 @@ Judge = Callable[[Array], Array]  # examples [B, ...] -> logits [B]
 def slopes(judge: Judge, examples: Array) -> Array:
     """Return the norm of each logit's gradient by its example, [B].
 
+    Where a norm is zero its own gradient is taken to be zero, not a NaN.
+
     Args:
       judge: the discriminator.
       examples: [B, ...].
     """
-    return jnp.sqrt(_squared_slopes(judge, examples))
+    squared = _squared_slopes(judge, examples)
+    flat = squared == 0
+    return jnp.where(
+        flat,
+        0.0,
+        jnp.sqrt(
+            jnp.where(
+                flat,
+                1.0,
+                squared,
+            )
+        ),
+    )
 
 
 def r1(judge: Judge, real: Array, gamma: Array | float) -> Array:
@@ -57,23 +71,26 @@ def with_noise(examples: Array, key: Array, sigma: Array | float) -> Array:
 
     Source: Soenderby et al. 2017 (arXiv 1610.04490). Real and generated examples both get it.
     """
-    return examples + sigma * jax.random.normal(key, examples.shape, examples.dtype)
+    return examples + sigma * jax.random.normal(
+        key,
+        examples.shape,
+        examples.dtype,
+    )
 
 
 def _squared_slopes(judge: Judge, examples: Array) -> Array:
     gradients = jax.grad(lambda x: judge(x).sum())(examples)
-    return jnp.square(gradients).reshape(len(examples), -1).sum(-1)
+    flat = gradients.reshape(len(examples), -1)
+    return jnp.square(flat).sum(-1)
 
 
 def start_vectors(params: PyTree, key: Array) -> dict[str, Array]:
     """Return a random unit vector [O] for each kernel, by name: where power iteration starts."""
-    kernels = _kernels(params)
-    keys = jax.random.split(key, len(kernels))
-    drawn = {
-        name: jax.random.normal(one, kernel.shape[-1:])
-        for (name, kernel), one in zip(kernels.items(), keys, strict=True)
-    }
-    return {name: _unit(vector) for name, vector in drawn.items()}
+    vectors = {}
+    for i, (name, kernel) in enumerate(_kernels(params).items()):
+        one = jax.random.fold_in(key, i)
+        vectors[name] = _unit(jax.random.normal(one, kernel.shape[-1:]))
+    return vectors
 
 
 def spectrally_normalized(
@@ -90,21 +107,26 @@ def spectrally_normalized(
       vectors: from ``start_vectors`` or the step before.
       rounds: of power iteration.
     """
-    kernels = _kernels(params)
-    turned = {
-        name: _turned(kernel.reshape(-1, kernel.shape[-1]), vectors[name], rounds)
-        for name, kernel in kernels.items()
-    }
-    normal = iter(
-        leaf / _stretch(leaf, turned[name]) if name in turned else leaf
-        for name, leaf in named_leaves(params).items()
-    )
-    return jax.tree.map(lambda _: next(normal), params), turned
+    turned = {}
+    leaves = []
+    for name, leaf in named_leaves(params).items():
+        if name in vectors:
+            matrix = leaf.reshape(-1, leaf.shape[-1])
+            turned[name] = _turned(
+                matrix,
+                vectors[name],
+                rounds,
+            )
+            leaf = leaf / _stretch(matrix, turned[name])
+        leaves.append(leaf)
+    structure = jax.tree.structure(params)
+    return jax.tree.unflatten(structure, leaves), turned
 
 
 def _kernels(params: PyTree) -> dict[str, Array]:
-    named = named_leaves(params)
-    return {name: leaf for name, leaf in named.items() if name.split("/")[-1] == "kernel"}
+    return {
+        name: leaf for name, leaf in named_leaves(params).items() if name.split("/")[-1] == "kernel"
+    }
 
 
 def _turned(matrix: Array, vector: Array, rounds: int) -> Array:
@@ -114,9 +136,8 @@ def _turned(matrix: Array, vector: Array, rounds: int) -> Array:
     return jax.lax.stop_gradient(vector)
 
 
-def _stretch(kernel: Array, vector: Array) -> Array:
+def _stretch(matrix: Array, vector: Array) -> Array:
     """Return |W v| for a unit vector v, its gradient that of u^T W v with u held."""
-    matrix = kernel.reshape(-1, kernel.shape[-1])
     left = jax.lax.stop_gradient(_unit(matrix @ vector))
     return left @ (matrix @ vector)
 

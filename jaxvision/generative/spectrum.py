@@ -51,8 +51,17 @@ def field(game: Game, state: GameState, batch: PyTree, key: Array) -> Field:
     point, unravel = ravel_pytree(both)
     generators = sum(leaf.size for leaf in jax.tree.leaves(state.generator.params))
 
+    # The same draws at every place are meant: the field is one function of the weights.
+    held, kind = jax.random.key_data(key), jax.random.key_impl(key)
+
     def velocity(weights: Array) -> Array:
-        found = gradients(game, state.placed(*unravel(weights)), batch, key)
+        draws = jax.random.wrap_key_data(held, impl=kind)
+        found = gradients(
+            game,
+            state.placed(*unravel(weights)),
+            batch,
+            draws,
+        )
         return -ravel_pytree(tuple(each.gradient for each in found))[0]
 
     return Field(velocity, point, generators)
@@ -78,11 +87,14 @@ def eigenvalues(matrices: Array | np.ndarray) -> np.ndarray:
     On the host, in float64. A matrix with a number that is not finite has none: NaN.
     """
     matrices = np.asarray(matrices, np.float64)
-    found = np.full(matrices.shape[:-1], np.nan + 0j)
     finite = np.isfinite(matrices).all((-1, -2))
-    if finite.any():
-        found[finite] = np.linalg.eigvals(matrices[finite])
-    order = np.argsort(-found.real, axis=-1, kind="stable")
+    found = np.full(matrices.shape[:-1], np.nan + 0j)
+    found[finite] = np.linalg.eigvals(matrices[finite])
+    order = np.argsort(
+        -found.real,
+        axis=-1,
+        kind="stable",
+    )
     return np.take_along_axis(found, order, axis=-1)
 
 
@@ -100,15 +112,34 @@ def leading_eigenvalues(
       which: those of largest real part ("LR"), smallest ("SR"), largest imaginary part ("LI") or
         largest modulus ("LM").
     """
-    program = jax.jit(lambda vector: jax.jvp(velocity, (point,), (vector,))[1])
     size = point.size
 
-    def multiply(vector: np.ndarray) -> np.ndarray:
-        return np.asarray(program(jnp.asarray(vector.ravel(), point.dtype)), np.float64)
+    @jax.jit
+    def product(vector: Array) -> Array:
+        return jax.jvp(
+            velocity,
+            (point,),
+            (vector,),
+        )[1]
 
-    operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
+    def multiply(vector: np.ndarray) -> np.ndarray:
+        narrow = vector.ravel().astype(point.dtype)
+        return np.asarray(product(narrow), np.float64)
+
+    operator = LinearOperator(
+        (size, size),
+        matvec=multiply,
+        dtype=np.float64,
+    )
     start = np.ones(size) / np.sqrt(size)  # ARPACK's own would differ from call to call
-    found = eigs(operator, count, which=which, v0=start, tol=1e-6, return_eigenvectors=False)
+    found = eigs(
+        operator,
+        count,
+        which=which,
+        v0=start,
+        tol=1e-6,
+        return_eigenvectors=False,
+    )
     return found[np.argsort(-found.real, kind="stable")]
 
 

@@ -145,6 +145,25 @@ _MEANINGS = {
     # pictures that hold in every pose
     "EOT": "#5B0E91",
     "target class": "#2E8B57",
+    # games of a generator and a discriminator
+    "flow": "#30568C",
+    "by turns": "#1E8A6E",
+    "both at once": "#D1495B",
+    "R1": "#8F4E9E",
+    "no R1": "#E59866",
+    "misprint": "#A04000",
+    "non-saturating": "#1A6FA3",
+    "saturating": "#C8553D",
+    "data": "#3D6FB6",
+    "generated": "#E07B39",
+    "discriminator": "#7B4B94",
+    "own points": "#C2477F",
+    "all points": "#4A7F9B",
+    "equal rates": "#2A6F97",
+    "beta1 .9": "#D4A72C",
+    "slow D": "#B23A48",
+    "unrolled": "#3A8B5C",
+    "seven places": "#6D597A",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

@@ -95,9 +95,15 @@ def test_noise_is_on_real_and_on_generated_examples():
     np.testing.assert_allclose(deviation, np.hypot(0.1, 0.5), atol=0.15)
 
 
-def test_the_discriminator_s_loss_does_not_move_the_generator():
-    def loss(generator):
-        own = {"params": generator, "batch_stats": variables(0)["batch_stats"]}
-        return plain().discriminator(variables(1.0), own, real(1.0), key())[0]
+def test_the_discriminator_s_gradient_knows_how_it_changes_with_the_generator():
+    """D(x) = w x: its loss has the mixed derivative sigmoid(u) + u sigmoid'(u) at u = w x."""
 
-    assert float(jax.grad(loss)(jnp.float32(-1))) == 0
+    def slope(weight, moved):
+        own, other = variables(weight), variables(moved)
+        return plain().discriminator(own, other, real(1.0), key())[0]
+
+    mixed = jax.grad(jax.grad(slope), argnums=1)(jnp.float32(1), jnp.float32(-1))
+    u = NETS.latent(jax.random.split(key(), 3)[0]) - 1
+    sigmoid = jax.nn.sigmoid(u)
+    expected = (sigmoid + u * sigmoid * (1 - sigmoid)).mean()
+    np.testing.assert_allclose(mixed, expected, rtol=1e-4)
