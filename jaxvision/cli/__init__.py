@@ -5,7 +5,9 @@ An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fiel
 ``main``. One with long runs has ``measure(config, progress, workdir)`` and gets the flags of
 ``Workdir``. Fields that do not fit together are refused by the ``__post_init__`` of ``Config``, by
 a UserError: then nothing has been touched. One that takes shared nets from ``jaxvision.nets`` names
-them by ``wanted_nets(config)``, a sequence of ``nets.Wanted``, and gets the flag ``--nets``. Where
+them by ``wanted_nets(config)``, a sequence of ``nets.Wanted``, and gets the flag ``--nets``. One
+that shows more than a figure has ``further_files(record, config)``, bytes by file name, which are
+written beside it. Where
 claims name the rows of its table that they need, ``measure`` has a further argument whose default
 is that table, and ``--claim`` hands it a smaller one.
 

@@ -163,11 +163,16 @@ def _judgements(experiment: ModuleType, record: records.Record) -> Sequence[Judg
 
 def write(experiment: ModuleType, record: records.Record, directory: Path) -> None:
     """Write a judged record and, unless it is of one claim alone, its figure."""
-    draw = None
-    if "claim" not in record.provenance:
-        config = make_config_from(experiment, record)
-        draw = functools.partial(experiment.plot, record, config)
-    records.save(record, draw, directory)
+    if "claim" in record.provenance:
+        records.save(record, None, directory)
+        return
+    config = make_config_from(experiment, record)
+    draw = functools.partial(experiment.plot, record, config)
+    if hasattr(experiment, "further_files"):
+        further = functools.partial(experiment.further_files, record, config)
+        records.save(record, draw, directory, further)
+    else:
+        records.save(record, draw, directory)
 
 
 def finish(experiment: ModuleType, record: records.Record, directory: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,7 +120,12 @@ def as_stored(record: Record) -> Record:
     return dataclasses.replace(record, config=config, numbers=numbers, arrays=arrays)
 
 
-def save(record: Record, draw: Callable[[], "Figure"] | None, directory: str | os.PathLike) -> None:
+def save(
+    record: Record,
+    draw: Callable[[], "Figure"] | None,
+    directory: str | os.PathLike,
+    further: Callable[[], Mapping[str, bytes]] = dict,
+) -> None:
     """Write the record, replacing the one at ``directory`` in one step.
 
     Where nothing has changed nothing is written. Where the figure cannot be drawn the record is
@@ -130,6 +135,7 @@ def save(record: Record, draw: Callable[[], "Figure"] | None, directory: str | o
       record: what is written.
       draw: makes the figure; None: there is none.
       directory: where to; its parents are made.
+      further: makes the other files that show it, by name; the same bytes from the same record.
 
     Raises:
       UserError: the file system refuses (full disk, no permission). The old record stays.
@@ -141,7 +147,7 @@ def save(record: Record, draw: Callable[[], "Figure"] | None, directory: str | o
     fields |= {name: getattr(record, name) for name in _FIELDS}
     files = {"record.json": encoding.seal(FORMAT, fields), "arrays.npz": arrays}
     try:
-        pictures = _pictures(draw)
+        pictures = _pictures(draw) | dict(further())
     except Exception:
         _write(directory, files)
         raise

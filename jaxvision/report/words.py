@@ -25,6 +25,7 @@ FILES = {
     "figure.svg": "figure for slides (SVG)",
     "record.json": "record (JSON)",
     "arrays.npz": "arrays (NumPy)",
+    "animation.gif": "animation (GIF)",
 }
 NO_THEME = "other runs"
 

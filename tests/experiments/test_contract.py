@@ -128,7 +128,8 @@ def test_tiny_preset_from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, ca
     module, measured = tiny
     cli.finish(module, measured, tmp_path / "run")
     written = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    assert written.keys() == {"record.json", "arrays.npz", "figure.png", "figure.svg"}
+    further = getattr(module, "further_files", lambda *_: {})(measured, module.PRESETS["tiny"])
+    assert written.keys() == {"record.json", "arrays.npz", "figure.png", "figure.svg", *further}
     first = capsys.readouterr().out
 
     loaded = records.load(tmp_path / "run")
