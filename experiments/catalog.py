@@ -279,6 +279,14 @@ CATALOG = (
         minutes=1,
         claims=("matrix", "gradient", "checkers-3", "checkers-5", "resized-5"),
     ),
+    Entry(
+        name="dcgan",
+        theme="generating",
+        title="DCGAN",
+        sentence="A small DCGAN's images come nearer to real ones by training.",
+        minutes=4,
+        claims=("falls",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -132,6 +132,12 @@ _MEANINGS = {
     "enlarged: transposed": "#8E1B63",
     "enlarged: gradient": "#2A2A72",
     "enlarged: resized first": "#2F8F5B",
+    # games of two nets, by Adam's beta1, and what is measured of them
+    "β₁ = .5": "#13678A",
+    "β₁ = .9": "#BF4417",
+    "between codes": "#45818E",
+    "memorizer": "#7D2E68",
+    "discriminator": "#5C4B8A",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

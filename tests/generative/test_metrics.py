@@ -139,6 +139,7 @@ def test_halves_are_disjoint_and_blur_keeps_the_mean(digits):
         (rows[:, None, None, None] * np.ones((1, 1, 1, 1))).astype(np.uint8), digits.labels
     )
     one, other = anchors.halves(marked._rows(slice(250)), 100, seed=3)
+    assert len(one.images) == len(other.images) == 100
     assert not set(one.images.ravel().tolist()) & set(other.images.ravel().tolist())
     flat = np.full((2, 6, 6, 3), 77, np.uint8)
     np.testing.assert_array_equal(anchors.blurred(flat, 2.0), flat)
