@@ -35,16 +35,19 @@ def line(one: np.ndarray, other: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 def slerp(one: np.ndarray, other: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return points on great circles (Shoemake 1985; White 2016, arXiv 1609.04468)."""
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    angle = np.arccos(np.clip((one * other).sum(1) / lengths, -1, 1))[:, None, None]
+    cosine = (_direction(one) * _direction(other)).sum(1)
+    angle = np.arccos(np.clip(cosine, -1, 1))[:, None, None]
     at = places[None, :, None]
-    rest = np.sin((1 - at) * angle) * one[:, None]
-    return (rest + np.sin(at * angle) * other[:, None]) / np.sin(angle)
+    of_one = np.sin((1 - at) * angle)
+    of_other = np.sin(at * angle)
+    mixed = of_one * one[:, None] + of_other * other[:, None]
+    return mixed / np.sin(angle)
 
 
 def scores(one: np.ndarray, other: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return points on a quarter circle in Gaussian scores: each is distributed as the prior."""
-    first, second = (_score(codes)[:, None] for codes in (one, other))
+    first = _score(one)[:, None]
+    second = _score(other)[:, None]
     turn = np.pi / 2 * places[None, :, None]
     mixed = np.cos(turn) * first + np.sin(turn) * second
     return 2 * scipy.special.ndtr(mixed) - 1
@@ -63,5 +66,10 @@ def outside(codes: np.ndarray) -> float:
     return float((np.abs(codes) > 1).mean())
 
 
+def _direction(codes: np.ndarray) -> np.ndarray:
+    return codes / np.linalg.norm(codes, axis=1, keepdims=True)
+
+
 def _score(codes: np.ndarray) -> np.ndarray:
-    return scipy.special.ndtri((np.float64(codes) + 1) / 2)
+    shares = (np.float64(codes) + 1) / 2
+    return scipy.special.ndtri(shares)

@@ -92,7 +92,8 @@ class Routes(NamedTuple):
 
 def routes(seed: int, n: int, size: int) -> Routes:
     """Return n pairs' middles and ``PATHS`` pairs' paths by every way."""
-    one, other = (codes_lib.drawn(seed, counter, n, size) for counter in (1, 2))
+    one = codes_lib.drawn(seed, 1, n, size)
+    other = codes_lib.drawn(seed, 2, n, size)
     places = np.linspace(0, 1, STEPS + 1)
     pieces = []
     middles = {}
@@ -103,8 +104,9 @@ def routes(seed: int, n: int, size: int) -> Routes:
         along = way(one[:PATHS], other[:PATHS], places)
         pieces += [half_way, along.reshape(-1, size)]
         middles[name] = first + np.arange(n)
-        paths[name] = first + n + np.arange(PATHS * len(places)).reshape(PATHS, -1)
-        first += n + PATHS * len(places)
+        points = np.arange(PATHS * len(places))
+        paths[name] = first + n + points.reshape(PATHS, -1)
+        first += n + points.size
     return Routes(np.concatenate(pieces), middles, paths)
 
 
@@ -126,10 +128,13 @@ def remembered(train: np.ndarray, seed: int) -> Memory:
     ends = draws.choice(len(train), 2 * PATHS, replace=False)
     images = train[ends].astype(np.float64)
     one, other = np.split(images.reshape(2 * PATHS, -1), 2)
-    faded = codes_lib.line(one, other, np.linspace(0, 1, STEPS + 1))
+    places = np.linspace(0, 1, STEPS + 1)
+    faded = codes_lib.line(one, other, places)
     flat = train.reshape(len(train), -1)
-    nearest = metrics.memorization(flat, faded.reshape(-1, flat.shape[1]), flat[:1]).nearest
-    crossfades = np.rint(faded).astype(np.uint8).reshape(PATHS, STEPS + 1, *train.shape[1:])
+    points = faded.reshape(-1, flat.shape[1])
+    nearest = metrics.memorization(flat, points, flat[:1]).nearest
+    levels = np.rint(faded).astype(np.uint8)
+    crossfades = levels.reshape(PATHS, STEPS + 1, *train.shape[1:])
     return Memory(nearest.reshape(PATHS, -1), crossfades)
 
 
@@ -154,8 +159,9 @@ def copying(
     images = data.train.images
     n = min(len(generated), len(data.test.labels))
     rows = draws.permutation(len(images))[:n]
-    blur = draws.normal(0, NEAR_COPY, (n, *images.shape[1:]))
-    near = np.clip(np.rint(images[rows] + blur), 0, 255).astype(np.uint8)
+    copied = images[rows]
+    noisy = copied + draws.normal(0, NEAR_COPY, copied.shape)
+    near = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     order = draws.permutation(len(data.test.labels))
     held_out = data.test.images[order]
     half = len(order) // 2
@@ -170,7 +176,9 @@ def copying(
 
     by_pixels = asked(_pixels(images), _pixels)
     by_features = asked(train.features, lambda some: ruler.read(some).features)
-    z = {kind: np.array([by_pixels[kind].z, by_features[kind].z]) for kind in by_pixels}
+    z = {
+        kind: np.array([of_pixels.z, by_features[kind].z]) for kind, of_pixels in by_pixels.items()
+    }
     return Copying(z, by_pixels["generated"].nearest)
 
 
@@ -180,14 +188,17 @@ def _pixels(images: np.ndarray) -> np.ndarray:
 
 def probed(features: np.ndarray, labels: np.ndarray, count: int) -> float:
     """Return a linear probe's accuracy: the first ``count`` rows are learned from."""
-    return linear.accuracy(features[:count], labels[:count], features[count:], labels[count:])
+    train = features[:count], labels[:count]
+    test = features[count:], labels[count:]
+    return linear.accuracy(*train, *test)
 
 
 def some_of(data: Splits, n: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Return images and labels to probe with, n to learn from first, and how many those are."""
     train = data.train.sample(n)
     test = data.test.sample(n)
-    order = np.random.Generator(np.random.Philox(0)).permutation(len(train.labels))
+    draws = np.random.Generator(np.random.Philox(0))
+    order = draws.permutation(len(train.labels))
     images = np.concatenate([train.images[order], test.images])
     labels = np.concatenate([train.labels[order], test.labels])
     return images, labels, len(order)
