@@ -283,9 +283,9 @@ CATALOG = (
         name="dcgan",
         theme="generating",
         title="DCGAN",
-        sentence="A small DCGAN's images come nearer to real ones by training.",
+        sentence="A small DCGAN learns without copying; Adam's usual momentum sets it back.",
         minutes=4,
-        claims=("falls",),
+        claims=("falls", "no-copies", "momentum"),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

@@ -22,7 +22,7 @@ JUMPERS = {
     "crossfade": "crossfade",
     "memorizer": "memorizer",
 }
-LEFT = ("blurred",)  # anchors that are named at the left
+LEFT = {"half the classes": "bottom", "blurred": "top"}  # anchors that are named at the left
 Z_KINDS = {"generated": "generated", "held_out": "held out", "copies": "noisy copies"}
 
 
@@ -81,14 +81,15 @@ def draw_distances(
     for name in measures.ANCHORS:
         height = record.arrays[f"anchor/{name}"].mean()
         plots.theory_line(ax, [0, np.sqrt(looks[-1])], [height, height], "_anchor")
-        at_left = name in LEFT
+        side = "left" if name in LEFT else "right"
+        above = LEFT.get(name, "bottom")
         ax.annotate(
             name,
-            (0 if at_left else np.sqrt(looks[-1]), height),
-            (3 if at_left else -3, 2),
+            (0 if side == "left" else np.sqrt(looks[-1]), height),
+            (0, 2 if above == "bottom" else -3),
             textcoords="offset points",
-            ha="left" if at_left else "right",
-            va="bottom",
+            ha=side,
+            va=above,
             fontsize=9.5,
         )
     plots.log_axis(ax, "y")

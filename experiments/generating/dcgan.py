@@ -265,7 +265,7 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_samples(axes[0, 0], record, config.looks)
     labels = {name: arm.label for name, arm in ARMS.items()}
     panels.draw_distances(axes[0, 1], record, labels, config.looks)
-    names = ("metric", "falls", "beats-blur", "all-classes", "momentum", "floor-law")
+    names = ("metric", "floor-law", "few-images", "falls", "beats-blur", "all-classes", "momentum")
     plots.mark_contradicted(axes[0, 1], record, *names)
     panels.draw_between(axes[1, 0], record)
     plots.mark_contradicted(axes[1, 0], record, "no-copies", "copies-found", "held-out")
@@ -278,7 +278,7 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         {
             ("falls", "no-jump", "no-copies", "momentum"): "A small DCGAN learns without copying, "
-            "and momentum spoils it",
+            "and momentum sets it back",
             ("falls", "no-jump", "no-copies"): "A small DCGAN learns without copying",
             "falls": "A small DCGAN learns",
         },

@@ -8,7 +8,7 @@ import numpy as np
 from jaxvision.report.image_grid import sheet
 
 NAME = "animation.gif"  # in a record's folder
-_WIDTH = 480  # pixels at least
+_WIDTH = 300  # pixels at least
 
 
 def to_gif(frames: np.ndarray, seconds: Sequence[float]) -> bytes:
