@@ -13,6 +13,7 @@ from jaxvision.generative import anchors, metrics
 
 PATHS = 8  # interpolations of each net
 STEPS = 32  # of each
+MOST_HELD_OUT = 1000  # real images that nobody learned from
 NEAR_COPY = 8.0  # standard deviation of the noise on copies, grey levels
 ANCHORS = ("real", "blurred", "half the classes", "one class", "noise")
 
@@ -132,7 +133,7 @@ def remembered(train: np.ndarray, seed: int) -> Memory:
     faded = codes_lib.line(one, other, places)
     flat = train.reshape(len(train), -1)
     points = faded.reshape(-1, flat.shape[1])
-    nearest = metrics.memorization(flat, points, flat[:1]).nearest
+    nearest, _ = metrics.nearest_of(points, flat)
     levels = np.rint(faded).astype(np.uint8)
     crossfades = levels.reshape(PATHS, STEPS + 1, *train.shape[1:])
     return Memory(nearest.reshape(PATHS, -1), crossfades)
@@ -162,7 +163,7 @@ def copying(
     copied = images[rows]
     noisy = copied + draws.normal(0, NEAR_COPY, copied.shape)
     near = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-    order = draws.permutation(len(data.test.labels))
+    order = draws.permutation(len(data.test.labels))[:MOST_HELD_OUT]
     held_out = data.test.images[order]
     half = len(order) // 2
 

@@ -81,6 +81,14 @@ def test_memorization_sees_copies_and_nothing_in_held_out_images():
     assert metrics.memorization(train, 3 * fresh, held_out).z > 5
 
 
+def test_nearest_rows_are_those_of_all_distances():
+    points, rows = normal(300, 5, 1), normal(400, 5, 2)
+    distances = np.linalg.norm(points[:, None] - rows[None], axis=2)
+    nearest, far = metrics.nearest_of(points, rows)
+    np.testing.assert_array_equal(nearest, distances.argmin(1))
+    np.testing.assert_allclose(far, distances.min(1))
+
+
 def test_jump_of_a_line_and_of_one_jump():
     line = np.linspace(0, 1, 65)[:, None] * np.ones(3)
     assert metrics.jump(line) == pytest.approx(1)
