@@ -39,6 +39,7 @@ FLOORS = {
         "jaxvision.leash",
         "jaxvision.progress",
         "jaxvision.random",
+        "jaxvision.relu",
         "jaxvision.runtime",
         "jaxvision.taps",
         "jaxvision.terminal",

@@ -240,6 +240,14 @@ def test_a_training_that_was_killed_goes_on_with_the_same_bits(spec, tmp_path, c
     assert trainings(capsys) == ([], [])
 
 
+def test_shuffled_labels_are_the_same_labels_on_other_images():
+    true, dealt = Net(SPEC).data, Net(spec_with(shuffled_labels=True)).data
+    same(true.train.images, dealt.train.images)
+    same(true.test.labels, dealt.test.labels)
+    assert sorted(true.train.labels) == sorted(dealt.train.labels)
+    assert (true.train.labels == dealt.train.labels).mean() < 0.25
+
+
 # The key.
 
 OTHERS = {
@@ -260,6 +268,7 @@ OTHERS = {
     "turn": 30,
     "label_smoothing": 0.1,
     "left_out": True,
+    "shuffled_labels": True,
 }
 
 

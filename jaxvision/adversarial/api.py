@@ -1,11 +1,12 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
+import dataclasses
 import functools
 import inspect
 import types
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jaxvision.adversarial.aims import Logits, predictions
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
-from jaxvision.models.foreign import adapt
+from jaxvision.models.foreign import parts
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
 
@@ -69,11 +70,12 @@ def attack(
         eps = as_sizes(eps, options.get("ball", LINF), images)
     if seed is not None:
         options["key"] = stream(seed, "attack")
-    f = _logits_of(net, variables)
+    known = _net_of(net, variables)
+    f = partial(*known)
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
-    return jax.device_get(_run(f, method, images, labels, eps, options))
+    return jax.device_get(_run(known, method, images, labels, eps, options))
 
 
 def _check_call(
@@ -101,11 +103,46 @@ def _check_call(
             raise UserError(f"{name}={options[name]}: at least 1")
 
 
-def _logits_of(net: Any, variables: PyTree) -> Logits:
-    """Return a net of any maker as a function of images."""
+class _Net(NamedTuple):
+    """A net as programs take it: what they are compiled for, and the arrays that they are handed.
+
+    Attributes:
+      call: ``(arrays, images) -> logits``; equal for nets that one program serves.
+      arrays: its weights and averages.
+    """
+
+    call: Callable[[PyTree, Array], Array]
+    arrays: PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class _Closed:
+    """The call of a function of images alone."""
+
+    f: Logits
+
+    def __call__(self, arrays: PyTree, images: Array) -> Array:
+        del arrays
+        return self.f(images)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Open:
+    """The call of a net in its parts, in eval mode."""
+
+    call: Callable[..., tuple[Array, PyTree]]
+
+    def __call__(self, arrays: PyTree, images: Array) -> Array:
+        params, state = arrays
+        return self.call(params, state, images)[0]
+
+
+def _net_of(net: Any, variables: PyTree) -> _Net:
+    """Return a net of any maker in two parts."""
     if variables is None and isinstance(net, _FUNCTIONS):
-        return net
-    return partial(*adapt(net, variables))
+        return _Net(_Closed(net), ())
+    call, params, state = parts(net, variables)
+    return _Net(_Open(call), (params, state))
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:
@@ -233,26 +270,43 @@ def _are_probabilities(logits: np.ndarray) -> bool:
 
 
 def _run(
-    f: Logits,
+    net: _Net,
     method: Callable[..., Result],
     images: np.ndarray,
     labels: np.ndarray,
     eps: np.ndarray | None,
     options: dict[str, Any],
 ) -> Result:
-    """Attack in one program, compiled once for each net, method and options."""
+    """Attack in one program, compiled once for each net, method and options.
+
+    Other weights of a Linen module, or of a function that comes with its parameters, are attacked
+    by the program that is there.
+    """
     traced = {name: options[name] for name in _TRACED if name in options}
     fixed = {name: value for name, value in options.items() if name not in traced}
-    program = _program(f, method, tuple(sorted(fixed.items())))
-    return program(images, labels, () if eps is None else (eps,), traced)
+    asked = (net.call, method, tuple(sorted(fixed.items())))
+    program = _kept(*asked) if _is_hashable(asked) else _program(*asked)
+    return program(net.arrays, images, labels, () if eps is None else (eps,), traced)
 
 
-@functools.lru_cache(maxsize=32)
-def _program(f: Logits, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
-    def attacked(images: Array, labels: Array, eps: tuple, traced: dict[str, Any]) -> Result:
-        return method(f, images, labels, *eps, **dict(fixed), **traced)
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _program(call: Callable, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
+    def attacked(
+        arrays: PyTree, images: Array, labels: Array, eps: tuple, traced: dict[str, Any]
+    ) -> Result:
+        return method(partial(call, arrays), images, labels, *eps, **dict(fixed), **traced)
 
     return runtime.jit(attacked)
+
+
+_kept = functools.lru_cache(maxsize=32)(_program)
 
 
 def _empty(

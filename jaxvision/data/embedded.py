@@ -1,4 +1,4 @@
-"""Data sets without a download: ``digits`` (real, tiny) and ``shapes`` (drawn, with masks)."""
+"""Data sets without a download: ``digits`` (real, tiny) and three of shapes (drawn, with masks)."""
 
 import gzip
 import importlib.util
@@ -40,7 +40,7 @@ def digits() -> Splits:
 
 
 def shapes(train_size: int = 4000, test_size: int = 1000, seed: int = 0) -> Splits:
-    """Return drawn 32x32 RGB pictures of ten shapes in random poses, with the shape's mask.
+    """Return drawn 32x32 RGB pictures of ten shapes in random poses, with mask and pose.
 
     Classes are balanced (image i shows class ``i % 10``), the two splits are independent, and
     image i of a split depends on the seed alone: a larger set begins with the smaller one. Colors,
@@ -55,17 +55,42 @@ def shapes(train_size: int = 4000, test_size: int = 1000, seed: int = 0) -> Spli
     Raises:
       UserError: a size or the seed is out of range.
     """
+    return _drawn("shapes", train_size, test_size, seed, drawing.LARGE)
+
+
+def shapes16k() -> Splits:
+    """Return ``shapes`` with 16,000 training images: enough for nets that are looked into.
+
+    Small conv nets learn 94 % of the test images from them, and 62 % from 4,000.
+    """
+    return _drawn("shapes16k", 16_000, 1000, 0, drawing.LARGE)
+
+
+def small_shapes(train_size: int = 16_000, test_size: int = 1000, seed: int = 0) -> Splits:
+    """Return ``shapes`` with small objects anywhere: radius 4 to 6 pixels, clutter half as large.
+
+    A large object covers the picture's center more often than any method finds it; here the center
+    says little, so what localizes objects can be told from what looks in the middle.
+
+    Args and errors are those of ``shapes``.
+    """
+    return _drawn("small_shapes", train_size, test_size, seed, drawing.SMALL)
+
+
+def _drawn(
+    name: str, train_size: int, test_size: int, seed: int, geometry: drawing.Geometry
+) -> Splits:
     limits = (
         ("train_size", train_size, 1),
         ("test_size", test_size, 1),
         ("seed", seed, 0),
     )
-    for name, value, least in limits:
+    for argument, value, least in limits:
         if value < least:
-            raise UserError(f"shapes: {name} must be at least {least}, got {value}")
-    train = drawing.draw(train_size, seed, part=0)
-    test = drawing.draw(test_size, seed, part=1)
-    return _splits("shapes", train, test, drawing.CLASS_NAMES)
+            raise UserError(f"{name}: {argument} must be at least {least}, got {value}")
+    train = drawing.draw(train_size, seed, part=0, geometry=geometry)
+    test = drawing.draw(test_size, seed, part=1, geometry=geometry)
+    return _splits(name, train, test, drawing.CLASS_NAMES)
 
 
 def _splits(
@@ -90,4 +115,9 @@ def _splits(
     return Splits(name, train, test, class_names, identity)
 
 
-EMBEDDED = {"digits": digits, "shapes": shapes}
+EMBEDDED = {
+    "digits": digits,
+    "shapes": shapes,
+    "shapes16k": shapes16k,
+    "small_shapes": small_shapes,
+}

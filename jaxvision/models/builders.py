@@ -89,11 +89,18 @@ def shallow(
     *,
     channels: tuple[int, ...],
     units: int,
-    pooled: bool = True,
+    pooled: bool | tuple[bool, ...] = True,
+    normalized: bool = False,
 ) -> ShallowConvNet:
-    """Return a conv net with a convolution for each of ``channels`` and ``units`` dense ones."""
+    """Return a conv net with a convolution for each of ``channels`` and ``units`` dense ones.
+
+    ``pooled``: a max pool after each convolution, or after which of them. ``normalized``: batch
+    norm after each convolution and its pool.
+    """
     del image_shape
-    return ShallowConvNet(tuple(channels), units, num_classes, kernel_init, pooled)
+    return ShallowConvNet(
+        tuple(channels), units, num_classes, kernel_init, pooled, normalized=normalized
+    )
 
 
 def shift(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxvision import data
 from jaxvision.data.augment import pad_crop_flip, standardizer, turned
@@ -73,7 +74,7 @@ class Net:
         optimizer = _optimizer(spec)
         loaded = data.load(spec.dataset, image_size=spec.image_size)
         self.spec = spec
-        self.data = loaded._replace(train=_images_of(spec, loaded.train))
+        self.data = loaded._replace(train=_learned(spec, loaded.train))
         self.key = key_of(spec, loaded.identity.digest)
         self.standardize = standardizer(self.data.train)
         self._shape = loaded.train.images.shape[1:]
@@ -172,6 +173,15 @@ class Net:
         if self.spec.pad and key is not None:
             return pad_crop_flip(key, inputs, self.spec.pad)
         return inputs
+
+
+def _learned(spec: Spec, train: data.Dataset) -> data.Dataset:
+    """Return the images of a spec with the labels that are learned."""
+    some = _images_of(spec, train)
+    if not spec.shuffled_labels:
+        return some
+    order = np.argsort(np.random.PCG64(0).random_raw(len(some.labels)), kind="stable")
+    return some._replace(labels=some.labels[order])
 
 
 def _images_of(spec: Spec, train: data.Dataset) -> data.Dataset:
