@@ -80,7 +80,7 @@ def draw_distances(
         plots.seed_band(ax, np.sqrt(looks), values, color, label)
     for name in measures.ANCHORS:
         height = record.arrays[f"anchor/{name}"].mean()
-        plots.theory_line(ax, [0, np.sqrt(looks[-1])], [height, height], "_anchor")
+        plots.theory_line(ax, np.sqrt(looks), np.full(len(looks), height), "_anchor")
         side = "left" if name in LEFT else "right"
         above = LEFT.get(name, "bottom")
         ax.annotate(
@@ -94,8 +94,7 @@ def draw_distances(
         )
     plots.log_axis(ax, "y")
     ax.set_ylim(top=2 * record.arrays["anchor/noise"].mean())
-    shown = [step for step in looks if step in (0, 100, 400) or step == looks[-1]]
-    ax.set_xticks(np.sqrt(shown), labels=[f"{step:,}" for step in shown])
+    _step_axis(ax, looks)
     plots.describe(ax, "Distance to real images\n(dashes: anchors)", "step", "FCD")
 
 
@@ -154,9 +153,8 @@ def draw_probes(ax: Axes, record: Record, looks: Sequence[int]) -> None:
     color = plots.color_of("discriminator")
     plots.seed_band(ax, np.sqrt(looks), 100 * record.arrays["probe"], color, "discriminator")
     height = 100 * float(record.arrays["probe_pixels"])
-    plots.theory_line(ax, [0, np.sqrt(looks[-1])], [height, height], "pixels")
-    shown = [step for step in looks if step in (0, 100, 400) or step == looks[-1]]
-    ax.set_xticks(np.sqrt(shown), labels=[f"{step:,}" for step in shown])
+    plots.theory_line(ax, np.sqrt(looks), np.full(len(looks), height), "pixels")
+    _step_axis(ax, looks)
     title = "Linear probe on D's features\n(step 0: a random D)"
     plots.describe(ax, title, "step", "test accuracy, %")
 
@@ -168,6 +166,17 @@ def animated(record: Record) -> bytes:
     frames = np.concatenate([along, walks, walks[::-1]])[:, None]
     seconds = [0.7] * len(along) + [0.12] * (2 * len(walks))
     return animation.to_gif(frames, seconds)
+
+
+def _step_axis(ax: Axes, looks: Sequence[int]) -> None:
+    """Name those steps of a square-root axis that have room, the last one above all."""
+    places = np.sqrt(looks)
+    shown = [looks[-1]]
+    for step in reversed(looks):
+        apart = np.sqrt(shown[-1]) - np.sqrt(step)
+        if apart > 0.2 * places[-1]:
+            shown.append(step)
+    ax.set_xticks(np.sqrt(shown), labels=[f"{step:,}" for step in shown])
 
 
 def _places(count: int) -> np.ndarray:
