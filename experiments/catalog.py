@@ -329,6 +329,14 @@ CATALOG = (
         minutes=1,
         claims=("matrix", "gradient", "checkers-3", "checkers-5", "resized-5"),
     ),
+    Entry(
+        name="dcgan",
+        theme="generating",
+        title="DCGAN",
+        sentence="A small DCGAN learns without copying; Adam's usual momentum sets it back.",
+        minutes=4,
+        claims=("falls", "no-copies", "momentum"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -11,13 +11,13 @@ from experiments.breaking._robust import ENOUGH, KINDS, Judged, Made
 from jaxvision.adversarial.threat import LEVELS
 from jaxvision.data import solids
 from jaxvision.report import plots
-from jaxvision.report.animation import to_gif
+from jaxvision.report.animation import captioned, to_gif
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
 FRAMES = 16  # of a turn; the figure shows every second one
-_MILLISECONDS = 250
+_SECONDS = 0.25
 # What is shown to a net: its name in the figure, its color.
 SHOWN = {
     "clean": ("as it is", "clean images"),
@@ -193,4 +193,4 @@ def animation(record: Record) -> bytes:
     frames = np.concatenate([plain, attacked], 2)
     answers = record.arrays["turntable/answers"].T
     captions = [[solids.CLASS_NAMES[answer] for answer in pair] for pair in answers]
-    return to_gif(frames, captions, _MILLISECONDS)
+    return to_gif(captioned(frames, captions), [_SECONDS] * len(frames))

@@ -16,6 +16,7 @@ from jaxvision.convolution import conv2d, conv_transpose2d
 from jaxvision.types import Array
 
 STRIDE = 2
+_EQUAL = 1e-9  # powers that differ by less are one
 Enlarge = Callable[[Array, Array], Array]  # maps [B, h, w, O], kernel [k, k, C, O] -> images
 
 
@@ -58,9 +59,10 @@ def matrix_of(kernel: Array, size: int) -> Array:
 def least_error(matrix: Array, images: Array) -> Array:
     """Return how far C^T C x stays from x [N, inputs], best scaled: relative, mean over images."""
     back = images @ matrix.T @ matrix
-    along = jnp.sum(back * images, 1) ** 2
-    scaled = along / (jnp.sum(back**2, 1) * jnp.sum(images**2, 1))
-    return jnp.sqrt(1 - scaled).mean()
+    along = jnp.sum(back * images, 1)
+    lengths = jnp.linalg.norm(back, axis=1) * jnp.linalg.norm(images, axis=1)
+    cosine = along / lengths
+    return jnp.sqrt(1 - cosine**2).mean()
 
 
 def powers(maps: Array, kernels: list[Array], enlarge: Enlarge) -> Array:
@@ -111,12 +113,12 @@ def fullest_over_emptiest(phases: np.ndarray, expected: np.ndarray) -> np.ndarra
     The places are the law's, not the measured extremes: noise does not raise the ratio. Where the
     law is even, they are the first and the last phase.
     """
-    count = len(phases)
-    flat = phases.reshape(count, -1)
+    flat = phases.reshape(len(phases), -1)
     law = expected.ravel()
-    even = np.ptp(law) < 1e-9
-    full = np.arange(law.size) == 0 if even else law > law.max() - 1e-9
-    empty = np.arange(law.size) == law.size - 1 if even else law < law.min() + 1e-9
+    if np.ptp(law) < _EQUAL:
+        return flat[:, 0] / flat[:, -1]
+    full = law > law.max() - _EQUAL
+    empty = law < law.min() + _EQUAL
     return flat[:, full].mean(1) / flat[:, empty].mean(1)
 
 

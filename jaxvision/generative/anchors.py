@@ -13,7 +13,10 @@ from jaxvision.types import UserError
 
 
 def halves(data: Dataset, n: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Return two disjoint samples of n examples, each with every class in its share.
+    """Return two disjoint random samples of n examples.
+
+    Not with every class in its share: generated images have no such shares either, and halves that
+    agree in them lie nearer than two samples of one law do.
 
     Raises:
       UserError: there are fewer than 2 n examples.
@@ -23,8 +26,11 @@ def halves(data: Dataset, n: int, seed: int) -> tuple[Dataset, Dataset]:
             f"two samples of {n} images need {2 * n}, and there are {len(data.labels)}: ask for "
             "fewer"
         )
-    one = data.sample(n, seed)
-    return one, data.without_sample(n, seed).sample(n, seed)
+    order = _generator(seed).permutation(len(data.labels))
+    one, other = (
+        Dataset(data.images[rows], data.labels[rows]) for rows in (order[:n], order[n : 2 * n])
+    )
+    return one, other
 
 
 def blurred(images: np.ndarray, sigma: float = 1.0) -> np.ndarray:
@@ -37,8 +43,7 @@ def blurred(images: np.ndarray, sigma: float = 1.0) -> np.ndarray:
 
 def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Return uint8 images of a shape, every pixel uniform and by itself."""
-    bits = np.random.Philox(seed)
-    return np.random.Generator(bits).integers(0, 256, shape, np.uint8)
+    return _generator(seed).integers(0, 256, shape, np.uint8)
 
 
 def of_classes(data: Dataset, classes: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -51,5 +56,9 @@ def of_classes(data: Dataset, classes: np.ndarray, n: int, seed: int) -> np.ndar
         if not (data.labels == wanted).any():
             raise UserError(f"class {wanted} has no images: leave it out")
     rows = np.flatnonzero(np.isin(data.labels, classes))
-    chosen = np.random.Generator(np.random.Philox(seed)).permutation(rows)
+    chosen = _generator(seed).permutation(rows)
     return data.images[np.resize(chosen, n)]
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(seed))

@@ -16,6 +16,7 @@ import scipy
 from jaxvision.types import UserError
 
 NEIGHBORS = 3  # of Kynkaanniemi et al. 2019
+_AT_ONCE = 256  # points whose distances from all rows are held at a time
 
 
 def quantized(images: np.ndarray, low: float = -1.0, high: float = 1.0) -> np.ndarray:
@@ -84,7 +85,8 @@ def frechet_floor(features: np.ndarray, n: int) -> float:
     eigenvalues = np.clip(np.linalg.eigvalsh(covariance), 0, None)
     products = np.outer(eigenvalues, eigenvalues)
     sums = np.add.outer(eigenvalues, eigenvalues)
-    pairs = np.divide(products, sums, out=np.zeros_like(sums), where=sums > 0)
+    nothing = np.zeros_like(sums)
+    pairs = np.divide(products, sums, out=nothing, where=sums > 0)
     trace = eigenvalues.sum()
     of_means = 2 * trace
     of_covariances = pairs.sum() + trace / 2
@@ -113,9 +115,11 @@ def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
 
     def within(x: np.ndarray) -> float:
         values = kernel(x, x)
-        return (values.sum() - np.trace(values)) / (n * (n - 1))
+        of_pairs = values.sum() - np.trace(values)
+        return of_pairs / (n * (n - 1))
 
-    return float(within(one) + within(other) - 2 * kernel(one, other).mean())
+    between = kernel(one, other).mean()
+    return float(within(one) + within(other) - 2 * between)
 
 
 class Coverage(NamedTuple):
@@ -179,17 +183,30 @@ def memorization(train: np.ndarray, generated: np.ndarray, held_out: np.ndarray)
     Raises:
       UserError: one of the three holds no image.
     """
-    for name, rows in (("training", train), ("generated", generated), ("held-out", held_out)):
+    asked = {"training": train, "generated": generated, "held-out": held_out}
+    for name, rows in asked.items():
         if not len(rows):
             raise UserError(f"the memorization test has no {name} images")
-    distances = _distances(generated, train)
-    nearest = distances.argmin(1)
-    of_generated = distances.min(1)
-    of_held_out = _distances(held_out, train).min(1)
-    u = scipy.stats.mannwhitneyu(of_generated, of_held_out).statistic
-    n, m = len(of_generated), len(of_held_out)
-    z = (u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12)
-    return Memorization(float(z), nearest, of_generated, of_held_out)
+    nearest, of_generated = nearest_of(generated, train)
+    _, of_held_out = nearest_of(held_out, train)
+    z = _mann_whitney(of_generated, of_held_out)
+    return Memorization(z, nearest, of_generated, of_held_out)
+
+
+def nearest_of(points: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the rows [T, D] is nearest to each point [N, D], int [N], and how far [N].
+
+    Found by matrix products, a few points at a time: rows may be many.
+    """
+    points = np.asarray(points, np.float64)
+    rows = np.asarray(rows, np.float64)
+    squares = np.square(rows).sum(1)
+    found = [
+        (squares - 2 * some @ rows.T).argmin(1)
+        for some in np.array_split(points, -(-len(points) // _AT_ONCE))
+    ]
+    nearest = np.concatenate(found)
+    return nearest, np.linalg.norm(points - rows[nearest], axis=1)
 
 
 def jump(path: np.ndarray) -> np.ndarray:
@@ -201,11 +218,12 @@ def jump(path: np.ndarray) -> np.ndarray:
     Returns:
       [...]; NaN where nothing moves.
     """
-    path = np.asarray(path, np.float64)
-    steps = np.linalg.norm(np.diff(path, axis=-2), axis=-1)
+    moves = np.diff(np.asarray(path, np.float64), axis=-2)
+    steps = np.linalg.norm(moves, axis=-1)
     mean = steps.mean(-1)
     largest = steps.max(-1)
-    return np.divide(largest, mean, out=np.full_like(mean, np.nan), where=mean > 0)
+    nothing = np.full_like(mean, np.nan)
+    return np.divide(largest, mean, out=nothing, where=mean > 0)
 
 
 def class_score(probabilities: np.ndarray) -> float:
@@ -218,9 +236,9 @@ def class_score(probabilities: np.ndarray) -> float:
       probabilities: [N, K], rows of sum 1.
     """
     p = np.asarray(probabilities, np.float64)
-    mean = p.mean(0)
-    logs = np.log(np.where(p > 0, p, 1)) - np.log(np.where(mean > 0, mean, 1))
-    return float(np.exp((p * logs).sum(1).mean()))
+    mean = np.broadcast_to(p.mean(0), p.shape)
+    divergence = scipy.special.rel_entr(p, mean).sum(1)
+    return float(np.exp(divergence.mean()))
 
 
 def of_class(features: np.ndarray, labels: np.ndarray, wanted: int) -> np.ndarray:
@@ -235,8 +253,19 @@ def of_class(features: np.ndarray, labels: np.ndarray, wanted: int) -> np.ndarra
     return rows
 
 
+def _mann_whitney(one: np.ndarray, other: np.ndarray) -> float:
+    """Return z of the test whether ``one`` is larger than ``other``."""
+    n = len(one)
+    m = len(other)
+    u = scipy.stats.mannwhitneyu(one, other).statistic
+    mean = n * m / 2
+    variance = n * m * (n + m + 1) / 12
+    return float((u - mean) / np.sqrt(variance))
+
+
 def _paired(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    one = np.asarray(one, np.float64)
+    other = np.asarray(other, np.float64)
     if one.shape != other.shape or one.ndim != 2:
         raise UserError(
             f"{_told(one)} against {_told(other)}: the number of images is part of the measure, so "

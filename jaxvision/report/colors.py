@@ -164,6 +164,11 @@ _MEANINGS = {
     "slow D": "#B23A48",
     "unrolled": "#3A8B5C",
     "seven places": "#6D597A",
+    # games of two nets, by Adam's beta1, and what is measured of them
+    "β₁ = .5": "#13678A",
+    "β₁ = .9": "#BF4417",
+    "between codes": "#45818E",
+    "memorizer": "#7D2E68",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

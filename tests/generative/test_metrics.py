@@ -81,6 +81,14 @@ def test_memorization_sees_copies_and_nothing_in_held_out_images():
     assert metrics.memorization(train, 3 * fresh, held_out).z > 5
 
 
+def test_nearest_rows_are_those_of_all_distances():
+    points, rows = normal(300, 5, 1), normal(400, 5, 2)
+    distances = np.linalg.norm(points[:, None] - rows[None], axis=2)
+    nearest, far = metrics.nearest_of(points, rows)
+    np.testing.assert_array_equal(nearest, distances.argmin(1))
+    np.testing.assert_allclose(far, distances.min(1))
+
+
 def test_jump_of_a_line_and_of_one_jump():
     line = np.linspace(0, 1, 65)[:, None] * np.ones(3)
     assert metrics.jump(line) == pytest.approx(1)
@@ -139,6 +147,7 @@ def test_halves_are_disjoint_and_blur_keeps_the_mean(digits):
         (rows[:, None, None, None] * np.ones((1, 1, 1, 1))).astype(np.uint8), digits.labels
     )
     one, other = anchors.halves(marked._rows(slice(250)), 100, seed=3)
+    assert len(one.images) == len(other.images) == 100
     assert not set(one.images.ravel().tolist()) & set(other.images.ravel().tolist())
     flat = np.full((2, 6, 6, 3), 77, np.uint8)
     np.testing.assert_array_equal(anchors.blurred(flat, 2.0), flat)

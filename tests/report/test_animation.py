@@ -1,4 +1,4 @@
-"""Animations: deterministic bytes, every frame with its words, colors as they are."""
+"""Animations: every frame as it was given, for as long as asked, and the same bytes again."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxvision.report import record as records
-from jaxvision.report.animation import to_gif
+from jaxvision.report.animation import captioned, grids, to_gif
 from jaxvision.report.record import Record
 
 FRAMES = np.zeros((3, 4, 5, 3), np.uint8)
@@ -15,26 +15,41 @@ FRAMES[0, :, :, 0] = 200
 FRAMES[1, :, :, 1] = 200
 FRAMES[2, :, :2] = 90
 WORDS = [["one", "two"], ["", "longer"], ["a", "b"]]
+SECONDS = (0.5, 0.1, 0.2)
 
 
-def test_a_gif_holds_its_frames_and_runs_without_end():
-    opened = Image.open(io.BytesIO(to_gif(FRAMES, WORDS, 120)))
-    assert opened.n_frames == 3
-    assert opened.info["loop"] == 0
-    assert opened.info["duration"] == 120
-    for number, frame in enumerate(FRAMES):
-        opened.seek(number)
-        shown = np.asarray(opened.convert("RGB"))
-        assert shown.shape == (4 * 6 + 22, 5 * 6, 3)
-        away = np.abs(shown[3 : 4 * 6 : 6, 3::6].astype(int) - frame)
+def test_frames_come_back_with_their_colors_and_times_and_run_without_end():
+    movie = Image.open(io.BytesIO(to_gif(FRAMES, SECONDS)))
+    assert movie.n_frames == 3
+    assert movie.info["loop"] == 0
+    for number, (frame, seconds) in enumerate(zip(FRAMES, SECONDS, strict=True)):
+        movie.seek(number)
+        assert movie.info["duration"] == 1000 * seconds
+        away = np.abs(np.asarray(movie.convert("RGB")).astype(int) - frame)
         assert away.max() <= 8  # the palette has 256 colors
-    assert (shown[4 * 6 :] < 128).any(-1).any()  # words below
 
 
 def test_the_same_frames_are_the_same_bytes():
-    assert to_gif(FRAMES, WORDS, 120) == to_gif(FRAMES.copy(), WORDS, 120)
+    assert to_gif(FRAMES, SECONDS) == to_gif(FRAMES.copy(), SECONDS)
+    with pytest.raises(ValueError, match="2 times for 3 frames"):
+        to_gif(FRAMES, SECONDS[:2])
+
+
+def test_words_stand_below_the_enlarged_frame():
+    shown = captioned(FRAMES, WORDS)
+    for found, frame in zip(shown, FRAMES, strict=True):
+        assert found.shape == (4 * 6 + 22, 5 * 6, 3)
+        np.testing.assert_array_equal(found[3 : 4 * 6 : 6, 3::6], frame)
+        assert (found[4 * 6 :] < 128).any()
     with pytest.raises(ValueError, match="2 captions for 3 frames"):
-        to_gif(FRAMES, WORDS[:2], 120)
+        captioned(FRAMES, WORDS[:2])
+
+
+def test_grids_are_as_wide_as_can_be_seen():
+    images = np.stack([np.full((1, 2, 3, 3, 1), level, np.uint8) for level in (0, 100)])
+    for found, level in zip(grids(images), (0, 100), strict=True):
+        assert found.shape[1] >= 300
+        assert (found[0, 0] == level).all()
 
 
 @pytest.mark.parametrize("gif", [b"GIF89a", None])
