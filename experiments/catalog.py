@@ -271,6 +271,22 @@ CATALOG = (
         claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
         contradicts=("deeper-better",),
     ),
+    Entry(
+        name="occlusion",
+        theme="seeing",
+        title="Covering the image",
+        sentence="A gray window costs the class where it covers the object, not the background.",
+        minutes=5,
+        claims=("object",),
+    ),
+    Entry(
+        name="backward_rules",
+        theme="seeing",
+        title="Which pixels affect a neuron",
+        sentence="Guided backprop returns its input at random weights; the gradient does not.",
+        minutes=5,
+        claims=("nie-guided", "nie-gradient"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -128,6 +128,12 @@ _MEANINGS = {
     "trained turned": "#73AF48",
     "strided": "#6F4070",
     "blurred": "#EDAD08",
+    # what is sent back to the pixels
+    "gradient": "#1B6CA8",
+    "softmax's gradient": "#79A8CC",
+    "deconvnet": "#B5651D",
+    "guided backprop": "#1E8449",
+    "occlusion": "#8E2A6B",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
