@@ -297,6 +297,22 @@ CATALOG = (
         contradicts=("deeper-better",),
     ),
     Entry(
+        name="occlusion",
+        theme="seeing",
+        title="Covering the image",
+        sentence="A gray window costs the class where it covers the object, not the background.",
+        minutes=5,
+        claims=("object",),
+    ),
+    Entry(
+        name="backward_rules",
+        theme="seeing",
+        title="Which pixels affect a neuron",
+        sentence="Guided backprop returns its input at random weights; the gradient does not.",
+        minutes=5,
+        claims=("nie-guided", "nie-gradient"),
+    ),
+    Entry(
         name="gan_objective",
         theme="generating",
         title="What a discriminator measures",

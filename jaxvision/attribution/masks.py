@@ -42,14 +42,19 @@ def scores(maps: Array, masks: Array) -> Scores:
     sorted_inside = jnp.take_along_axis(inside, order, axis=1)
     place = jnp.arange(flat.shape[1], dtype=flat.dtype)
     both = jnp.where(place[None] < area[:, None], sorted_inside, 0).sum(1)
-    positive = jnp.maximum(flat, 0)
-    whole = positive.sum(1)
-    share = (positive * inside).sum(1) / jnp.where(whole == 0, 1, whole)
     return Scores(
         pointing=sorted_inside[:, 0],
         area_iou=both / jnp.maximum(2 * area - both, 1),
-        mass=jnp.where(whole == 0, inside.mean(1), share),
+        mass=mass(maps, masks),
     )
+
+
+def mass(maps: Array, masks: Array) -> Array:
+    """Return ``Scores.mass`` alone [B]."""
+    positive = jnp.maximum(maps, 0)
+    whole = positive.sum((1, 2))
+    share = jnp.where(masks, positive, 0).sum((1, 2)) / jnp.where(whole == 0, 1, whole)
+    return jnp.where(whole == 0, masks.mean((1, 2), dtype=maps.dtype), share)
 
 
 def random(key: Array, shape: tuple[int, int, int]) -> Array:

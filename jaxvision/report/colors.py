@@ -169,6 +169,12 @@ _MEANINGS = {
     "β₁ = .9": "#BF4417",
     "between codes": "#45818E",
     "memorizer": "#7D2E68",
+    # what is sent back to the pixels
+    "gradient": "#1B6CA8",
+    "softmax's gradient": "#79A8CC",
+    "deconvnet": "#B5651D",
+    "guided backprop": "#1E8449",
+    "occlusion": "#8E2A6B",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

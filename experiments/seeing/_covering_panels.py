@@ -1,0 +1,159 @@
+"""Panels of occlusion: five pictures of an image, what falls where, and corresponding parts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.seeing import _nets
+from experiments.seeing._covering import Panels
+from experiments.seeing._nets import Shown
+from jaxvision.report import plots
+from jaxvision.report.image_grid import image_grid
+from jaxvision.report.record import Record
+from jaxvision.types import Axes
+
+SHOWN = 6  # images
+_BACKGROUND = "#999999"
+
+
+def shown(found: Panels, some: Shown) -> dict[str, np.ndarray]:
+    """Return the pictures of the first net, uint8 [SHOWN, ...]."""
+    projection = found.projection[0, :SHOWN] ** 0.5
+    return {
+        "pictures/images": np.uint8(np.rint(255 * some.images[:SHOWN])),
+        "pictures/strongest": _scaled(found.strongest[0, :SHOWN]),
+        "pictures/projection": _scaled(projection),
+        "pictures/probability": _scaled(found.probability[0, :SHOWN]),
+        "pictures/right": np.uint8(
+            255 * (found.predicted[0, :SHOWN] == some.labels[:SHOWN, None, None])
+        ),
+    }
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Return [B, R, Q] as uint8, each from its lowest to its highest."""
+    low = values.min((1, 2), keepdims=True)
+    room = values.max((1, 2), keepdims=True) - low
+    return np.uint8(np.rint(255 * (values - low) / np.where(room == 0, 1, room)))
+
+
+def draw_pictures(ax: Axes, record: Record) -> None:
+    """Draw Zeiler & Fergus' five panels, one image a column."""
+    images = record.arrays["pictures/images"]
+    height, width = images.shape[1:3]
+    rows = [np.broadcast_to(images, (*images.shape[:3], 3))]
+    for name in ("strongest", "projection", "probability", "right"):
+        picture = _of_size(record.arrays[f"pictures/{name}"], height, width)
+        rows.append(np.broadcast_to(picture[..., None], rows[0].shape))
+    names = [
+        "image",
+        "strongest map",
+        "its projection",
+        "probability",
+        "right answer",
+    ]
+    image_grid(ax, np.stack(rows), rows=names)
+    title = "A gray window covers each place in turn. Dark: what falls, or a wrong answer"
+    plots.describe(ax, title, "", "")
+
+
+def _of_size(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return pictures [B, R, Q] with as many pixels as the images, by the nearest."""
+    rows = np.arange(height) * pictures.shape[1] // height
+    columns = np.arange(width) * pictures.shape[2] // width
+    return pictures[:, rows][:, :, columns]
+
+
+def _pair(ax: Axes, place: float, found: np.ndarray, color: str) -> None:
+    """Draw object (disk) and background (ring) [N, 2] on one row."""
+    for column, filled in ((0, color), (1, "white")):
+        values = found[:, column]
+        ax.plot([values.min(), values.max()], [place, place], color=color, linewidth=1.5)
+        ax.plot(values.mean(), place, "o", color=color, markerfacecolor=filled, markersize=9)
+
+
+def draw_falls(ax: Axes, record: Record, learners: Mapping[str, Any]) -> None:
+    """Draw by how much probability, answers and the strongest map fall."""
+    if "panels/changed" not in record.arrays:
+        ax.set_axis_off()
+        return
+    rows = {
+        "probability": record.arrays["true/window/gray/fall"],
+        "answer changes": record.arrays["panels/changed"],
+        "strongest map": record.arrays["panels/strongest"],
+    }
+    if "shuffled" in learners:
+        rows["probability,\nlabels dealt\nat random"] = record.arrays["shuffled/window/gray/fall"]
+    color = plots.color_of("occlusion")
+    for place, found in enumerate(reversed(rows.values())):
+        _pair(ax, place, found, color)
+    ax.axvline(0, color=_BACKGROUND, linewidth=1)
+    ax.set_yticks(range(len(rows)), list(rows)[::-1])
+    ax.set_ylim(-0.6, len(rows) - 0.4)
+    title = "What covering costs: the object (disk)\nagainst the background (ring)"
+    plots.describe(ax, title, "fall, or share of places", "")
+    plots.mark_contradicted(ax, record, "object", "class", "strongest", "shuffled")
+
+
+def draw_fills(ax: Axes, record: Record, fills: Sequence[str]) -> None:
+    """Draw the fall of the probability by what covers."""
+    if "true/window/gray/fall" not in record.arrays:
+        ax.set_axis_off()
+        return
+    labels = {"gray": "gray", "mean": "mean color", "blur": "blur", "noise": "noise"}
+    labels |= {"self": "the image itself"}
+    rows = {labels[fill]: record.arrays[f"true/window/{fill}/fall"] for fill in fills}
+    rows["gray, smaller"] = record.arrays["true/small/gray/fall"]
+    color = plots.color_of("occlusion")
+    for place, found in enumerate(reversed(rows.values())):
+        _pair(ax, place, found, color)
+    ax.axvline(0, color=_BACKGROUND, linewidth=1)
+    ax.set_yticks(range(len(rows)), list(rows)[::-1])
+    ax.set_ylim(-0.6, len(rows) - 0.4)
+    title = "What covers: fall of the probability\non object (disk), background (ring)"
+    plots.describe(ax, title, "fall", "")
+    plots.mark_contradicted(ax, record, "fills", "edges", "window", "self")
+
+
+def draw_maps(ax: Axes, record: Record) -> None:
+    """Draw how far the strongest map goes with its projection and with the class."""
+    rows = {
+        "with its projection": "panels/projection",
+        "with the second\nmap's projection": "panels/another",
+        "with the probability": "panels/alike",
+        "images: lowest places\nfar apart (share)": "panels/apart",
+    }
+    for place, (label, name) in enumerate(reversed(rows.items())):
+        found = record.arrays[name]
+        color = plots.color_of("deconvnet" if "projection" in label else "occlusion")
+        ax.plot(found, np.full(len(found), place), "o", color=color, markersize=7, alpha=0.7)
+        ax.plot(found.mean(), place, "|", color=color, markersize=24, markeredgewidth=2.5)
+    ax.axvline(0, color=_BACKGROUND, linewidth=1)
+    ax.set_yticks(range(len(rows)), list(rows)[::-1])
+    ax.set(xlim=(-0.2, 1), ylim=(-0.6, len(rows) - 0.4))
+    title = "The strongest map's fall over places:\nwhat it goes with (dots: nets)"
+    plots.describe(ax, title, "rank correlation, or share", "")
+    plots.mark_contradicted(ax, record, "projection", "projection-own", "together", "apart")
+
+
+def draw_alike(ax: Axes, record: Record) -> None:
+    """Draw the distance of signs of change when the same part, or a random one, is covered."""
+    if f"alike/{_nets.LAST}/part" not in record.arrays:
+        ax.set_axis_off()
+        return
+    rows = {
+        "last convolution": f"alike/{_nets.LAST}/{{}}",
+        "its units that move": f"alike/{_nets.LAST}/{{}}_moved",
+        "logits": "alike/logits/{}",
+    }
+    color = plots.color_of("occlusion")
+    for place, name in enumerate(reversed(rows.values())):
+        part = record.arrays[name.format("part")].mean(1)
+        random = record.arrays[name.format("random")]
+        _pair(ax, place, np.stack([part, random], axis=1), color)
+    ax.set_yticks(range(len(rows)), list(rows)[::-1])
+    ax.set(xlim=(0, 0.55), ylim=(-0.6, len(rows) - 0.4))
+    title = "Signs of change between two objects:\nsame part covered (disk), random (ring)"
+    plots.describe(ax, title, "share that differs (.5: chance)", "")
+    plots.mark_contradicted(ax, record, "alike-conv", "alike-top", "alike-moved")

@@ -1,0 +1,328 @@
+"""Occlusion: what a net says while a gray window covers one place of the image after another.
+
+Source: Zeiler & Fergus 2013, "Visualizing and understanding convolutional networks" (arXiv
+1311.2901), sections 4.2 and 4.3, figure 5 of the first version, table 1. Claim in one sentence:
+covering the object, and not the background, costs the class; the strongest map falls where its
+deconvnet projection lies, but it is one of many reasons.
+
+Command: make exp-occlusion (5 minutes on two cores, drawn shapes, no download).
+
+What differs from the source, which gives neither the window's size nor its stride nor its gray:
+windows of 7 of 32 pixels, gray .5; drawn shapes, whose exact masks say what is object; objects are
+made frontal by their known poses, and the control of correspondence covers the same area of another
+part. Where units do not move at all, their signs agree: the distance is given over moving units,
+too. Controls: nets that learned labels dealt at random, and covering with the image's own pixels.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.seeing import _correspondence, _covering, _nets
+from experiments.seeing import _covering_panels as panels
+from jaxvision import cli
+from jaxvision.attribution import occluding
+from jaxvision.fields import flagged
+from jaxvision.nets import Spec, Wanted
+from jaxvision.report import plots
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.record import Record
+from jaxvision.types import Figure
+
+
+class Learner(NamedTuple):
+    """What nets have learned.
+
+    Attributes:
+      label: in the figure.
+      shuffled_labels: the labels were dealt to the images at random.
+    """
+
+    label: str
+    shuffled_labels: bool = False
+
+
+LEARNERS = {
+    "true": Learner("true labels"),
+    "shuffled": Learner("labels dealt at random", shuffled_labels=True),
+}
+FILLS = ("gray", "mean", "blur", "noise", "self")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Flags of the experiment."""
+
+    dataset: str = flagged("shapes16k", "Data set: digits, shapes, a TFDS name, or a path.")
+    seeds: int = flagged(5, "Nets of each kind.", low=2, high=1000)
+    first_seed: int = flagged(900, "First seed.", low=0, high=10**9)
+    width: int = flagged(16, "Channels of the first convolution.", low=1, high=1024)
+    steps: int = flagged(_nets.STEPS, "Training steps.", low=10, high=10**6)
+    batch_size: int = flagged(_nets.BATCH_SIZE, "Images in a step.", low=2, high=65_536)
+    learning_rate: float = flagged(_nets.LEARNING_RATE, "Adam's, at its highest.", low=0)
+    n_images: int = flagged(60, "Test images that are covered.", low=6, high=10**5)
+    window: int = flagged(7, "Pixels of the window's side.", low=2, high=512)
+    small_window: int = flagged(4, "Those of a smaller one.", low=1, high=512)
+    stride: int = flagged(3, "Pixels between two places.", low=1, high=512)
+
+
+PRESETS = {
+    "tiny": Config(
+        dataset="shapes",
+        seeds=2,
+        first_seed=0,
+        width=2,
+        steps=11,
+        batch_size=20,
+        n_images=6,
+        window=12,
+        small_window=10,
+        stride=10,
+    ),
+    "cpu": Config(),
+    "gpu": Config(seeds=10, width=64, steps=5000, n_images=1000, stride=1),
+    "paper": Config(
+        dataset="imagenet_resized/64x64",
+        width=96,
+        steps=100_000,
+        batch_size=128,
+        learning_rate=0.001,
+        n_images=1000,
+        window=14,
+        small_window=8,
+    ),
+}
+
+
+def specs_of(config: Config, learners: Mapping[str, Learner] = LEARNERS) -> dict[str, Spec]:
+    """Return the nets by what they have learned."""
+    return {
+        name: _nets.spec_of(
+            config.dataset,
+            width=config.width,
+            steps=config.steps,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            shuffled_labels=learner.shuffled_labels,
+        )
+        for name, learner in learners.items()
+    }
+
+
+def seeds_of(config: Config) -> range:
+    """Return the seeds of the nets."""
+    return range(config.first_seed, config.first_seed + config.seeds)
+
+
+def wanted_nets(config: Config) -> list[Wanted]:
+    """Return the nets that a run asks for."""
+    return [Wanted(spec, seeds_of(config)) for spec in specs_of(config).values()]
+
+
+def measure(
+    config: Config,
+    progress: cli.ShowProgress,
+    learners: Mapping[str, Learner] = LEARNERS,
+    masks: Callable[[np.ndarray], np.ndarray] = lambda masks: masks,
+) -> tuple[dict, dict]:
+    """Train nets and cover images; arrays 'part/quantity' [S, ...].
+
+    ``masks`` changes what counts as object.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with progress(len(learners), "covered images") as bar:
+        for name, spec in specs_of(config, learners).items():
+            nets = _nets.trained(spec, seeds_of(config))
+            some = _nets.some_of(nets.data.test, config.n_images)
+            if some.masks is not None:
+                some = some._replace(masks=masks(some.masks))
+            arrays[f"{name}/error"] = nets.test_error
+            arrays |= _by_fill(config, name, nets, some)
+            if name == "true":
+                arrays |= _five_panels(config, nets, some)
+                arrays |= _alike(config, nets)
+            bar.advance()
+    names = nets.data.class_names
+    return {"classes": list(names[:10])}, arrays
+
+
+def _places(config: Config, some: _nets.Shown, window: int) -> occluding.Windows:
+    height, width = some.images.shape[1:3]
+    return occluding.windows(height, width, window, min(config.stride, window))
+
+
+def _by_fill(
+    config: Config, name: str, nets: _nets.Nets, some: _nets.Shown
+) -> dict[str, np.ndarray]:
+    """Return how much the class's probability falls on object and background, by fill."""
+    mean = nets.data.train.images.mean((0, 1, 2)) / 255
+    fills = _covering.fills_of(some.images, mean, config.first_seed) | {"self": some.images}
+    gray = {"gray": fills["gray"]}
+    if name != "true":
+        return _falls(config, f"{name}/window", config.window, nets, some, gray)
+    small = _falls(config, f"{name}/small", config.small_window, nets, some, gray)
+    return small | _falls(config, f"{name}/window", config.window, nets, some, fills)
+
+
+def _falls(
+    config: Config,
+    prefix: str,
+    window: int,
+    nets: _nets.Nets,
+    some: _nets.Shown,
+    fills: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    places = _places(config, some, window)
+    arrays = {}
+    for fill, falls in _covering.falls_by_fill(nets, some, places, fills).items():
+        arrays[f"{prefix}/{fill}/largest"] = np.abs(falls).max((1, 2, 3))
+        if some.masks is not None:
+            found = _covering.by_place(falls, some.masks, places)
+            arrays[f"{prefix}/{fill}/fall"] = np.stack(found, axis=1)
+    return arrays
+
+
+def _five_panels(config: Config, nets: _nets.Nets, some: _nets.Shown) -> dict[str, np.ndarray]:
+    places = _places(config, some, config.window)
+    found = _covering.panels(nets, some, places)
+    arrays = {
+        "panels/alike": _covering.ranked_alike(-found.strongest, -found.probability),
+        "panels/projection": _covering.ranked_alike(-found.strongest, found.under),
+        "panels/another": _covering.ranked_alike(-found.strongest, found.another),
+        "panels/apart": _covering.apart(found.strongest, found.probability, places),
+    }
+    if some.masks is not None:
+        changed = found.predicted != found.answer[:, :, None, None]
+        falls = {"changed": changed.astype(np.float32), "strongest": 1 - found.strongest}
+        for name, values in falls.items():
+            pair = _covering.by_place(values, some.masks, places)
+            arrays[f"panels/{name}"] = np.stack(pair, axis=1)
+    return arrays | panels.shown(found, some)
+
+
+def _alike(config: Config, nets: _nets.Nets) -> dict[str, np.ndarray]:
+    """Return distances of signs 'alike/layer/quantity', where poses are known."""
+    if nets.data.test.poses is None:
+        return {}
+    objects = _correspondence.frontal(nets.data.test)
+    found = _correspondence.measured(nets, objects, config.window, config.first_seed)
+    return {
+        f"alike/{layer}/{quantity}": values
+        for quantity, by_layer in found._asdict().items()
+        for layer, values in by_layer.items()
+    }
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the source's claims; the rules are fixed here. Statistics are one number a net."""
+    masked = config.dataset in _nets.MASKED
+    no_masks = "" if masked else "the set has no masks: --dataset=shapes16k"
+
+    def lead(name: str) -> Callable[[Record], np.ndarray]:
+        """Return object minus background."""
+        return lambda record: record.arrays[name][:, 0] - record.arrays[name][:, 1]
+
+    def whole(name: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: record.arrays[name]
+
+    def minus(one: str, other: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: record.arrays[one] - record.arrays[other]
+
+    def beside(layer: str, moved: str = "") -> Callable[[Record], np.ndarray]:
+        """Return the distance for the same part minus that for random ones."""
+
+        def gap(record: Record) -> np.ndarray:
+            part = record.arrays[f"alike/{layer}/part{moved}"].mean(1)
+            return part - record.arrays[f"alike/{layer}/random{moved}"]
+
+        return gap
+
+    def of_window(size: str, where: int = 0) -> Callable[[Record], np.ndarray]:
+        return lambda record: record.arrays[f"true/{size}/gray/fall"][:, where]
+
+    def weakest(record: Record) -> np.ndarray:
+        return np.min([lead(f"true/window/{fill}/fall")(record) for fill in FILLS[:4]], axis=0)
+
+    def edges(record: Record) -> np.ndarray:
+        gray, blur = (record.arrays[f"true/window/{fill}/fall"][:, 1] for fill in ("gray", "blur"))
+        return gray - blur
+
+    fig5, table1 = "Zeiler & Fergus 2013, figure 5", "Zeiler & Fergus 2013, table 1"
+    own, layer = "question, method", "the last convolution"
+    return [
+        Claim("self", "algebra", "Covering with the image's own pixels changes no probability "
+              "(largest change)", whole("true/window/self/largest"), Within(0.0, 1e-4), "theory"),
+        Claim("object", f"{fig5}(d)", "The right class's probability falls more where at least "
+              "half the window is object than where none is", lead("true/window/gray/fall"),
+              Greater(), not_run=no_masks),
+        Claim("class", f"{fig5}(e)", "The answer changes more often there",
+              lead("panels/changed"), Greater(), not_run=no_masks),
+        Claim("strongest", f"{fig5}(b)", "The strongest map's sum falls more there",
+              lead("panels/strongest"), Greater(), not_run=no_masks),
+        Claim("projection", f"{fig5}(b, c)", "The strongest map's sum falls where its deconvnet "
+              "projection has its energy (rank correlation)", whole("panels/projection"),
+              Greater()),
+        Claim("projection-own", f"{fig5}(b, c)", "It does so more than where the second strongest "
+              "map's projection has", minus("panels/projection", "panels/another"), Greater()),
+        Claim("together", own, "Probability and strongest map fall together (rank correlation)",
+              whole("panels/alike"), Greater()),
+        Claim("apart", f"{fig5}, text", "On more than a quarter of the images the two are lowest "
+              "at places more than one window apart", whole("panels/apart"), Greater(0.25)),
+        Claim("alike-conv", f"{table1}, layer 5", f"At {layer} signs of change agree more between "
+              "objects when the same part is covered than when random parts are",
+              beside(_nets.LAST), Less(), not_run=no_masks),
+        Claim("alike-top", f"{table1}, layer 7", "At the logits the same part and random parts "
+              "differ by less than .02", beside("logits"), Equivalent(0.02), not_run=no_masks),
+        Claim("alike-moved", own, f"At {layer}, over units that move in both objects alone, the "
+              "same part still agrees more than random parts", beside(_nets.LAST, "_moved"),
+              Less(), not_run=no_masks),
+        Claim("fills", own, "Object costs more than background whatever covers: the smallest lead "
+              "of gray, mean color, blur and noise", weakest, Greater(), not_run=no_masks),
+        Claim("edges", own, "On the background gray costs more than a blur of the image: a "
+              "covering window has edges of its own", edges, Greater(), not_run=no_masks),
+        Claim("window", own, f"On the object a window of {config.window} pixels costs more than "
+              f"one of {config.small_window}",
+              lambda r: of_window("window")(r) - of_window("small")(r), Greater(),
+              not_run=no_masks),
+        Claim("shuffled", "negative control, labels dealt at random", "Nets that learned such "
+              "labels lose no more on the object than on the background, within .02",
+              lead("shuffled/window/gray/fall"), Equivalent(0.02), not_run=no_masks),
+    ]  # fmt: skip
+
+
+def plot(record: Record, config: Config) -> Figure:
+    """Draw the five panels of some images, what falls where, and how parts correspond."""
+    figure, axes = plots.new_figure(3, 2, 13.5)
+    row = axes[0, 0].get_gridspec()[0, :]
+    for ax in axes[0]:
+        ax.remove()
+    with plots.style():
+        panels.draw_pictures(figure.add_subplot(row), record)
+    panels.draw_falls(axes[1, 0], record, LEARNERS)
+    panels.draw_fills(axes[1, 1], record, FILLS)
+    panels.draw_maps(axes[2, 0], record)
+    panels.draw_alike(axes[2, 1], record)
+    title = plots.headline(
+        record,
+        {
+            ("object", "projection", "apart"): "Covering the object costs the class; the strongest "
+            "map is one of many reasons",
+            "object": "Covering the object costs the class, covering the background does not",
+        },
+        "What a net says while a window covers the image",
+    )
+    return plots.finish(
+        figure,
+        record,
+        title,
+        net=f"Five convolutions, {config.width} channels first",
+        optimizer=f"Adam, {config.steps:,} steps",
+        paper="Zeiler & Fergus 2013",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])
