@@ -101,10 +101,11 @@ def draw_success(
         destroyed = record.arrays["rate/average/photo"][:, at].mean(2)
         for size, marker in zip(range(len(levels)), ("o", "^", "s", "D"), strict=False):
             ax.plot(success[:, size], destroyed[:, size], marker, color=color, label="_net")
-        ax.text(0.02, 0.25 - 0.1 * at, attack.label, color=color, fontweight="bold")
+        ax.text(0.0, 1.31 - 0.1 * at, attack.label, color=color, fontweight="bold", va="center")
     marks = zip(("circle", "triangle", "square", "diamond"), levels, strict=False)
     sizes = ", ".join(f"{name}: {level} levels" for name, level in marks)
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.38))
+    ax.set_yticks(np.linspace(0, 1, 6))
     title = f"Success and destruction, a mark a net\n({sizes})"
     plots.describe(ax, title, "share of images fooled", "of them destroyed")
     plots.mark_contradicted(ax, record, "success-fast", "success-least", "most-least")
