@@ -9,9 +9,11 @@ Command: make exp-physical-world (4 minutes on two cores; embedded drawn shapes,
 
 What differs from the paper: small conv nets on 32x32 pictures instead of Inception v3 on ImageNet;
 the printer, the paper and the phone are simulated, their parameters guessed, drawn by the net's
-seed, and the same for all attacks. The sizes are 4 and 2 gray levels: these nets fall to nothing at
-the paper's 16 and 8. Of several iterates an attack returns the best. Files hold 8 bits before they
-are printed. Only the first answer counts, as ten classes have no five.
+seed, and the same for all attacks; a photograph keeps its color at full resolution, as a camera's
+pixels are finer than a picture's, where the artificial JPEG halves it. The sizes are 4 and 2 gray
+levels: these nets fall to nothing at the paper's 16 and 8. Of several iterates an attack returns
+the best. Files hold 8 bits before they are printed. Only the first answer counts, as ten classes
+have no five.
 
 Two traps. Each attack fools another set of images, and the one that fools fewer keeps those that
 were near the boundary anyway: ``paired`` rates count images that all three fool. And a photograph

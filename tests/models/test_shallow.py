@@ -47,3 +47,17 @@ def test_layers_are_those_of_the_definition(channels, units, pooled, pools):
     # Dense layers follow convolutions in the order of their names.
     np.testing.assert_allclose(logits, slowly(params, images, pools), rtol=1e-5, atol=1e-6)
     assert list(activations) == [*params]
+
+
+def test_batch_norm_takes_the_place_of_biases_and_standardizes_a_batch():
+    model = ShallowConvNet((3, 4), 0, 3, he_forward(), normalized=True)
+    variables = jax.jit(partial(initialize, model, image_shape=IMAGE))(stream(0, "init"))
+    assert list(variables["params"]["conv1"]) == ["kernel"]
+    images = 5 + jax.random.normal(stream(0, "probe"), (20, *IMAGE))
+    apply = apply_function(model)
+    _, found, stats = apply(variables["params"], variables["batch_stats"], images, train=True)
+    for name in ("conv1", "conv2"):
+        np.testing.assert_allclose(found[name].mean((0, 1, 2)), 0.0, atol=1e-4)
+        np.testing.assert_allclose(found[name].std((0, 1, 2)), 1.0, rtol=1e-2)
+    kept = jax.tree.map(jnp.array_equal, stats, variables["batch_stats"])
+    assert not any(jax.tree.leaves(kept))
