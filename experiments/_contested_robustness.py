@@ -18,12 +18,15 @@ DISPUTES = (
             ),
             Side(
                 "Question of ours",
-                "Each attack was judged on images of its own; on those that all three fool the "
-                "order of fast and basic may turn.",
-                cited("physical_world", "fast-equal"),
+                "Each attack was judged on images of its own; on those that all three fool, or at "
+                "equal confidence, the order of fast and basic may turn.",
             ),
         ),
-        beside=cited("physical_world", "fast-paired", "readable", "success-fast"),
+        beside=cited("physical_world", "fast-paired", "fast-equal", "readable", "success-fast"),
+        answer="In our simulated photographs more than half of every attack's images are "
+        "destroyed, and more of the least likely one's than of the basic one's.",
+        upheld=cited("physical_world", "most-least", "least-photo"),
+        refuted=cited("physical_world", "survive-fast", "survive-basic"),
     ),
     Dispute(
         question="Do surer adversarial images survive a photograph better?",

@@ -283,9 +283,11 @@ CATALOG = (
         name="camouflage",
         theme="breaking",
         title="Patches and dazzle",
-        sentence="A small patch beside the object leads a net to any class.",
-        minutes=4,
-        claims=("beats-controls", "off-object"),
+        sentence="A patch beside the object leads a net to its class more than a real one, yet in "
+        "under half of the scenes.",
+        minutes=5,
+        claims=("beats-object", "off-object", "led-away"),
+        contradicts=("most",),
     ),
     Entry(
         name="transformations",

@@ -142,7 +142,7 @@ def draw_led(
     plots.describe(
         ax,
         f"{where}\nled to the wanted class",
-        "area",
+        "area of the patch",
         "share of scenes",
     )
     shown = (
@@ -171,7 +171,7 @@ def draw_kept(
     plots.describe(
         ax,
         "Off the object:\nstill answered right",
-        "area",
+        "area of the patch",
         "share of scenes",
     )
     plots.mark_contradicted(ax, record, "led-away", "costs")

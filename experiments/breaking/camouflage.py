@@ -3,9 +3,9 @@
 Sources: Brown et al. 2017, "Adversarial patch" (arXiv 1712.09665), and the outputs kept in their
 notebook; Harvey 2010, "CV Dazzle", which gives no numbers. Claim in one sentence: one small round
 picture, made for one class and pasted anywhere, makes a net see that class in any scene, more than
-a real object of the class does, and need not cover what was there.
+a real object of the class does, and need not cover what was there; nets it was not made for, too.
 
-Command: make exp-camouflage (four minutes on two cores; embedded set with masks, no download).
+Command: make exp-camouflage (five minutes on two cores; embedded set with masks, no download).
 
 A patch is made for every class by expectation over scenes, places, sizes and turns, and judged on
 test scenes of the other classes that a net answers right. Its rivals lie at the same places: noise,
@@ -288,11 +288,10 @@ def plot(record: Record, config: Config) -> Figure:
             axes[1, 1].remove()
             axes[2, 0].remove()
     titles = {
-        ("beats-controls", "off-object", "led-away"): "A small patch beside the object leads a net "
-        "to any class, more than a real object does",
-        ("beats-controls", "off-object"): "A small patch leads a net to any class, beside the "
-        "object too",
-        "beats-controls": "A small patch leads a net to any class",
+        ("beats-object", "off-object", "led-away"): "A patch that covers none of the object leads "
+        "a net to its class more often than a real object does",
+        ("beats-object", "beats-controls"): "A patch leads a net to its class more often than a "
+        "real object does",
     }
     title = plots.headline(record, titles, "What a net sees beside a patch")
     labels = [kinds.KINDS[kind].label for kind in kinds.kinds_of(config)]

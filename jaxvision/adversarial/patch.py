@@ -21,7 +21,6 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
 
 from jaxvision.adversarial.eot import Transform
 from jaxvision.data.warps import Pose, Size, warp
@@ -247,6 +246,8 @@ def _from_middle(count: int) -> Array:
 
 def _distance(one: np.ndarray) -> np.ndarray:
     """Return how far each pixel is from the object's nearest; infinite where there is none."""
+    from scipy import ndimage  # not for those who ask for help
+
     if not one.any():
         return np.full(one.shape, np.inf)
     return ndimage.distance_transform_edt(~one)
