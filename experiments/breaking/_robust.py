@@ -99,12 +99,14 @@ def make(nets: Nets, seeds: range, world: World, given: Given, plan: Plan, attac
             return found.images, late.mean((1, 2))
 
         pictures, rates = lax.map(at, given.stages)
-        norms = jax.vmap(L2.size)(pictures[-1] - given.pictures[None])
+        changes = pictures[-1] - given.pictures[None]
+        norms = jax.vmap(L2.size)(changes)
         return pictures, norms, rates[-1]
 
     pictures, norms, rates = _over(one, nets, seeds, given)
     chosen = first_enough(rates)
-    noise = _noise(given.pictures, norms[np.arange(len(chosen)), chosen], seeds)
+    rows = np.arange(len(chosen))
+    noise = _noise(given.pictures, norms[rows, chosen], seeds)
     return Made(pictures, noise, chosen, norms.mean(2))
 
 
@@ -131,7 +133,7 @@ def judge(nets: Nets, seeds: range, world: World, given: Given, made: Made, pose
     """Look at what was made, and at its rivals, in poses that nothing was made or chosen by."""
     rows = np.arange(len(made.chosen))
     at_size = made.pictures[rows, :, made.chosen]
-    stages, sizes = at_size.shape[1], made.pictures.shape[2]
+    stages, sizes = made.pictures.shape[1:3]
     last = stages - 1
     everywhere = at_size[:, 0].shape
     controls = [
@@ -147,7 +149,8 @@ def judge(nets: Nets, seeds: range, world: World, given: Given, made: Made, pose
         own = made.pictures[:, stage]
         shown += [(own[:, size], stage) for size in range(sizes)]
     shares = _shares(nets, seeds, world, given, shown, poses)
-    by_control, in_matrix, by_size = np.split(shares, [3, 3 + stages**2], axis=1)
+    ends = np.cumsum([len(controls), stages**2])
+    by_control, in_matrix, by_size = np.split(shares, ends, axis=1)
     in_matrix = in_matrix.reshape(-1, stages, stages, *in_matrix.shape[2:])
     attacked = in_matrix[:, [0, last], last]
     by_kind = np.concatenate([by_control, attacked], 1)
@@ -183,9 +186,10 @@ def _shares(
             transform = world.posed(given.scene, stage)
             key = stream(seed, "attack", JUDGING)
             classes = answers(f, transform, pictures, key, poses)
-            reached = jnp.mean(classes == given.targets[None], axis=0)
-            right = jnp.mean(classes == given.labels[None], axis=0)
-            return jnp.stack([reached, right], 1)
+            reached = classes == given.targets[None]
+            right = classes == given.labels[None]
+            both = jnp.stack([reached, right], 2)
+            return both.mean(0)
 
         return lax.map(look, (pictures, given.stages))
 

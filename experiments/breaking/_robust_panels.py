@@ -59,11 +59,13 @@ def turned(nets: Nets, given: worlds.Given, made: Made, judged: Judged) -> dict[
       classes int [2], the object's and the target.
     """
     rates = judged.target[0, KINDS.index("eot")]
-    row = int(np.argsort(rates, kind="stable")[len(rates) // 2])
+    order = np.argsort(rates, kind="stable")
+    row = int(order[len(order) // 2])
     attacked = made.pictures[0, -1, made.chosen[0], row]
     textures = np.stack([given.pictures[row], attacked])
     frames = worlds.turntable(given.scene, row, textures, FRAMES)
-    first = nets._replace(variables=jax.tree.map(lambda leaf: leaf[:1], nets.variables))
+    variables = jax.tree.map(lambda leaf: leaf[:1], nets.variables)
+    first = nets._replace(variables=variables)
     shown = frames.reshape(-1, *frames.shape[2:])
     (logits,) = logits_of_all(first, shown)
     pixels = np.rint(LEVELS * frames)
@@ -104,11 +106,12 @@ def draw_turntable(ax: Axes, record: Record) -> None:
 def draw_rates(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     """Draw how often the target is seen in fresh poses, a dot a net, by kind of nets."""
     width = 0.15
+    offsets = width * (np.arange(len(SHOWN)) - 2)
     for place, kind in enumerate(labels):
-        for offset, (shown, (_, color)) in enumerate(SHOWN.items()):
+        for offset, shown in zip(offsets, SHOWN, strict=True):
+            _, color = SHOWN[shown]
             values = 100 * rate(record, kind, shown).mean(1)
-            middle = place + (offset - 2) * width
-            _dots(ax, values, middle, plots.color_of(color))
+            _dots(ax, values, place + offset, plots.color_of(color))
     _name_shown(ax)
     ax.set_xticks(range(len(labels)), list(labels.values()))
     ax.set_ylim(-3, 103)
@@ -191,6 +194,6 @@ def animation(record: Record) -> bytes:
     """Return both turns side by side as a GIF, the net's answers below them."""
     plain, attacked = record.arrays["turntable/frames"]
     frames = np.concatenate([plain, attacked], 2)
-    answers = record.arrays["turntable/answers"].T
-    captions = [[solids.CLASS_NAMES[answer] for answer in pair] for pair in answers]
+    names = np.array(solids.CLASS_NAMES)
+    captions = names[record.arrays["turntable/answers"]].T
     return to_gif(captioned(frames, captions), [_SECONDS] * len(frames))

@@ -50,15 +50,17 @@ def draw(count: int, seed: int, part: int = 0) -> Dataset:
       images uint8 [count, 32, 32, 3], labels int32 [count], masks bool [count, 32, 32].
     """
     numbers = _numbers(count, seed, part)
-    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
-    masks = np.empty((count, SIZE, SIZE), bool)
+    shape = count, SIZE, SIZE
+    images = np.empty((*shape, 3), np.uint8)
+    masks = np.empty(shape, bool)
     labels = np.empty(count, np.int32)
     for start in range(0, count, _BLOCK):
         end = min(start + _BLOCK, count)
         rows = np.arange(start, end)
-        some = _objects(numbers[rows], rows)
-        seen_by = numbers[rows, -raycast.NUMBERS :]
-        view = raycast.views(seen_by, some.solids)
+        own = numbers[rows]
+        some = _objects(own, rows)
+        of_view = own[:, -raycast.NUMBERS :]
+        view = raycast.views(of_view, some.solids)
         hits = _cast(some.solids, view)
         pictures = raycast.render(some.textures, hits, view.background)
         bright = 255 * np.clip(pictures, 0, 1)
@@ -72,22 +74,28 @@ def _numbers(count: int, seed: int, part: int) -> np.ndarray:
     """Return uniform float32 [count, _NUMBERS] in [0, 1), a row for each object."""
     # Only a bit generator's raw words are promised to stay the same in later numpy versions.
     seeds = np.random.SeedSequence((seed, part))
-    words = np.random.Philox(seeds).random_raw(count * _NUMBERS)
-    upper = (words >> np.uint64(40)).astype(np.float32)
-    uniform = upper * np.float32(2**-24)
+    bits = np.random.Philox(seeds)
+    words = bits.random_raw(count * _NUMBERS)
+    upper = words >> np.uint64(40)
+    uniform = upper.astype(np.float32) * np.float32(2**-24)
     return uniform.reshape(count, _NUMBERS)
 
 
 def _objects(numbers: np.ndarray, rows: np.ndarray) -> Objects:
-    labels = (rows % len(CLASS_NAMES)).astype(np.int32)
+    classes = len(CLASS_NAMES)
+    labels = rows % classes
     side = textures.SIDE
     painted = np.empty((len(rows), side, side, 3), np.float32)
-    for label in range(len(CLASS_NAMES)):
+    for label in range(classes):
         mine = labels == label
         own = numbers[mine, : textures.NUMBERS]
         painted[mine] = textures.paint(label, own)
     kinds = numbers[:, textures.NUMBERS] * len(raycast.SOLIDS)
-    return Objects(painted, kinds.astype(np.int32), labels)
+    return Objects(
+        painted,
+        solids=kinds.astype(np.int32),
+        labels=labels.astype(np.int32),
+    )
 
 
 def _cast(solids: np.ndarray, view: raycast.View) -> raycast.Hits:

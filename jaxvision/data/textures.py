@@ -34,7 +34,14 @@ class Pattern(NamedTuple):
 
     def between(self, number: int, low: float, high: float) -> np.ndarray:
         """Return a number of each pattern, scaled to a range."""
-        return low + (high - low) * self.numbers[number]
+        width = high - low
+        return low + width * self.numbers[number]
+
+    def repeated(self, pitch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y in units of a pattern that repeats, moved by its next two numbers."""
+        across = pitch * self.x + self.numbers[1]
+        down = pitch * self.y + self.numbers[2]
+        return across, down
 
 
 def paint(label: int, numbers: np.ndarray) -> np.ndarray:
@@ -42,69 +49,83 @@ def paint(label: int, numbers: np.ndarray) -> np.ndarray:
     colors = numbers[:, None, None, :6]
     dark = _DARKEST * colors[..., :3]
     light = _LIGHTEST + (1 - _LIGHTEST) * colors[..., 3:]
-    middles = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
+    texels = np.arange(SIDE, dtype=np.float32)
+    middles = (texels + 0.5) / SIDE
+    of_pattern = numbers[:, 6:12].T
+    cells = numbers[:, 12:]
     pattern = Pattern(
         x=middles[None, None, :],
         y=middles[None, :, None],
-        numbers=numbers[:, 6:12].T[..., None, None],
-        cells=numbers[:, 12:].reshape(-1, _CELLS, _CELLS),
+        numbers=of_pattern[..., None, None],
+        cells=cells.reshape(-1, _CELLS, _CELLS),
     )
     weigh = list(PATTERNS.values())[label]
-    weight = weigh(pattern)[..., None]
-    return dark + (light - dark) * weight.astype(np.float32)
+    weight = weigh(pattern).astype(np.float32)
+    return dark + (light - dark) * weight[..., None]
 
 
 def _checks(pattern: Pattern) -> np.ndarray:
     pitch = pattern.between(0, 2.5, 4)
-    across = _wave(pitch * pattern.x + pattern.numbers[1])
-    down = _wave(pitch * pattern.y + pattern.numbers[2])
-    return _sharp(across * down)
+    across, down = pattern.repeated(pitch)
+    value = _wave(across) * _wave(down)
+    return _sharp(value)
 
 
 def _stripes(pattern: Pattern) -> np.ndarray:
     pitch = pattern.between(1, 3, 5.5)
-    along = _along(pattern, pattern.numbers[0])
-    return _sharp(_wave(pitch * along + pattern.numbers[2]))
+    along = pitch * _along(pattern)
+    value = _wave(along + pattern.numbers[2])
+    return _sharp(value)
 
 
 def _dots(pattern: Pattern) -> np.ndarray:
     pitch = pattern.between(0, 3, 4.5)
-    across = _from_middle(pitch * pattern.x + pattern.numbers[1])
-    down = _from_middle(pitch * pattern.y + pattern.numbers[2])
+    across, down = pattern.repeated(pitch)
+    away = np.hypot(
+        _from_middle(across),
+        _from_middle(down),
+    )
     radius = pattern.between(3, 0.26, 0.36)
-    return _sharp(3 * (radius - np.hypot(across, down)))
+    return _sharp(3 * (radius - away))
 
 
 def _rings(pattern: Pattern) -> np.ndarray:
     across = pattern.x - pattern.between(0, 0.3, 0.7)
     down = pattern.y - pattern.between(1, 0.3, 0.7)
     pitch = pattern.between(2, 4, 6)
-    away = np.hypot(across, down)
-    return _sharp(_wave(pitch * away + pattern.numbers[3]))
+    away = pitch * np.hypot(across, down)
+    value = _wave(away + pattern.numbers[3])
+    return _sharp(value)
 
 
 def _grid(pattern: Pattern) -> np.ndarray:
     pitch = pattern.between(0, 3, 4.5)
-    across = _from_middle(pitch * pattern.x + pattern.numbers[1])
-    down = _from_middle(pitch * pattern.y + pattern.numbers[2])
-    nearest = np.minimum(np.abs(across), np.abs(down))
+    across, down = pattern.repeated(pitch)
+    beside = np.abs(_from_middle(across))
+    above = np.abs(_from_middle(down))
+    nearest = np.minimum(beside, above)
     half_width = pattern.between(3, 0.12, 0.18)
     return _sharp(4 * (half_width - nearest))
 
 
 def _zigzag(pattern: Pattern) -> np.ndarray:
     teeth = pattern.between(0, 2, 3.5)
-    bend = np.abs(_from_middle(teeth * pattern.x + pattern.numbers[1]))
+    across = teeth * pattern.x
+    bend = np.abs(_from_middle(across + pattern.numbers[1]))
     pitch = pattern.between(2, 3, 4.5)
-    return _sharp(_wave(pitch * pattern.y + 2.4 * bend + pattern.numbers[3]))
+    down = pitch * pattern.y + 2.4 * bend
+    value = _wave(down + pattern.numbers[3])
+    return _sharp(value)
 
 
 def _spokes(pattern: Pattern) -> np.ndarray:
     down = pattern.y - pattern.between(0, 0.4, 0.6)
     across = pattern.x - pattern.between(1, 0.4, 0.6)
-    turns = np.arctan2(down, across) / (2 * math.pi)
+    angle = np.arctan2(down, across)
+    turns = angle / (2 * math.pi)
     count = np.floor(pattern.between(2, 4, 7))
-    return _sharp(_wave(count * turns + pattern.numbers[3]))
+    value = _wave(count * turns + pattern.numbers[3])
+    return _sharp(value)
 
 
 def _clouds(pattern: Pattern) -> np.ndarray:
@@ -119,8 +140,9 @@ def _blots(pattern: Pattern) -> np.ndarray:
 
 def _fade(pattern: Pattern) -> np.ndarray:
     pitch = pattern.between(1, 0.8, 1.6)
-    along = _along(pattern, pattern.numbers[0])
-    return 0.5 + 0.5 * _wave(pitch * along + pattern.numbers[2])
+    along = pitch * _along(pattern)
+    value = _wave(along + pattern.numbers[2])
+    return (value + 1) / 2
 
 
 PATTERNS: dict[str, Callable[[Pattern], np.ndarray]] = {
@@ -141,9 +163,9 @@ def _wave(turns: np.ndarray) -> np.ndarray:
     return np.sin(2 * math.pi * turns)
 
 
-def _along(pattern: Pattern, turn: np.ndarray) -> np.ndarray:
-    """Return the coordinate along a direction, a share of a full turn."""
-    angle = 2 * math.pi * turn
+def _along(pattern: Pattern) -> np.ndarray:
+    """Return the coordinate along a direction, which is the first number."""
+    angle = 2 * math.pi * pattern.numbers[0]
     across = np.cos(angle) * pattern.x
     down = np.sin(angle) * pattern.y
     return across + down
