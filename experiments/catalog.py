@@ -297,7 +297,7 @@ CATALOG = (
         "against momentum.",
         minutes=4,
         claims=("slow-loses", "unrolling", "r1-slow"),
-        contradicts=("r1-momentum",),
+        contradicts=("r1-beta1",),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

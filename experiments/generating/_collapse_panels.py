@@ -90,7 +90,7 @@ def draw_ends(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
         "slow-loses",
         "momentum-loses",
         "r1-slow",
-        "r1-momentum",
+        "r1-beta1",
         "strong-r1",
         "unrolling",
     )

@@ -223,7 +223,7 @@ def claims(config: Config) -> list[Claim]:
             needs=("slow_r1", "slow"),
         ),
         Claim(
-            "r1-momentum",
+            "r1-beta1",
             question,
             "Ring, beta1 .9: R1 of .1 changes the number of modes by less than two",
             gain("momentum_r1", "momentum"),
