@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for whoever jumps to a definition
     from jaxvision import initializers as initializers
     from jaxvision.adversarial.api import attack
+    from jaxvision.attribution.api import explain
     from jaxvision.data import load as load_data
     from jaxvision.dynamics.net_spectra import sharpness, spectra
     from jaxvision.dynamics.watching import watch
@@ -30,6 +31,7 @@ __all__ = [
     "adapt",
     "attack",
     "draw",
+    "explain",
     "fit",
     "initializers",
     "load_data",
@@ -45,6 +47,7 @@ _HOMES = {
     "adapt": ("jaxvision.models.foreign", "adapt"),
     "attack": ("jaxvision.adversarial.api", "attack"),
     "draw": ("jaxvision.report.watch_figure", "draw"),
+    "explain": ("jaxvision.attribution.api", "explain"),
     "fit": ("jaxvision.sweeps", "fit"),
     "load_data": ("jaxvision.data", "load"),
     "load_record": ("jaxvision.report.named", "load_record"),

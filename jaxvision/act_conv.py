@@ -7,8 +7,9 @@ on [C] vectors: it becomes the ``Scaled`` input of the next convolution, and non
 memory is left. Kept for the gradient are x and y, each layer's output once; h is computed again.
 
 On CPU kernels of our own compute it (``native/act_conv.cc``). Where there are none, or they do not
-take the shapes, it is its definition in JAX (``native/definition.py``). Derivatives of second order
-and forward mode are always those of the definition.
+take the shapes, or where another backward rule than the gradient is asked for (``relu``), it is its
+definition in JAX (``native/definition.py``). Derivatives of second order and forward mode are
+always those of the definition.
 """
 
 import math
@@ -21,6 +22,7 @@ from jax import lax
 from jaxvision.convolution import Padding, Pair
 from jaxvision.native import primitives, switch
 from jaxvision.native.definition import Scaled, Spec, definition, out_shape
+from jaxvision.relu import current_rule
 from jaxvision.types import Array, UserError
 
 __all__ = ["Convolved", "Moments", "Scaled", "act_conv"]
@@ -104,7 +106,8 @@ def _pads(x_shape, kernel_shape, stride: int, padding: Padding) -> tuple[tuple[P
 
 
 def _compute(spec: Spec, operands: Sequence[Array]) -> tuple:
-    if not (_is_taken(spec, operands) and switch.is_on()):
+    is_plain = not spec.relu or current_rule() == "gradient"
+    if not (is_plain and _is_taken(spec, operands) and switch.is_on()):
         return spec.outputs(definition(spec, *operands))
     # The gradient needs h where a residual has gone into it.
     spec = spec._replace(keep=spec.keep or spec.residual)

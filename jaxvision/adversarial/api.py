@@ -1,9 +1,7 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
-import functools
 import inspect
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,11 +14,10 @@ from jaxvision.adversarial.aims import Logits, predictions
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
-from jaxvision.models.foreign import adapt
+from jaxvision.models.opened import Opened, made_once, opened
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
 
-_FUNCTIONS = (types.FunctionType, types.MethodType, partial, type(jax.jit(len)))
 _TRACED = ("key", "targets")  # options that are arrays
 _LOOKED_AT = 64  # images on which a net is checked before it is attacked
 
@@ -69,11 +66,12 @@ def attack(
         eps = as_sizes(eps, options.get("ball", LINF), images)
     if seed is not None:
         options["key"] = stream(seed, "attack")
-    f = _logits_of(net, variables)
+    known = opened(net, variables)
+    f = known.function
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
-    return jax.device_get(_run(f, method, images, labels, eps, options))
+    return jax.device_get(_run(known, method, images, labels, eps, options))
 
 
 def _check_call(
@@ -99,13 +97,6 @@ def _check_call(
     for name in ("steps", "restarts"):
         if options.get(name, 1) < 1:
             raise UserError(f"{name}={options[name]}: at least 1")
-
-
-def _logits_of(net: Any, variables: PyTree) -> Logits:
-    """Return a net of any maker as a function of images."""
-    if variables is None and isinstance(net, _FUNCTIONS):
-        return net
-    return partial(*adapt(net, variables))
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:
@@ -184,8 +175,26 @@ def check_net(
     """Refuse nets that cannot be attacked as they are; looks at up to 64 images.
 
     Raises:
-      UserError: labels or targets are beyond the net's classes, the net is in train mode, gives
-        probabilities, or classifies no image right.
+      UserError: see ``check_logits``, or the net classifies no image right.
+    """
+    check_logits(f, images, {"labels": labels, "targets": targets})
+    if not _any_right(f, images, labels):
+        raise UserError(
+            f"the net classifies none of {len(images)} images right, so there is nothing to"
+            " attack: look at labels and normalization"
+        )
+
+
+def check_logits(f: Logits, images: np.ndarray, classes: Mapping[str, np.ndarray | None]) -> None:
+    """Refuse nets that do not give logits, in eval mode; looks at up to 64 images.
+
+    Args:
+      f: the net.
+      images: float32 [B, H, W, C] in [0, 1].
+      classes: by what the user calls them, int32 [B] or None.
+
+    Raises:
+      UserError: classes are beyond the net's, the net is in train mode, or gives probabilities.
     """
     some = jnp.asarray(images[:_LOOKED_AT])
     logits = np.asarray(f(some))
@@ -194,10 +203,10 @@ def check_net(
             f"the net must give logits [B, K] of at least 2 classes, not {list(logits.shape)} for"
             f" {len(some)} images"
         )
-    classes = logits.shape[1]
-    for name, values in (("labels", labels), ("targets", targets)):
-        if values is not None and values.max() >= classes:
-            raise UserError(f"{name} reach {values.max()}, but the net has {classes} classes, 0 up")
+    known = logits.shape[1]
+    for name, values in classes.items():
+        if values is not None and values.max() >= known:
+            raise UserError(f"{name} reach {values.max()}, but the net has {known} classes, 0 up")
     if not np.array_equal(logits, np.asarray(f(some)), equal_nan=True):
         raise UserError(
             "the net answers differently when asked again: switch dropout and noise off (eval mode)"
@@ -212,11 +221,6 @@ def check_net(
         raise UserError(
             "the net gives probabilities (every row is positive and sums to 1): hand over logits,"
             " without softmax"
-        )
-    if not _any_right(f, images, labels):
-        raise UserError(
-            f"the net classifies none of {len(images)} images right, so there is nothing to"
-            " attack: look at labels and normalization"
         )
 
 
@@ -233,24 +237,29 @@ def _are_probabilities(logits: np.ndarray) -> bool:
 
 
 def _run(
-    f: Logits,
+    net: Opened,
     method: Callable[..., Result],
     images: np.ndarray,
     labels: np.ndarray,
     eps: np.ndarray | None,
     options: dict[str, Any],
 ) -> Result:
-    """Attack in one program, compiled once for each net, method and options."""
+    """Attack in one program, compiled once for each net, method and options.
+
+    Other weights of a Linen module, or of a function that comes with its parameters, are attacked
+    by the program that is there.
+    """
     traced = {name: options[name] for name in _TRACED if name in options}
     fixed = {name: value for name, value in options.items() if name not in traced}
-    program = _program(f, method, tuple(sorted(fixed.items())))
-    return program(images, labels, () if eps is None else (eps,), traced)
+    program = made_once(_program, net.call, method, tuple(sorted(fixed.items())))
+    return program(net.arrays, images, labels, () if eps is None else (eps,), traced)
 
 
-@functools.lru_cache(maxsize=32)
-def _program(f: Logits, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
-    def attacked(images: Array, labels: Array, eps: tuple, traced: dict[str, Any]) -> Result:
-        return method(f, images, labels, *eps, **dict(fixed), **traced)
+def _program(call: Callable, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
+    def attacked(
+        arrays: PyTree, images: Array, labels: Array, eps: tuple, traced: dict[str, Any]
+    ) -> Result:
+        return method(partial(call, arrays), images, labels, *eps, **dict(fixed), **traced)
 
     return runtime.jit(attacked)
 

@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 
 from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.odds import class_odds
 from jaxvision.adversarial.threat import like
+from jaxvision.attribution.ascent import maximize
+from jaxvision.attribution.parametrizations import pixels
 from jaxvision.types import Array
 
 EARLY = 0.03  # most that a step should raise the probability
@@ -59,25 +62,29 @@ def ascend(
       largest: gain of a step.
     """
 
-    def odds(images: Array) -> tuple[Array, Array]:
-        of_all = class_odds(f(images))
-        of_class = jnp.take_along_axis(of_all, classes[:, None], -1)[:, 0]
-        return of_class.sum(), of_class
+    def odds(logits: Array, activations: dict[str, Array]) -> Array:
+        del activations
+        return jnp.take_along_axis(class_odds(logits), classes[:, None], -1)[:, 0]
 
-    def step(carry: tuple[Array, Ascended], _: None) -> tuple[tuple[Array, Ascended], Array]:
-        images, best = carry
-        (_, before), gradient = jax.value_and_grad(odds, has_aux=True)(images)
-        best = _better(best, images, before)
-        from_center = (1 - DECAY) * (images - center[None])
-        moved = center[None] + from_center + _step(before, gradient, largest)
-        return (jnp.clip(moved, 0.0, 1.0), best), best.log_odds
+    def layers(images: Array) -> tuple[Array, dict[str, Array]]:
+        return f(images), {}
 
-    nothing = jnp.full(len(start), -jnp.inf)
-    first = (start, Ascended(start, nothing, nothing))
-    (last, best), trace = lax.scan(step, first, None, length=steps)
-    best = _better(best, last, odds(last)[1])
-    trace = jnp.concatenate([trace, best.log_odds[None]])
-    return best._replace(trace=trace)
+    around = pixels(center)
+    codes = around.encode(start)
+    found = maximize(layers, odds, around, codes, _steps(largest), steps=steps)
+    trace = lax.cummax(found.trace)
+    return Ascended(found.best, trace[-1], trace)
+
+
+def _steps(largest: float) -> optax.GradientTransformationExtraArgs:
+    """Return the source's steps of codes, which are images minus the center: they decay."""
+
+    def update(
+        downhill: Array, state: optax.EmptyState, params: Array, *, value: Array
+    ) -> tuple[Array, optax.EmptyState]:
+        return _step(value, -downhill, largest) - DECAY * params, state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
 def _step(odds: Array, gradient: Array, largest: float) -> Array:
@@ -92,11 +99,3 @@ def _step(odds: Array, gradient: Array, largest: float) -> Array:
     rate = gain / jnp.where(moves, squared, 1.0)
     rate = jnp.where(moves, rate, 0.0)
     return like(rate, gradient) * gradient
-
-
-def _better(best: Ascended, images: Array, odds: Array) -> Ascended:
-    surer = odds > best.log_odds
-    return best._replace(
-        images=jnp.where(like(surer, images), images, best.images),
-        log_odds=jnp.where(surer, odds, best.log_odds),
-    )

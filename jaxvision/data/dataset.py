@@ -18,11 +18,15 @@ class Dataset(NamedTuple):
       images: uint8 [N, H, W, C]; C is 1 for gray images.
       labels: int32 [N], each in [0, K).
       masks: bool [N, H, W], True on the object's pixels; None where the source has no masks.
+      poses: float32 [N, 4] of the object: row and column of its center in pixels from the upper
+        left corner (pixel i covers [i, i + 1]), radius in pixels, and angle in radians by which its
+        x axis is turned towards larger rows; None where the source has none.
     """
 
     images: np.ndarray
     labels: np.ndarray
     masks: np.ndarray | None = None
+    poses: np.ndarray | None = None
 
     def first(self, n: int) -> "Dataset":
         """Return the first ``n`` examples as stored; all where there are fewer.
@@ -74,7 +78,8 @@ class Dataset(NamedTuple):
 
     def _rows(self, rows: slice | np.ndarray) -> "Dataset":
         masks = None if self.masks is None else self.masks[rows]
-        return Dataset(self.images[rows], self.labels[rows], masks)
+        poses = None if self.poses is None else self.poses[rows]
+        return Dataset(self.images[rows], self.labels[rows], masks, poses)
 
 
 class Splits(NamedTuple):

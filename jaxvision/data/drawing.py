@@ -8,17 +8,34 @@ only the outline tells the classes apart.
 
 import math
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxvision.data.dataset import Dataset
 
 SIZE = 32  # pixels along each side
-_RADIUS = (8.5, 13.5)  # pixels, of the circle around the object; it always lies within the picture
 _CONTRAST = 0.25  # least difference of object and background in each channel, of 1
 _CLUTTER = 5  # dots and strokes in each picture
 _NOISE = {3: 0.25, 6: 0.2, 12: 0.1}  # background noise: cells along each side, greatest strength
 _BLOCK = 250  # pictures drawn at once: small enough for the processor's cache
+
+
+class Geometry(NamedTuple):
+    """How large things are.
+
+    Attributes:
+      radius: least and greatest, in pixels, of the circle around the object, which always lies
+        within the picture.
+      clutter: size of dots and strokes, 1 beside large objects.
+    """
+
+    radius: tuple[float, float]
+    clutter: float
+
+
+LARGE = Geometry(radius=(8.5, 13.5), clutter=1.0)
+SMALL = Geometry(radius=(4.0, 6.0), clutter=0.5)  # most leave the picture's center free
 
 _CENTERS = np.arange(SIZE, dtype=np.float32) + 0.5  # pixel i covers [i, i + 1]
 
@@ -106,27 +123,31 @@ _SHAPES = {
 CLASS_NAMES = tuple(_SHAPES)
 
 
-def draw(count: int, seed: int, part: int = 0) -> Dataset:
+def draw(count: int, seed: int, part: int = 0, geometry: Geometry = LARGE) -> Dataset:
     """Draw ``count`` pictures; picture i shows class ``i % 10`` and does not depend on ``count``.
 
     Args:
       count: how many.
       seed: not negative.
       part: not negative; each part of a seed is an independent sequence of pictures.
+      geometry: how large object and clutter are.
 
     Returns:
-      images uint8 [count, 32, 32, 3], labels int32 [count], masks bool [count, 32, 32].
+      images uint8 [count, 32, 32, 3], labels int32 [count], masks bool [count, 32, 32], poses
+      float32 [count, 4].
     """
     draws = _Draws(seed, part)
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     masks = np.empty((count, SIZE, SIZE), bool)
+    poses = np.empty((count, 4), np.float32)
     labels = np.arange(count, dtype=np.int32) % len(_SHAPES)
     for start in range(0, count, _BLOCK):
         block = slice(start, min(start + _BLOCK, count))
-        pictures, inside = _pictures(draws, labels[block])
+        pictures, inside, pose = _pictures(draws, labels[block], geometry)
         images[block] = pictures
         masks[block] = inside
-    return Dataset(images, labels, masks)
+        poses[block] = pose
+    return Dataset(images, labels, masks, poses)
 
 
 class _Draws:
@@ -156,21 +177,23 @@ class _Draws:
         return np.float32(low) + np.float32(high - low) * uniform
 
 
-def _pictures(draws: _Draws, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a block of pictures and masks: the object over the clutter over the background."""
+def _pictures(
+    draws: _Draws, labels: np.ndarray, geometry: Geometry
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a block of pictures, masks and poses: the object over clutter over background."""
     n = len(labels)
     ground = draws("ground", n, 3)
     # Half a turn more or less in each channel: far from the ground, and uniform like it.
     turn = draws("turn", n, 3, low=_CONTRAST, high=1 - _CONTRAST)
     color = (ground + turn) % 1
     picture = _background(draws, ground)
-    _add_clutter(draws, picture)
-    distance = _object_distance(draws, labels)
+    _add_clutter(draws, picture, geometry.clutter)
+    distance, pose = _object_distance(draws, labels, geometry.radius)
     depth = draws("shade", n, 1, 1, high=0.3)
     shade = 1 + depth * _waves(draws, "object waves", n)
     _paint(picture, distance, color, shade)
     bright = 255 * np.clip(picture, 0, 1)
-    return np.rint(bright).astype(np.uint8), distance < 0
+    return np.rint(bright).astype(np.uint8), distance < 0, pose
 
 
 def _paint(picture, distance, color, shade=None) -> None:
@@ -225,14 +248,14 @@ def _waves(draws: _Draws, name: str, n: int) -> np.ndarray:
     return np.sin(frequency * along + phase)
 
 
-def _add_clutter(draws: _Draws, picture: np.ndarray) -> None:
+def _add_clutter(draws: _Draws, picture: np.ndarray, size: float) -> None:
     """Paint dots and strokes, thinner and shorter than every object, anywhere."""
     n = len(picture)
     for i in range(_CLUTTER):
         at = draws(f"clutter {i} at", n, 2, 1, 1, high=SIZE)
         angle = draws(f"clutter {i} angle", n, 1, 1, high=np.pi)
-        half_length = draws(f"clutter {i} length", n, 1, 1, low=0, high=3.5)
-        half_width = draws(f"clutter {i} width", n, 1, 1, low=0.5, high=1.25)
+        half_length = draws(f"clutter {i} length", n, 1, 1, low=0, high=3.5 * size)
+        half_width = draws(f"clutter {i} width", n, 1, 1, low=0.5 * size, high=1.25 * size)
         x, y = _turned(at, angle)
         beyond = np.maximum(np.abs(x) - half_length, 0)
         distance = np.hypot(beyond, y) - half_width
@@ -240,10 +263,13 @@ def _add_clutter(draws: _Draws, picture: np.ndarray) -> None:
         _paint(picture, distance, color)
 
 
-def _object_distance(draws: _Draws, labels: np.ndarray) -> np.ndarray:
-    """Return signed distances [n, 32, 32] in pixels to outlines in random poses."""
+def _object_distance(
+    draws: _Draws, labels: np.ndarray, radii: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return signed distances [n, 32, 32] in pixels to outlines in random poses, and those."""
     n = len(labels)
-    radius = draws("radius", n, 1, 1, low=_RADIUS[0], high=_RADIUS[1])
+    least, greatest = radii
+    radius = draws("radius", n, 1, 1, low=least, high=greatest)
     margin = radius[:, None] + 0.5
     room = SIZE - 2 * margin
     at = margin + draws("at", n, 2, 1, 1) * room
@@ -254,7 +280,9 @@ def _object_distance(draws: _Draws, labels: np.ndarray) -> np.ndarray:
         mine = labels == label
         unit = radius[mine]
         distance[mine] = unit * shape(x[mine] / unit, y[mine] / unit)
-    return distance
+    row, column = at[:, 1, 0, 0], at[:, 0, 0, 0]
+    pose = np.stack([row, column, radius[:, 0, 0], angle[:, 0, 0]], axis=1)
+    return distance, pose
 
 
 def _turned(at: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

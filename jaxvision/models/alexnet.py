@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxvision.initializers import Initializer
-from jaxvision.models.layers import Conv, Taps, max_pool, tapped
+from jaxvision.models.layers import Conv, Taps, max_pool, relu, tapped
 from jaxvision.types import Array, UserError
 
 NAMES = {i: f"conv{i}" for i in range(1, 6)} | {i: f"fc{i}" for i in range(6, 9)}
@@ -91,7 +91,7 @@ class AlexNet(nn.Module):
         init = {"kernel_init": self.kernel_init, "name": NAMES[number]}
         if number >= 6:
             units = self.num_classes if number == 8 else self.widths[number - 1]
-            return nn.Dense(units, **init)(nn.relu(x))
+            return nn.Dense(units, **init)(relu(x))
         window, stride, padding = 3, 1, "SAME"
         if number == 1:
             window, stride = 5, self.stride

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.initializers import Initializer
-from jaxvision.models.layers import Taps, tapped
+from jaxvision.models.layers import Taps, relu, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.types import Array
 
@@ -108,7 +108,7 @@ class DropoutMLP(nn.Module):
             if self.normalized:
                 x = BatchNorm(name=f"norm{place}")(x, train=train)
             is_last = place == self.depth - 1 and keep_last is not None
-            x = drop(nn.relu(x), place, keep_last if is_last else keep)
+            x = drop(relu(x), place, keep_last if is_last else keep)
         logits = nn.Dense(self.num_classes, name="output", kernel_init=self.kernel_init)(x)
         logits = tapped(logits, taps, "output")
         return logits, activations | {"output": logits}

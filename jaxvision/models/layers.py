@@ -5,7 +5,8 @@ activations)``. ``activations`` maps layer names to PRE-activations in depth ord
 layer's path in ``params``, so ``named_leaves(params)[name + '/kernel']`` is its kernel. Same-shaped
 layers are stacked on a leading axis [l, ...] and run in ``nn.scan``: compile time does not grow
 with depth. The name of a stack is ``hidden``, ``rest`` or ends in ``_rest``; ``scan_layers``
-refuses others, and ``is_stacked`` reads it.
+refuses others, and ``is_stacked`` reads it. Every ReLU is the one ``relu``, whose backward rule can
+be changed: for deconvnets and guided backpropagation.
 """
 
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from jaxvision.initializers import Initializer
 from jaxvision.models.drawing import initialize, initialize_runs
 from jaxvision.models.normalization import batch_split_over
 from jaxvision.models.stacks import by_layer, is_stacked, names_a_stack, stacked_axes
+from jaxvision.relu import relu
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array, PyTree
 
@@ -35,6 +37,7 @@ __all__ = [  # with what other modules of this room hold
     "is_stacked",
     "layers_a_round",
     "max_pool",
+    "relu",
     "scan_layers",
     "spatial_pyramid",
     "stack",

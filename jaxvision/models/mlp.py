@@ -9,7 +9,7 @@ from collections.abc import Callable
 import flax.linen as nn
 
 from jaxvision.initializers import Initializer
-from jaxvision.models.layers import Taps, stack, tapped
+from jaxvision.models.layers import Taps, relu, stack, tapped
 from jaxvision.types import Array
 
 
@@ -28,7 +28,7 @@ class MLP(nn.Module):
     width: int
     num_classes: int
     kernel_init: Initializer
-    nonlinearity: Callable[[Array], Array] = nn.relu
+    nonlinearity: Callable[[Array], Array] = relu
 
     def initializer_of(self, layer: str) -> Initializer:
         """Return the initializer of a layer's kernel: see ``drawing``."""

@@ -9,6 +9,7 @@ from jaxvision.models.layers import (
     Conv,
     Taps,
     max_pool,
+    relu,
     spatial_pyramid,
     stack,
     tapped,
@@ -71,11 +72,11 @@ class PlainConvNet(nn.Module):
             activations[f"{name}_first"] = x = tapped(x, taps, f"{name}_first")
             rest = Conv(*shape, activate=True, name=f"{name}_rest", **conv)
             x, activations[f"{name}_rest"] = stack(rest, x, stage.layers - 1, taps)
-        x = spatial_pyramid(nn.relu(x), tuple(b for b in (4, 2, 1) if b <= min(x.shape[1:3])))
+        x = spatial_pyramid(relu(x), tuple(b for b in (4, 2, 1) if b <= min(x.shape[1:3])))
         for name in ("dense1", "dense2"):
             x = nn.Dense(self.head_width, name=name, **init)(x)
             activations[name] = x = tapped(x, taps, name)
-            x = nn.relu(x)
+            x = relu(x)
         logits = nn.Dense(self.num_classes, name="logits", **init)(x)
         activations["logits"] = logits = tapped(logits, taps, "logits")
         return logits, activations

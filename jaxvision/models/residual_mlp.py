@@ -8,7 +8,7 @@ from collections.abc import Callable
 import flax.linen as nn
 
 from jaxvision.initializers import Initializer
-from jaxvision.models.layers import Taps, scan_layers, tapped
+from jaxvision.models.layers import Taps, relu, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array
@@ -52,7 +52,7 @@ class ResidualMLP(nn.Module):
     width: int
     num_classes: int
     kernel_init: Initializer
-    nonlinearity: Callable[[Array], Array] = nn.relu
+    nonlinearity: Callable[[Array], Array] = relu
     residual: bool = False
     normalized: bool = False
 

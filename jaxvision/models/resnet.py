@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxvision.act_conv import Convolved, Scaled
 from jaxvision.initializers import Initializer, flax_default, he_backward
-from jaxvision.models.layers import ActConv, Taps, layers_a_round, scan_layers, tapped
+from jaxvision.models.layers import ActConv, Taps, layers_a_round, relu, scan_layers, tapped
 from jaxvision.models.normalization import BatchNorm
 from jaxvision.types import Array, UserError
 
@@ -200,7 +200,7 @@ class ResNet(nn.Module):
                 scan = _scan(rest, blocks, layers_a_round(x.scaled.x, blocks), train)
                 x, inner = scan(rest, x, _within(taps, name), kept)
                 activations |= _prefixed(inner, name)
-        x = nn.relu(x.value()).mean((1, 2))
+        x = relu(x.value()).mean((1, 2))
         dense = nn.Dense(self.num_classes, kernel_init=HEAD, name="logits")
         logits = tapped(dense(x), taps, "logits")
         return logits, activations | {"logits": logits}

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxvision.initializers import Initializer
-from jaxvision.models.layers import Conv, Taps, stack, tapped
+from jaxvision.models.layers import Conv, Taps, relu, stack, tapped
 from jaxvision.types import Array
 
 STAGES = 3
@@ -55,14 +55,14 @@ class ShiftNet(nn.Module):
         x, activations = images, {}
         for number in range(STAGES):
             if number:
-                x = self._pooled(nn.relu(x))
+                x = self._pooled(relu(x))
             name, features = f"stage{number + 1}", self.width * 2**number
             x = Conv(features, name=f"{name}_first", **conv)(x)
             activations[f"{name}_first"] = x = tapped(x, taps, f"{name}_first")
             if self.depth > 1:
                 rest = Conv(features, activate=True, name=f"{name}_rest", **conv)
                 x, activations[f"{name}_rest"] = stack(rest, x, self.depth - 1, taps)
-        x = nn.relu(x).mean((1, 2))
+        x = relu(x).mean((1, 2))
         logits = nn.Dense(self.num_classes, name="logits", kernel_init=self.kernel_init)(x)
         activations["logits"] = logits = tapped(logits, taps, "logits")
         return logits, activations

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxvision.convolution import Pair, conv2d
+from jaxvision.relu import relu
 from jaxvision.types import Array
 
 
@@ -85,7 +86,7 @@ def definition(spec: Spec, *operands: Array) -> list[Array]:
     x, kernel, affine, residual = spec.named(operands)
     h = x if affine is None else Scaled(x, *affine).value()
     h = h if residual is None else h + residual
-    h = jax.nn.relu(h) if spec.relu else h
+    h = relu(h) if spec.relu else h
     padded, pads = h, spec.pads
     if spec.wrap:
         padded, pads = jnp.pad(h, ((0, 0), *spec.pads, (0, 0)), mode="wrap"), "VALID"

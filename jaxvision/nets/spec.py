@@ -20,6 +20,7 @@ TRAINING_CODE = (
     "nets",
     "parallel",
     "random.py",
+    "relu.py",
     "runtime.py",
     "taps.py",
     "training",
@@ -49,7 +50,10 @@ class Spec:
       batch_size: images a step.
       pad: shift training images by up to so many pixels and mirror half of them; 0 does neither.
       turn: turn every training image by up to so many degrees either way, black beyond its border.
+      viewed: show every training image as ``data.views`` draws it, in the views of ``PAPER``.
       label_smoothing: share of every training label that is spread over all classes.
+      shuffled_labels: deal the training labels to the images at random: a control that has nothing
+        to learn but the images by heart.
     """
 
     dataset: str
@@ -68,7 +72,9 @@ class Spec:
     batch_size: int = 128
     pad: int = 0
     turn: int = 0
+    viewed: bool = False
     label_smoothing: float = 0.0
+    shuffled_labels: bool = False
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())

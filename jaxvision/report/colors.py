@@ -128,6 +128,23 @@ _MEANINGS = {
     "trained turned": "#73AF48",
     "strided": "#6F4070",
     "blurred": "#EDAD08",
+    # ways to make images larger
+    "enlarged: transposed": "#8E1B63",
+    "enlarged: gradient": "#2A2A72",
+    "enlarged: resized first": "#2F8F5B",
+    # what lies beside an object, or is worn by it
+    "patch": "#BF2C6D",
+    "one place": "#E29ABF",
+    "real object": "#1F6F54",
+    "gray": "#6B6B6B",
+    "pattern": "#3A5FA8",
+    # attacks whose images are printed
+    "fast": "#E8731A",
+    "basic iterative": "#A1122F",
+    "least likely": "#3D2B8E",
+    # pictures that hold in every pose
+    "EOT": "#5B0E91",
+    "target class": "#2E8B57",
     # games of a generator and a discriminator
     "flow": "#30568C",
     "by turns": "#1E8A6E",
@@ -147,6 +164,11 @@ _MEANINGS = {
     "slow D": "#B23A48",
     "unrolled": "#3A8B5C",
     "seven places": "#6D597A",
+    # games of two nets, by Adam's beta1, and what is measured of them
+    "β₁ = .5": "#13678A",
+    "β₁ = .9": "#BF4417",
+    "between codes": "#45818E",
+    "memorizer": "#7D2E68",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

@@ -9,7 +9,7 @@ import pytest
 
 from jaxvision.data import load
 from jaxvision.data.dataset import Dataset, hold_out
-from jaxvision.data.embedded import digits, shapes
+from jaxvision.data.embedded import digits, shapes, small_shapes
 from jaxvision.types import UserError
 
 
@@ -177,3 +177,47 @@ def ridge_accuracy(features: np.ndarray, labels: np.ndarray, penalty: float) -> 
     kernel = x[train] @ x[train].T + penalty * np.eye(1000)
     scores = x[test] @ x[train].T @ np.linalg.solve(kernel, np.eye(10)[labels[train]] - 0.1)
     return float((scores.argmax(1) == labels[test]).mean())
+
+
+def test_small_objects_lie_anywhere():
+    splits = small_shapes(20, 1000)
+    masks = splits.test.masks
+    assert masks.mean((1, 2)).min() > 0.005
+    assert masks.mean() < 0.06
+    # The center is no answer: it lies on few objects. On large ones it lies on most.
+    assert masks[:, 16, 16].mean() < 0.12
+    assert shapes(20, 500).test.masks[:, 16, 16].mean() > 0.5
+    edge = np.minimum(splits.test.poses[:, :2], 32 - splits.test.poses[:, :2]).min(1)
+    assert (edge > splits.test.poses[:, 2]).all()
+
+
+@pytest.mark.slow
+def test_the_larger_set_of_shapes_begins_with_the_smaller(drawn):
+    splits = load("shapes16k")
+    assert (len(splits.train.labels), len(splits.test.labels)) == (16_000, 1000)
+    np.testing.assert_array_equal(splits.train.images[:1500], drawn.train.images)
+
+
+def test_a_pose_is_where_and_how_large_and_how_the_object_lies(drawn):
+    masks, labels = drawn.test.masks, drawn.test.labels
+    row, column, radius, angle = drawn.test.poses.T
+    centers = np.arange(32) + 0.5
+    area = masks.sum((1, 2))
+    middle_row = (masks.sum(2) @ centers) / area
+    middle_column = (masks.sum(1) @ centers) / area
+    symmetric = np.isin(labels, [drawn.class_names.index(name) for name in ("disk", "square")])
+    np.testing.assert_allclose(middle_row[symmetric], row[symmetric], atol=0.25)
+    np.testing.assert_allclose(middle_column[symmetric], column[symmetric], atol=0.25)
+    disks = labels == 0
+    np.testing.assert_allclose(area[disks], np.pi * (0.9 * radius[disks]) ** 2, rtol=0.03)
+    # A bar's long side lies along its own x axis.
+    for i in np.flatnonzero(labels == drawn.class_names.index("bar")):
+        y, x = np.nonzero(masks[i])
+        along = np.cos(angle[i]) * (x + 0.5 - column[i]) + np.sin(angle[i]) * (y + 0.5 - row[i])
+        assert np.abs(along).max() > 0.8 * radius[i]
+
+
+def test_rows_keep_masks_and_poses_together(drawn):
+    some = drawn.test.sample(50)
+    at = [int(np.flatnonzero((drawn.test.poses == pose).all(1))[0]) for pose in some.poses]
+    np.testing.assert_array_equal(drawn.test.masks[at], some.masks)

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from jaxvision.data import Identity, cache, forget_identities, identities, load
+from jaxvision.data import Identity, cache, embedded, forget_identities, identities, load
 from jaxvision.data.dataset import Dataset
 
 
@@ -126,6 +126,13 @@ def test_shapes_never_change():
         assert zlib.crc32(np.packbits(data.masks)) == masks
         assert (data.labels == np.arange(len(sums)) % 10).all()
     assert (splits.identity.train, splits.identity.test) == (4000, 1000)
+
+
+def test_small_shapes_never_change():
+    data = embedded.small_shapes(1, 1000).test
+    sums = data.images.sum((1, 2, 3), dtype=np.int64)
+    assert abs(sums @ np.arange(1000) - 192_907_770_414) < 100_000
+    assert zlib.crc32(np.packbits(data.masks)) == 3_997_969_980
 
 
 def test_masks_are_content():

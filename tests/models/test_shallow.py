@@ -17,8 +17,8 @@ from jaxvision.random import stream
 IMAGE = (5, 6, 2)
 
 
-def slowly(params, x, pooled):
-    for name, layer in params.items():
+def slowly(params, x, pools):
+    for i, (name, layer) in enumerate(params.items()):
         kernel, bias = layer["kernel"], layer["bias"]
         if kernel.ndim == 4:
             layout = ("NHWC", "HWIO", "NHWC")
@@ -29,19 +29,35 @@ def slowly(params, x, pooled):
         if name == "logits":
             return x
         x = jax.nn.relu(x)
-        if pooled and kernel.ndim == 4:
+        if i < len(pools) and pools[i]:
             x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
 
 @pytest.mark.parametrize(
-    ("channels", "units", "pooled"), [((3, 5), 7, True), ((4,), 0, False)], ids=["pooled", "one"]
+    ("channels", "units", "pooled", "pools"),
+    [((3, 5), 7, True, (1, 1)), ((4,), 0, False, ()), ((3, 2), 0, (False, True), (0, 1))],
+    ids=["pooled", "one", "pooled_once"],
 )
-def test_layers_are_those_of_the_definition(channels, units, pooled):
+def test_layers_are_those_of_the_definition(channels, units, pooled, pools):
     model = ShallowConvNet(channels, units, 3, he_forward(), pooled)
     draw = jax.jit(partial(initialize, model, image_shape=IMAGE))
     params = jax.tree.map(lambda leaf: leaf + 0.01 * leaf.ndim, draw(stream(0, "init"))["params"])
     images = jax.random.normal(stream(0, "probe"), (4, *IMAGE))
     logits, activations, _ = apply_function(model)(params, {}, images, train=False)
     # Dense layers follow convolutions in the order of their names.
-    np.testing.assert_allclose(logits, slowly(params, images, pooled), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(logits, slowly(params, images, pools), rtol=1e-5, atol=1e-6)
     assert list(activations) == [*params]
+
+
+def test_batch_norm_takes_the_place_of_biases_and_standardizes_a_batch():
+    model = ShallowConvNet((3, 4), 0, 3, he_forward(), normalized=True)
+    variables = jax.jit(partial(initialize, model, image_shape=IMAGE))(stream(0, "init"))
+    assert list(variables["params"]["conv1"]) == ["kernel"]
+    images = 5 + jax.random.normal(stream(0, "probe"), (20, *IMAGE))
+    apply = apply_function(model)
+    _, found, stats = apply(variables["params"], variables["batch_stats"], images, train=True)
+    for name in ("conv1", "conv2"):
+        np.testing.assert_allclose(found[name].mean((0, 1, 2)), 0.0, atol=1e-4)
+        np.testing.assert_allclose(found[name].std((0, 1, 2)), 1.0, rtol=1e-2)
+    kept = jax.tree.map(jnp.array_equal, stats, variables["batch_stats"])
+    assert not any(jax.tree.leaves(kept))

@@ -128,7 +128,7 @@ class _Walk(NamedTuple):
             elif at in self.plan.products:
                 outs, found = self._layer(jaxpr, eqn, operands, self.plan.products[at], taps)
             else:
-                outs, found = _run_one(jaxpr, eqn, operands), {}
+                outs, found = run_one(jaxpr, eqn, operands), {}
             if at in self.plan.biases:
                 found = {self.plan.biases[at]: self.instrument.read(outs[0])}
             read |= found
@@ -142,7 +142,7 @@ class _Walk(NamedTuple):
         if tap.weights is not None:
             operand = self.plan.layers[index].operand
             operands[operand] = gradient_tap(operands[operand], tap.weights)
-        first, *rest = _run_one(jaxpr, eqn, operands)
+        first, *rest = run_one(jaxpr, eqn, operands)
         first = self.instrument.tap(first, tap.output)
         return [first, *rest], {index: self.instrument.read(first)}
 
@@ -190,7 +190,7 @@ class _Walk(NamedTuple):
         return [*carry, *stacked], read
 
 
-def _run_one(jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array]) -> list[Array]:
+def run_one(jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array]) -> list[Array]:
     """Run one equation of a program by JAX itself, so that derivative rules of its own stay."""
     values = {}
     for variable, operand in zip(eqn.invars, operands, strict=True):

@@ -1,0 +1,121 @@
+"""The public call: check what is given, compile once, explain, hand back NumPy arrays."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision import runtime
+from jaxvision.adversarial.aims import Logits, predictions
+from jaxvision.adversarial.api import as_images, as_labels, check_logits
+from jaxvision.attribution.maps import guided
+from jaxvision.models.opened import made_once, opened
+from jaxvision.types import Array, PyTree, UserError
+
+_TRACED = ("baseline", "fill")  # options that may be arrays
+
+
+class Explanation(NamedTuple):
+    """Maps of B images.
+
+    Attributes:
+      maps: [B, H, W], or [B, H, W, C] of methods that give each channel its own: signed, never
+        rescaled.
+      classes: int32 [B], whose scores are explained.
+      probability: [B], the net's own for them.
+    """
+
+    maps: np.ndarray
+    classes: np.ndarray
+    probability: np.ndarray
+
+
+def explain(
+    net: Any,
+    variables: PyTree,
+    images: np.ndarray | Array,
+    classes: np.ndarray | Array | None = None,
+    *,
+    method: Callable[..., Array] = guided,
+    **options: Any,
+) -> Explanation:
+    """Return which pixels the score of a class depends on, for any net.
+
+    Args:
+      net: a function ``images float32 [B, H, W, C] -> logits [B, K]``, normalization inside, in
+        eval mode; or a net of any maker, see ``models.foreign.adapt``.
+      variables: what ``adapt`` takes beside the net; None for a function of images alone.
+      images: [B, H, W, C], float in [0, 1], or uint8.
+      classes: integers [B]; None explains what the net answers.
+      method: ``guided``, ``deconvnet``, ``gradient``, ``saliency``, ``input_gradient`` and
+        ``integrated_gradients`` of ``attribution.maps``, ``occlusion`` of
+        ``attribution.occluding``, or any function ``(f, images, classes) -> maps``.
+      options: the method's own, such as ``score``, ``window``, ``fill``.
+
+    Raises:
+      UserError: images outside [0, 1] or of a size that the net does not take, classes out of
+        range, options that the method does not take, a window larger than the image, a net in
+        train mode, one that gives probabilities, one without ReLUs or with other activations where
+        the method is about them.
+    """
+    _check_call(method, options)
+    images = as_images(images)
+    if images.ndim != 4 or not len(images):
+        raise UserError(f"images are [B, H, W, C], at least one, not {list(images.shape)}")
+    known = opened(net, variables)
+    f = known.function
+    _check_size(f, images)
+    if classes is not None:
+        classes = as_labels(classes, images, "classes")
+    check_logits(f, images, {"classes": classes})
+    traced = {name: jnp.asarray(options[name]) for name in _TRACED if name in options}
+    fixed = {name: value for name, value in options.items() if name not in traced}
+    program = made_once(_program, known.call, method, tuple(sorted(fixed.items())))
+    return Explanation(*jax.device_get(program(known.arrays, images, classes, traced)))
+
+
+def _check_call(method: Callable[..., Array], options: dict[str, Any]) -> None:
+    """Refuse a method that is none, and options that it does not take."""
+    if not callable(method):
+        example = "jaxvision.attribution.maps.saliency"
+        raise UserError(f"method={method!r} is no function: take one such as {example}")
+    signature = inspect.signature(method)
+    try:
+        signature.bind("net", "images", "classes", **options)
+    except TypeError as error:
+        name = getattr(method, "__name__", "the method")
+        takes = ", ".join(list(signature.parameters)[3:])
+        raise UserError(
+            f"{name}: {error}; beside net, images and classes it takes {takes}"
+        ) from error
+
+
+def _check_size(f: Logits, images: np.ndarray) -> None:
+    """Refuse images of a size that the net does not take."""
+    one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+    try:
+        jax.eval_shape(f, one)
+    except UserError:
+        raise
+    except Exception as error:  # each maker has its own, but all are about shapes
+        first = str(error).strip().splitlines()[0]
+        size = " x ".join(str(side) for side in images.shape[1:])
+        raise UserError(f"the net does not take images of {size}: {first}") from error
+
+
+def _program(call: Callable, method: Callable[..., Array], fixed: tuple) -> Callable[..., tuple]:
+    def explained(
+        arrays: PyTree, images: Array, classes: Array | None, traced: dict[str, Array]
+    ) -> tuple:
+        f = partial(call, arrays)
+        logits = f(images)
+        classes = predictions(logits) if classes is None else classes
+        odds = jax.nn.softmax(logits)
+        own = jnp.take_along_axis(odds, classes[:, None], axis=1)[:, 0]
+        return method(f, images, classes, **dict(fixed), **traced), classes, own
+
+    return runtime.jit(explained)

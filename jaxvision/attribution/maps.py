@@ -1,0 +1,121 @@
+"""Which pixels a score depends on: signals sent back from a class to the image.
+
+Every method maps ``(f, images [B, H, W, C], classes [B])`` to maps, where ``f`` gives logits in
+eval mode; ``signal`` does it for any score, such as one unit's. A map is signed, one number for
+each channel, unless it says otherwise; ``strength`` and ``total`` make one number of a pixel's.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision.adversarial.aims import Logits
+from jaxvision.attribution.ruled import ruled
+from jaxvision.relu import Rule
+from jaxvision.types import Array
+
+Score = Callable[[Array, Array], Array]  # logits [B, K], classes [B] -> numbers [B]
+
+
+def logit(logits: Array, classes: Array) -> Array:
+    """Return the unnormalized score: it rises with its own class alone."""
+    return jnp.take_along_axis(logits, classes[:, None], axis=1)[:, 0]
+
+
+def probability(logits: Array, classes: Array) -> Array:
+    """Return the softmax: it rises where other classes fall, too."""
+    return logit(jax.nn.softmax(logits), classes)
+
+
+def log_probability(logits: Array, classes: Array) -> Array:
+    """Return the logarithm of the softmax."""
+    return logit(jax.nn.log_softmax(logits), classes)
+
+
+def signal(score: Callable[[Array], Array], images: Array, rule: Rule = "gradient") -> Array:
+    """Return what comes back to the pixels [B, H, W, C] from a score of every image.
+
+    Args:
+      score: images -> numbers [B], each of its own image; ``gradient`` takes any function, the
+        other rules one whose activations are ReLUs.
+      images: [B, H, W, C], in the units that the net takes.
+      rule: at the ReLUs, see ``jaxvision.relu``. Elsewhere the signal is the gradient's. Where
+        values of a pool are tied, they share it.
+
+    Raises:
+      UserError: another rule than the gradient is asked of a net without ReLU, or with others.
+    """
+    function = score if rule == "gradient" else ruled(score, rule)
+    return jax.grad(lambda images: function(images).sum())(images)
+
+
+def gradient(f: Logits, images: Array, classes: Array, score: Score = logit) -> Array:
+    """Return the gradient of each image's score [B, H, W, C]."""
+    return signal(_scored(f, classes, score), images)
+
+
+def deconvnet(f: Logits, images: Array, classes: Array, score: Score = logit) -> Array:
+    """Return the deconvnet's projection [B, H, W, C] (Zeiler & Fergus 2013, section 2).
+
+    The last operation is a filter, so there are negative pixels.
+    """
+    return signal(_scored(f, classes, score), images, "deconvnet")
+
+
+def guided(f: Logits, images: Array, classes: Array, score: Score = logit) -> Array:
+    """Return guided backpropagation's map [B, H, W, C] (Springenberg et al. 2014, section 3.4)."""
+    return signal(_scored(f, classes, score), images, "guided")
+
+
+def saliency(f: Logits, images: Array, classes: Array, score: Score = logit) -> Array:
+    """Return the largest |gradient| over channels [B, H, W] (Simonyan et al. 2013, section 3.1)."""
+    return strength(gradient(f, images, classes, score))
+
+
+def input_gradient(
+    f: Logits, images: Array, classes: Array, score: Score = logit, baseline: Array | float = 0.0
+) -> Array:
+    """Return gradient times (image - baseline) [B, H, W, C]: exact where the score is linear."""
+    return gradient(f, images, classes, score) * (images - baseline)
+
+
+def integrated_gradients(
+    f: Logits,
+    images: Array,
+    classes: Array,
+    score: Score = logit,
+    baseline: Array | float = 0.0,
+    steps: int = 32,
+) -> Array:
+    """Return integrated gradients [B, H, W, C]; they sum to the score's rise from the baseline.
+
+    (image - baseline) times the mean gradient on the way between, at the middles of ``steps``
+    pieces (Sundararajan et al. 2017, arXiv 1703.01365, equation 1). Of a linear score it is
+    (image - baseline) * w; the half that Adebayo et al. 2018 print is a slip.
+    """
+    away = images - baseline
+
+    def add(total: Array, share: Array) -> tuple[Array, None]:
+        return total + gradient(f, baseline + share * away, classes, score), None
+
+    shares = (jnp.arange(steps, dtype=images.dtype) + 0.5) / steps
+    total, _ = jax.lax.scan(add, jnp.zeros_like(images), shares)
+    return away * total / steps
+
+
+def strength(signals: Array) -> Array:
+    """Return the largest absolute value over channels: [..., C] to [...], not negative.
+
+    The largest of |.|, not |.| of the sum: colors that pull apart would cancel.
+    """
+    return jnp.abs(signals).max(-1)
+
+
+def total(signals: Array) -> Array:
+    """Return the signed sum over channels: [..., C] to [...]."""
+    return signals.sum(-1)
+
+
+def _scored(f: Logits, classes: Array, score: Score) -> Callable[[Array], Array]:
+    return lambda images: score(f(images), classes)

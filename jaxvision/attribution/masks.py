@@ -1,0 +1,102 @@
+"""How well a map shows where the object is, against its exact mask, with floors and a ceiling.
+
+A score means nothing without those of maps that have not seen the net: ``random``, the ``center``
+of the picture, its ``edges``; the mask itself is the ceiling. Maps are [B, H, W], larger where more
+important; masks bool [B, H, W]. No tolerance, and ties go to the lowest index.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision.data.dataset import Dataset
+from jaxvision.types import Array, UserError
+
+# Weights of red, green and blue in what looks gray (ITU-R BT.601).
+_LUMA = (0.299, 0.587, 0.114)
+
+
+class Scores(NamedTuple):
+    """Of every map, float [B].
+
+    Attributes:
+      pointing: 1 where the largest value lies on the object.
+      area_iou: intersection over union of the object and the highest pixels, as many as it has.
+      mass: share of the map's positive values that lie on the object; of a map without any the
+        object's share of the picture, as of a constant map.
+    """
+
+    pointing: Array
+    area_iou: Array
+    mass: Array
+
+
+def scores(maps: Array, masks: Array) -> Scores:
+    """Return the three scores of maps [B, H, W]."""
+    flat = maps.reshape(len(maps), -1)
+    inside = masks.reshape(len(masks), -1).astype(flat.dtype)
+    area = inside.sum(1)
+    order = jnp.argsort(-flat, axis=1, stable=True)
+    sorted_inside = jnp.take_along_axis(inside, order, axis=1)
+    place = jnp.arange(flat.shape[1], dtype=flat.dtype)
+    both = jnp.where(place[None] < area[:, None], sorted_inside, 0).sum(1)
+    positive = jnp.maximum(flat, 0)
+    whole = positive.sum(1)
+    share = (positive * inside).sum(1) / jnp.where(whole == 0, 1, whole)
+    return Scores(
+        pointing=sorted_inside[:, 0],
+        area_iou=both / jnp.maximum(2 * area - both, 1),
+        mass=jnp.where(whole == 0, inside.mean(1), share),
+    )
+
+
+def random(key: Array, shape: tuple[int, int, int]) -> Array:
+    """Return maps [B, H, W] of independent uniform numbers."""
+    return jax.random.uniform(key, shape)
+
+
+def center(shape: tuple[int, int, int]) -> Array:
+    """Return maps [B, H, W] that fall with the distance from the picture's center."""
+    _, height, width = shape
+    row = np.arange(height) - (height - 1) / 2
+    column = np.arange(width) - (width - 1) / 2
+    away = np.hypot(*np.meshgrid(row, column, indexing="ij"))
+    return jnp.broadcast_to(jnp.asarray(away.max() - away, jnp.float32), shape)
+
+
+def edges(images: Array) -> Array:
+    """Return the norm of Sobel's gradient [B, H, W] of gray images; borders are repeated."""
+    images = jnp.asarray(images)
+    channels = images.shape[-1]
+    weights = _LUMA if channels == 3 else (1 / channels,) * channels
+    gray = images @ jnp.asarray(weights, images.dtype)
+    padded = jnp.pad(gray, ((0, 0), (1, 1), (1, 1)), mode="edge")
+
+    def smooth(x: Array, axis: int) -> Array:
+        first, middle, last = (_taken(x, start, axis) for start in range(3))
+        return first + 2 * middle + last
+
+    def difference(x: Array, axis: int) -> Array:
+        return _taken(x, 2, axis) - _taken(x, 0, axis)
+
+    return jnp.hypot(difference(smooth(padded, 1), 2), difference(smooth(padded, 2), 1))
+
+
+def _taken(x: Array, start: int, axis: int) -> Array:
+    return jax.lax.slice_in_dim(x, start, start + x.shape[axis] - 2, axis=axis)
+
+
+def of(data: Dataset) -> np.ndarray:
+    """Return a split's masks, bool [N, H, W].
+
+    Raises:
+      UserError: it has none.
+    """
+    if data.masks is None:
+        raise UserError(
+            "the data set has no masks of its objects, so maps cannot be scored: use shapes,"
+            " shapes16k or small_shapes"
+        )
+    return data.masks

@@ -1,0 +1,124 @@
+"""The public call: nets of any maker, and bad input in one line."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen, nnx
+
+from jaxvision.attribution import maps
+from jaxvision.attribution.api import explain
+from jaxvision.attribution.occluding import occlusion
+from jaxvision.types import UserError
+
+RNG = np.random.default_rng(3)
+IMAGES = np.float32(RNG.random((8, 6, 6, 1)))
+FIRST = np.float32(RNG.normal(size=(36, 5)))
+LAST = np.float32(RNG.normal(size=(5, 3)))
+
+
+def net(images, activation=jax.nn.relu):
+    return activation(images.reshape(len(images), 36) @ FIRST) @ LAST
+
+
+class Normed(linen.Module):
+    """A net whose batch norm tells images of a batch of each other in train mode."""
+
+    @linen.compact
+    def __call__(self, images, train: bool = False):
+        x = linen.BatchNorm(use_running_average=not train)(images.reshape(len(images), 36))
+        return linen.Dense(3)(linen.relu(linen.Dense(5)(x)))
+
+
+def test_it_explains_what_the_net_answers():
+    found = explain(net, None, IMAGES)
+    answers = np.asarray(net(IMAGES)).argmax(1)
+    np.testing.assert_array_equal(found.classes, answers)
+    np.testing.assert_allclose(found.probability, jax.nn.softmax(net(IMAGES)).max(1), rtol=1e-5)
+    np.testing.assert_allclose(found.maps, maps.guided(net, IMAGES, answers), rtol=1e-4, atol=1e-5)
+    assert isinstance(found.maps, np.ndarray)
+    same = explain(net, None, np.uint8(255 * IMAGES), [1] * 8, method=maps.saliency)
+    assert same.maps.shape == (8, 6, 6)
+    assert same.classes.tolist() == [1] * 8
+
+
+def test_nets_of_any_maker_are_explained_and_left_as_they_are():
+    module = Normed()
+    variables = jax.tree.map(np.asarray, module.init(jax.random.key(0), IMAGES))
+    before = jax.tree.map(np.copy, variables)
+    whole = explain(module, variables, IMAGES, np.zeros(8, int))
+    jax.tree.map(np.testing.assert_array_equal, before, variables)
+    # field-wings 30: an image alone is as in a batch of 8.
+    alone = explain(module, variables, IMAGES[:1], [0])
+    np.testing.assert_allclose(alone.maps[0], whole.maps[0], atol=1e-6)
+
+    dense = nnx.Linear(36, 3, rngs=nnx.Rngs(0))
+
+    class Small(nnx.Module):
+        def __init__(self):
+            self.dense = dense
+
+        def __call__(self, images):
+            return nnx.relu(self.dense(images.reshape(len(images), 36)))
+
+    def same(images):
+        flat = images.reshape(len(images), 36)
+        return jnp.maximum(flat @ dense.kernel[...] + dense.bias[...][None], 0)
+
+    found = explain(Small(), None, IMAGES, np.zeros(8, int), method=maps.deconvnet)
+    expected = explain(same, None, IMAGES, np.zeros(8, int), method=maps.deconvnet)
+    np.testing.assert_allclose(found.maps, expected.maps, atol=1e-6)
+
+
+def test_options_go_to_the_method():
+    fill = np.float32(RNG.random((1, 6, 6, 1)))
+    options = {"window": 3, "stride": 2, "score": maps.probability}
+    found = explain(net, None, IMAGES, method=occlusion, fill=fill, **options)
+    expected = occlusion(net, IMAGES, found.classes, fill=fill, **options)
+    np.testing.assert_allclose(found.maps, expected, atol=1e-5)
+
+
+def no_relu(images):
+    return images.reshape(len(images), 36) @ FIRST
+
+
+def batch_normed(images):
+    flat = images.reshape(len(images), 36)
+    return jax.nn.relu(flat - flat.mean(0, keepdims=True)) @ FIRST
+
+
+def softmax(images):
+    return jax.nn.softmax(net(images))
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (partial(explain, net, None, IMAGES[:, :5]), r"the net does not take images of 5 x 6 x 1"),
+        (partial(explain, net, None, 255 * IMAGES), r"images lie in \[.*attacks"),
+        (partial(explain, net, None, IMAGES[0]), r"images are \[B, H, W, C\]"),
+        (partial(explain, net, None, IMAGES[:0]), r"images are \[B, H, W, C\]"),
+        (
+            partial(explain, net, None, IMAGES, method=occlusion, window=7),
+            "a window of 7 pixels does not fit into images of 6 x 6",
+        ),
+        (partial(explain, no_relu, None, IMAGES), "no ReLU was reached"),
+        (
+            partial(explain, partial(net, activation=jax.nn.silu), None, IMAGES),
+            "the net has SiLU",
+        ),
+        (partial(explain, net, None, IMAGES, [3] * 8), "classes reach 3, but the net has 3"),
+        (partial(explain, net, None, IMAGES, [-1] * 8), "classes count"),
+        (partial(explain, net, None, IMAGES, [0]), "one whole number for each of 8 images"),
+        (partial(explain, net, None, IMAGES, method="guided"), "is no function"),
+        (partial(explain, net, None, IMAGES, window=3), "guided: got an unexpected keyword"),
+        (partial(explain, batch_normed, None, IMAGES), "train mode"),
+        (partial(explain, softmax, None, IMAGES), "gives probabilities"),
+    ],
+)
+def test_bad_input_is_one_line(call, line):
+    with pytest.raises(UserError, match=line) as raised:
+        call()
+    assert "\n" not in str(raised.value)

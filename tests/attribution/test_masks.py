@@ -1,0 +1,84 @@
+"""Scores against a mask, and ranks against ranks, by hand and by scipy."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from jaxvision.attribution import comparing, masks
+from jaxvision.data.dataset import Dataset
+from jaxvision.types import UserError
+
+RNG = np.random.default_rng(2)
+SHAPE = (4, 6, 7)
+MASKS = RNG.random(SHAPE) < 0.3
+
+
+def test_the_mask_itself_is_the_ceiling():
+    found = masks.scores(np.float32(MASKS), MASKS)
+    for score in found:
+        np.testing.assert_array_equal(score, 1)
+
+
+def test_scores_by_hand():
+    mask = np.array([[[True, True, False, False]]])
+    found = masks.scores(np.float32([[[3, -1, 4, 1]]]), mask)
+    # Highest two: columns 2 and 0. One of them is inside: 1 of 3. Positive mass 3 of 8.
+    assert [float(score[0]) for score in found] == pytest.approx([0, 1 / 3, 3 / 8])
+
+
+def test_a_constant_map_knows_nothing_and_ties_go_to_the_lowest_index():
+    mask = np.array([[[False, True, True, True]]])
+    for value in (0.0, 1.0):
+        found = masks.scores(np.full((1, 1, 4), np.float32(value)), mask)
+        assert [float(score[0]) for score in found] == pytest.approx([0, 2 / 4, 3 / 4])
+
+
+def test_random_maps_score_the_area():
+    shape = (2000, 8, 8)
+    mask = np.zeros(shape, bool)
+    mask[:, 2:6, 1:5] = True
+    found = masks.scores(masks.random(jax.random.key(0), shape), mask)
+    assert float(found.pointing.mean()) == pytest.approx(0.25, abs=0.04)
+    assert float(found.mass.mean()) == pytest.approx(0.25, abs=0.01)
+    # 16 of 64 pixels, 16 of them drawn: 4 in common on average.
+    assert float(found.area_iou.mean()) == pytest.approx(1 / 7, abs=0.01)
+
+
+def test_the_center_is_in_the_center():
+    for size, middle in ((7, {(3, 3)}), (6, {(2, 2), (2, 3), (3, 2), (3, 3)})):
+        found = np.asarray(masks.center((1, size, size))[0])
+        assert {tuple(place) for place in np.argwhere(found == found.max())} == middle
+
+
+def test_edges_are_sobels():
+    image = np.float32(RNG.random((1, 6, 7, 1)))
+    found = masks.edges(image)[0]
+    expected = [ndimage.sobel(image[0, :, :, 0], axis, mode="nearest") for axis in (0, 1)]
+    np.testing.assert_allclose(found, np.hypot(*expected), rtol=1e-5)
+
+
+def test_a_set_without_masks_is_one_line():
+    data = Dataset(np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, np.int32))
+    with pytest.raises(UserError, match="has no masks of its objects"):
+        masks.of(data)
+
+
+def test_ranks_are_scipys_with_ties():
+    maps = np.float32(RNG.integers(-3, 4, SHAPE))
+    others = np.float32(RNG.integers(-3, 4, SHAPE)) + maps
+    expected = [
+        stats.spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(maps, others, strict=True)
+    ]
+    np.testing.assert_allclose(comparing.rank_correlation(maps, others), expected, atol=1e-5)
+    assert comparing.rank_correlation(maps, -maps) == pytest.approx(-np.ones(4), abs=1e-5)
+    assert comparing.rank_correlation(np.abs(maps), np.abs(-maps)) == pytest.approx(np.ones(4))
+    assert float(comparing.rank_correlation(maps, 0 * maps)[0]) == 0
+
+
+def test_a_cascade_draws_layers_anew_from_the_top():
+    old = {"a": {"w": np.zeros((2, 3), np.float32)}, "b": {"w": np.zeros(4, np.float32)}}
+    new = jax.tree.map(np.ones_like, old)
+    found = comparing.cascade(old, new, ("a", "b"))
+    assert np.asarray(found["a"]["w"]).mean((1, 2)).tolist() == [0, 0, 1]
+    assert np.asarray(found["b"]["w"]).mean(1).tolist() == [0, 1, 1]

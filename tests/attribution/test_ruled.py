@@ -1,0 +1,206 @@
+"""One backward rule at every ReLU of every net, ours or not, and no net without."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision.attribution import relus
+from jaxvision.attribution.ruled import ruled
+from jaxvision.initializers import he_forward
+from jaxvision.models import builders
+from jaxvision.models.layers import apply_function, initialize
+from jaxvision.relu import RULES, backward_rule, relu
+from jaxvision.types import UserError
+
+SHAPE = (16, 16, 3)
+# Of every net: its sizes, and how many ReLUs a signal passes or meets.
+NETS = {
+    "mlp": ({"depth": 5, "width": 8}, 4),
+    "he2015": ({"depth": 14, "width": 2}, 13),
+    "resnet": ({"depth": 20, "width": 2}, 19),
+    "shallow": ({"channels": (2, 3), "units": 4}, 3),
+    "alexnet": ({"width": 3, "dense": 4}, 7),
+}
+
+
+def net(name, sizes, draws=jax.eval_shape):
+    """Return images -> the sum of the first logit; of weights 0 where none are drawn."""
+    model = builders.NETS[name](3, SHAPE, he_forward(), **sizes)
+    variables = draws(partial(initialize, model, image_shape=SHAPE), jax.random.key(0))
+    if draws is jax.eval_shape:
+        variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), variables)
+    apply = apply_function(model)
+
+    def score(images):
+        logits, *_ = apply(variables["params"], variables["batch_stats"], images, train=False)
+        return logits[:, 0].sum()
+
+    return score
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jax.random.normal(jax.random.key(1), (2, *SHAPE))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_relu_of_our_nets_is_reached(name, images):
+    sizes, count = NETS[name]
+    function = net(name, sizes)
+    assert relus.find(function, images).count == count
+
+
+@pytest.mark.parametrize("name", ["he2015", pytest.param("resnet", marks=pytest.mark.slow)])
+def test_the_walk_and_the_one_relu_of_our_nets_agree(name, images):
+    function = net(name, NETS[name][0], draws=lambda draw, key: jax.jit(draw)(key))
+
+    @jax.jit
+    def maps(images):
+        walked, traced = {}, {}
+        for rule in RULES:
+            walked[rule] = jax.value_and_grad(ruled(function, rule))(images)
+            with backward_rule(rule):
+                traced[rule] = jax.value_and_grad(lambda images: function(images))(images)
+        return walked, traced
+
+    walked, traced = maps(images)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), walked, traced)
+    for rule in ("deconvnet", "guided"):
+        np.testing.assert_allclose(walked[rule][0], walked["gradient"][0], rtol=1e-5)
+        assert np.abs(walked[rule][1] - walked["gradient"][1]).max() > 0.01
+
+
+def test_the_rules_are_those_of_the_papers():
+    x = jnp.array([-1.0, -1.0, 2.0, 2.0])
+    signal = jnp.array([-3.0, 3.0, -3.0, 3.0])
+    expected = {
+        "gradient": [0, 0, -3, 3],
+        "deconvnet": [0, 3, 0, 3],
+        "guided": [0, 0, 0, 3],
+    }
+    for rule, back in expected.items():
+        with backward_rule(rule):
+            value, pull = jax.vjp(lambda x: relu(x), x)
+        np.testing.assert_array_equal(value, [0, 0, 2, 2])
+        np.testing.assert_array_equal(pull(signal)[0], back)
+
+
+def test_a_relu_without_a_rule_is_jaxs_to_the_bit():
+    x = jax.random.normal(jax.random.key(0), (50,))
+    assert str(jax.make_jaxpr(relu)(x)) == str(jax.make_jaxpr(jax.nn.relu)(x))
+
+
+KERNEL = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
+
+
+def two_layers(activation):
+    """Return x [6] -> number, with a bias so that zero is no corner."""
+    return lambda x: jnp.sum(KERNEL[0] * activation(KERNEL @ activation(KERNEL @ x)))
+
+
+def in_scan(activation):
+    def function(x):
+        x, _ = jax.lax.scan(lambda x, _: (activation(KERNEL @ x), None), x, None, length=2)
+        return jnp.sum(KERNEL[0] * x)
+
+    return function
+
+
+def as_loop(activation):
+    def function(x):
+        x = jax.lax.fori_loop(0, 2, lambda _, x: activation(KERNEL @ x), x)
+        return jnp.sum(KERNEL[0] * x)
+
+    return function
+
+
+WRITTEN = {  # field-wings 28: all these are one net
+    "nn": two_layers(nn.relu),
+    "jax": two_layers(jax.nn.relu),
+    "maximum": two_layers(lambda x: jnp.maximum(x, 0)),
+    "swapped": two_layers(lambda x: jnp.maximum(jnp.zeros_like(x), x)),
+    "closed": two_layers(partial(jnp.maximum, jnp.zeros(()))),
+    "clip": two_layers(lambda x: jnp.clip(x, 0)),
+    "jit": jax.jit(two_layers(jax.jit(jax.nn.relu))),
+    "remat": jax.checkpoint(two_layers(jax.nn.relu)),
+    "scan": in_scan(jax.nn.relu),
+    "fori_loop": as_loop(nn.relu),
+    "cond": two_layers(lambda x: jax.lax.cond(x[0] > -1e9, jax.nn.relu, lambda x: x, x)),
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_relu_is_found_however_it_is_written(written):
+    x = jnp.arange(6.0) - 2.5
+    function = WRITTEN[written]
+    assert relus.find(function, x).count == 2
+    for rule in RULES:
+        with backward_rule(rule):
+            expected = jax.grad(two_layers(relu))(x)
+        np.testing.assert_allclose(jax.grad(ruled(function, rule))(x), expected, rtol=1e-5)
+    # Nothing of a rule stays behind in a function that was compiled before or since.
+    plain = jax.grad(two_layers(jax.nn.relu))(x)
+    np.testing.assert_allclose(jax.grad(function)(x), plain, rtol=1e-5)
+
+
+def test_the_rule_gradient_is_the_gradient_to_the_bit():
+    x = jnp.arange(6.0) - 2.5
+    found = jax.grad(ruled(WRITTEN["nn"], "gradient"))(x)
+    np.testing.assert_array_equal(found, jax.grad(WRITTEN["nn"])(x))
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        (nn.silu, "SiLU"),
+        (nn.gelu, "GELU"),
+        (partial(nn.gelu, approximate=False), "GELU"),
+        (nn.leaky_relu, "leaky ReLU"),
+        (lambda x: jnp.where(x > 0, x, 0.1 * x), "leaky ReLU"),
+        (nn.elu, "ELU"),
+        (jax.nn.relu6, "ReLU6"),
+        (nn.softplus, "softplus"),
+        (nn.sigmoid, "sigmoid"),
+        (nn.tanh, "tanh"),
+        (lambda x: jnp.logaddexp(x, 0.0), "derivative of its own"),
+    ],
+)
+def test_other_activations_are_refused_by_name(activation, name):
+    # The ReLU beside it must not hide it.
+    function = two_layers(lambda x: activation(jax.nn.relu(x)))
+    with pytest.raises(UserError, match=name) as raised:
+        ruled(function, "guided")(jnp.arange(6.0))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_net_without_relus_is_refused():
+    with pytest.raises(UserError, match=r"^no ReLU was reached"):
+        ruled(lambda x: jnp.sum(KERNEL @ x), "guided")(jnp.arange(6.0))
+
+
+def test_relus_of_weights_alone_do_not_count():
+    def function(x):
+        return jnp.sum(jax.nn.relu(jnp.asarray(KERNEL)) @ x)
+
+    with pytest.raises(UserError, match=r"^no ReLU was reached"):
+        ruled(function, "guided")(jnp.arange(6.0))
+
+
+def test_a_while_loop_is_refused():
+    def function(x):
+        return jax.lax.while_loop(lambda x: x.sum() > 9, lambda x: jax.nn.relu(x) - 1, x).sum()
+
+    with pytest.raises(UserError, match="while loop"):
+        ruled(function, "guided")(jnp.arange(6.0))
+
+
+def test_an_unknown_rule_is_one_line():
+    with (
+        pytest.raises(UserError, match="use one of gradient, deconvnet, guided"),
+        backward_rule("guide"),
+    ):
+        pass
