@@ -326,18 +326,21 @@ CATALOG = (
         name="gan_dynamics",
         theme="generating",
         title="A GAN is a rotation",
-        sentence="The saturating game circles, the non-saturating one falls in, and R1 damps "
-        "fastest at gamma = 1.",
+        sentence="The saturating game circles, the non-saturating one falls in all the same, R1 "
+        "damps fastest at gamma = 1.",
         minutes=2,
         claims=("circle", "falls-in", "r1-critical"),
+        contradicts=("imaginary-stays", "r1-critical-misprint"),
     ),
     Entry(
         name="mode_collapse",
         theme="generating",
         title="Who loses modes",
-        sentence="A slow discriminator loses modes of a ring.",
+        sentence="A slow discriminator loses modes and unrolling regains some; weak R1 helps only "
+        "against momentum.",
         minutes=4,
-        claims=("slow-loses",),
+        claims=("slow-loses", "unrolling", "r1-slow"),
+        contradicts=("r1-beta1",),
     ),
     Entry(
         name="transposed_convolution",

@@ -103,7 +103,18 @@ def play(scale: Scale, groups: Sequence[tuple[Kind, Setting]]) -> list[Seen]:
         return found
 
     program = runtime.jit(mapped)
-    seen = fetch(program(*(on_mesh(setting, mesh, P("run")) for setting in filled)))
+    seen = fetch(
+        program(
+            *(
+                on_mesh(
+                    setting,
+                    mesh,
+                    P("run"),
+                )
+                for setting in filled
+            )
+        )
+    )
     return [
         jax.tree.map(lambda leaf, setting=setting: leaf[: len(setting.seed)], each)
         for each, (_, setting) in zip(seen, groups, strict=True)
@@ -171,8 +182,17 @@ def _played(scale: Scale, kind: Kind, setting: Setting) -> Seen:
         state, _ = lax.scan(step, state, None, scale.steps)
         return state, look(state)
 
-    state, (covered, samples) = lax.scan(stretch, initial_state(game, *start), None, scale.looks)
+    state, (covered, samples) = lax.scan(
+        stretch,
+        initial_state(game, *start),
+        None,
+        scale.looks,
+    )
     broken = jnp.stack([state.generator.broken_at, state.discriminator.broken_at])
-    first = jnp.where(broken < 0, jnp.iinfo(jnp.int32).max, broken).min()
+    first = jnp.where(
+        broken < 0,
+        jnp.iinfo(jnp.int32).max,
+        broken,
+    ).min()
     broken_at = jnp.where((broken < 0).all(), -1, first)
     return Seen(covered.modes, covered.good, covered.largest, samples, broken_at)

@@ -89,8 +89,8 @@ def draw_ends(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
         record,
         "slow-loses",
         "momentum-loses",
-        "weak-r1-slow",
-        "weak-r1-momentum",
+        "r1-slow",
+        "r1-beta1",
         "strong-r1",
         "unrolling",
     )

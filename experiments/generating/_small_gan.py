@@ -45,7 +45,17 @@ def seen(setting: Setting, gammas: tuple[float, ...], seeds: int, first_seed: in
     jacobians = over_seeds(one, seeds, strengths, first_seed)
     size = sum(leaf.size for leaf in jax.tree.leaves(_generator_of(setting)))
     hessians = -np.asarray(jacobians[..., :size, :size], np.float64)
-    ends = np.linalg.eigvalsh((hessians + np.swapaxes(hessians, -1, -2)) / 2)
+    ends = np.linalg.eigvalsh(
+        (
+            hessians
+            + np.swapaxes(
+                hessians,
+                -1,
+                -2,
+            )
+        )
+        / 2
+    )
     return Seen(spectrum.eigenvalues(jacobians), ends[..., 0] / ends[..., -1])
 
 
@@ -59,7 +69,13 @@ def _generator_of(setting: Setting) -> planes.Layers:
 
 
 def _game(setting: Setting, gamma: Array) -> Game:
-    contest = planes.contest(setting.shape, setting.points, NON_SATURATING, gamma, jnp.tanh)
+    contest = planes.contest(
+        setting.shape,
+        setting.points,
+        NON_SATURATING,
+        gamma,
+        jnp.tanh,
+    )
     optimizer = optax.adam(setting.rate, b1=0.5)
     return Game(Player(contest.generator, optimizer), Player(contest.discriminator, optimizer))
 
@@ -84,6 +100,11 @@ def _one_seed(setting: Setting, seed: Array, gammas: Array) -> Array:
             state, _ = jax.lax.scan(step, state, None, setting.steps)
             return state, found
 
-        return jax.lax.scan(stretch, start, None, setting.looks + 1)[1]
+        return jax.lax.scan(
+            stretch,
+            start,
+            None,
+            setting.looks + 1,
+        )[1]
 
     return jax.lax.map(of_gamma, gammas)

@@ -32,7 +32,7 @@ from jaxvision.generative.players import (
     moves,
     told,
 )
-from jaxvision.types import Array, PyTree
+from jaxvision.types import Array, PyTree, UserError
 
 Step = Callable[[Game, GameState, PyTree, Array], tuple[GameState, Metrics]]
 
@@ -77,6 +77,9 @@ def alternating(
 
     Returns:
       The next state, and each player's loss and metrics before its last move.
+
+    Raises:
+      UserError: a number of moves is below one.
     """
     first_key, second_key = jax.random.split(key)
     several = batch
@@ -116,10 +119,16 @@ def _turn(
     count: int,
 ) -> tuple[PlayerState, Gradient]:
     """Return a player after ``count`` moves, and its last gradient."""
+    _check_moves(count)
     if count > 1:
         return moves(player, own, other, batch, jax.random.split(key, count), step)
     found = gradient(player, own, other, batch, key)
     return moved(player, own, found, step), found
+
+
+def _check_moves(count: int) -> None:
+    if count < 1:
+        raise UserError(f"a player makes at least one move in a turn, not {count}")
 
 
 def extragradient(
@@ -171,6 +180,7 @@ def unrolled(
     a gradient is zero: Adam with an ``eps_root`` above zero. The other arguments and the results
     are as in ``alternating``.
     """
+    _check_moves(ahead)
     first_key, ahead_key, last_key = jax.random.split(key, 3)
     discriminator, of_discriminator = _turn(
         game.discriminator,

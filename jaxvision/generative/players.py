@@ -172,12 +172,16 @@ def moves(
 
     ``batches``: leaves [k, ...].
     """
+    kind = jax.random.key_impl(keys)
 
     def move(own: PlayerState, given: tuple[PyTree, Array]) -> tuple[PlayerState, Gradient]:
-        found = gradient(player, own, other, *given)
+        batch, held = given
+        key = jax.random.wrap_key_data(held, impl=kind)
+        found = gradient(player, own, other, batch, key)
         return moved(player, own, found, step), found
 
-    own, found = lax.scan(move, own, (batches, keys))
+    # As plain numbers: a loop that is differentiated reads its keys once more on the way back.
+    own, found = lax.scan(move, own, (batches, jax.random.key_data(keys)))
     return own, jax.tree.map(lambda leaf: leaf[-1], found)
 
 

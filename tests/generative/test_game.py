@@ -11,6 +11,7 @@ import pytest
 from jaxvision.generative import game
 from jaxvision.generative.players import Aside, Game, Player
 from jaxvision.random import stream
+from jaxvision.types import UserError
 from tests.generative.two_numbers import at, bilinear, place, played
 
 RATE = 0.2
@@ -21,13 +22,22 @@ def key():
 
 
 def moved(step, theta=1.0, psi=0.5, rate=RATE):
-    state, metrics = step(bilinear(rate), at(bilinear(rate), theta, psi), None, key())
+    state, metrics = step(
+        bilinear(rate),
+        at(bilinear(rate), theta, psi),
+        None,
+        key(),
+    )
     return place(state), metrics
 
 
 def test_both_at_once_move_from_where_both_stand():
     found, metrics = moved(game.simultaneous)
-    np.testing.assert_allclose(found, [1 + RATE * 0.5, 0.5 - RATE * 1], rtol=1e-6)
+    np.testing.assert_allclose(
+        found,
+        [1 + RATE * 0.5, 0.5 - RATE * 1],
+        rtol=1e-6,
+    )
     assert float(metrics["generator_loss"]) == -0.5
     assert float(metrics["discriminator_loss"]) == 0.5
 
@@ -35,14 +45,22 @@ def test_both_at_once_move_from_where_both_stand():
 def test_by_turns_the_generator_meets_the_discriminator_that_has_moved():
     found, metrics = moved(game.alternating)
     psi = 0.5 - RATE
-    np.testing.assert_allclose(found, [1 + RATE * psi, psi], rtol=1e-6)
+    np.testing.assert_allclose(
+        found,
+        [1 + RATE * psi, psi],
+        rtol=1e-6,
+    )
     np.testing.assert_allclose(metrics["generator_loss"], -psi, rtol=1e-6)
 
 
 def test_several_moves_of_either():
     step = partial(game.alternating, discriminator_steps=3, generator_steps=2)
     psi = 0.5 - 3 * RATE
-    np.testing.assert_allclose(moved(step)[0], [1 + 2 * RATE * psi, psi], rtol=1e-6)
+    np.testing.assert_allclose(
+        moved(step)[0],
+        [1 + 2 * RATE * psi, psi],
+        rtol=1e-6,
+    )
 
 
 def test_each_of_several_moves_has_its_part_of_the_batch_and_its_own_key():
@@ -52,14 +70,43 @@ def test_each_of_several_moves_has_its_part_of_the_batch_and_its_own_key():
 
     players = Game(Player(draw, optax.sgd(1.0)), Player(draw, optax.sgd(1.0)))
     step = partial(game.alternating, discriminator_steps=3)
-    state, metrics = step(players, at(players, 0.0, 0.0), jnp.float32([1, 10, 100]), key())
+    state, metrics = step(
+        players,
+        at(players, 0.0, 0.0),
+        jnp.float32([1, 10, 100]),
+        key(),
+    )
     np.testing.assert_array_equal(place(state), [-100, -111])
     assert float(metrics["generator_seen"]) == float(metrics["discriminator_seen"]) == 100
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        partial(game.alternating, discriminator_steps=0),
+        partial(game.alternating, generator_steps=0),
+        partial(game.unrolled, ahead=0),
+    ],
+)
+def test_no_move_at_all_is_refused(step):
+    with pytest.raises(UserError, match="at least one move in a turn, not 0"):
+        moved(step)
+
+
 def radius(step, rate=RATE, steps=50):
     start = np.hypot(1.0, 0.5)
-    return float(np.linalg.norm(place(played(step, bilinear(rate), steps))) / start) ** (1 / steps)
+    return float(
+        np.linalg.norm(
+            place(
+                played(
+                    step,
+                    bilinear(rate),
+                    steps,
+                )
+            )
+        )
+        / start
+    ) ** (1 / steps)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +132,11 @@ def test_the_generator_sees_through_the_moves_that_are_not_made():
     step = partial(game.unrolled, ahead=3)
     psi = 0.5 - RATE
     theta = 1 - RATE * (-psi + 2 * 3 * RATE)
-    np.testing.assert_allclose(moved(step)[0], [theta, psi], rtol=1e-6)
+    np.testing.assert_allclose(
+        moved(step)[0],
+        [theta, psi],
+        rtol=1e-6,
+    )
 
 
 def test_a_player_that_stops_being_finite_is_marked_with_its_step():
@@ -101,7 +152,15 @@ def test_a_player_that_stops_being_finite_is_marked_with_its_step():
 
 def test_many_settings_in_one_program_are_each_alone():
     rates = np.float32([0.05, 0.1, 0.2])
-    found = jax.vmap(lambda rate: place(played(game.alternating, bilinear(rate), 30)))(rates)
+    found = jax.vmap(
+        lambda rate: place(
+            played(
+                game.alternating,
+                bilinear(rate),
+                30,
+            )
+        )
+    )(rates)
     for rate, seen in zip(rates, found, strict=True):
         alone = place(played(game.alternating, bilinear(rate), 30))
         np.testing.assert_allclose(seen, alone, rtol=1e-5)

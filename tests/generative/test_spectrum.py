@@ -17,7 +17,12 @@ def key():
 
 
 def field_of(game, theta=0.0, psi=0.0):
-    return spectrum.field(game, at(game, theta, psi), None, key())
+    return spectrum.field(
+        game,
+        at(game, theta, psi),
+        None,
+        key(),
+    )
 
 
 def test_the_field_is_minus_both_gradients():
@@ -43,7 +48,11 @@ def test_r1_damps_by_its_closed_form(gamma):
     np.testing.assert_allclose(
         values.real, [-gamma / 2 + root.real, -gamma / 2 - root.real], atol=1e-3
     )
-    np.testing.assert_allclose(np.abs(values.imag), abs(root.imag), atol=1e-3)
+    np.testing.assert_allclose(
+        np.abs(values.imag),
+        abs(root.imag),
+        atol=1e-3,
+    )
 
 
 def test_eigenvalues_without_the_matrix_are_those_with_it():
@@ -55,8 +64,16 @@ def test_eigenvalues_without_the_matrix_are_those_with_it():
     point = jnp.zeros(30)
     whole = spectrum.eigenvalues(spectrum.jacobian(velocity, point))
     few = spectrum.leading_eigenvalues(velocity, point, count=4, which="LR")
-    np.testing.assert_allclose(few.real, whole.real[:4], rtol=1e-4)
-    np.testing.assert_allclose(np.abs(few.imag), np.abs(whole.imag[:4]), atol=1e-4)
+    np.testing.assert_allclose(
+        few.real,
+        whole.real[:4],
+        rtol=1e-4,
+    )
+    np.testing.assert_allclose(
+        np.abs(few.imag),
+        np.abs(whole.imag[:4]),
+        atol=1e-4,
+    )
 
 
 def test_a_broken_game_has_no_eigenvalues():
@@ -73,13 +90,31 @@ def test_too_large_a_jacobian_is_refused_in_one_line():
 def test_a_path_into_a_sink_turns_its_sign_at_the_end():
     places = jnp.float32([-0.5, 0.5, 1.5])
     end = jnp.float32([1.0, 2.0])
-    found = spectrum.path(lambda w: end - w, jnp.zeros(2), end, places)
-    np.testing.assert_allclose(found.angle, [1, 1, -1], rtol=1e-5)
+    found = spectrum.path(
+        lambda w: end - w,
+        jnp.zeros(2),
+        end,
+        places,
+    )
+    np.testing.assert_allclose(
+        found.angle,
+        [1, 1, -1],
+        rtol=1e-5,
+    )
     length = np.sqrt(5)
-    np.testing.assert_allclose(found.norm, [1.5 * length, 0.5 * length, 0.5 * length], rtol=1e-5)
+    np.testing.assert_allclose(
+        found.norm,
+        [1.5 * length, 0.5 * length, 0.5 * length],
+        rtol=1e-5,
+    )
 
 
 def test_a_path_to_the_center_of_a_rotation_is_crossed_at_a_right_angle():
     turn = jnp.float32([[0, 1], [-1, 0]])
-    found = spectrum.path(lambda w: turn @ w, jnp.ones(2), jnp.zeros(2), jnp.float32([0, 0.5]))
+    found = spectrum.path(
+        lambda w: turn @ w,
+        jnp.ones(2),
+        jnp.zeros(2),
+        jnp.float32([0, 0.5]),
+    )
     np.testing.assert_allclose(found.angle, 0, atol=1e-6)

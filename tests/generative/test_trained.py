@@ -41,7 +41,11 @@ def preprocess(images, key):
     return images.reshape(len(images), -1).astype(jnp.float32) / 255
 
 
-NETS = Nets(generate, judge, lambda key: jax.random.normal(key, (16, CODES)))
+NETS = Nets(
+    generate,
+    judge,
+    lambda key: jax.random.normal(key, (16, CODES)),
+)
 CONTEST = Contest(NETS, NON_SATURATING)
 
 
@@ -50,7 +54,12 @@ def players(hyper):
     return Game(Player(CONTEST.generator, optimizer), Player(CONTEST.discriminator, optimizer))
 
 
-TASK = GameTask(players, lambda variables, x: judge(variables, x)[0], NON_SATURATING, preprocess)
+TASK = GameTask(
+    players,
+    lambda variables, x: judge(variables, x)[0],
+    NON_SATURATING,
+    preprocess,
+)
 
 
 def start(seed):
@@ -74,7 +83,11 @@ def world():
     starts = [jax.device_get(start(seed)) for seed in range(2)]
     variables = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
     hyper = {"learning_rate": np.float32([0.01, 0.02])}
-    return trainer, Runs(variables, np.arange(2, dtype=np.int32), hyper)
+    return trainer, Runs(
+        variables,
+        np.arange(2, dtype=np.int32),
+        hyper,
+    )
 
 
 def test_stopped_and_resumed_it_ends_with_the_same_bits(world, tmp_path):
@@ -97,7 +110,12 @@ def test_its_step_is_the_game_s(world):
     rows = next(trainer.calls(runs))._orders.rows(0, 4)[0]
     for step, images in enumerate(trainer.train.images[rows]):
         key = stream(0, "latent", step)
-        state, metrics = alternating(players(hyper), state, preprocess(images, None), key)
+        state, metrics = alternating(
+            players(hyper),
+            state,
+            preprocess(images, None),
+            key,
+        )
         np.testing.assert_allclose(
             history.train["generator_loss"][0, step], metrics["generator_loss"], rtol=1e-4
         )
@@ -118,9 +136,20 @@ def test_evaluation_asks_the_discriminator_about_every_test_image_once(world):
         np.testing.assert_allclose(
             found.test["loss"][run, -1], jax.nn.softplus(-logits).mean(), rtol=1e-4
         )
-        np.testing.assert_allclose(found.test["error"][run, -1], (logits < 0).mean(), rtol=1e-6)
+        np.testing.assert_allclose(
+            found.test["error"][run, -1],
+            (logits < 0).mean(),
+            rtol=1e-6,
+        )
 
 
 def test_a_batch_in_parts_is_refused():
     with pytest.raises(UserError, match="not cut into parts"):
-        TASK.step(None, None, None, {}, 0, Split(devices=2))
+        TASK.step(
+            None,
+            None,
+            None,
+            {},
+            0,
+            Split(devices=2),
+        )

@@ -32,7 +32,17 @@ MISPRINT = "r1-critical-misprint"
 def record():
     numbers, arrays = gan_dynamics.measure(CONFIG, progress)
     fields = dataclasses.asdict(CONFIG)
-    return Record("gan_dynamics", "tiny", "x", "", fields, numbers, arrays, [], {})
+    return Record(
+        "gan_dynamics",
+        "tiny",
+        "x",
+        "",
+        fields,
+        numbers,
+        arrays,
+        [],
+        {},
+    )
 
 
 @pytest.fixture
@@ -108,7 +118,11 @@ def test_a_step_of_another_order_grows_otherwise(verdicts):
 )
 def test_other_numbers_contradict(record, verdicts, id, name, broken):
     array = record.arrays[name]
-    spread = 1e-6 * np.linspace(-1, 1, len(array)).reshape(-1, *[1] * (array.ndim - 1))
+    spread = 1e-6 * np.linspace(
+        -1,
+        1,
+        len(array),
+    ).reshape(-1, *[1] * (array.ndim - 1))
     assert verdicts({name: np.full_like(array, broken) + spread})[id] == "contradicted"
 
 
@@ -128,16 +142,32 @@ def test_r1_that_makes_the_game_turn_more(verdicts):
 
 
 def test_closed_forms_are_those_of_the_table():
-    np.testing.assert_allclose(-dirac.damped(2.0).real.max(), 0.1340, atol=1e-4)
+    np.testing.assert_allclose(
+        -dirac.damped(2.0).real.max(),
+        0.1340,
+        atol=1e-4,
+    )
     np.testing.assert_allclose(-dirac.damped(1.0).real, 0.5)
     assert dirac.damped(0.3).imag.any()
     sigma = np.sqrt(2)
-    np.testing.assert_allclose(dirac.damped(sigma**2 / 2).imag, 0, atol=1e-7)
+    np.testing.assert_allclose(
+        dirac.damped(sigma**2 / 2).imag,
+        0,
+        atol=1e-7,
+    )
     betas = dynamics.BETAS
     by_turns = [dirac.radius_by_turns(0.2, beta) for beta in betas]
     at_once = [dirac.radius_at_once(0.2, beta) for beta in betas]
-    np.testing.assert_allclose(by_turns, [0.9985, 0.9987, 1, 1.032, 1.192], atol=5e-4)
-    np.testing.assert_allclose(at_once, [1.0007, 1.002, 1.005, 1.046, 1.198], atol=5e-4)
+    np.testing.assert_allclose(
+        by_turns,
+        [0.9985, 0.9987, 1, 1.032, 1.192],
+        atol=5e-4,
+    )
+    np.testing.assert_allclose(
+        at_once,
+        [1.0007, 1.002, 1.005, 1.046, 1.198],
+        atol=5e-4,
+    )
     gammas = np.arange(0, 3, 0.001)
     printed = gammas[np.argmax(-dirac.misprinted(gammas).real.max(-1))]
     np.testing.assert_allclose(printed, np.sqrt(2), atol=2e-3)

@@ -28,7 +28,17 @@ SPREAD = 1e-4 * np.linspace(-1, 1, CONFIG.seeds)
 def measured(**options):
     numbers, arrays = gan_objective.measure(CONFIG, progress, **options)
     fields = dataclasses.asdict(CONFIG)
-    return Record("gan_objective", "tiny", "x", "", fields, numbers, arrays, [], {})
+    return Record(
+        "gan_objective",
+        "tiny",
+        "x",
+        "",
+        fields,
+        numbers,
+        arrays,
+        [],
+        {},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +116,14 @@ def test_a_discriminator_that_does_not_overfit(verdicts):
 
 def test_values_are_those_of_the_table():
     values = [-1.386294, -1.163451, -0.712633, -0.120854]
-    found = [line.value_of(logits, d) for logits, d in zip(best(), TRAINED, strict=True)]
+    found = [
+        line.value_of(logits, d)
+        for logits, d in zip(
+            best(),
+            TRAINED,
+            strict=True,
+        )
+    ]
     np.testing.assert_allclose(found, values, atol=2e-5)
 
 

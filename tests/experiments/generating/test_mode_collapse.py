@@ -55,7 +55,15 @@ def test_one_point_is_one_mode_and_a_point_between_is_none():
 
 def test_places_that_fill_up_a_ring_are_neither_drawn_nor_captured():
     setting = collapse.stacked(
-        collapse.Setting(0, 0, 0, 0, 0, each.centers, each.deviation)
+        collapse.Setting(
+            0,
+            0,
+            0,
+            0,
+            0,
+            each.centers,
+            each.deviation,
+        )
         for each in (mixtures.ring(), mixtures.grid())
     )
     filled = mixtures.Mixture(setting.centers[0], setting.deviation[0])
@@ -69,10 +77,21 @@ def test_a_player_that_breaks_is_marked():
     rates = np.float32([0.001, 1e38])
     centers, deviation = mode_collapse.RING
     settings = collapse.stacked(
-        collapse.Setting(np.int32(0), rate, *np.float32([1, 0.5, 0]), centers, deviation)
+        collapse.Setting(
+            np.int32(0),
+            rate,
+            *np.float32([1, 0.5, 0]),
+            centers,
+            deviation,
+        )
         for rate in rates
     )
-    scale = collapse.Scale(planes.Shape(2, 4, 1), 8, 3, 2)
+    scale = collapse.Scale(
+        planes.Shape(2, 4, 1),
+        8,
+        3,
+        2,
+    )
     (seen,) = collapse.play(scale, [(collapse.BY_TURNS, settings)])
     assert seen.broken_at[0] == -1
     assert 0 <= seen.broken_at[1] < 6
@@ -110,7 +129,17 @@ def verdicts(good=0.06, real=REAL, **replaced):
         arrays[f"{arm}/good"] = np.full((CONFIG.seeds, 2), good) + few[:, None] / 10
     arrays["plain/real"], arrays["closed/real"] = real
     fields = dataclasses.asdict(CONFIG)
-    record = Record("mode_collapse", "tiny", "x", "", fields, {}, arrays, [], {})
+    record = Record(
+        "mode_collapse",
+        "tiny",
+        "x",
+        "",
+        fields,
+        {},
+        arrays,
+        [],
+        {},
+    )
     return {found.id: found.verdict for found in judge(mode_collapse.claims(CONFIG), record)}
 
 
@@ -126,8 +155,8 @@ def test_the_usual_numbers_uphold_all():
         ("slow-loses", {"slow": 8.5}),
         ("momentum-loses", {"momentum": 8.5}),
         ("grid-slow-loses", {"grid_slow": 22}),
-        ("weak-r1-slow", {"slow_r1": 6}),
-        ("weak-r1-momentum", {"momentum_r1": 8}),
+        ("r1-slow", {"slow_r1": 6}),
+        ("r1-beta1", {"momentum_r1": 8}),
         ("strong-r1", {"slow_r1_strong": 0}),
         ("unrolling", {"slow_unrolled": 0}),
     ],
