@@ -55,10 +55,12 @@ def _turned(images: np.ndarray, poses: np.ndarray) -> np.ndarray:
     """Return images [B, H, W, C] whose objects lie in the middle, upright, ``RADIUS`` large."""
     height, width = images.shape[1:3]
     row, column, radius, angle = (part[:, None, None] for part in poses.T)
-    down = (np.arange(height)[None, :, None] + 0.5 - height / 2) / RADIUS * radius
-    right = (np.arange(width)[None, None] + 0.5 - width / 2) / RADIUS * radius
-    rows = row + np.sin(angle) * right + np.cos(angle) * down - 0.5
-    columns = column + np.cos(angle) * right - np.sin(angle) * down - 0.5
+    sine = np.sin(angle) * radius / RADIUS
+    cosine = np.cos(angle) * radius / RADIUS
+    down = np.arange(height)[None, :, None] + 0.5 - height / 2
+    right = np.arange(width)[None, None] + 0.5 - width / 2
+    rows = row + sine * right + cosine * down - 0.5
+    columns = column + cosine * right - sine * down - 0.5
     sampled = jax.jit(sample_at, static_argnums=3)
     return np.asarray(sampled(images, np.float32(rows), np.float32(columns), "reflect"))
 
@@ -97,11 +99,18 @@ def measured(nets: Nets, objects: np.ndarray, window: int, seed: int) -> Alike:
 def _covered(images: np.ndarray, centers: np.ndarray, window: int) -> np.ndarray:
     """Return images [B, H, W, C] with a gray window at centers [B, 2], right and down in radii."""
     height, width = images.shape[1:3]
-    left = np.rint(width / 2 + RADIUS * centers[:, 0] - window / 2)[:, None, None]
-    top = np.rint(height / 2 + RADIUS * centers[:, 1] - window / 2)[:, None, None]
-    row, column = np.arange(height)[None, :, None] - top, np.arange(width)[None, None] - left
-    inside = (row >= 0) & (row < window) & (column >= 0) & (column < window)
+    right, down = RADIUS * centers.T
+    in_columns = _within(width, width / 2 + right, window)
+    in_rows = _within(height, height / 2 + down, window)
+    inside = in_rows[:, :, None] & in_columns[:, None]
     return np.where(inside[..., None], np.float32(GRAY), images)
+
+
+def _within(length: int, centers: np.ndarray, window: int) -> np.ndarray:
+    """Return which of ``length`` pixels lie in the windows around centers [B], bool [B, length]."""
+    first = np.rint(centers - window / 2)
+    offset = np.arange(length) - first[:, None]
+    return (offset >= 0) & (offset < window)
 
 
 def _features(found: tuple[Array, dict[str, Array]]) -> dict[str, Array]:

@@ -54,7 +54,7 @@ def draw_pictures(ax: Axes, record: Record) -> None:
         "right answer",
     ]
     image_grid(ax, np.stack(rows), rows=names)
-    title = "A gray window covers each place in turn. Dark: what falls, or a wrong answer"
+    title = "A gray window covers each place in turn.\nDark: what falls, or a wrong answer"
     plots.describe(ax, title, "", "")
 
 
@@ -111,7 +111,7 @@ def draw_fills(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     ax.axvline(0, color=_BACKGROUND, linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    title = "What covers: fall of the probability\non object (disk), background (ring)"
+    title = "What covers: the fall on object\n(disk) and background (ring)"
     plots.describe(ax, title, "fall", "")
     plots.mark_contradicted(ax, record, "fills", "edges", "window", "self")
 
@@ -154,6 +154,6 @@ def draw_alike(ax: Axes, record: Record) -> None:
         _pair(ax, place, np.stack([part, random], axis=1), color)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set(xlim=(0, 0.55), ylim=(-0.6, len(rows) - 0.4))
-    title = "Signs of change between two objects:\nsame part covered (disk), random (ring)"
+    title = "Signs that differ, two objects:\nsame part (disk), random (ring)"
     plots.describe(ax, title, "share that differs (.5: chance)", "")
     plots.mark_contradicted(ax, record, "alike-conv", "alike-top", "alike-moved")

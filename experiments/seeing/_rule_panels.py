@@ -41,7 +41,7 @@ def draw_recovery(
         plots.seed_band(ax, filters, record.arrays[f"random/conv/{name}"], color, table[name].label)
     pooled = record.arrays["random/pool/deconvnet"]
     color = plots.color_of(table["deconvnet"].label)
-    line = plots.seed_band(ax, filters, pooled, color, "deconvnet,\nmax pool")
+    line = plots.seed_band(ax, filters, pooled, color, "with max pool")
     line.set_linestyle("--")
     plots.log_axis(ax, "x")
     ax.set_ylim(-0.08, 1)
@@ -60,8 +60,9 @@ def draw_cascade(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
         plots.seed_band(ax, anew, unsigned, color, table[name].label)
     signed = record.arrays["cascade/signed/gradient"]
     color = plots.color_of(table["gradient"].label)
-    line = plots.seed_band(ax, anew, signed, color, "gradient,\nsigned")
+    line = plots.seed_band(ax, anew, signed, color, "signed gradient")
     line.set_linestyle("--")
+    ax.set_xticks(anew)
     ax.set_ylim(-0.08, 1.02)
     title = "Layers drawn anew from the top:\nwhat is left of |map|"
     plots.describe(ax, title, "layers drawn anew", "rank correlation")

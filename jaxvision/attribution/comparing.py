@@ -37,12 +37,17 @@ def rank_correlation(maps: Array, others: Array) -> Array:
 
 def correlation(maps: Array, others: Array) -> Array:
     """Return Pearson's correlation [B] over all but the first axis; 0 where one is constant."""
-    one, other = (_centered(each.reshape(len(each), -1)) for each in (maps, others))
-    norms = jnp.sqrt((one**2).sum(1) * (other**2).sum(1))
-    return (one * other).sum(1) / jnp.where(norms == 0, 1, norms)
+    one = _centered(maps)
+    other = _centered(others)
+    product = (one * other).sum(1)
+    squares = (one**2).sum(1) * (other**2).sum(1)
+    norms = jnp.sqrt(squares)
+    return product / jnp.where(norms == 0, 1, norms)
 
 
-def _centered(flat: Array) -> Array:
+def _centered(maps: Array) -> Array:
+    """Return maps as [B, P], less their means."""
+    flat = maps.reshape(len(maps), -1)
     return flat - flat.mean(1, keepdims=True)
 
 
@@ -59,7 +64,9 @@ def cascade(
     steps = jnp.arange(len(names) + 1)
 
     def layer(name: str, old: Array, new: Array) -> Array:
-        is_old = steps < len(names) - list(names).index(name)
-        return jnp.where(is_old.reshape(-1, *[1] * old.ndim), old, new)
+        depth = list(names).index(name)
+        is_old = steps < len(names) - depth
+        shape = (-1, *[1] * old.ndim)
+        return jnp.where(is_old.reshape(shape), old, new)
 
     return {name: jax.tree.map(partial(layer, name), params[name], fresh[name]) for name in names}

@@ -41,7 +41,8 @@ def scores(maps: Array, masks: Array) -> Scores:
     order = jnp.argsort(-flat, axis=1, stable=True)
     sorted_inside = jnp.take_along_axis(inside, order, axis=1)
     place = jnp.arange(flat.shape[1], dtype=flat.dtype)
-    both = jnp.where(place[None] < area[:, None], sorted_inside, 0).sum(1)
+    is_high = place[None] < area[:, None]
+    both = jnp.where(is_high, sorted_inside, 0).sum(1)
     return Scores(
         pointing=sorted_inside[:, 0],
         area_iou=both / jnp.maximum(2 * area - both, 1),
@@ -53,8 +54,10 @@ def mass(maps: Array, masks: Array) -> Array:
     """Return ``Scores.mass`` alone [B]."""
     positive = jnp.maximum(maps, 0)
     whole = positive.sum((1, 2))
-    share = jnp.where(masks, positive, 0).sum((1, 2)) / jnp.where(whole == 0, 1, whole)
-    return jnp.where(whole == 0, masks.mean((1, 2), dtype=maps.dtype), share)
+    on_object = jnp.where(masks, positive, 0).sum((1, 2))
+    share = on_object / jnp.where(whole == 0, 1, whole)
+    area = masks.mean((1, 2), dtype=maps.dtype)
+    return jnp.where(whole == 0, area, share)
 
 
 def random(key: Array, shape: tuple[int, int, int]) -> Array:
@@ -86,7 +89,9 @@ def edges(images: Array) -> Array:
     def difference(x: Array, axis: int) -> Array:
         return _taken(x, 2, axis) - _taken(x, 0, axis)
 
-    return jnp.hypot(difference(smooth(padded, 1), 2), difference(smooth(padded, 2), 1))
+    across = difference(smooth(padded, 1), 2)
+    down = difference(smooth(padded, 2), 1)
+    return jnp.hypot(across, down)
 
 
 def _taken(x: Array, start: int, axis: int) -> Array:

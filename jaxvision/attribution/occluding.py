@@ -101,8 +101,10 @@ def sweep(
 
     def some(these: Array) -> PyTree:
         which, row, column = jnp.unravel_index(these, shape)
-        covered = rows[row][:, :, None, None] & columns[column][:, None, :, None]
-        return outputs(jnp.where(covered, fills[which], images[which]), which)
+        in_rows = rows[row][:, :, None, None]
+        in_columns = columns[column][:, None, :, None]
+        covered = jnp.where(in_rows & in_columns, fills[which], images[which])
+        return outputs(covered, which)
 
     found = jax.lax.map(some, order.reshape(rounds, at_once))
 
@@ -156,5 +158,6 @@ def occlusion(
     def outputs(covered: Array, which: Array) -> Array:
         return score(f(covered), jnp.asarray(classes)[which])
 
-    falls = score(f(images), classes)[:, None, None] - sweep(outputs, images, places, fill)
-    return on_pixels(falls, places)
+    whole = score(f(images), classes)
+    left = sweep(outputs, images, places, fill)
+    return on_pixels(whole[:, None, None] - left, places)

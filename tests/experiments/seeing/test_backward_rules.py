@@ -17,6 +17,7 @@ CONFIG = dataclasses.replace(experiment.PRESETS["tiny"], seeds=5, first_seed=100
 METHODS = experiment.METHODS
 # Guided backpropagation that is the plain gradient, as where a library reaches no ReLU.
 BROKEN = METHODS | {"guided": METHODS["guided"]._replace(rule="gradient")}
+WHOLE = experiment.Config(small_dataset="small_shapes")
 COUNTS = (4, 16, 64)
 
 
@@ -107,15 +108,14 @@ def made_up(*, upside_down=False):
 
 
 def test_what_the_sources_have_is_reproduced():
-    whole = experiment.Config()
     arrays = made_up()
     arrays["linear/half"] = np.full(5, 0.5)
-    found = verdicts(whole, arrays)
+    found = verdicts(WHOLE, arrays)
     assert {name for name, verdict in found.items() if verdict != "reproduced"} == set()
 
 
 def test_the_opposite_is_not():
-    found = verdicts(experiment.Config(), made_up(upside_down=True))
+    found = verdicts(WHOLE, made_up(upside_down=True))
     # Half is half upside down, and what does not move does not move either way.
     kept = {"ig-half", "pointing-guided", "flat"}
     upheld = {name for name, verdict in found.items() if verdict == "reproduced"}
@@ -127,7 +127,7 @@ def test_where_no_relu_is_reached_guided_backprop_recovers_nothing():
     arrays = made_up()
     arrays |= {f"random/conv/{name}": of for name, of in broken.recovery["conv"].items()}
     arrays |= {f"classes/conv/{name}": of for name, of in broken.classes["conv"].items()}
-    config = dataclasses.replace(experiment.Config(), filters=COUNTS)
+    config = dataclasses.replace(WHOLE, filters=COUNTS)
     found = verdicts(config, arrays)
     assert found["nie-guided"] == "contradicted"
     assert found["nie-classes"] == "contradicted"
