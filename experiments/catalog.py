@@ -271,6 +271,14 @@ CATALOG = (
         claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
         contradicts=("deeper-better",),
     ),
+    Entry(
+        name="robustness_in_training",
+        theme="breaking",
+        title="Robustness along training",
+        sentence="Under weight decay the nearest mistake moves away while a net learns on.",
+        minutes=4,
+        claims=("farther-decay",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

@@ -128,6 +128,10 @@ _MEANINGS = {
     "trained turned": "#73AF48",
     "strided": "#6F4070",
     "blurred": "#EDAD08",
+    # what drives a net that is watched while it learns
+    "weight decay": "#00876C",
+    "small start": "#E0A100",
+    "other draws": "#9DB4C0",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
