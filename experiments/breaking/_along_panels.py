@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.breaking._along_claims import STILL
 from experiments.breaking._along_families import families_of, sizes_of
 from experiments.breaking._along_nets import Kind
 from experiments.breaking._along_pairs import late_steps
@@ -39,22 +40,30 @@ def shown_distances(record: Record, arm: str) -> np.ndarray:
 
 
 def draw_distances(ax: Axes, record: Record, config: Any, arms: Mapping[str, Kind]) -> None:
-    """Draw the distance of every arm along training, from when it has learned."""
+    """Draw every arm's distance, of what it was at the reference, from when it has learned."""
     steps = np.array(config.snapshots)
-    for name in config.arms:
+    place = config.snapshots.index(config.reference)
+    low, high = 2**-STILL, 2**STILL
+    ax.axhspan(low, high, color="#E4E4E4", linewidth=0)
+    names = [name for name in config.arms if not arms[name].others]
+    for name in names:
         distances = shown_distances(record, name)
+        relative = distances / record.arrays[f"{name}/distance"][:, place, None]
         learned = np.isfinite(distances).all(0) & (steps > 0)
         color = plots.color_of(COLORS[name])
-        plots.seed_band(ax, steps[learned], distances[:, learned], color, arms[name].label)
+        label = arms[name].label
+        plots.seed_band(ax, steps[learned], relative[:, learned], color, label)
     ax.axvline(config.reference, color="#999999", linewidth=1)
     plots.log_axis(ax, "x")
-    ax.set_xlim(None, 1.1 * config.steps)
+    ax.set_ylim(min(ax.get_ylim()[0], 0.88), max(ax.get_ylim()[1], 1.12))
+    corner = {"transform": ax.transAxes, "ha": "right", "color": "#555555"}
+    ax.text(0.99, 0.93, "farther: Lyu & Li", va="top", **corner)
+    ax.text(0.99, 0.04, "closer: Mickisch", va="bottom", **corner)
     title = (
-        "Distance to the nearest mistake while a net learns on\n"
-        f"(test images that all nets have right from step {config.reference:,}, the gray line, on)"
+        f"Distance to the nearest mistake, times that at step {config.reference:,}\n"
+        "(one set of test images for all arms; gray: still)"
     )
-    plots.describe(ax, title, "training step", "L2 distance")
-    names = [name for name in config.arms if not arms[name].others]
+    plots.describe(ax, title, "training step", "relative distance")
     sides = [f"{side}-{name}" for name in names for side in ("closer", "farther")]
     plots.mark_contradicted(ax, record, *sides)
 
@@ -76,10 +85,20 @@ def draw_friends(ax: Axes, record: Record, config: Any, arms: Mapping[str, Kind]
             (slope[-2], distance[-2]),
             arrowprops={"arrowstyle": "-|>", "color": color, "mutation_scale": 16},
         )
+        ax.annotate(
+            arms[name].label,
+            (slope[-1], distance[-1]),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            fontsize=10,
+        )
     plots.log_axis(ax, "x")
-    ax.invert_xaxis()
+    low, high = ax.get_xlim()
+    ax.set_xlim(high, low / 4)  # the names of arms stand right of their end
     title = "A false friend: the loss's gradient\nshrinks, whatever distance does"
-    plots.describe(ax, title, "L1 norm of the loss's gradient", "L2 distance")
+    plots.describe(ax, title, "L1 norm of the loss's gradient, falling", "L2 distance")
     plots.mark_contradicted(ax, record, "friend", "false-friend", "gradient-falls")
 
 
@@ -104,7 +123,7 @@ def draw_crossed(ax: Axes, record: Record, config: Any) -> None:
 
 def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
     """Draw the distance by depth and by width, relative to the smallest net of each family."""
-    looks = {"depth_he": "He", "depth_xavier": "Xavier", "width": "wide net"}
+    looks = {"depth_he": "He", "depth_xavier": "Xavier", "width": "wider"}
     labels = {"depth_he": "deeper, He", "depth_xavier": "deeper, Xavier", "width": "wider, He"}
     families = families_of(config)
     shown = [name for name in looks if name in families]
@@ -136,7 +155,7 @@ def draw_conv(ax: Axes, record: Record, config: Any) -> None:
             rates = np.concatenate([clean, stands], 1)
             label = {"conv": "without", "conv_bn": "batch norm"}[net]
             plots.seed_band(ax, sizes, rates, plots.color_of(meaning), label)
-        ax.set_ylim(0, 1.03)
+        ax.set_ylim(min(0.8, ax.get_ylim()[0]), 1.02)
     title = "Conv nets under PGD, images\nthat both have right"
     plots.describe(ax, title, "largest change of a pixel, of 255", "share that stands")
     plots.mark_contradicted(ax, record, "bn-cost", "bn-cost-large", "bn-conv")

@@ -6,8 +6,8 @@ whose normalized margin grows, which may help; Galloway et al. 2019 (arXiv 1905.
 batch norm costs robustness; Simon-Gabriel et al. 2019 (arXiv 1802.01421), gradients that grow as
 the root of the pixels; Bubeck et al. 2021 (arXiv 2104.03863), distances of random nets; Zhu et al.
 2022 (arXiv 2209.07263), width helps and depth hurts under He. Claim in one sentence: whether more
-training brings the boundary closer depends on the arm: weight decay moves it away, batch norm and a
-small start bring it closer, and the loss's gradient, which falls in every arm, tells none of it.
+training brings the boundary closer or moves it away depends on the arm (start, weight decay, batch
+norm), and the norm of the loss's gradient does not tell.
 
 Command: make exp-robustness-in-training (4 minutes on two cores; embedded 8x8 digits, no download).
 
@@ -225,9 +225,8 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("farther-decay", "closer-bn"): "Longer training moves the boundary away under "
-            "weight decay, and closer with batch norm",
-            "farther-decay": "Under weight decay longer training moves the boundary away",
+            ("still-he", "still-xavier", "still-small"): "From three starts, nets that train on "
+            "keep their distance to the nearest mistake",
         },
         "How far the nearest mistake is while a net learns, arm by arm",
     )

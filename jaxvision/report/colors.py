@@ -132,6 +132,7 @@ _MEANINGS = {
     "weight decay": "#00876C",
     "small start": "#E0A100",
     "other draws": "#9DB4C0",
+    "wider": "#7A5195",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

@@ -63,9 +63,9 @@ def test_a_perturbation_knows_the_step_that_made_it_and_the_net_it_meets(monkeyp
     shown = along.Given(one, labels, one, labels, one, 0)
     config = experiment.Config(universal_epsilon=0.25)
     found = along.universal_along(nets, shown, config, "ema")
-    np.testing.assert_allclose(
-        found.crossed[0], [[101, 201, 301], [102, 202, 302], [103, 203, 303]]
-    )
+    made = numbers[0, :, None]
+    met = numbers[0, None]
+    np.testing.assert_allclose(found.crossed[0], made + 100 * met)
     assert found.crossed[1, 2, 0] == 406
     np.testing.assert_allclose(found.signs, 100 * numbers + 0.25)
 
@@ -73,7 +73,8 @@ def test_a_perturbation_knows_the_step_that_made_it_and_the_net_it_meets(monkeyp
 def test_normalized_margins_have_no_scale():
     """A net of three homogeneous layers, all of its weights times 2: logits times 8."""
     rng = np.random.default_rng(0)
-    params = {name: {"kernel": rng.normal(size=(2, 1, 5, 5))} for name in ("a", "b", "c")}
+    kernels = rng.normal(size=(3, 2, 1, 5, 5))
+    params = dict(zip("abc", kernels, strict=True))
     margins = np.array([[0.5], [-1.0]])
 
     def found(scale):
@@ -84,7 +85,7 @@ def test_normalized_margins_have_no_scale():
 
     np.testing.assert_allclose(found(2.0)[0], found(1.0)[0])
     assert np.isnan(found(1.0)[1]).all()
-    squares = sum(np.square(layer["kernel"][0]).sum() for layer in params.values())
+    squares = np.square(kernels[:, 0]).sum()
     np.testing.assert_allclose(found(1.0)[0], np.log2(0.5 / squares**1.5))
 
 
