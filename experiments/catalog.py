@@ -299,6 +299,15 @@ CATALOG = (
         contradicts=("deeper-better",),
     ),
     Entry(
+        name="robustness_in_training",
+        theme="breaking",
+        title="Robustness along training",
+        sentence="Nets that train on keep their distance to mistakes; batch norm costs none.",
+        minutes=4,
+        claims=("still-he", "still-xavier", "still-small"),
+        contradicts=("bn-cost", "bn-conv"),
+    ),
+    Entry(
         name="occlusion",
         theme="seeing",
         title="Covering the image",

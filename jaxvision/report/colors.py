@@ -175,6 +175,11 @@ _MEANINGS = {
     "deconvnet": "#B5651D",
     "guided backprop": "#1E8449",
     "occlusion": "#8E2A6B",
+    # what drives a net that is watched while it learns
+    "weight decay": "#00876C",
+    "small start": "#E0A100",
+    "other draws": "#9DB4C0",
+    "wider": "#7A5195",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

@@ -1,0 +1,197 @@
+"""The helpers of robustness_in_training: pairing, crossing in time, margins, random nets."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.breaking import _along as along
+from experiments.breaking import _along_nets as along_nets
+from experiments.breaking import _along_pairs as pairs
+from experiments.breaking import _along_pixels as pixels
+from experiments.breaking import _along_start as start
+from experiments.breaking import robustness_in_training as experiment
+from experiments.breaking._along_families import families_of, sizes_of, slopes
+from jaxvision.adversarial.universal import Universal
+from jaxvision.data import load
+from jaxvision.data.augment import standardizer
+from jaxvision.initializers import he_forward
+from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.layers import apply_function
+from jaxvision.models.residual_mlp import ResidualMLP
+from jaxvision.random import probe, stream
+
+
+def test_only_images_that_all_have_right_count():
+    he = np.ones((1, 2, 4), bool)
+    he[0, 0, 2] = False
+    bn = np.ones((1, 2, 4), bool)
+    bn[0, 0, 1] = False
+    counted = pairs.together_right([he, bn])
+    expected = [[True, False, False, True]]
+    np.testing.assert_array_equal(counted, expected)
+    values = np.full((1, 2, 4), 9.0)
+    values[0, :, 0] = 1.0, np.nan
+    values[0, :, 3] = 3.0, 5.0
+    np.testing.assert_array_equal(pairs.medians(values, counted), [[2.0, 5.0]])
+    np.testing.assert_array_equal(pairs.shares(he, counted), [[1.0, 1.0]])
+    nobody = np.zeros_like(counted)
+    assert np.isnan(pairs.medians(values, nobody)).all()
+    assert np.isnan(pairs.shares(he, nobody)).all()
+
+
+def test_a_perturbation_knows_the_step_that_made_it_and_the_net_it_meets(monkeypatch):
+    """Nets are numbers, their perturbations too; a net is fooled by 100 times itself plus that."""
+    numbers = np.float32([[1, 2, 3], [4, 5, 6]])
+    variables = {"params": {"number": numbers}, "batch_stats": {}}
+    nets = along_nets.Snapshots(None, variables, 0.1)
+    monkeypatch.setattr(along, "as_function", lambda *_: lambda net, _: net["params"]["number"])
+
+    def ascend(f, images, **_):
+        return Universal(jnp.full(images.shape[1:], f), jnp.float32(0), jnp.int32(0))
+
+    def fooled(f, images, perturbations):
+        del images
+        return SimpleNamespace(rate=perturbations.sum((1, 2, 3)) + 100 * f)
+
+    monkeypatch.setattr(along.universal, "ascend", ascend)
+    monkeypatch.setattr(along.universal, "fooled", fooled)
+    one = np.zeros((4, 1, 1, 1), np.float32)
+    labels = np.zeros(4, np.int32)
+    shown = along.Given(one, labels, one, labels, one, 0)
+    config = experiment.Config(universal_epsilon=0.25)
+    found = along.universal_along(nets, shown, config, "ema")
+    made = numbers[0, :, None]
+    met = numbers[0, None]
+    np.testing.assert_allclose(found.crossed[0], made + 100 * met)
+    assert found.crossed[1, 2, 0] == 406
+    np.testing.assert_allclose(found.signs, 100 * numbers + 0.25)
+
+
+def test_normalized_margins_have_no_scale():
+    """A net of three homogeneous layers, all of its weights times 2: logits times 8."""
+    rng = np.random.default_rng(0)
+    kernels = rng.normal(size=(3, 2, 1, 5, 5))
+    params = dict(zip("abc", kernels, strict=True))
+    margins = np.array([[0.5], [-1.0]])
+
+    def found(scale):
+        scaled = jax.tree.map(lambda leaf: scale * leaf, params)
+        nets = along_nets.Snapshots(None, {"params": scaled}, 0.1)
+        seen = SimpleNamespace(least_margin=scale**3 * margins)
+        return along.log_normalized_margins(nets, seen, 3)
+
+    np.testing.assert_allclose(found(2.0)[0], found(1.0)[0])
+    assert np.isnan(found(1.0)[1]).all()
+    squares = np.square(kernels[:, 0]).sum()
+    np.testing.assert_allclose(found(1.0)[0], np.log2(0.5 / squares**1.5))
+
+
+def test_a_part_of_the_largest_random_net_is_a_net_of_its_size():
+    """Of 4 layers and 16 pixels, written out."""
+    found = start.at_start(3, 1, 8)
+    keys = jax.random.split(probe(3, "nets"), 4)
+    image = jax.random.normal(keys[0], (256,))[:16]
+    first = jax.random.normal(keys[1], (256, 8))[:16]
+    hidden = jax.random.normal(keys[2], (14, 8, 8))
+    last = jax.random.normal(keys[3], (8,))
+
+    def net(x):
+        h = np.sqrt(2 / 16) * x @ first
+        for kernel in hidden[:2]:
+            h = np.sqrt(2 / 8) * jax.nn.relu(h) @ kernel
+        return np.sqrt(2 / 8) * jax.nn.relu(h) @ last
+
+    slope = jax.jit(jax.grad(net))(image * 4 / jnp.linalg.norm(image))
+    np.testing.assert_allclose(found.slope[0, 0], jnp.abs(slope).sum(), rtol=1e-4)
+
+
+def test_a_power_is_found():
+    sizes = (16, 64, 256)
+    np.testing.assert_allclose(slopes(3 * np.array(sizes)[None] ** 0.5, sizes), 0.5)
+
+
+def test_families_hold_the_usual_size():
+    config = experiment.Config()
+    families = families_of(config)
+    assert list(sizes_of(families["depth_he"])) == [3, 5, 9]
+    assert list(sizes_of(families["width"])) == [16, 64, 256]
+    assert families["width"].other(16) == (3, 16)
+    assert not families_of(experiment.PRESETS["tiny"])
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is tuned and trained, without doing it."""
+    calls = []
+
+    def tuned(spec, rates, seeds):
+        calls.append(("tuned", spec, list(seeds)))
+        return rates[-1], {}
+
+    def trained(spec, seeds, snapshots):
+        calls.append(("trained", spec, list(seeds)))
+        return SimpleNamespace(snapshots=list(snapshots))
+
+    monkeypatch.setattr(along_nets.nets, "tuned", tuned)
+    monkeypatch.setattr(along_nets.nets, "trained", trained)
+    return calls
+
+
+def test_rates_are_chosen_apart_on_other_seeds(asked):
+    config = experiment.Config(seeds=2, first_seed=900, tuning_seeds=2)
+    lab = along_nets.Lab(config)
+    for name in ("decay", "small", "he_again"):
+        assert lab.along(experiment.ARMS[name]).learning_rate == 0.3
+    whats, specs, seeds = zip(*asked, strict=True)
+    assert whats == ("tuned", "trained") * 3
+    assert seeds[::2] == ([1000, 1001],) * 3
+    assert seeds[1::2] == ([900, 901], [900, 901], [1400, 1401])
+    assert [spec.steps for spec in specs[:2]] == [1000, 10_000]
+    assert [spec.weight_decay for spec in specs[::2]] == [1e-3, 0, 0]
+    assert specs[2].initializer == "small_he"
+    assert specs[1].learning_rate == 0.3
+
+
+def test_conv_nets_differ_by_batch_norm_alone(asked):
+    lab = along_nets.Lab(experiment.Config())
+    lab.conv(normalized=False)
+    lab.conv(normalized=True)
+    plain, normalized = (spec.sizes for _, spec, _ in asked[1::2])
+    assert plain | {"normalized": True} == normalized
+
+
+def test_an_enlarged_image_is_standardized_as_the_small_one():
+    data = load("digits")
+    base = SimpleNamespace(data=data, preprocess=standardizer(data.train))
+    images = data.test.images[:2]
+    small = base.preprocess(images, None)
+    larger = pixels.enlarged(jnp.asarray(images), 2)
+    found = pixels.standardizer_of_enlarged(base, 2)(larger.astype(jnp.float32), None)
+    np.testing.assert_allclose(found[:, ::2, 1::2], small, atol=1e-5)
+
+
+def test_an_answer_that_depends_on_its_company_is_seen():
+    """Batch norm with the batch's statistics, and with the population's."""
+    model = ResidualMLP(3, 8, 10, he_forward(), normalized=True)
+    data = load("digits")
+    keys = jnp.stack([stream(seed, "init") for seed in (0, 1)])
+    weights = initialize_runs(model, keys, (8, 8, 1))
+    variables = jax.tree.map(lambda leaf: leaf[:, None], weights)
+    made = SimpleNamespace(
+        apply=apply_function(model), preprocess=standardizer(data.train), data=data
+    )
+    nets = along_nets.Snapshots(made, variables, 0.1)
+    config = experiment.PRESETS["tiny"]
+    shown = along.given(nets, config)
+    found = {
+        inference: along.sweep(nets, shown, config, inference)
+        for inference in ("batch", "population")
+    }
+    assert (found["batch"].alone > 0.01).all()
+    assert (found["population"].alone < 1e-5).all()
+    right = found["population"].right
+    known = np.isfinite(found["population"].distance)
+    assert not known[~right].any()
