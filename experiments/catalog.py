@@ -275,9 +275,10 @@ CATALOG = (
         name="robust_3d",
         theme="breaking",
         title="Adversarial objects",
-        sentence="Optimized over poses a texture fools a net however the object turns.",
+        sentence="Textures made over poses fool nets as a solid turns; flat pictures lead by less.",
         minutes=3,
-        claims=("gap-solid",),
+        claims=("gap-solid", "accuracy"),
+        contradicts=("gap-flat",),
     ),
     Entry(
         name="camouflage",
