@@ -24,8 +24,8 @@ EXTENT = 2.7
 def _color(name: str) -> str:
     meanings = {
         "plain": "equal rates",
-        "momentum": "beta1 .9",
-        "momentum_r1": "beta1 .9",
+        "momentum": "β₁ = .9",
+        "momentum_r1": "β₁ = .9",
         "slow": "slow D",
         "slow_r1": "slow D",
         "slow_r1_strong": "slow D",

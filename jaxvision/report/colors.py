@@ -160,8 +160,7 @@ _MEANINGS = {
     "own points": "#C2477F",
     "all points": "#4A7F9B",
     "equal rates": "#2A6F97",
-    "beta1 .9": "#D4A72C",
-    "slow D": "#B23A48",
+    "slow D": "#7A1F5C",
     "unrolled": "#3A8B5C",
     "seven places": "#6D597A",
     # games of two nets, by Adam's beta1, and what is measured of them
