@@ -1,0 +1,53 @@
+"""Nets in two parts: calls of one net are equal, and what is made for equal calls is made once."""
+
+import jax
+import numpy as np
+from flax import linen, nnx
+
+from jaxvision.models.opened import made_once, opened
+from jaxvision.random import stream
+
+IMAGES = np.random.default_rng(0).random((3, 4), np.float32)
+
+
+def test_both_parts_are_the_net():
+    net = linen.Dense(2)
+    variables = net.init(stream(0, "init"), IMAGES)
+    known = opened(net, variables)
+    expected = net.apply(variables, IMAGES)
+    np.testing.assert_array_equal(known.call(known.arrays, IMAGES), expected)
+    np.testing.assert_array_equal(known.function(IMAGES), expected)
+
+
+def test_calls_of_one_net_are_equal_whatever_its_weights():
+    net = linen.Dense(2)
+    one, other = (opened(net, net.init(stream(seed, "init"), IMAGES)) for seed in (0, 1))
+    assert one.call == other.call
+    assert one.call != opened(linen.Dense(3), net.init(stream(0, "init"), IMAGES)).call
+
+
+def test_what_is_made_for_equal_calls_is_made_once():
+    made = []
+
+    def make(call):
+        made.append(call)
+        return lambda: call
+
+    net = linen.Dense(2)
+    for seed in range(3):
+        call = opened(net, net.init(stream(seed, "init"), IMAGES)).call
+        assert made_once(make, call)() == call
+    assert len(made) == 1
+
+
+def test_what_cannot_be_compared_is_made_anew():
+    made = []
+
+    def make(call, array):
+        made.append(array)
+        return call
+
+    call = opened(nnx.Linear(4, 2, rngs=nnx.Rngs(0)), None).call
+    for _ in range(2):
+        made_once(make, call, jax.numpy.zeros(2))
+    assert len(made) == 2
