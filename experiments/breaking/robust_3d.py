@@ -327,8 +327,11 @@ def plot(record: Record, config: Config) -> Figure:
             panels.draw_budgets(axes[2, 0], record, config.sizes)
             panels.draw_matrix(axes[2, 1], record)
     titles = {
-        ("gap-solid", "gap-flat"): "Optimized over poses a texture fools a net as it turns",
-        "gap-solid": "A texture optimized over poses fools a net as the object turns",
+        (
+            "gap-solid",
+            "gap-flat",
+        ): "Made over many poses, pictures and textures fool in most of them",
+        "gap-solid": "Made over many poses a texture fools in most; made in one, in few",
     }
     title = plots.headline(record, titles, "Pictures made to fool in every pose, and in one")
     return plots.finish(
