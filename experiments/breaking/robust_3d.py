@@ -326,7 +326,7 @@ def plot(record: Record, config: Config) -> Figure:
         if "flat" in labels:
             panels.draw_budgets(axes[2, 0], record, config.sizes)
             panels.draw_matrix(axes[2, 1], record)
-    titles = {"gap-solid": "Made over many poses a texture fools in most; made in one, in few"}
+    titles = {"gap-solid": "Textures made over poses fool in most; made in one, in few"}
     title = plots.headline(record, titles, "Pictures made to fool in every pose, and in one")
     return plots.finish(
         figure,
