@@ -314,22 +314,19 @@ def plot(record: Record, config: Config) -> Figure:
     """Draw a turntable, how often the target is seen, the tail, the budgets and the matrix."""
     figure, axes = plots.new_figure(3, 2, 11.0)
     grid = axes[0, 0].get_gridspec()
-    grid.set_height_ratios([0.65, 1, 1])
     for ax in axes[0]:
         ax.remove()
     with plots.style():
+        top = figure.add_subplot(grid[0, :])
         labels = {name: kind.label for name, kind in kinds_of(config).items()}
         panels.draw_rates(axes[1, 0], record, labels)
         if "solid" in labels:
-            panels.draw_turntable(figure.add_subplot(grid[0, :]), record)
+            panels.draw_turntable(top, record)
             panels.draw_tail(axes[1, 1], record)
         if "flat" in labels:
             panels.draw_budgets(axes[2, 0], record, config.sizes)
             panels.draw_matrix(axes[2, 1], record)
-    titles = {
-        ("gap-solid", "gap-flat"): "Optimized over poses a texture fools a net as it turns",
-        "gap-solid": "A texture optimized over poses fools a net as the object turns",
-    }
+    titles = {"gap-solid": "Textures made over poses fool in most; made in one, in few"}
     title = plots.headline(record, titles, "Pictures made to fool in every pose, and in one")
     return plots.finish(
         figure,
