@@ -283,9 +283,10 @@ CATALOG = (
         name="backward_rules",
         theme="seeing",
         title="Which pixels affect a neuron",
-        sentence="Guided backprop returns its input at random weights; the gradient does not.",
+        sentence="Guided backprop returns its input at random weights, yet is not blind to training.",
         minutes=5,
-        claims=("nie-guided", "nie-gradient"),
+        claims=("nie-guided",),
+        contradicts=("flat",),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
