@@ -320,9 +320,10 @@ CATALOG = (
         name="backward_rules",
         theme="seeing",
         title="Which pixels affect a neuron",
-        sentence="Guided backprop returns its input at random weights; the gradient does not.",
+        sentence="Guided backprop returns its input at random weights, yet training changes it.",
         minutes=5,
-        claims=("nie-guided", "nie-gradient"),
+        claims=("nie-guided",),
+        contradicts=("flat",),
     ),
     Entry(
         name="gan_objective",

@@ -43,11 +43,14 @@ def draw_recovery(
     color = plots.color_of(table["deconvnet"].label)
     line = plots.seed_band(ax, filters, pooled, color, "with max pool")
     line.set_linestyle("--")
-    plots.log_axis(ax, "x")
+    ax.set_xscale("log")
+    ax.set_xticks(filters, [str(count) for count in filters])
+    ax.set_xticks([], minor=True)
     ax.set_ylim(-0.08, 1)
     title = "A random convolution: how much of\nits input does the map return?"
     plots.describe(ax, title, "filters", "correlation with the input")
     found = ("nie-guided", "nie-gradient", "nie-deconvnet", "nie-pool", "nie-more", "nie-classes")
+    found = (*found, "ig-half")
     plots.mark_contradicted(ax, record, *found)
 
 
@@ -88,7 +91,9 @@ def draw_scores(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
             ax.plot([found.min(), found.max()], [place, place], color=color, linewidth=1.5)
     ax.set_yticks(range(len(labels)), list(labels.values())[::-1])
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(labels) - 0.4))
-    title = "Is the strongest pixel on the object?\n(disks: large objects, diamonds: small)"
+    title = "Is the strongest pixel on the object?"
+    if "small" in sizes:
+        title += "\n(disks: large objects, diamonds: small)"
     plots.describe(ax, title, "share of images", "")
     found = ("center-large", "center-small", "deconvnet-center", "pointing-guided")
     plots.mark_contradicted(ax, record, *found)
@@ -108,7 +113,7 @@ def draw_along(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
         floor = float(record.arrays[f"large/{name}"][:, 2].mean())
         ax.axhline(floor, color=_FLOOR_COLOR, linewidth=1)
         ax.text(0.02, floor, label, color="#666666", fontsize=9, va="bottom")
-    ax.set_xticks(places, [str(step) for step in looks])
+    ax.set_xticks(places[::2], [f"{step:,}" for step in looks[::2]])
     plots.describe(ax, "Along training: how much of the map\nlies on the object", "step", "share")
     found = ("mass-guided", "mass-deconvnet", "softmax", "flat", "late", "occlusion-mass")
     plots.mark_contradicted(ax, record, *found, "edges-gradient", "edges-guided")
