@@ -271,6 +271,14 @@ CATALOG = (
         claims=("shift-turn", "scale-turn", "breaks", "deeper-worse"),
         contradicts=("deeper-better",),
     ),
+    Entry(
+        name="class_pictures",
+        theme="seeing",
+        title="What one net calls a class",
+        sentence="A net is sure of pictures in which other nets often do not see the class.",
+        minutes=4,
+        claims=("sure", "unseen"),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

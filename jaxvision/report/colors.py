@@ -128,6 +128,24 @@ _MEANINGS = {
     "trained turned": "#73AF48",
     "strided": "#6F4070",
     "blurred": "#EDAD08",
+    # ways to make pictures of classes, and what is climbed
+    "no prior": "#5C5C5C",
+    "L2": "#A6761D",
+    "blur": "#66A61E",
+    "Yosinski 1": "#BCBDDC",
+    "Yosinski 2": "#9E9AC8",
+    "Yosinski 3": "#756BB1",
+    "Yosinski 4": "#4E3A94",
+    "Fourier": "#E6862A",
+    "Fourier + jitter": "#CE1256",
+    "logit": "#1C6CA8",
+    "log p": "#41AB5D",
+    "p": "#EF3B2C",
+    # units along training
+    "He + BN": "#00A6D6",
+    "Xavier + BN": "#F4A259",
+    "units": "#2F4B7C",
+    "random directions": "#D45087",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

@@ -1,0 +1,80 @@
+"""What class pictures are worth, in numbers: who else sees the class, how rough, how alike."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+def others(count: int) -> np.ndarray:
+    """Return for each of N nets the nets beside it, which judge its pictures: [N, N - 1]."""
+    return np.array([[judge for judge in range(count) if judge != net] for net in range(count)])
+
+
+def votes(logits: np.ndarray, classes: np.ndarray, judges: np.ndarray) -> np.ndarray:
+    """Return the share of its judges that put a picture into its class, [N, W, B].
+
+    Args:
+      logits: [J, N, W, B, K], of net j for the pictures of net n, J = N.
+      classes: [B].
+      judges: [N, ...], nets that judge each net's pictures.
+
+    Raises:
+      ValueError: a net would judge its own pictures: that it likes them says nothing.
+    """
+    found = []
+    for net, chosen in enumerate(judges):
+        if net in chosen:
+            raise ValueError(f"net {net} is among the judges of its own pictures")
+        answers = logits[chosen, net].argmax(-1)
+        found.append((answers == classes).mean(0))
+    return np.stack(found)
+
+
+class Own(NamedTuple):
+    """What nets say of their own pictures: the class's logit and p [N, W], means over pictures."""
+
+    logit: np.ndarray
+    probability: np.ndarray
+
+
+def own(logits: np.ndarray, classes: np.ndarray) -> Own:
+    """Return what every net says of the pictures made for it; logits as in ``votes``."""
+    nets = np.arange(len(logits))
+    mine = logits[nets, nets].astype(np.float64)  # [N, W, B, K]
+    of_class = np.take_along_axis(mine, classes[None, None, :, None], -1)[..., 0]
+    largest = mine.max(-1)
+    total = np.exp(mine - largest[..., None]).sum(-1)
+    p = np.exp(of_class - largest) / total
+    return Own(of_class.mean(-1), p.mean(-1))
+
+
+def variation(pictures: np.ndarray) -> np.ndarray:
+    """Return the mean step between neighbors, down plus across, [..., H, W, C] -> [...]."""
+    axes = (-3, -2, -1)
+    down = np.abs(np.diff(pictures, axis=-3)).mean(axes)
+    across = np.abs(np.diff(pictures, axis=-2)).mean(axes)
+    return down + across
+
+
+def spread(pictures: np.ndarray) -> np.ndarray:
+    """Return the mean L2 distance of pictures of one class, [..., S, K, H, W, C] -> [...].
+
+    Over pairs of the S pictures, and over classes.
+    """
+    count = pictures.shape[-5]
+    pairs = [(a, b) for a in range(count) for b in range(a + 1, count)]
+    distances = [_distance(pictures, a, b) for a, b in pairs]
+    return np.mean(distances, axis=0)
+
+
+def _distance(pictures: np.ndarray, a: int, b: int) -> np.ndarray:
+    one = np.take(pictures, a, axis=-5)
+    other = np.take(pictures, b, axis=-5)
+    squares = np.square(one - other).sum((-3, -2, -1))
+    return np.sqrt(squares).mean(-1)
+
+
+def shifted(classes: Sequence[int], count: int) -> np.ndarray:
+    """Return every class's successor: a net of permuted classes means it by the same output."""
+    return (np.asarray(classes) + 1) % count
