@@ -279,6 +279,14 @@ CATALOG = (
         minutes=4,
         claims=("sure", "unseen"),
     ),
+    Entry(
+        name="features_along_training",
+        theme="seeing",
+        title="What units prefer along training",
+        sentence="Units settle from below: the higher the layer, the later.",
+        minutes=4,
+        claims=("lower-first-he",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

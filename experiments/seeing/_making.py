@@ -52,7 +52,15 @@ class Way:
     near: bool = False
 
 
-NO_RECIPE = Recipe(0.0, 0.0, 0, 0, steps=0, gain=np.inf, most=0.0)
+NO_RECIPE = Recipe(
+    0.0,
+    0.0,
+    0,
+    0,
+    steps=0,
+    gain=np.inf,
+    most=0.0,
+)
 
 
 def rows(ways: Mapping[str, Way], size: int) -> ascents.Ways:
@@ -67,15 +75,18 @@ def rows(ways: Mapping[str, Way], size: int) -> ascents.Ways:
     def numbers(values: Sequence[float]) -> np.ndarray:
         return np.array(values, np.float32)
 
+    objectives = [ascents.OBJECTIVES.index(way.objective) for way in table]
+    rates = [WAVE_RATE if way.waves else PIXEL_RATE for way in table]
+    most = [recipe.most / LEVELS**2 for recipe in recipes]
     return ascents.Ways(
-        objective=np.array([ascents.OBJECTIVES.index(way.objective) for way in table], np.int32),
+        objective=np.array(objectives, np.int32),
         waves=np.array([way.waves for way in table]),
         jitter=np.array([way.jitter for way in table], np.int32),
         l2=numbers([way.l2 for way in table]),
-        rate=numbers([WAVE_RATE if way.waves else PIXEL_RATE for way in table]),
+        rate=numbers(rates),
         by_progress=np.array([way.recipe is not None for way in table]),
         gain=numbers([recipe.gain for recipe in recipes]),
-        most=numbers([recipe.most / LEVELS**2 for recipe in recipes]),
+        most=numbers(most),
         decay=numbers([recipe.decay for recipe in recipes]),
         blur=numbers(blurs),
         small_norm=numbers([recipe.small_norm for recipe in recipes]),
@@ -86,7 +97,11 @@ def rows(ways: Mapping[str, Way], size: int) -> ascents.Ways:
 
 
 def make(
-    nets: Trained, seeds: Sequence[int], ways: ascents.Ways, classes: Sequence[int], steps: int
+    nets: Trained,
+    seeds: Sequence[int],
+    ways: ascents.Ways,
+    classes: Sequence[int],
+    steps: int,
 ) -> ascents.Made:
     """Return the pictures of N nets by W ways, fields [N, ...]; draws are those of a net's seed."""
     train = nets.data.train.images
@@ -116,7 +131,8 @@ def slopes(
         layers = layers_of(nets.apply, nets.preprocess, net)
         return ascents.slopes(layers, net["start"], net["end"], classes, points)
 
-    return over_nets(one, nets.variables | {"start": start, "end": end}, None)
+    ends = {"start": start, "end": end}
+    return over_nets(one, nets.variables | ends, None)
 
 
 def answers(nets: Trained, pictures: np.ndarray) -> np.ndarray:
@@ -133,14 +149,18 @@ def answers(nets: Trained, pictures: np.ndarray) -> np.ndarray:
 
 def as_shown(pictures: np.ndarray) -> np.ndarray:
     """Return pictures as 8 bits hold them: float32 in [0, 1], like test images."""
-    return np.rint(LEVELS * pictures).astype(np.float32) / np.float32(LEVELS)
+    levels = np.rint(LEVELS * pictures).astype(np.float32)
+    return levels / np.float32(LEVELS)
 
 
-def examples(data: Splits, each: int) -> tuple[np.ndarray, np.ndarray]:
+def examples(
+    data: Splits,
+    each: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return test images [B, H, W, C] in [0, 1] and their classes [B], ``each`` of every class."""
     labels = data.test.labels
-    chosen = [np.flatnonzero(labels == label)[:each] for label in range(data.num_classes)]
-    chosen = np.concatenate(chosen)
+    rows = [np.flatnonzero(labels == label) for label in range(data.num_classes)]
+    chosen = np.concatenate([of_class[:each] for of_class in rows])
     images = data.test.images[chosen] / np.float32(LEVELS)
     return images, labels[chosen]
 

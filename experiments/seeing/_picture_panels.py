@@ -22,13 +22,22 @@ class Labeled(Protocol):
     label: str
 
 
-def of_way(record: Record, name: str, way: str) -> np.ndarray:
+def of_way(
+    record: Record,
+    name: str,
+    way: str,
+) -> np.ndarray:
     """Return a score [N] of the pictures of one way."""
-    return record.arrays[name][:, record.numbers["ways"].index(way)]
+    column = record.numbers["ways"].index(way)
+    return record.arrays[name][:, column]
 
 
 def draw_pictures(
-    ax: Axes, record: Record, ways: Mapping[str, Labeled], drawn: Sequence[str], nets: int
+    ax: Axes,
+    record: Record,
+    ways: Mapping[str, Labeled],
+    drawn: Sequence[str],
+    nets: int,
 ) -> None:
     """Draw the first net's picture of every class, how many judges see it under each."""
     rows = []
@@ -45,13 +54,16 @@ def draw_pictures(
     ax.set_title(title)
 
 
-def draw_agreement(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+def draw_agreement(
+    ax: Axes,
+    record: Record,
+    labels: Mapping[str, str],
+) -> None:
     """Draw the share of other nets that see the class, a dot a net, floor and ceiling."""
     ceiling = 100 * record.arrays["ceiling"].mean()
     ax.axvline(ceiling, color=plots.color_of("test"), linewidth=2)
-    ax.text(
-        ceiling - 1.5, 0.0, "test images", color=plots.color_of("test"), ha="right", va="center"
-    )
+    place = {"color": plots.color_of("test"), "ha": "right", "va": "center"}
+    ax.text(ceiling - 1.5, len(labels) - 0.1, "test images", **place)
     for place, (name, label) in enumerate(labels.items()):
         found = 100 * of_way(record, "agreement", name)
         permuted = 100 * of_way(record, "permuted", name)
@@ -70,7 +82,11 @@ def draw_agreement(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     plots.mark_contradicted(ax, record, *contested, *sets)
 
 
-def draw_liking(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+def draw_liking(
+    ax: Axes,
+    record: Record,
+    labels: Mapping[str, str],
+) -> None:
     """Draw the net's own logit against roughness, both relative to test images."""
     highest = record.arrays["real_highest"]
     points = []
@@ -111,7 +127,9 @@ def draw_objectives(ax: Axes, record: Record) -> None:
     for prior, label in (("none", "no prior"), ("jitter", "Fourier + jitter")):
         found = [100 * of_way(record, "agreement", prior + end) for end in OBJECTIVES]
         color = plots.color_of(label)
-        line = plots.seed_band(ax, places, np.stack(found, 1), color, label.replace(" + ", "\n+ "))
+        shares = np.stack(found, axis=1)
+        name = label.replace(" + ", "\n+ ")
+        line = plots.seed_band(ax, places, shares, color, name)
         line.set_marker("o")
     ax.set_xticks(places, OBJECTIVE_NAMES, fontsize=9)
     ax.set_ylim(0, 100)

@@ -1,5 +1,6 @@
 """What class pictures are worth, in numbers: who else sees the class, how rough, how alike."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,10 +9,15 @@ import numpy as np
 
 def others(count: int) -> np.ndarray:
     """Return for each of N nets the nets beside it, which judge its pictures: [N, N - 1]."""
-    return np.array([[judge for judge in range(count) if judge != net] for net in range(count)])
+    nets = np.arange(count)
+    return np.stack([nets[nets != net] for net in nets])
 
 
-def votes(logits: np.ndarray, classes: np.ndarray, judges: np.ndarray) -> np.ndarray:
+def votes(
+    logits: np.ndarray,
+    classes: np.ndarray,
+    judges: np.ndarray,
+) -> np.ndarray:
     """Return the share of its judges that put a picture into its class, [N, W, B].
 
     Args:
@@ -38,13 +44,18 @@ class Own(NamedTuple):
     probability: np.ndarray
 
 
-def own(logits: np.ndarray, classes: np.ndarray) -> Own:
+def own(
+    logits: np.ndarray,
+    classes: np.ndarray,
+) -> Own:
     """Return what every net says of the pictures made for it; logits as in ``votes``."""
     nets = np.arange(len(logits))
     mine = logits[nets, nets].astype(np.float64)  # [N, W, B, K]
-    of_class = np.take_along_axis(mine, classes[None, None, :, None], -1)[..., 0]
+    pictures = np.arange(len(classes))
+    of_class = mine[:, :, pictures, classes]
     largest = mine.max(-1)
-    total = np.exp(mine - largest[..., None]).sum(-1)
+    relative = mine - largest[..., None]
+    total = np.exp(relative).sum(-1)
     p = np.exp(of_class - largest) / total
     return Own(of_class.mean(-1), p.mean(-1))
 
@@ -52,9 +63,9 @@ def own(logits: np.ndarray, classes: np.ndarray) -> Own:
 def variation(pictures: np.ndarray) -> np.ndarray:
     """Return the mean step between neighbors, down plus across, [..., H, W, C] -> [...]."""
     axes = (-3, -2, -1)
-    down = np.abs(np.diff(pictures, axis=-3)).mean(axes)
-    across = np.abs(np.diff(pictures, axis=-2)).mean(axes)
-    return down + across
+    down = np.diff(pictures, axis=-3)
+    across = np.diff(pictures, axis=-2)
+    return np.abs(down).mean(axes) + np.abs(across).mean(axes)
 
 
 def spread(pictures: np.ndarray) -> np.ndarray:
@@ -63,18 +74,25 @@ def spread(pictures: np.ndarray) -> np.ndarray:
     Over pairs of the S pictures, and over classes.
     """
     count = pictures.shape[-5]
-    pairs = [(a, b) for a in range(count) for b in range(a + 1, count)]
+    pairs = itertools.combinations(range(count), 2)
     distances = [_distance(pictures, a, b) for a, b in pairs]
     return np.mean(distances, axis=0)
 
 
-def _distance(pictures: np.ndarray, a: int, b: int) -> np.ndarray:
+def _distance(
+    pictures: np.ndarray,
+    a: int,
+    b: int,
+) -> np.ndarray:
     one = np.take(pictures, a, axis=-5)
     other = np.take(pictures, b, axis=-5)
-    squares = np.square(one - other).sum((-3, -2, -1))
-    return np.sqrt(squares).mean(-1)
+    apart = np.square(one - other)
+    return np.sqrt(apart.sum((-3, -2, -1))).mean(-1)
 
 
-def shifted(classes: Sequence[int], count: int) -> np.ndarray:
+def shifted(
+    classes: Sequence[int],
+    count: int,
+) -> np.ndarray:
     """Return every class's successor: a net of permuted classes means it by the same output."""
     return (np.asarray(classes) + 1) % count

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from experiments.seeing import _making as making
 from experiments.seeing import _picture_scores as scores
@@ -112,7 +113,7 @@ def test_pictures_that_are_not_climbed_convince_nobody():
 def test_nets_that_are_not_permuted_are_no_control():
     """Scored for their own class the pictures are seen oftener than the control allows."""
     numbers, arrays = experiment.measure(SMALL, silent, means=lambda classes, count: classes)
-    np.testing.assert_array_equal(arrays["permuted"], arrays["agreement"])
+    assert_array_equal(arrays["permuted"], arrays["agreement"])
     found = judged(SMALL, numbers, arrays)
     assert found["control"] != "reproduced"
     assert found["log-gradient"] == "reproduced"
@@ -136,7 +137,7 @@ def test_votes_count_the_other_nets_alone():
     for judge, net in ((0, 0), (1, 1), (2, 2), (1, 0)):
         logits[judge, net, 0, np.arange(2), classes] = 1.0
     found = scores.votes(logits, classes, scores.others(3))
-    np.testing.assert_array_equal(found, [[[0.5, 0.5]], [[0, 0]], [[0, 0]]])
+    assert_array_equal(found, [[[0.5, 0.5]], [[0, 0]], [[0, 0]]])
 
 
 def test_own_is_the_softmax_of_the_net_s_own_logits():
@@ -145,24 +146,24 @@ def test_own_is_the_softmax_of_the_net_s_own_logits():
     logits[1, 1, 0, 0] = [1000.0, 0.0, 0.0]
     own = scores.own(logits, np.array([0]))
     wanted = np.exp(1) / np.exp([1, 2, 3]).sum()
-    np.testing.assert_allclose(own.probability, [[wanted], [1.0]])
-    np.testing.assert_allclose(own.logit, [[1.0], [1000.0]])
+    assert_allclose(own.probability, [[wanted], [1.0]])
+    assert_allclose(own.logit, [[1.0], [1000.0]])
 
 
 def test_variation_and_spread_by_hand():
     steps = np.zeros((1, 4, 4, 1))
     steps[0, :, 1::2] = 1.0
-    np.testing.assert_allclose(scores.variation(steps), [1.0])
+    assert_allclose(scores.variation(steps), [1.0])
     pair = np.zeros((2, 3, 2, 2, 1))  # two pictures of three classes
     pair[1] += 0.5
-    np.testing.assert_allclose(scores.spread(pair), 1.0)
+    assert_allclose(scores.spread(pair), 1.0)
 
 
 def test_rows_are_the_table_s_numbers():
     rows = making.rows(experiment.WAYS, size=227)
     at = WAYS.index("yosinski-3")
     assert rows.blur[at] == 1.0
-    np.testing.assert_allclose(rows.most[at], 100 / 255**2)
+    assert_allclose(rows.most[at], 100 / 255**2)
     assert rows.by_progress.sum() == 4
     assert rows.leads.sum() == 2
     for prior in ("none", "jitter"):
