@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from experiments.seeing._ascents import FIRST_PART
 from experiments.seeing._captions import captioned_grid
 from jaxvision.report import plots
 from jaxvision.report.record import Record
@@ -50,6 +51,7 @@ def draw_pictures(
     words = np.array([[f"{count:.0f}/{judges}" for count in row] for row in votes])
     columns = record.numbers["class_names"]
     captioned_grid(ax, record.arrays["pictures"], words, rows=rows, columns=columns)
+    ax.tick_params(axis="x", labelsize=9)
     title = "What one net takes for each class; below: how many other nets see it"
     ax.set_title(title)
 
@@ -87,38 +89,26 @@ def draw_liking(
     record: Record,
     labels: Mapping[str, str],
 ) -> None:
-    """Draw the net's own logit against roughness, both relative to test images."""
+    """Draw the net's own logit and how rough pictures are, both relative to test images."""
     highest = record.arrays["real_highest"]
-    points = []
-    for name, label in labels.items():
+    for place, name in enumerate(labels):
         liked = (of_way(record, "own_logit", name) / highest).mean()
         rough = of_way(record, "variation", name).mean()
-        points.append((rough, liked, label))
-        ax.plot(rough, liked, "o", color=plots.color_of(label), markersize=9)
-    real = (record.arrays["real_logit"] / highest).mean()
-    ax.plot(1, real, "s", color=plots.color_of("test"), markersize=9)
-    points.append((1.0, real, "test images"))
-    rightmost = max(rough for rough, _, _ in points)
-    for rough, liked, label in points:
-        color = plots.color_of("test" if label == "test images" else label)
-        is_right = rough > 0.6 * rightmost
-        offset = (-8, 0) if is_right else (8, 0)
-        side = "right" if is_right else "left"
-        ax.annotate(
-            label,
-            (rough, liked),
-            offset,
-            textcoords="offset points",
-            color=color,
-            ha=side,
-            va="center",
-            fontsize=10,
-        )
-    ax.axhline(1, color=CHANCE, linewidth=1)
-    ax.set_xlim(0, None)
-    title = "The net likes them more than any\ntest image (line: the most liked one)"
-    plots.describe(ax, title, "total variation / test images'", "own logit / the highest")
-    plots.mark_contradicted(ax, record, "beyond-real", "rough")
+        ax.plot(liked, place, "o", color=plots.color_of("logit"), markersize=8)
+        ax.plot(rough, place, "s", color=plots.color_of("total variation"), markersize=7)
+    ax.axvline(1, color=CHANCE, linewidth=1)
+    ax.set_yticks(range(len(labels)), labels.values())
+    ax.set_ylim(len(labels) + 0.9, -0.6)
+    words = {
+        "logit": "● own logit / the highest",
+        "total variation": "■ total variation / the mean",
+    }
+    for place, (meaning, told) in enumerate(words.items()):
+        below = len(labels) - 0.1 + 0.6 * place
+        ax.text(1.1, below, told, color=plots.color_of(meaning), va="center", fontsize=10)
+    title = "What the net gives its own pictures,\nand how rough they are"
+    plots.describe(ax, title, "relative to test images", "")
+    plots.mark_contradicted(ax, record, "beyond-real", "rough", "sure", "alike")
 
 
 def draw_objectives(ax: Axes, record: Record) -> None:
@@ -142,11 +132,11 @@ def draw_objectives(ax: Axes, record: Record) -> None:
 def draw_slopes(ax: Axes, record: Record) -> None:
     """Draw the gradients of the three objectives on the way to the pictures without a prior."""
     found = record.arrays["slopes"]
-    shares = np.linspace(0, 1, found.shape[-1])
+    shares = 100 * np.linspace(0, FIRST_PART, found.shape[-1])
     for row, label in enumerate(SLOPES):
         bounded = np.maximum(found[:, row], 1e-12)
         plots.seed_band(ax, shares, bounded, plots.color_of(label), label)
     plots.log_axis(ax, "y")
     title = "The gradient of p dies where the net\nis sure, the logit's does not"
-    plots.describe(ax, title, "way from start to picture", "norm of the gradient")
+    plots.describe(ax, title, "% of the way from start to picture", "norm of the gradient")
     plots.mark_contradicted(ax, record, "log-gradient", "p-gradient")

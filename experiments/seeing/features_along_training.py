@@ -76,7 +76,7 @@ class Config:
     seeds: int = flagged(5, "Nets of each kind.", low=2, high=1000)
     first_seed: int = flagged(920, "First seed.", low=0, high=10**9)
     width: int = flagged(8, "Channels of the first convolutions.", low=1, high=1024)
-    steps: int = flagged(1200, "Training steps.", low=2, high=10**6)
+    steps: int = flagged(1600, "Training steps.", low=2, high=10**6)
     batch_size: int = flagged(32, "Images a step.", low=2, high=10**5)
     learning_rate: float = flagged(2e-3, "Of Adam.", low=0.0)
     images: int = flagged(500, "Test images that units are shown.", low=10, high=10**6)
@@ -117,11 +117,11 @@ def _seeds(config: Config) -> range:
 
 
 def _spec(config: Config, net: Net) -> Spec:
-    channels = [config.width * number // lab.CHANNELS[0] for number in lab.CHANNELS]
+    channels = [config.width * number // lab.CHANNELS[0] for number in lab.CHANNELS[: lab.DEPTH]]
     sizes = {
         "channels": tuple(channels),
         "units": 0,
-        "pooled": lab.POOLED,
+        "pooled": lab.POOLED[: lab.DEPTH],
         "normalized": net.normalized,
     }
     return Spec(

@@ -141,6 +141,7 @@ _MEANINGS = {
     "logit": "#1C6CA8",
     "log p": "#41AB5D",
     "p": "#EF3B2C",
+    "total variation": "#B8A200",
     # units along training
     "He + BN": "#00A6D6",
     "Xavier + BN": "#F4A259",
