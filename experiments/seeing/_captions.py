@@ -18,7 +18,7 @@ def captioned_grid(
 ) -> None:
     """Draw images [rows, columns, H, W, C] of 8 bits, and ``words`` [rows, columns] under each."""
     down, _, height, width, _ = images.shape
-    gap = max(2, round(0.3 * height))
+    gap = max(2, round(0.38 * height))
     image_grid(ax, images, rows=rows, columns=columns, gap=gap)
     for (row, column), word in np.ndenumerate(words):
         place = column * (width + gap) + (width - 1) / 2

@@ -106,7 +106,7 @@ def draw_liking(
     for place, (meaning, told) in enumerate(words.items()):
         below = len(labels) - 0.1 + 0.6 * place
         ax.text(1.1, below, told, color=plots.color_of(meaning), va="center", fontsize=10)
-    title = "What the net gives its own pictures,\nand how rough they are"
+    title = "What the net gives its own\npictures, and how rough they are"
     plots.describe(ax, title, "relative to test images", "")
     plots.mark_contradicted(ax, record, "beyond-real", "rough", "sure", "alike")
 
@@ -137,6 +137,6 @@ def draw_slopes(ax: Axes, record: Record) -> None:
         bounded = np.maximum(found[:, row], 1e-12)
         plots.seed_band(ax, shares, bounded, plots.color_of(label), label)
     plots.log_axis(ax, "y")
-    title = "The gradient of p dies where the net\nis sure, the logit's does not"
+    title = "Where the net is sure, the gradient\nof p dies, the logit's does not"
     plots.describe(ax, title, "% of the way from start to picture", "norm of the gradient")
     plots.mark_contradicted(ax, record, "log-gradient", "p-gradient")
