@@ -112,6 +112,7 @@ bench-all: bench ## measure sweeps, the phase diagram and ResNet-56 too
 	@$(RUN) -m benchmarks.phase --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.resnet --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.regular --torch_python=.venv/torch/bin/python
+	@$(RUN) -m benchmarks.gan --torch_python=.venv/torch/bin/python
 
 data-%: $(READY) ## prepare a TensorFlow Datasets set, as in make data-cifar10
 	@$(RUN) -m jaxvision.data.prepare $* $(ARGS)

@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from experiments import (
+    _contested_breaking,
+    _contested_robustness,
+    _contested_seeing,
+    _contested_training,
+)
 from jaxvision.report import record as records
 from jaxvision.report.entries import Listed
 from jaxvision.report.lecture import Lecture, Opening, Theme
@@ -79,6 +85,12 @@ THEMES = {
     ),
 }
 
+DISPUTES = {
+    "Training": _contested_training.DISPUTES,
+    "Breaking": (*_contested_breaking.DISPUTES, *_contested_robustness.DISPUTES),
+    "Seeing": _contested_seeing.DISPUTES,
+}
+
 
 _LAYERS = 99  # hidden ones, of the nets of 100 weight layers
 _DIGITS = 2  # of a natural logarithm, far below the spread over seeds
@@ -93,7 +105,7 @@ _TRAINED = {
 
 def of(catalog: Sequence[Listed]) -> Lecture:
     """Return the lecture of a catalog."""
-    return Lecture(catalog, THEMES, OPENING, bands)
+    return Lecture(catalog, THEMES, OPENING, bands, DISPUTES)
 
 
 def bands(results: pathlib.Path) -> dict[str, Any]:

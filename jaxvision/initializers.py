@@ -12,6 +12,7 @@ xavier_he2015        1 / fan_in                      Gaussian
 glorot2010           2 / (fan_in + fan_out)          uniform
 he_forward           2 / fan_in                      Gaussian
 he_backward          2 / fan_out                     Gaussian
+small_he             .02 / fan_in                    Gaussian
 flax_default         1 / fan_in                      Gaussian truncated at 2/.8796 of its std
 torch_default        1 / (3 fan_in)                  uniform
 orthogonal           gain^2 / max(fan_in, O)         Haar
@@ -88,6 +89,15 @@ def he_forward() -> Scaled:
 def he_backward() -> Scaled:
     """Return He et al. 2015, Eq. 14, which the paper trained with: Gaussian, variance 2/fan_out."""
     return Scaled(2.0, "out")
+
+
+def small_he() -> Scaled:
+    """Return a tenth of ``he_forward``: a small start, from which a net of few layers still learns.
+
+    Source: the regime of Lyu & Li 2020 (arXiv 1906.05890) and Chizat & Bach 2019 (arXiv 1812.07956)
+    in which features are learned before the margins grow.
+    """
+    return Scaled(0.02, "in")
 
 
 def flax_default() -> Scaled:

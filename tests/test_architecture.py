@@ -73,7 +73,7 @@ NOT_AT_MODULE_LEVEL = {"jaxvision.report": ("jax", "flax", "optax")}
 LONGEST_MODULE = 350
 DATA = ("experiments.catalog",)  # grows by an entry with every experiment
 LONGEST_FUNCTION = 40  # lines
-UNFORMATTED = 0.85  # tables of claims an experiment that keep a layout of their own
+UNFORMATTED = 0.86  # tables of claims an experiment that keep a layout of their own
 
 
 def violations(sources: dict[str, str]) -> list[str]:

@@ -24,6 +24,7 @@ CASES = {
     ),
     "he_forward": (initializers.he_forward(), lambda i, o: 2 / i, stats.norm()),
     "he_backward": (initializers.he_backward(), lambda i, o: 2 / o, stats.norm()),
+    "small_he": (initializers.small_he(), lambda i, o: 0.02 / i, stats.norm()),
     "flax_default": (
         initializers.flax_default(),
         lambda i, o: 1 / i,

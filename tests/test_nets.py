@@ -140,7 +140,7 @@ def test_a_snapshot_is_a_run_that_stopped_there(filed, tmp_path, drops):
     assert unchanged == (not drops)
 
 
-@pytest.mark.parametrize("kind", [{"pad": 1}, {"turn": 30}])
+@pytest.mark.parametrize("kind", [{"pad": 1}, {"turn": 30}, {"viewed": True}])
 def test_augmentation_is_of_training_alone(filed, tmp_path, kind):
     found = nets.trained(spec_with(**kind), (0,), directory=tmp_path)
     images = found.data.test.images[:3]
@@ -542,3 +542,20 @@ def test_where_nets_are_kept(filed, copy, capsys, monkeypatch, tmp_path):
     nets.trained(SPEC, (0,))
     assert trainings(capsys) == ([20], [])
     assert file_of(default_directory()).is_file()
+
+
+def test_the_rate_that_ends_lowest_is_chosen_and_nothing_is_kept(filed, copy, capsys):
+    """At 1e-6 nothing is learned, at 1e4 everything is lost."""
+    kept = sorted(copy.rglob("*"))
+    nets.configure(copy)
+    try:
+        found = nets.tuned(SPEC, (1e-6, 0.05, 1e4), BOTH)
+    finally:
+        nets.configure(None)
+    assert found.learning_rate == 0.05
+    assert found.losses["0.05"] < found.losses["1e-06"] < found.losses["10000.0"]
+    assert sorted(copy.rglob("*")) == kept
+
+
+def test_one_rate_is_no_choice():
+    assert nets.tuned(SPEC, (0.3,), BOTH) == (0.3, {})

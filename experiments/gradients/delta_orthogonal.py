@@ -114,7 +114,7 @@ def measure(
             arrays[f"{name}/share"] = found[:, i]
         bar.advance()
         signal = partial(_signals, config, deep, activation)
-        carried = over_seeds(signal, config.seeds, gray, config.first_seed)
+        carried = over_seeds(signal, config.seeds, gray, config.first_seed) if deep else {}
         for quantity, array in carried.items():  # [S, net, ...]
             for i, name in enumerate(deep):
                 arrays[f"{name}/{quantity}"] = array[:, i]
@@ -238,29 +238,30 @@ def claims(config: Config) -> list[Claim]:
     return [
         Claim("isometry", xiao, f"Delta-orthogonal, {shallow} to {deep} layers, {bend}: nearly all "
               "singular values are within a factor 2 of 1 (smallest share of all depths)",
-              lambda r: r.arrays["delta/share"].min(axis=1), Greater(0.95)),
+              lambda r: r.arrays["delta/share"].min(axis=1), Greater(0.95), needs=("delta",)),
         Claim("isometry-orthogonal", xiao, f"{deep} layers: orthogonal kernels without the delta "
               "do not reach isometry (share within a factor 2 of 1)", share("orthogonal", -1),
-              Less(0.25)),
+              Less(0.25), needs=("orthogonal",)),
         Claim("isometry-gaussian", xiao, f"{deep} layers: Gaussian kernels do not reach isometry "
-              "(share within a factor 2 of 1)", share("gaussian", -1), Less(0.25)),
+              "(share within a factor 2 of 1)", share("gaussian", -1), Less(0.25),
+              needs=("gaussian",)),
         Claim("fixed-variance", question, f"Delta-orthogonal at one variance, {config.bend:g} / "
               f"{shallow}: the share falls to less than half from {shallow} to {deep} layers",
-              kept, Less(0.5)),
+              kept, Less(0.5), needs=("delta_fixed",)),
         Claim("signal", first_order, f"Delta-orthogonal, {depth}, {bend}: tanh bends the signal's "
               "std as a logistic equation says (octaves from it)",
-              signal_excess, Within(0.0, 0.05), "theory"),
+              signal_excess, Within(0.0, 0.05), "theory", needs=("delta",)),
         Claim("gradient", first_order, f"Delta-orthogonal, {depth}, {bend}: tanh bends the "
               "gradient's norm as a logistic equation says (octaves from it)",
-              gradient_excess, Within(0.0, 0.05), "theory"),
+              gradient_excess, Within(0.0, 0.05), "theory", needs=("delta",)),
         Claim("images", xiao, f"Delta-orthogonal, {depth}, {bend}: which images are alike is kept "
-              "(correlation with layer 1)", likeness("delta"), Greater(0.9)),
+              "(correlation with layer 1)", likeness("delta"), Greater(0.9), needs=("delta",)),
         Claim("gradient-gaussian", "products of random matrices, derived", f"Gaussian, {depth}: "
               "the gradient shrinks as products of random matrices do (octaves, over theory's)",
-              gaussian_ratio, Within(1.0, 0.1), "theory"),
+              gaussian_ratio, Within(1.0, 0.1), "theory", needs=("gaussian",)),
         Claim("images-gaussian", "question, Gaussian at the same depth", f"Gaussian, {depth}: "
               "which images are alike is lost (correlation with layer 1)",
-              likeness("gaussian"), Less(0.5)),
+              likeness("gaussian"), Less(0.5), needs=("gaussian",)),
     ]  # fmt: skip
 
 

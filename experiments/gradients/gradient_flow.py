@@ -198,36 +198,38 @@ def claims(config: Config) -> list[Claim]:
     return [
         *[Claim(f"{quantity}-{a}", source, f"{a}: below, at and above critical gain one image's "
                 f"{words} (log a layer less theory's, the worst gain)",
-                departure(a, quantity), Within(0.0, TOLERANCE), "theory")
+                departure(a, quantity), Within(0.0, TOLERANCE), "theory", needs=())
           for a in config.activations for quantity, source, words in of_one_image],
         Claim("batch-norm-factor", f"{yang}, at initialization", "batch norm in a plain ReLU net: "
               f"the squared gradient grows by {law:.3f} a layer (pi/(pi-1) = 1.467 in large "
               "batches)", lambda r: np.exp(2 * delta_growth(r, "batch_norm", "critical")),
-              Within(law, 0.01, relative=True), "theory"),
+              Within(law, 0.01, relative=True), "theory", needs=("batch_norm",)),
         Claim("residual-variance", f"{de}, without batch norm", "residual: the stream's variance "
-              "doubles each block (log)", stream_growth, Within(float(np.log(2)), 0.02), "theory"),
+              "doubles each block (log)", stream_growth, Within(float(np.log(2)), 0.02), "theory",
+              needs=("residual",)),
         Claim("residual-gradient", f"{de}, without batch norm", "residual: the squared gradient "
               "doubles each block, on its way down (log)",
               lambda r: 2 * delta_growth(r, "residual", "critical"),
-              Within(float(np.log(2)), 0.02), "theory"),
+              Within(float(np.log(2)), 0.02), "theory", needs=("residual",)),
         Claim("residual-bn-variance", f"{de}, abstract", "residual + batch norm: the variance "
               "grows by 1 each block, so batch norm scales the input of block l down by sqrt(l)",
               lambda r: probes.variance_per_block(
                   values(r, config, "residual_batch_norm", "critical", "signal_std")),
-              Within(1.0, 0.1), "theory"),
+              Within(1.0, 0.1), "theory", needs=("residual_batch_norm",)),
         Claim("delta-decays", f"{textbook}, backward signal", "below critical gain delta decays on "
               "its way down (growth a layer; theory: twice this bound)",
-              lambda r: delta_growth(r, "relu", "below"), Less(float(np.log(config.below)) / 2)),
+              lambda r: delta_growth(r, "relu", "below"), Less(float(np.log(config.below)) / 2),
+              needs=("relu",)),
         Claim("dw-flat", f"{textbook}, weight gradients", "below critical gain the weight "
               "gradient does not decay: first and last hidden layer within a factor 2 (octaves)",
-              dw_ratio, Equivalent(1.0)),
+              dw_ratio, Equivalent(1.0), needs=("relu",)),
         Claim("batch-norm-gain", f"{yang}, abstract", "batch norm's explosion does not depend "
               "on the gain (log factor, above minus below critical)", gain_matters,
-              Equivalent(0.02)),
+              Equivalent(0.02), needs=("batch_norm",)),
         *[Claim(f"relaxes-{depth}", f"{yang}, along training", "one step of SGD takes "
                 f"most of batch norm's explosion away at {depth} layers (growth of dW a layer, "
                 "after over before)",
-                relaxation(depth), Less(0.5))
+                relaxation(depth), Less(0.5), needs=("batch_norm",))
           for depth in depths_of(config, NETS["batch_norm"])],
     ]  # fmt: skip
 

@@ -243,7 +243,7 @@ def claims(config: Config) -> list[Claim]:
     def later(name: str) -> Callable:  # than orthogonal tanh, in octaves
         def octaves(r: Record) -> np.ndarray:
             # A run that never halves its loss has the last step, a lower bound.
-            steps = {arm: r.arrays[f"trained/{arm}/half_step"] for arm in TRAINED}
+            steps = {arm: r.arrays[f"trained/{arm}/half_step"] for arm in (name, "orthogonal_tanh")}
             return np.log2((steps[name] + 1) / (steps["orthogonal_tanh"] + 1))
 
         return octaves
@@ -262,6 +262,7 @@ def claims(config: Config) -> list[Claim]:
             statistic=worst(name, net),
             rule=Within(1.0, 0.1, relative=True),
             tier="theory",
+            needs=(name,),
         )
         for name, net in NETS.items()
     ]
@@ -269,25 +270,30 @@ def claims(config: Config) -> list[Claim]:
         *laws,
         Claim("weakest", "derived, fixed point of the variance", f"orthogonal tanh, {config.depth} "
               "layers: the weakest direction is the signal's own, shrunk to exp(-2 bend)", weakest,
-              Within(float(np.exp(-2 * config.bend)), 0.05, relative=True), "theory"),
+              Within(float(np.exp(-2 * config.bend)), 0.05, relative=True), "theory",
+              needs=("orthogonal_tanh",)),
         Claim("bulk", "derived, semicircle of radius 2 sd", "orthogonal tanh: all directions but "
               "the weakest are close: ln of their largest over their smallest is twice the square "
               "root of the law's variance", bulk,
-              Within(2 * float(np.sqrt(law_at_depth)), 0.1, relative=True), "theory"),
+              Within(2 * float(np.sqrt(law_at_depth)), 0.1, relative=True), "theory",
+              needs=("orthogonal_tanh",)),
         Claim("relu-cannot", f"{paper}, section on ReLU", "one layer of orthogonal ReLU sets half "
               "of the singular values to zero, which no gain brings back (their share)",
-              lambda r: r.arrays["orthogonal_relu/silent"][:, 0], Within(0.5, 0.03), "theory"),
+              lambda r: r.arrays["orthogonal_relu/silent"][:, 0], Within(0.5, 0.03), "theory",
+              needs=("orthogonal_relu",)),
         Claim("gaussian-cannot", f"{paper}, abstract", f"Gaussian tanh, {config.depth} layers: few "
               "singular values are near 1 (share within a factor 2)",
               lambda r: r.arrays["gaussian_tanh/share"][:, -1],
-              Less(0.25, resolution=1 / config.width)),
+              Less(0.25, resolution=1 / config.width), needs=("gaussian_tanh",)),
         Claim("sooner-than-gaussian", f"{paper}, abstract", "orthogonal tanh halves its loss "
-              "sooner than Gaussian tanh (octaves of steps)", later("gaussian_tanh"), Greater()),
+              "sooner than Gaussian tanh (octaves of steps)", later("gaussian_tanh"), Greater(),
+              needs=("orthogonal_tanh", "gaussian_tanh")),
         Claim("sooner-than-relu", f"{paper}, abstract", "orthogonal tanh halves its loss sooner "
-              "than orthogonal ReLU (octaves of steps)", later("orthogonal_relu"), Greater()),
+              "than orthogonal ReLU (octaves of steps)", later("orthogonal_relu"), Greater(),
+              needs=("orthogonal_tanh", "orthogonal_relu")),
         Claim("isometry-lost", "question, along training", "training leaves isometry: the share "
               f"of singular values near 1 is lower after {config.checkpoints[-1]} steps", lost,
-              Greater(resolution=1 / (IMAGES * config.train_width))),
+              Greater(resolution=1 / (IMAGES * config.train_width)), needs=("orthogonal_tanh",)),
     ]  # fmt: skip
 
 

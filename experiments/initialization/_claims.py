@@ -45,6 +45,7 @@ def _claims_at_14(net: Net, config: Any) -> list[Claim]:
             f"{net.words}: no clear superiority (test error, Xavier minus He)",
             error_gap(net.name, "xavier", "he"),
             Equivalent(0.03, min_seeds=EQUAL_SEEDS),
+            needs=("xavier", "he"),
         ),
     ]
 
@@ -58,6 +59,7 @@ def _claims_at_22(net: Net, config: Any) -> list[Claim]:
             f"{words}: Xavier converges too, {_budget(net, config)} (test error over chance)",
             error_of_chance(name, "xavier"),
             Less(0.5),
+            needs=("xavier",),
         ),
         Claim(
             f"{name}-earlier",
@@ -65,6 +67,7 @@ def _claims_at_22(net: Net, config: Any) -> list[Claim]:
             f"{words}: He starts earlier (octaves of steps)",
             octaves(name, "xavier", "he"),
             Greater(),
+            needs=("xavier", "he"),
         ),
     ]
 
@@ -89,6 +92,7 @@ def _claims_at_30(net: Net, config: Any) -> list[Claim]:
             f"{words}: He converges {budget} (test error over chance)",
             error_of_chance(name, "he"),
             Less(0.5),
+            needs=("he",),
         ),
         Claim(
             f"{name}-xavier",
@@ -96,6 +100,7 @@ def _claims_at_30(net: Net, config: Any) -> list[Claim]:
             f"{words}: Xavier stalls, {budget}",
             stalled(name, "xavier"),
             Share(),
+            needs=("xavier",),
         ),
         Claim(
             f"{name}-dw-flat",
@@ -104,6 +109,7 @@ def _claims_at_30(net: Net, config: Any) -> list[Claim]:
             "the first and of the last hidden layer are within a factor 2 (octaves)",
             dw_ratio,
             Equivalent(1.0),
+            needs=("xavier",),
         ),
         Claim(
             f"{name}-delta-decays",
@@ -111,6 +117,7 @@ def _claims_at_30(net: Net, config: Any) -> list[Claim]:
             f"{words}: under Xavier delta falls by sqrt(2) a layer on its way down (octaves)",
             lambda r: probes.log2_slope(hidden("delta_norm")(r)),
             Within(0.5, 0.1),
+            needs=("xavier",),
         ),
         Claim(
             f"{name}-decay-only",
@@ -118,6 +125,7 @@ def _claims_at_30(net: Net, config: Any) -> list[Claim]:
             f"{words}: weight decay alone moves the kernels of a stalled net: cos(dw, -w) near 1",
             decay,
             Greater(0.9),
+            needs=("xavier",),
         ),
     ]
 
@@ -132,6 +140,7 @@ def _claims_beside(net: Net, config: Any) -> dict[str, Claim]:
             f"{words}: Flax's default initializer stalls like Xavier",
             stalled(name, "flax"),
             Share(),
+            needs=("xavier", "flax"),  # at Xavier's rate
         ),
         "adam": Claim(
             f"{name}-adam",
@@ -139,6 +148,7 @@ def _claims_beside(net: Net, config: Any) -> dict[str, Claim]:
             f"{words}: Adam takes Xavier off the plateau {_budget(net, config)}",
             escaped(name, "adam"),
             Share(),
+            needs=("adam",),
         ),
         "he_again": Claim(
             f"{name}-control",
@@ -146,5 +156,6 @@ def _claims_beside(net: Net, config: Any) -> dict[str, Claim]:
             f"{words}: He from other draws starts no earlier (octaves)",
             octaves(name, "he_again", "he"),
             Equivalent(1.0),
+            needs=("he", "he_again"),
         ),
     }

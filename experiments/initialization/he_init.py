@@ -138,7 +138,7 @@ def measure(
     lab = Lab(config, data, inits, standardizer(data.train), progress, seeds, tuning_seeds)
     numbers = {"chance_error": data.test.chance_error, "theory": _theory(lab), "nets": {}}
     arrays = {}
-    for net in each(nets_of(config), "nets"):
+    for net in each(nets_of(config) if arms else [], "nets"):
         found, histories = lab.compare(net, arms)
         numbers["nets"][net.name] = found
         for arm, history in histories.items():
@@ -197,6 +197,7 @@ def claims(config: Config) -> list[Claim]:
             measured("vgg_std_gap"),
             Within(0.0, 6e-4),
             "theory",
+            needs=(),
         ),
         Claim(
             "xavier-signal",
@@ -206,6 +207,7 @@ def claims(config: Config) -> list[Claim]:
             signal("xavier"),
             Within(-0.5 + shrink, 0.02),
             "theory",
+            needs=(),
         ),
         Claim(
             "he-signal",
@@ -214,6 +216,7 @@ def claims(config: Config) -> list[Claim]:
             signal("he"),
             Within(shrink, 0.02),
             "theory",
+            needs=(),
         ),
         Claim(
             "finite-width-mean",
@@ -223,6 +226,7 @@ def claims(config: Config) -> list[Claim]:
             measured("log_norm_mean"),
             Within(law[0], 0.05),
             "theory",
+            needs=(),
         ),
         Claim(
             "finite-width-variance",
@@ -233,6 +237,7 @@ def claims(config: Config) -> list[Claim]:
             measured("log_norm_variance"),
             Within(law[1], 0.05, relative=True),
             "theory",
+            needs=(),
         ),
     ]
 

@@ -1,8 +1,6 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
-import functools
 import inspect
-import types
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,11 +14,10 @@ from jaxvision.adversarial.aims import Logits, predictions
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
-from jaxvision.models.foreign import adapt
+from jaxvision.models.opened import Opened, made_once, opened
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
 
-_FUNCTIONS = (types.FunctionType, types.MethodType, partial, type(jax.jit(len)))
 _TRACED = ("key", "targets")  # options that are arrays
 _LOOKED_AT = 64  # images on which a net is checked before it is attacked
 
@@ -69,11 +66,12 @@ def attack(
         eps = as_sizes(eps, options.get("ball", LINF), images)
     if seed is not None:
         options["key"] = stream(seed, "attack")
-    f = as_function(net, variables)
+    known = opened(net, variables)
+    f = known.function
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
-    return jax.device_get(_run(f, method, images, labels, eps, options))
+    return jax.device_get(_run(known, method, images, labels, eps, options))
 
 
 def _check_call(
@@ -99,13 +97,6 @@ def _check_call(
     for name in ("steps", "restarts"):
         if options.get(name, 1) < 1:
             raise UserError(f"{name}={options[name]}: at least 1")
-
-
-def as_function(net: Any, variables: PyTree) -> Logits:
-    """Return a net of any maker as a function of images."""
-    if variables is None and isinstance(net, _FUNCTIONS):
-        return net
-    return partial(*adapt(net, variables))
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:
@@ -246,24 +237,29 @@ def _are_probabilities(logits: np.ndarray) -> bool:
 
 
 def _run(
-    f: Logits,
+    net: Opened,
     method: Callable[..., Result],
     images: np.ndarray,
     labels: np.ndarray,
     eps: np.ndarray | None,
     options: dict[str, Any],
 ) -> Result:
-    """Attack in one program, compiled once for each net, method and options."""
+    """Attack in one program, compiled once for each net, method and options.
+
+    Other weights of a Linen module, or of a function that comes with its parameters, are attacked
+    by the program that is there.
+    """
     traced = {name: options[name] for name in _TRACED if name in options}
     fixed = {name: value for name, value in options.items() if name not in traced}
-    program = _program(f, method, tuple(sorted(fixed.items())))
-    return program(images, labels, () if eps is None else (eps,), traced)
+    program = made_once(_program, net.call, method, tuple(sorted(fixed.items())))
+    return program(net.arrays, images, labels, () if eps is None else (eps,), traced)
 
 
-@functools.lru_cache(maxsize=32)
-def _program(f: Logits, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
-    def attacked(images: Array, labels: Array, eps: tuple, traced: dict[str, Any]) -> Result:
-        return method(f, images, labels, *eps, **dict(fixed), **traced)
+def _program(call: Callable, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
+    def attacked(
+        arrays: PyTree, images: Array, labels: Array, eps: tuple, traced: dict[str, Any]
+    ) -> Result:
+        return method(partial(call, arrays), images, labels, *eps, **dict(fixed), **traced)
 
     return runtime.jit(attacked)
 

@@ -1,4 +1,8 @@
-"""Many nets at once: one attack, mapped over the leading axis of their weights."""
+"""Many nets at once: one attack, mapped over the leading axis of their weights.
+
+The nets may be snapshots of runs, ``nets.trained(..., snapshots=...)``: ``over_snapshots`` attacks
+those of all runs in one program.
+"""
 
 from collections.abc import Callable
 
@@ -76,3 +80,28 @@ def over_nets(
     nets = on_mesh(filled, mesh, P("run"))
     found = program(nets, on_mesh(shared, mesh, P()))
     return jax.tree.map(lambda leaf: leaf[:count], fetch(found))
+
+
+def over_snapshots(
+    function: Callable[[PyTree, PyTree], PyTree],
+    snapshots: PyTree,
+    shared: PyTree,
+    mapping: Mapping | None = None,
+) -> PyTree:
+    """Return ``function(variables of one net, shared)`` along training, leaves [R, T, ...].
+
+    All snapshots of all runs are nets of one program, compiled once: see ``over_nets``.
+
+    Args:
+      function: traced.
+      snapshots: of R runs at T steps, leaves [R, T, ...].
+      shared: arrays that are the same for all.
+      mapping: as in ``over_nets``.
+    """
+    runs, steps = jax.tree.leaves(snapshots)[0].shape[:2]
+
+    def in_a_row(leaf: np.ndarray) -> np.ndarray:
+        return np.asarray(leaf).reshape(runs * steps, *leaf.shape[2:])
+
+    found = over_nets(function, jax.tree.map(in_a_row, snapshots), shared, mapping)
+    return jax.tree.map(lambda leaf: leaf.reshape(runs, steps, *leaf.shape[1:]), found)

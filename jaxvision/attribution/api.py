@@ -1,8 +1,8 @@
 """The public call: check what is given, compile once, explain, hand back NumPy arrays."""
 
-import functools
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxvision import runtime
 from jaxvision.adversarial.aims import Logits, predictions
-from jaxvision.adversarial.api import as_function, as_images, as_labels, check_logits
+from jaxvision.adversarial.api import as_images, as_labels, check_logits
 from jaxvision.attribution.maps import guided
+from jaxvision.models.opened import made_once, opened
 from jaxvision.types import Array, PyTree, UserError
 
 _TRACED = ("baseline", "fill")  # options that may be arrays
@@ -65,15 +66,16 @@ def explain(
     images = as_images(images)
     if images.ndim != 4 or not len(images):
         raise UserError(f"images are [B, H, W, C], at least one, not {list(images.shape)}")
-    f = as_function(net, variables)
+    known = opened(net, variables)
+    f = known.function
     _check_size(f, images)
     if classes is not None:
         classes = as_labels(classes, images, "classes")
     check_logits(f, images, {"classes": classes})
     traced = {name: jnp.asarray(options[name]) for name in _TRACED if name in options}
     fixed = {name: value for name, value in options.items() if name not in traced}
-    program = _program(f, method, tuple(sorted(fixed.items())))
-    return Explanation(*jax.device_get(program(images, classes, traced)))
+    program = made_once(_program, known.call, method, tuple(sorted(fixed.items())))
+    return Explanation(*jax.device_get(program(known.arrays, images, classes, traced)))
 
 
 def _check_call(method: Callable[..., Array], options: dict[str, Any]) -> None:
@@ -105,9 +107,11 @@ def _check_size(f: Logits, images: np.ndarray) -> None:
         raise UserError(f"the net does not take images of {size}: {first}") from error
 
 
-@functools.lru_cache(maxsize=32)
-def _program(f: Logits, method: Callable[..., Array], fixed: tuple) -> Callable[..., tuple]:
-    def explained(images: Array, classes: Array | None, traced: dict[str, Array]) -> tuple:
+def _program(call: Callable, method: Callable[..., Array], fixed: tuple) -> Callable[..., tuple]:
+    def explained(
+        arrays: PyTree, images: Array, classes: Array | None, traced: dict[str, Array]
+    ) -> tuple:
+        f = partial(call, arrays)
         logits = f(images)
         classes = predictions(logits) if classes is None else classes
         odds = jax.nn.softmax(logits)

@@ -5,9 +5,10 @@ An experiment is a module with a frozen dataclass ``Config`` of ``flagged`` fiel
 ``main``. One with long runs has ``measure(config, progress, workdir)`` and gets the flags of
 ``Workdir``. Fields that do not fit together are refused by the ``__post_init__`` of ``Config``, by
 a UserError: then nothing has been touched. One that takes shared nets from ``jaxvision.nets`` names
-them by ``wanted_nets(config)``, a sequence of ``nets.Wanted``, and gets the flag ``--nets``. Where
-claims name the rows of its table that they need, ``measure`` has a further argument whose default
-is that table, and ``--claim`` hands it a smaller one.
+them by ``wanted_nets(config)``, a sequence of ``nets.Wanted``, and gets the flag ``--nets``. One
+that moves has ``animate(record, config)``: a GIF beside its figure, or None. Where claims name the
+rows of its table that they need, ``measure`` has a further argument whose default is that table,
+and ``--claim`` hands it a smaller one.
 
 Where several processes run it together (``parallel/distributed.py``), all measure; process 0 alone
 writes and speaks.

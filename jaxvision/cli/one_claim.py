@@ -39,14 +39,14 @@ def rows(experiment: ModuleType, claim: Claim) -> dict[str, Any]:
     Raises:
       ValueError: the claim names rows that there are not (a mistake of the experiment).
     """
-    if not claim.needs:
+    if claim.needs is None:
         progress_lib.note(f"claim {claim.id} needs the whole experiment: all of it is run")
         return {}
     name, table = _table(experiment)
     if missing := set(claim.needs) - set(table):
         raise ValueError(f"claim {claim.id!r} needs {sorted(missing)}, which are no rows of {name}")
     kept = {row: value for row, value in table.items() if row in claim.needs}
-    told = f"{len(kept)} of the {len(table)} {name}: {', '.join(kept)}"
+    told = f"{len(kept)} of the {len(table)} {name}: {', '.join(kept)}" if kept else f"no {name}"
     progress_lib.note(f"claim {claim.id} needs {told}")
     return {name: kept}
 

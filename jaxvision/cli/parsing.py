@@ -73,6 +73,11 @@ def uses_nets(experiment: ModuleType) -> bool:
     return hasattr(experiment, "wanted_nets")
 
 
+def is_animated(experiment: ModuleType) -> bool:
+    """Whether it has ``animate(record, config)``: a GIF beside the figure, or None."""
+    return hasattr(experiment, "animate")
+
+
 def parse_flags(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues:
     """Return the values of the flags; ``argv[0]`` is the program.
 

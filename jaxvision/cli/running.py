@@ -15,7 +15,7 @@ from absl import flags
 from jaxvision import data, fields, nets, terminal
 from jaxvision.cli import one_claim
 from jaxvision.cli.configs import make_config_from
-from jaxvision.cli.parsing import is_long, name_of
+from jaxvision.cli.parsing import is_animated, is_long, name_of
 from jaxvision.cli.places import place, shown
 from jaxvision.cli.together import data_identity, shown_by_one
 from jaxvision.longrun.workdir import Workdir
@@ -162,12 +162,14 @@ def _judgements(experiment: ModuleType, record: records.Record) -> Sequence[Judg
 
 
 def write(experiment: ModuleType, record: records.Record, directory: Path) -> None:
-    """Write a judged record and, unless it is of one claim alone, its figure."""
-    draw = None
+    """Write a judged record and, unless it is of one claim alone, its figure and animation."""
+    draw, animate = None, None
     if "claim" not in record.provenance:
         config = make_config_from(experiment, record)
         draw = functools.partial(experiment.plot, record, config)
-    records.save(record, draw, directory)
+        if is_animated(experiment):
+            animate = functools.partial(experiment.animate, record, config)
+    records.save(record, draw, directory, animate)
 
 
 def finish(experiment: ModuleType, record: records.Record, directory: Path) -> None:
@@ -176,6 +178,8 @@ def finish(experiment: ModuleType, record: records.Record, directory: Path) -> N
     write(experiment, record, directory)
     print(table([Judgement(**claim) for claim in record.claims]))
     files = "record.json, arrays.npz, figure.png and figure.svg"
+    if (directory / "animation.gif").exists():
+        files = f"animation.gif, {files}"
     if "claim" in record.provenance:
         files = "record.json and arrays.npz (the figure needs the other claims too)"
     title, where = terminal.one_line(run_title(record)), terminal.one_line(shown(directory))

@@ -27,10 +27,10 @@ def load(
     """Load a data set: an embedded one in memory, all others as a map of their decoded file.
 
     Args:
-      name: ``digits``, ``shapes``, ``shapes16k`` or ``small_shapes`` (need no download), a name of
-        TensorFlow Datasets such as ``cifar10``, or a path: a directory of prepared versions, or
-        data of the user's own (a folder of class folders, an ``.npz``, Parquet files). Versions,
-        labels and sizes are chosen as ``names.py`` says: ``cifar10:3.0.2``,
+      name: ``digits``, ``shapes``, ``shapes16k``, ``small_shapes`` or ``solids`` (no download), a
+        name of TensorFlow Datasets such as ``cifar10``, or a path: a directory of prepared
+        versions, or data of the user's own (a folder of class folders, an ``.npz``, Parquet files).
+        Versions, labels and sizes are chosen as ``names.py`` says: ``cifar10:3.0.2``,
         ``cifar10_n@worse_label``, ``./photos@64px``.
       data_dir: where prepared TFDS sets lie; default ``$TFDS_DATA_DIR``, then TFDS's own
         ``~/tensorflow_datasets``. The embedded sets do not read it.

@@ -1,4 +1,4 @@
-"""Data sets without a download: ``digits`` (real, tiny) and three of shapes (drawn, with masks)."""
+"""Data sets without a download: ``digits``, and drawn with masks, ``shapes`` and ``solids``."""
 
 import gzip
 import importlib.util
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvision.data import cache, drawing
+from jaxvision.data import solids as textured
 from jaxvision.data.dataset import Dataset, Splits, hold_out
 from jaxvision.data.identity import Identity, combined
 from jaxvision.types import UserError
@@ -80,17 +81,41 @@ def small_shapes(train_size: int = 16_000, test_size: int = 1000, seed: int = 0)
 def _drawn(
     name: str, train_size: int, test_size: int, seed: int, geometry: drawing.Geometry
 ) -> Splits:
+    _check_sizes(name, train_size, test_size, seed)
+    train = drawing.draw(train_size, seed, part=0, geometry=geometry)
+    test = drawing.draw(test_size, seed, part=1, geometry=geometry)
+    return _splits(name, train, test, drawing.CLASS_NAMES)
+
+
+def solids(train_size: int = 3000, test_size: int = 600, seed: int = 0) -> Splits:
+    """Return ray-cast 32x32 RGB pictures of ten textures on solids in random views, with masks.
+
+    The class is the texture; spheres, cylinders, cubes and boards, their views and their colors are
+    drawn alike for all classes. See ``solids.py``. Otherwise as ``shapes``.
+
+    Args:
+      train_size: number of training images.
+      test_size: number of test images.
+      seed: not negative.
+
+    Raises:
+      UserError: a size or the seed is out of range.
+    """
+    _check_sizes("solids", train_size, test_size, seed)
+    train = textured.draw(train_size, seed, part=0)
+    test = textured.draw(test_size, seed, part=1)
+    return _splits("solids", train, test, textured.CLASS_NAMES)
+
+
+def _check_sizes(name: str, train_size: int, test_size: int, seed: int) -> None:
     limits = (
         ("train_size", train_size, 1),
         ("test_size", test_size, 1),
         ("seed", seed, 0),
     )
-    for argument, value, least in limits:
+    for limited, value, least in limits:
         if value < least:
-            raise UserError(f"{name}: {argument} must be at least {least}, got {value}")
-    train = drawing.draw(train_size, seed, part=0, geometry=geometry)
-    test = drawing.draw(test_size, seed, part=1, geometry=geometry)
-    return _splits(name, train, test, drawing.CLASS_NAMES)
+            raise UserError(f"{name}: {limited} must be at least {least}, got {value}")
 
 
 def _splits(
@@ -120,4 +145,5 @@ EMBEDDED = {
     "shapes": shapes,
     "shapes16k": shapes16k,
     "small_shapes": small_shapes,
+    "solids": solids,
 }

@@ -17,6 +17,7 @@ from jaxvision.models.layers import Initializer
 from jaxvision.models.linear import Linear
 from jaxvision.models.mlp import MLP
 from jaxvision.models.plain import PlainConvNet, he2015_net
+from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.models.resnet import ResNet, cifar_resnet
 from jaxvision.models.shallow import ShallowConvNet
 from jaxvision.models.shift_net import ShiftNet
@@ -38,6 +39,14 @@ def sigmoid_mlp(
     """Return a dense net of sigmoids, otherwise as ``mlp``."""
     del image_shape
     return MLP(depth, width, num_classes, kernel_init, nn.sigmoid)
+
+
+def normalized_mlp(
+    num_classes: int, image_shape: ImageShape, kernel_init: Initializer, *, depth: int, width: int
+) -> ResidualMLP:
+    """Return a dense ReLU net with batch norm before each ReLU, without other biases."""
+    del image_shape
+    return ResidualMLP(depth, width, num_classes, kernel_init, normalized=True)
 
 
 def linear(num_classes: int, image_shape: ImageShape, kernel_init: Initializer) -> Linear:
@@ -120,6 +129,7 @@ def shift(
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "sigmoid_mlp": sigmoid_mlp,
+    "normalized_mlp": normalized_mlp,
     "linear": linear,
     "he2015": he2015,
     "plain": plain,
@@ -134,6 +144,7 @@ INITIALIZERS: dict[str, Callable[[], Initializer]] = {
     "glorot2010": initializers.glorot2010,
     "he_forward": initializers.he_forward,
     "he_backward": initializers.he_backward,
+    "small_he": initializers.small_he,
     "flax_default": initializers.flax_default,
     "torch_default": initializers.torch_default,
 }

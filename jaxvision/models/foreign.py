@@ -8,6 +8,7 @@ into a net, breaks or explains it takes these two, and a net of our own comes th
 ``parts`` is what stands behind the door: both modes, and what a net carries beside its parameters.
 """
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -46,7 +47,8 @@ class Parts(NamedTuple):
 
     Attributes:
       call: ``(params, state, images, train=False, key=None) -> (output, state)``, pure. ``key``
-        draws dropout; in eval mode the state comes back as it was.
+        draws dropout; in eval mode the state comes back as it was. Those of one Linen module, or
+        of one function, are equal: what is compiled for a call serves other weights.
       params: what is trained.
       state: what training changes beside, such as the averages of batch norm.
     """
@@ -100,8 +102,8 @@ def parts(net: Any, variables: PyTree = None, *, per_example: bool = False, **gi
         raise UserError(f"{name} is a class: hand over one net of it, {name}(...)")
     call, params, state = _parts_of(net, variables, given)
     if per_example:
-        call = _over_batch(call)
-    return Parts(_first_output(call), params, state)
+        call = _OverBatch(call)
+    return Parts(_FirstOutput(call), params, state)
 
 
 def drawn(
@@ -152,7 +154,7 @@ def _parts_of(net: Any, variables: PyTree, given: Mapping[str, Any]) -> Parts:
         return _tree(net, given)
     if variables is None:
         raise UserError("a function comes with its parameters: give them after it, (apply, params)")
-    return Parts(_stateless(partial(net, **given)), variables, {})
+    return Parts(_FunctionCall(net, tuple(given.items())), variables, {})
 
 
 def _refuse_variables(net: Any, variables: PyTree) -> None:
@@ -169,25 +171,32 @@ def _linen(net: Any, variables: PyTree, given: Mapping[str, Any]) -> Parts:
     params = state.pop("params")
     # What modules have sown is an output of an earlier call, and grows when it is fed back.
     state.pop("intermediates", None)
-    method = given.get("method", "__call__")
-    if isinstance(method, str):
-        method = getattr(type(net), method)
-    switches = _switches(method)
+    return Parts(_LinenCall(net, tuple(given.items())), params, state)
 
-    def call(params, state, images, train, key):
+
+@dataclasses.dataclass(frozen=True)
+class _LinenCall:
+    """The call of a Linen module with what it is given by name, as (name, value) pairs."""
+
+    net: linen.Module
+    given: tuple[tuple[str, Any], ...]
+
+    def __call__(self, params, state, images, train, key):
         whole = {"params": params, **state}
-        options = switches(train) | dict(given)
+        given = dict(self.given)
+        method = given.get("method", "__call__")
+        if isinstance(method, str):
+            method = getattr(type(self.net), method)
+        options = _switches(method)(train) | given
         if key is not None:
             options["rngs"] = {"dropout": key}
         if not train:
-            return net.apply(whole, images, **options), state
+            return self.net.apply(whole, images, **options), state
         try:
-            out, changed = net.apply(whole, images, mutable=list(state), **options)
+            out, changed = self.net.apply(whole, images, mutable=list(state), **options)
         except errors.InvalidRngError as error:
             raise UserError("the net draws at random in train mode: give key=KEY") from error
         return out, dict(changed)
-
-    return Parts(call, params, state)
 
 
 def _nnx(net: Any, given: Mapping[str, Any]) -> Parts:
@@ -258,15 +267,19 @@ def _tree(net: Any, given: Mapping[str, Any]) -> Parts:
         whole = jax.tree.unflatten(structure, filled)
         return whole(images, **given)
 
-    return Parts(_stateless(function), jax.tree.unflatten(structure, trained), {})
+    return Parts(_FunctionCall(function), jax.tree.unflatten(structure, trained), {})
 
 
-def _stateless(function: Callable[[PyTree, Array], PyTree]) -> Callable:
-    def call(params, state, images, train, key):
+@dataclasses.dataclass(frozen=True)
+class _FunctionCall:
+    """The call of a function ``(params, images)``, which has neither state nor modes."""
+
+    function: Callable[..., PyTree]
+    given: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(self, params, state, images, train, key):
         del train, key
-        return function(params, images), state
-
-    return call
+        return self.function(params, images, **dict(self.given)), state
 
 
 def _switches(function: Callable) -> Callable[[bool], dict[str, bool]]:
@@ -275,25 +288,31 @@ def _switches(function: Callable) -> Callable[[bool], dict[str, bool]]:
     return lambda train: {name: _SWITCHES[name] == train for name in names}
 
 
-def _over_batch(call: Callable) -> Callable:
-    def mapped(params, state, images, train, key):
+@dataclasses.dataclass(frozen=True)
+class _OverBatch:
+    """The call of a net that takes one example, mapped over the batch."""
+
+    call: Callable[..., tuple[Array, PyTree]]
+
+    def __call__(self, params, state, images, train, key):
         keys = None if key is None else jax.random.split(key, len(images))
 
         def one(image, key):
-            return call(params, state, image, train, key)[0]
+            return self.call(params, state, image, train, key)[0]
 
         return jax.vmap(one)(images, keys), state
 
-    return mapped
 
+@dataclasses.dataclass(frozen=True)
+class _FirstOutput:
+    """A call that returns the first of several outputs, and only arrays."""
 
-def _first_output(call: Callable) -> Callable:
-    def checked(params, state, images, train=False, key=None):
-        out, state = call(params, state, images, train, key)
+    call: Callable[..., tuple[Array, PyTree]]
+
+    def __call__(self, params, state, images, train=False, key=None):
+        out, state = self.call(params, state, images, train, key)
         first = out[0] if isinstance(out, tuple) else out
         if not isinstance(first, jax.Array):
             kind = type(out).__name__
             raise UserError(f"the net returns {kind}, no array: hand over a function that does")
         return first, state
-
-    return checked

@@ -32,11 +32,22 @@ from jaxvision.models.layers import Apply
 from jaxvision.nets.shelf import Shelf, default_directory
 from jaxvision.nets.spec import Spec
 from jaxvision.nets.training import Net, Run
+from jaxvision.nets.tuning import Tuned, tuned
 from jaxvision.parallel import distributed
 from jaxvision.training.looks import Look, snapshot
 from jaxvision.types import Array, PyTree
 
-__all__ = ["Spec", "Trained", "Wanted", "configure", "forget_origins", "origins", "trained"]
+__all__ = [
+    "Spec",
+    "Trained",
+    "Tuned",
+    "Wanted",
+    "configure",
+    "forget_origins",
+    "origins",
+    "trained",
+    "tuned",
+]
 
 
 class Wanted(NamedTuple):

@@ -50,6 +50,7 @@ class Spec:
       batch_size: images a step.
       pad: shift training images by up to so many pixels and mirror half of them; 0 does neither.
       turn: turn every training image by up to so many degrees either way, black beyond its border.
+      viewed: show every training image as ``data.views`` draws it, in the views of ``PAPER``.
       label_smoothing: share of every training label that is spread over all classes.
       shuffled_labels: deal the training labels to the images at random: a control that has nothing
         to learn but the images by heart.
@@ -71,6 +72,7 @@ class Spec:
     batch_size: int = 128
     pad: int = 0
     turn: int = 0
+    viewed: bool = False
     label_smoothing: float = 0.0
     shuffled_labels: bool = False
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import data
+from jaxvision.data import views
 from jaxvision.data.augment import pad_crop_flip, standardizer, turned
 from jaxvision.longrun.long import LongHistory, fit_long
 from jaxvision.longrun.workdir import Part
@@ -43,6 +45,7 @@ OPTIMIZERS: dict[str, Callable] = {
     "momentum_sgd": momentum_sgd,
     "adam": adam,
 }
+WHITE = 255  # the brightest pixel
 MOMENTUM = 0.9  # of ``momentum_sgd``; the others have theirs built in
 
 
@@ -105,7 +108,7 @@ class Net:
           UserError: the loss is not finite, or the batch is larger than the training set.
           Stopped: a signal asked for it, and what was done is in the folder.
         """
-        trainer = self._trainer(by_epoch=folder is not None)
+        trainer = self.trainer(by_epoch=folder is not None)
         at_once = trainer.mesh.shape["run"]
         look = Look(snapshot, at)
         made = _maker()
@@ -119,7 +122,8 @@ class Net:
                     note = {"test_error": error, "seconds": seconds, "made": made}
                     yield seed, Run(_weights(history, row, at), note)
 
-    def _trainer(self, by_epoch: bool) -> Trainer:
+    def trainer(self, by_epoch: bool) -> Trainer:
+        """Return what trains runs, one after the other on each device."""
         mesh = make_mesh()
         return Trainer(
             self._task,
@@ -140,6 +144,16 @@ class Net:
             return epoch
         return steps // 10 if steps % 10 == 0 else steps
 
+    def arm(self, learning_rate: float) -> Arm:
+        """Return how runs start and what drives them, at one rate."""
+        start = partial(initialize_runs, self._model, image_shape=self._shape)
+        hyper = {
+            "learning_rate": learning_rate,
+            "train_biases": 1.0,
+            "momentum": MOMENTUM,
+        }
+        return Arm(start, hyper)
+
     def _fit(
         self,
         trainer: Trainer,
@@ -149,13 +163,7 @@ class Net:
         folder: Path | None,
     ) -> tuple[History | LongHistory, float]:
         """Return the history of some runs, and the seconds of their training."""
-        start = partial(initialize_runs, self._model, image_shape=self._shape)
-        hyper = {
-            "learning_rate": self.spec.learning_rate,
-            "train_biases": 1.0,
-            "momentum": MOMENTUM,
-        }
-        runs = make_runs({"net": Arm(start, hyper)}, seeds)
+        runs = make_runs({"net": self.arm(self.spec.learning_rate)}, seeds)
         clock = time.perf_counter()
         if folder is None:
             history = trainer.fit(runs, self.spec.steps, bar.advance, look=look)
@@ -169,6 +177,9 @@ class Net:
         if self.spec.turn and key is not None:
             key, turn_key = jax.random.split(key)
             images = turned(turn_key, images, self.spec.turn)
+        if self.spec.viewed and key is not None:
+            key, view_key = jax.random.split(key)
+            images = _viewed(view_key, images)
         inputs = self.standardize(images, None)
         if self.spec.pad and key is not None:
             return pad_crop_flip(key, inputs, self.spec.pad)
@@ -182,6 +193,12 @@ def _learned(spec: Spec, train: data.Dataset) -> data.Dataset:
         return some
     order = np.argsort(np.random.PCG64(0).random_raw(len(some.labels)), kind="stable")
     return some._replace(labels=some.labels[order])
+
+
+def _viewed(key: Array, images: Array) -> Array:
+    """Return pixels 0 to 255 in views of their own."""
+    shares = images.astype(jnp.float32) / WHITE
+    return WHITE * views.viewed(key, shares, views.PAPER)
 
 
 def _images_of(spec: Spec, train: data.Dataset) -> data.Dataset:

@@ -208,8 +208,8 @@ class Claim:
       rule: what the statistic must satisfy.
       tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
       not_run: when set, the claim is listed but not judged; says which command would run it.
-      needs: the rows of the experiment's table that the statistic reads, for ``--claim``; empty:
-        all of them, or the experiment has no table whose rows are measured apart.
+      needs: the rows of the experiment's table that the statistic reads, for ``--claim``; () is
+        none of them. None: all of them, or there is no table whose rows are measured apart.
     """
 
     id: str
@@ -219,7 +219,7 @@ class Claim:
     rule: Rule
     tier: Tier = "direction"
     not_run: str = ""
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):

@@ -147,6 +147,47 @@ _MEANINGS = {
     "Xavier + BN": "#F4A259",
     "units": "#2F4B7C",
     "random directions": "#D45087",
+    # ways to make images larger
+    "enlarged: transposed": "#8E1B63",
+    "enlarged: gradient": "#2A2A72",
+    "enlarged: resized first": "#2F8F5B",
+    # what lies beside an object, or is worn by it
+    "patch": "#BF2C6D",
+    "one place": "#E29ABF",
+    "real object": "#1F6F54",
+    "gray": "#6B6B6B",
+    "pattern": "#3A5FA8",
+    # attacks whose images are printed
+    "fast": "#E8731A",
+    "basic iterative": "#A1122F",
+    "least likely": "#3D2B8E",
+    # pictures that hold in every pose
+    "EOT": "#5B0E91",
+    "target class": "#2E8B57",
+    # games of a generator and a discriminator
+    "flow": "#30568C",
+    "by turns": "#1E8A6E",
+    "both at once": "#D1495B",
+    "R1": "#8F4E9E",
+    "no R1": "#E59866",
+    "misprint": "#A04000",
+    "non-saturating": "#1A6FA3",
+    "saturating": "#C8553D",
+    "data": "#3D6FB6",
+    "generated": "#E07B39",
+    "discriminator": "#7B4B94",
+    "own points": "#C2477F",
+    "all points": "#4A7F9B",
+    "equal rates": "#2A6F97",
+    "beta1 .9": "#D4A72C",
+    "slow D": "#B23A48",
+    "unrolled": "#3A8B5C",
+    "seven places": "#6D597A",
+    # games of two nets, by Adam's beta1, and what is measured of them
+    "β₁ = .5": "#13678A",
+    "β₁ = .9": "#BF4417",
+    "between codes": "#45818E",
+    "memorizer": "#7D2E68",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"

@@ -14,7 +14,7 @@ from jaxvision.report.judgement import Judgement, by_verdict
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
 
-_SHOWN = ("figure.png", "figure.svg", "record.json", "arrays.npz")
+_SHOWN = ("figure.png", "figure.svg", "animation.gif", "record.json", "arrays.npz")
 
 
 class Listed(Protocol):

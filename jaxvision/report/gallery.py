@@ -2,23 +2,24 @@
 
 A web site (``index.html``, ``pages/``, ``claims.json``) lies beside the folder of the records. For
 GitHub an index (``README.md``) lies there too, the page of each record in its directory, and the
-front page of the repository gets a table. Links among them are relative, so the folder can be moved
-or served as it is. Every string is escaped.
+front page of the repository gets a table. Where it has a page of contested claims in ``docs``, that
+is written anew. Links among them are relative, so the folder can be moved or served as it is. Every
+string is escaped.
 """
 
 import argparse
-import contextlib
 import os
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from jaxvision import terminal
-from jaxvision.report import folders, markdown, webpage
+from jaxvision.report import contested, folders, markdown, webpage
 from jaxvision.report.entries import collect, link
 from jaxvision.report.lecture import Lecture
 from jaxvision.types import UserError
 
+DOCS = "docs"  # the folder of the page of contested claims, beside that of the experiments
 _NO_LECTURE = Lecture()
 
 
@@ -30,19 +31,24 @@ def pages(results: pathlib.Path, lecture: Lecture) -> dict[pathlib.Path, str]:
       lecture: the experiments, in order, and what is said around them.
     """
     entries = collect(results, lecture.catalog)
-    found = {results.parent / "README.md": markdown.index(entries, results.name)}
+    disputed = results.absolute().parent.parent / DOCS / "contested.md"
+    is_disputed = contested.is_page(_text(disputed))
+    page_of_disputes = os.path.relpath(disputed, results.absolute().parent) if is_disputed else ""
+    found = {results.parent / "README.md": markdown.index(entries, results.name, page_of_disputes)}
     found |= webpage.site(entries, results, lecture)
     for entry in entries:
         if entry.record is not None:
             found[results / entry.name / "README.md"] = markdown.page(entry)
+    folder = results.absolute().parent.name
+    if is_disputed:
+        found[disputed] = contested.page(
+            lecture.disputes, entries, link("..", folder, results.name)
+        )
     front = results.absolute().parent.parent / "README.md"
-    rows = markdown.table(
-        entries, lecture.catalog, link(results.absolute().parent.name, results.name)
-    )
-    with contextlib.suppress(OSError, UnicodeDecodeError):  # none there, or it is not ours
-        text = front.read_text(encoding="utf-8")
-        if markdown.BEGIN in text:
-            found[front] = markdown.with_table(text, rows)
+    text = _text(front)
+    if markdown.BEGIN in text:
+        rows = markdown.table(entries, lecture.catalog, link(folder, results.name))
+        found[front] = markdown.with_table(text, rows)
     return found
 
 
@@ -72,6 +78,14 @@ def write(results: str | os.PathLike, lecture: Lecture = _NO_LECTURE) -> list[pa
     for path in left_over(pathlib.Path(results).expanduser(), found):
         path.unlink(missing_ok=True)
     return written
+
+
+def _text(path: pathlib.Path) -> str:
+    """Return what a page says; "" where there is none, or it is not ours to read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def left_over(results: pathlib.Path, found: Mapping[pathlib.Path, str]) -> Iterator[pathlib.Path]:

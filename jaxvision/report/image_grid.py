@@ -40,7 +40,7 @@ def image_grid(
     down, right, height, width, _ = images.shape
     _check_names(rows, down)
     _check_names(columns, right)
-    ax.imshow(_sheet(images, low, high, gap), interpolation="nearest", aspect="equal")
+    ax.imshow(sheet(images, low, high, gap), interpolation="nearest", aspect="equal")
     ax.set_yticks(_centers(len(rows), height, gap), labels=rows)
     ax.set_xticks(_centers(len(columns), width, gap), labels=columns)
     # As labels of ticks the names have their room in the layout, below the panel's title.
@@ -59,8 +59,8 @@ def _centers(count: int, size: int, gap: int) -> np.ndarray:
     return np.arange(count) * (size + gap) + (size - 1) / 2
 
 
-def _sheet(images: np.ndarray, low: float, high: float, gap: int) -> np.ndarray:
-    """Return the grid as one picture [H, W, 3] in [0, 1]."""
+def sheet(images: np.ndarray, low: float = 0.0, high: float = 255.0, gap: int = 1) -> np.ndarray:
+    """Return images [rows, columns, H, W, C] as one picture [H, W, 3] in [0, 1]: the grid."""
     scaled = (images.astype(np.float64) - low) / (high - low)
     colored = np.clip(np.nan_to_num(scaled), 0, 1) * np.ones(3)
     colored[~np.isfinite(scaled).all(-1)] = _NOT_FINITE

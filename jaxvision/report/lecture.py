@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jaxvision.report.contested import Dispute
 from jaxvision.report.entries import Listed
 
 
@@ -48,12 +49,14 @@ class Lecture:
       opening: None: the gallery begins with the themes.
       bands: folder of the records -> what the page of closed forms shows as measured, JSON values;
         None: there is no such page.
+      disputes: title of a part -> its disputes, for the page of contested claims.
     """
 
     catalog: Sequence[Listed] = ()
     themes: Mapping[str, Theme] = dataclasses.field(default_factory=dict)
     opening: Opening | None = None
     bands: Callable[[pathlib.Path], Any] | None = None
+    disputes: Mapping[str, Sequence[Dispute]] = dataclasses.field(default_factory=dict)
 
     def theme(self, name: str) -> Theme:
         """Return a theme's title and text."""

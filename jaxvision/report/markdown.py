@@ -11,16 +11,19 @@ from jaxvision.report.judgement import Judgement, counted
 BEGIN, END = "<!-- experiments: begin -->", "<!-- experiments: end -->"
 
 
-def index(entries: Sequence[Entry], results: str) -> str:
+def index(entries: Sequence[Entry], results: str, disputed: str = "") -> str:
     """Return the index: totals, then the figures by theme, with what their records contradict.
 
     Args:
       entries: in order.
       results: the name of the folder, beside the index, that holds the records.
+      disputed: where the page of contested claims lies, seen from the index; "" where it is not.
     """
     judgements = [judgement for entry in entries for judgement in entry.judgements]
     counts = words.totals(len(entries), len(judgements), counted(judgements))
     parts = [f"# {words.TITLE}", words.INTRO, f"{words.VERDICTS} {words.TIERS}", f"**{counts}**"]
+    if disputed:
+        parts.append(f"Where sources disagree: [contested claims]({disputed}).")
     theme = None
     for entry in entries:
         if entry.theme != theme:

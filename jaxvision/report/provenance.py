@@ -21,6 +21,7 @@ _WRITTEN = (
     "experiments/index.html",
     "experiments/explore.html",
     "experiments/claims.json",
+    "docs/contested.md",
 )
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 

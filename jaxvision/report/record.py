@@ -1,7 +1,8 @@
 """A run's record on disk: written whole or not at all, checked when it is read.
 
 A record directory holds ``record.json`` (what was run, numbers, claims, provenance), ``arrays.npz``
-and the figure, as ``figure.png`` and ``figure.svg``. Measuring writes it, drawing only reads it.
+and the figure, as ``figure.png`` and ``figure.svg``, perhaps with an ``animation.gif``. Measuring
+writes it, drawing only reads it.
 """
 
 import dataclasses
@@ -120,7 +121,12 @@ def as_stored(record: Record) -> Record:
     return dataclasses.replace(record, config=config, numbers=numbers, arrays=arrays)
 
 
-def save(record: Record, draw: Callable[[], "Figure"] | None, directory: str | os.PathLike) -> None:
+def save(
+    record: Record,
+    draw: Callable[[], "Figure"] | None,
+    directory: str | os.PathLike,
+    animate: Callable[[], bytes | None] | None = None,
+) -> None:
     """Write the record, replacing the one at ``directory`` in one step.
 
     Where nothing has changed nothing is written. Where the figure cannot be drawn the record is
@@ -130,6 +136,7 @@ def save(record: Record, draw: Callable[[], "Figure"] | None, directory: str | o
       record: what is written.
       draw: makes the figure; None: there is none.
       directory: where to; its parents are made.
+      animate: makes a GIF beside the figure; None, or where it returns None: there is none.
 
     Raises:
       UserError: the file system refuses (full disk, no permission). The old record stays.
@@ -142,6 +149,8 @@ def save(record: Record, draw: Callable[[], "Figure"] | None, directory: str | o
     files = {"record.json": encoding.seal(FORMAT, fields), "arrays.npz": arrays}
     try:
         pictures = _pictures(draw)
+        if animate is not None and (gif := animate()) is not None:
+            pictures["animation.gif"] = gif
     except Exception:
         _write(directory, files)
         raise

@@ -23,6 +23,7 @@ TIERS = (
 MARKS = {"reproduced": "✓", "contradicted": "✗", "inconclusive": "?", "not run": "–"}
 FILES = {
     "figure.svg": "figure for slides (SVG)",
+    "animation.gif": "animation (GIF)",
     "record.json": "record (JSON)",
     "arrays.npz": "arrays (NumPy)",
 }

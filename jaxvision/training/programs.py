@@ -15,12 +15,9 @@ from jaxvision.training.mapping import Mapping, map_runs
 from jaxvision.training.step import (
     Task,
     TrainState,
-    batch_sums,
     evaluate,
-    initial_state,
     mean_of,
     take_steps,
-    train_step,
 )
 from jaxvision.types import Array, Hyper, PyTree
 
@@ -35,7 +32,7 @@ class Programs:
     argument, which the runs share. The signatures in the docstrings are those of one run.
 
     Attributes:
-      task: the functions of one run.
+      task: the functions of one run; a game of two nets in its place has the same three methods.
       mapping: how runs share a device.
       mesh: the devices.
       split: how the batch of a step is shared out.
@@ -63,7 +60,7 @@ class Programs:
         """``(variables, hyper, None) -> state`` before the first step."""
 
         def start(variables: PyTree, hyper: Hyper, shared: None) -> TrainState:
-            return initial_state(self.task, variables, hyper)
+            return self.task.start(variables, hyper)
 
         return self._compiled(start)
 
@@ -81,7 +78,7 @@ class Programs:
         ) -> tuple[TrainState, Metrics]:
             def body(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
                 batch = data.images[rows], data.labels[rows]
-                return train_step(self.task, state, *batch, hyper, seed, self.split)
+                return self.task.step(state, *batch, hyper, seed, self.split)
 
             return lax.scan(body, state, rows)
 
@@ -140,7 +137,7 @@ class Programs:
 
         def sums(state: TrainState, chunk: PyTree) -> tuple[Array, Array]:
             sizes = self.eval_batch_size, self.split.devices
-            return batch_sums(self.task, state, *chunk, *sizes)
+            return self.task.sums(state, *chunk, *sizes)
 
         return self._compiled(sums)
 

@@ -92,6 +92,31 @@ class Task:
     taps: Callable[[PyTree], dict] = zero_taps
     opponent: Opponent | None = None
 
+    # What ``Programs`` compile, and all that they ask of a task: whatever else is trained (a game
+    # of two nets) has these three.
+
+    def start(self, variables: PyTree, hyper: Hyper) -> TrainState:
+        """Return the state before the first step."""
+        return initial_state(self, variables, hyper)
+
+    def step(
+        self,
+        state: TrainState,
+        images: Array,
+        labels: Array,
+        hyper: Hyper,
+        seed: Array,
+        split: Split = Split(),  # noqa: B008 (a tuple)
+    ) -> tuple[TrainState, dict[str, Array]]:
+        """Take one step: see ``train_step``."""
+        return train_step(self, state, images, labels, hyper, seed, split)
+
+    def sums(
+        self, state: TrainState, images: Array, labels: Array, *sizes: Array | int
+    ) -> tuple[Array, Array]:
+        """Return what evaluation adds up: see ``batch_sums``, which takes the sizes."""
+        return batch_sums(self, state, images, labels, *sizes)
+
 
 def initial_state(task: Task, variables: PyTree, hyper: Hyper) -> TrainState:
     """Return the state of a run that starts from ``variables`` (params and batch_stats)."""
@@ -259,7 +284,7 @@ def take_steps(
 
     @partial(jax.jit, inline=True)  # traced once, not for its shapes and again in the loop
     def step(state: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
-        return train_step(task, state, *batch(i), hyper, seed, split)
+        return task.step(state, *batch(i), hyper, seed, split)
 
     def round_(i: Array, carry: tuple[TrainState, PyTree]) -> tuple[TrainState, PyTree]:
         state, stacked = carry
@@ -281,7 +306,7 @@ def evaluate(
     dealt out to the ``devices`` of the mesh axis ``data``; the sums are made in one order.
     """
     count = images.shape[0]
-    return mean_of(batch_sums(task, state, images, labels, count, batch_size, devices), count)
+    return mean_of(task.sums(state, images, labels, count, batch_size, devices), count)
 
 
 def batch_sums(

@@ -156,3 +156,36 @@ def test_bad_input_is_one_line(case):
             **given,
         )
     assert "\n" not in str(caught.value)
+
+
+class Normed(linen.Module):
+    """A net with running averages."""
+
+    classes: int
+
+    @linen.compact
+    def __call__(self, images, train=False):
+        x = linen.Dense(8)(images.reshape(len(images), -1))
+        return linen.Dense(self.classes)(linen.BatchNorm(use_running_average=not train)(x))
+
+
+def test_other_weights_of_a_net_are_attacked_by_the_program_that_is_there():
+    traced = []
+
+    def counted(f, images, labels, eps):
+        traced.append(len(images))
+        return fgsm(f, images, labels, eps)
+
+    for seed in range(3):
+        made = Normed(3)
+        variables = made.init(jax.random.key(seed), IMAGES)
+        labels = np.asarray(made.apply(variables, IMAGES)).argmax(1)
+        found = attack(made, variables, IMAGES, labels, 0.1, method=counted)
+        alone = fgsm(lambda x, v=variables, m=made: m.apply(v, x), IMAGES, labels, 0.1)
+        np.testing.assert_allclose(found.images, alone.images, atol=1e-6)
+    assert traced == [9]
+    wider = Normed(4)
+    variables = wider.init(jax.random.key(0), IMAGES)
+    labels = np.asarray(wider.apply(variables, IMAGES)).argmax(1)
+    attack(wider, variables, IMAGES, labels, 0.1, method=counted)
+    assert traced == [9, 9]

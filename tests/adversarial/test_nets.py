@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvision.adversarial.gradient import pgd
-from jaxvision.adversarial.nets import logits_of, over_nets
+from jaxvision.adversarial.nets import logits_of, over_nets, over_snapshots
 from jaxvision.models.layers import apply_function
 from tests.lab import NETS, preprocess
 
@@ -45,3 +45,19 @@ def test_normalization_is_inside(lab):
         expected,
         atol=1e-5,
     )
+
+
+def test_snapshots_keep_their_run_and_step(lab):
+    """Three runs at two steps, one of them moved: each cell is that net's, on two devices."""
+    start = jax.tree.map(lambda leaf: leaf[:3], lab.starts["mlp"])
+    snapshots = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf], axis=1), start)
+
+    def one(variables, factor):
+        kernel = variables["params"]["output"]["kernel"]
+        return {"sum": factor * kernel.sum(), "first": kernel[0]}
+
+    found = over_snapshots(one, snapshots, np.float32(3))
+    kernels = snapshots["params"]["output"]["kernel"]
+    assert found["sum"].shape == (3, 2)
+    np.testing.assert_allclose(found["sum"], 3 * kernels.sum((-2, -1)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(found["first"], kernels[:, :, 0])

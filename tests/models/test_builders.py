@@ -13,10 +13,18 @@ from jaxvision.models.layers import apply_function, stacked_axes
 from jaxvision.trees import named_leaves
 
 IMAGE = (8, 8, 1)
-DEPTHS = {"mlp": 4, "sigmoid_mlp": 4, "he2015": 14, "plain": 8, "resnet": 8}
+DEPTHS = {
+    "mlp": 4,
+    "sigmoid_mlp": 4,
+    "normalized_mlp": 4,
+    "he2015": 14,
+    "plain": 8,
+    "resnet": 8,
+}
 FIRST = {
     "mlp": "input",
     "sigmoid_mlp": "input",
+    "normalized_mlp": "input",
     "he2015": "stem",
     "plain": "stem",
     "resnet": "stem",

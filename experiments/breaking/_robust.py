@@ -1,0 +1,230 @@
+"""Making pictures that hold over poses, and judging them in fresh ones: what robust_3d measures."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from experiments.breaking._nets import Nets
+from experiments.breaking._worlds import Given, World
+from jaxvision import runtime
+from jaxvision.adversarial.aims import Logits
+from jaxvision.adversarial.checks import moved_by
+from jaxvision.adversarial.eot import Drawn, answers
+from jaxvision.adversarial.nets import over_nets
+from jaxvision.adversarial.threat import L2
+from jaxvision.random import stream
+from jaxvision.types import Array, PyTree
+
+CLIMBING, JUDGING = range(2)  # counters of the stream ``attack``: poses to climb in, to judge by
+ENOUGH = 0.9  # share of targets reached at which a size is large enough
+KINDS = ("clean", "noise", "rival", "one_pose", "eot")
+
+Attack = Callable[..., Drawn]
+
+
+class Plan(NamedTuple):
+    """How long and how hard.
+
+    Attributes:
+      sizes: E, rising, in L2.
+      steps: of an attack.
+      draws: poses in a step.
+      relative_step: size of a step over that of the change.
+      poses: to judge by.
+    """
+
+    sizes: tuple[float, ...]
+    steps: int
+    draws: int
+    relative_step: float
+    poses: int
+
+
+class Made(NamedTuple):
+    """What N nets' attacks made of B pictures.
+
+    Attributes:
+      pictures: [N, V, E, B, H, W, C], in the poses of each stage, of each size.
+      noise: [N, B, H, W, C], random changes as long as the chosen ones of the last stage.
+      chosen: int [N], the first size at which the last stage's reach the target in ``ENOUGH`` of
+        the poses of the last quarter of steps, seen before each step; the last one if none does.
+      norm: [N, E], of the last stage's, mean over pictures.
+    """
+
+    pictures: np.ndarray
+    noise: np.ndarray
+    chosen: np.ndarray
+    norm: np.ndarray
+
+
+class Judged(NamedTuple):
+    """What N nets see in fresh poses, shares of the poses.
+
+    Attributes:
+      target: [N, K, B], see the target, by ``KINDS``, in poses of the last stage.
+      right: [N, K, B], see the class.
+      matrix: [N, V, V], see the target: made in the poses of one stage, seen in those of another.
+      by_size: [N, V, E], see the target, made and seen in one stage.
+    """
+
+    target: np.ndarray
+    right: np.ndarray
+    matrix: np.ndarray
+    by_size: np.ndarray
+
+
+def make(nets: Nets, seeds: range, world: World, given: Given, plan: Plan, attack: Attack) -> Made:
+    """Attack every picture in the poses of every stage, at every size."""
+
+    def one(f: Logits, seed: Array, given: Given) -> tuple[Array, ...]:
+        def at(stage: PyTree) -> tuple[Array, Array]:
+            found = attack(
+                f,
+                world.posed(given.scene, stage),
+                given.pictures,
+                given.labels,
+                jnp.float32(plan.sizes),
+                stream(seed, "attack", CLIMBING),
+                ball=L2,
+                steps=plan.steps,
+                draws=plan.draws,
+                relative_step=plan.relative_step,
+                targets=given.targets,
+            )
+            late = found.reached[:, -max(1, plan.steps // 4) :]
+            return found.images, late.mean((1, 2))
+
+        pictures, rates = lax.map(at, given.stages)
+        norms = jax.vmap(L2.size)(pictures[-1] - given.pictures[None])
+        return pictures, norms, rates[-1]
+
+    pictures, norms, rates = _over(one, nets, seeds, given)
+    chosen = first_enough(rates)
+    noise = _noise(given.pictures, norms[np.arange(len(chosen)), chosen], seeds)
+    return Made(pictures, noise, chosen, norms.mean(2))
+
+
+def _noise(pictures: np.ndarray, norms: np.ndarray, seeds: range) -> np.ndarray:
+    """Return pictures [N, B, ...] moved at random by ``norms`` [N, B], by the seed of each net."""
+    drawn = [np.random.default_rng(seed).normal(size=pictures.shape) for seed in seeds]
+    directions = np.concatenate(drawn).astype(np.float32)
+    squares = np.square(directions).sum((1, 2, 3), keepdims=True)
+    units = directions / np.sqrt(squares)
+    everywhere = np.concatenate([pictures] * len(norms))
+    move = runtime.jit(moved_by)
+    moved = np.asarray(move(everywhere, units, norms.ravel()))
+    return moved.reshape(*norms.shape, *pictures.shape[1:])
+
+
+def first_enough(rates: np.ndarray) -> np.ndarray:
+    """Return the first size [N] whose rate, of [N, E], is enough; the last one if none is."""
+    enough = rates >= ENOUGH
+    last = rates.shape[1] - 1
+    return np.where(enough.any(1), enough.argmax(1), last)
+
+
+def judge(nets: Nets, seeds: range, world: World, given: Given, made: Made, poses: int) -> Judged:
+    """Look at what was made, and at its rivals, in poses that nothing was made or chosen by."""
+    rows = np.arange(len(made.chosen))
+    at_size = made.pictures[rows, :, made.chosen]
+    stages, sizes = at_size.shape[1], made.pictures.shape[2]
+    last = stages - 1
+    everywhere = at_size[:, 0].shape
+    controls = [
+        np.broadcast_to(given.pictures, everywhere),
+        made.noise,
+        np.broadcast_to(given.rivals, everywhere),
+    ]
+    shown = [(each, last) for each in controls]
+    for stage in range(stages):
+        own = at_size[:, stage]
+        shown += [(own, seen) for seen in range(stages)]
+    for stage in range(stages):
+        own = made.pictures[:, stage]
+        shown += [(own[:, size], stage) for size in range(sizes)]
+    shares = _shares(nets, seeds, world, given, shown, poses)
+    by_control, in_matrix, by_size = np.split(shares, [3, 3 + stages**2], axis=1)
+    in_matrix = in_matrix.reshape(-1, stages, stages, *in_matrix.shape[2:])
+    attacked = in_matrix[:, [0, last], last]
+    by_kind = np.concatenate([by_control, attacked], 1)
+    target, right = np.moveaxis(by_kind, -1, 0)
+    reached = by_size[..., 0].mean(2)
+    return Judged(
+        target,
+        right,
+        matrix=in_matrix[..., 0].mean(3),
+        by_size=reached.reshape(-1, stages, sizes),
+    )
+
+
+def _shares(
+    nets: Nets,
+    seeds: range,
+    world: World,
+    given: Given,
+    shown: list[tuple[np.ndarray, int]],
+    poses: int,
+) -> np.ndarray:
+    """Return the shares of poses that show target and class, [N, M, B, 2].
+
+    ``shown``: M pictures [N, B, ...], each with the stage whose poses it is seen in.
+    """
+    stages = np.array([stage for _, stage in shown])
+    seen_in = jax.tree.map(lambda leaf: leaf[stages], given.stages)
+    pictures = np.stack([each for each, _ in shown], 1)
+
+    def one(f: Logits, seed: Array, given: Given, pictures: Array) -> Array:
+        def look(item: tuple[Array, PyTree]) -> Array:
+            pictures, stage = item
+            transform = world.posed(given.scene, stage)
+            key = stream(seed, "attack", JUDGING)
+            classes = answers(f, transform, pictures, key, poses)
+            reached = jnp.mean(classes == given.targets[None], axis=0)
+            right = jnp.mean(classes == given.labels[None], axis=0)
+            return jnp.stack([reached, right], 1)
+
+        return lax.map(look, (pictures, given.stages))
+
+    return _over(one, nets, seeds, given._replace(stages=seen_in), pictures)
+
+
+def _over(
+    function: Callable, nets: Nets, seeds: range, given: Given, *of_each: np.ndarray
+) -> PyTree:
+    """Return ``function(f, seed, given, *arrays of one net)`` of N nets, leaves [N, ...]."""
+
+    def one(net: dict, given: Given) -> PyTree:
+        return function(nets.of(net), net["seed"], given, *net["of_each"])
+
+    own = {"seed": np.array(seeds, np.int32), "of_each": of_each}
+    # One after the other: side by side, dense nets would take longer to compile than to attack.
+    return over_nets(one, nets.variables | own, given, mapping="map")
+
+
+def budgets(by_size: np.ndarray, sizes: tuple[float, ...]) -> np.ndarray:
+    """Return the log2 of the size at which curves [..., E] first reach ``ENOUGH``, [...].
+
+    Between two sizes by a straight line over their logs; a curve that never gets there has the
+    last size, so differences that involve it are too small rather than too large.
+    """
+    logs = np.log2(sizes)
+    flat = by_size.reshape(-1, len(sizes))
+    found = np.array([_crossing(curve, logs) for curve in flat])
+    return found.reshape(by_size.shape[:-1])
+
+
+def _crossing(curve: np.ndarray, logs: np.ndarray) -> float:
+    enough = np.flatnonzero(curve >= ENOUGH)
+    if not len(enough):
+        return logs[-1]
+    after = enough[0]
+    if after == 0:
+        return logs[0]
+    low, high = curve[after - 1 : after + 1]
+    share = (ENOUGH - low) / (high - low)
+    step = logs[after] - logs[after - 1]
+    return logs[after - 1] + share * step

@@ -1,0 +1,350 @@
+"""Adversarial objects: pictures and textures that fool a net in every pose, not in one.
+
+Source: Athalye, Engstrom, Ilyas & Kwok 2018, "Synthesizing robust adversarial examples" (arXiv
+1707.07397). Claim in one sentence: what is optimized in expectation over poses (EOT) shows a chosen
+class in nearly all fresh poses, flat or on a solid, where a plain attack holds in one.
+
+Command: make exp-robust-3d (3 minutes on two cores; embedded 8x8 digits and ray-cast solids, no
+download). A turntable of an attacked solid lies beside the figure, ``animation.gif``.
+
+What differs from the paper: small conv nets on small images; ten textures on spheres, cylinders,
+cubes and boards instead of scanned objects; a ball in L2 instead of a penalty on the distance in
+Lab; shifts go up to a tenth of a side. A net's size is the smallest one that reaches the target in
+90 % of the poses of its last steps; the largest one where none does. All is judged in further
+poses, the same for all pictures, by the share of poses that show the target: a loss would hide a
+flat failure, and a mean over objects those that never work. The attack in one pose is PGD from the
+picture, as large. Objects are not picked: those that the net gets wrong count too.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.breaking import _nets as lab
+from experiments.breaking import _robust as robust
+from experiments.breaking import _robust_panels as panels
+from experiments.breaking import _worlds as worlds
+from jaxvision import cli
+from jaxvision.adversarial.eot import eot
+from jaxvision.fields import flagged
+from jaxvision.nets import Spec, Wanted
+from jaxvision.report import plots
+from jaxvision.report.claims import Claim, Greater, Less
+from jaxvision.report.record import Record
+from jaxvision.types import Figure
+
+
+class Kind(NamedTuple):
+    """Nets, and the world in which they look at pictures.
+
+    Attributes:
+      label: in the figure.
+      stages: distributions of poses, from one pose to all.
+      viewed: trained on pictures in the poses that are attacked.
+      solid: the pictures are textures on solids.
+      reach: length of an attack's steps together, over the size of the change. A texture has texels
+        that a pose does not show.
+    """
+
+    label: str
+    stages: tuple[str, ...] = (worlds.STILL, worlds.FLAT.names[-1])
+    viewed: bool = False
+    solid: bool = False
+    reach: float = 2.5
+
+
+KINDS = {
+    "flat": Kind("flat", worlds.FLAT.names),
+    "viewed": Kind("flat, poses\nlearned", viewed=True),
+    "solid": Kind("solids", worlds.ROUND.names, solid=True, reach=8.0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Flags of the experiment."""
+
+    dataset: str = flagged("digits", "Flat pictures: digits, shapes, a TFDS name, or a path.")
+    seeds: int = flagged(6, "Nets of each kind.", low=1, high=1000)
+    first_seed: int = flagged(900, "First seed.", low=0, high=10**9)
+    kinds: tuple[str, ...] = flagged(tuple(KINDS), "Kinds of nets.", choices=tuple(KINDS))
+    channels: int = flagged(
+        8, "Channels of the first convolution; 0: dense nets.", low=0, high=1024
+    )
+    units: int = flagged(
+        64, "Units of the dense layer that nets on flat pictures have.", low=1, high=8192
+    )
+    steps: int = flagged(600, "Training steps on flat pictures.", low=10, high=10**6)
+    solid_steps: int = flagged(2000, "Training steps on solids.", low=10, high=10**6)
+    pad: int = flagged(
+        2,
+        "Pixels that training solids shift by, half of them mirrored; 0: neither.",
+        low=0,
+        high=31,
+    )
+    sizes: tuple[float, ...] = flagged(
+        (1.0, 1.5, 2.0, 3.0, 4.0), "Sizes of changes of flat pictures, in L2.", low=0
+    )
+    solid_sizes: tuple[float, ...] = flagged(
+        (16.0, 32.0), "Sizes of changes of textures, in L2.", low=0
+    )
+    n_images: int = flagged(16, "Flat pictures attacked.", low=2, high=10**5)
+    n_objects: int = flagged(12, "Textured solids attacked.", low=2, high=10**5)
+    attack_steps: int = flagged(40, "Steps of an attack on flat pictures.", low=1, high=10**5)
+    solid_attack_steps: int = flagged(80, "Steps of an attack on solids.", low=1, high=10**5)
+    draws: int = flagged(4, "Poses of each picture in a step.", low=1, high=10**4)
+    poses: int = flagged(60, "Poses to judge each picture by.", low=2, high=10**5)
+
+
+PRESETS = {
+    "tiny": Config(
+        seeds=2,
+        first_seed=0,
+        kinds=("flat",),
+        channels=0,
+        units=4,
+        steps=10,
+        solid_steps=10,
+        pad=0,
+        sizes=(1.0, 2.0),
+        solid_sizes=(8.0, 16.0),
+        n_images=2,
+        n_objects=2,
+        attack_steps=2,
+        solid_attack_steps=2,
+        draws=2,
+        poses=4,
+    ),
+    "cpu": Config(),
+    "gpu": Config(
+        dataset="cifar10",
+        seeds=10,
+        channels=32,
+        units=256,
+        steps=10_000,
+        solid_steps=10_000,
+        n_images=200,
+        n_objects=200,
+        attack_steps=200,
+        solid_attack_steps=400,
+        draws=20,
+        poses=200,
+    ),
+    "paper": Config(
+        dataset="imagenet_resized/64x64",
+        channels=64,
+        units=1024,
+        steps=100_000,
+        solid_steps=100_000,
+        sizes=(1.0, 2.0, 4.0, 8.0),
+        n_images=1000,
+        n_objects=200,
+        attack_steps=1000,
+        solid_attack_steps=1000,
+        draws=40,
+        poses=1000,
+    ),
+}
+
+
+def spec_of(config: Config, kind: Kind) -> Spec:
+    """Return what the nets of a kind are and how they are trained."""
+    if kind.solid:
+        return Spec(
+            "solids",
+            "shallow",
+            {"channels": _channels(config, 3), "units": 0},
+            learning_rate=0.01,
+            steps=config.solid_steps,
+            optimizer="adam",
+            warm_up=config.solid_steps // 10,
+            batch_size=32,
+            pad=config.pad,
+        )
+    return Spec(
+        config.dataset,
+        "shallow",
+        {"channels": _channels(config, 2), "units": config.units},
+        learning_rate=0.005,
+        steps=config.steps,
+        optimizer="adam",
+        warm_up=config.steps // 10,
+        batch_size=64,
+        viewed=kind.viewed,
+    )
+
+
+def _channels(config: Config, layers: int) -> tuple[int, ...]:
+    return tuple(config.channels * 2**layer for layer in range(layers) if config.channels)
+
+
+def seeds_of(config: Config) -> range:
+    """Return the seeds of the nets."""
+    return range(config.first_seed, config.first_seed + config.seeds)
+
+
+def wanted_nets(config: Config) -> list[Wanted]:
+    """Return the nets that a run asks for."""
+    return [Wanted(spec_of(config, kind), seeds_of(config)) for kind in kinds_of(config).values()]
+
+
+def kinds_of(config: Config) -> dict[str, Kind]:
+    """Return the kinds of nets that are asked for."""
+    return {name: KINDS[name] for name in config.kinds}
+
+
+def measure(
+    config: Config, progress: cli.ShowProgress, attack: robust.Attack = eot
+) -> tuple[dict, dict]:
+    """Attack and judge the nets of every kind; arrays 'kind/quantity' [S, ...], and a turntable."""
+    arrays = {}
+    kinds = kinds_of(config)
+    with progress(2 * len(kinds), "attacking") as bar:
+        for name, kind in kinds.items():
+            nets = lab.trained(spec_of(config, kind), seeds_of(config))
+            world = worlds.ROUND if kind.solid else worlds.FLAT
+            given = _given(config, kind, nets)
+            plan = _plan(config, kind)
+            made = robust.make(nets, seeds_of(config), world, given, plan, attack)
+            bar.advance()
+            judged = robust.judge(nets, seeds_of(config), world, given, made, plan.poses)
+            bar.advance()
+            found = judged._asdict() | {"chosen": made.chosen, "norm": made.norm}
+            found["error"] = nets.test_error
+            arrays |= {f"{name}/{quantity}": values for quantity, values in found.items()}
+            if kind.solid:
+                arrays |= panels.turned(nets, given, made, judged)
+    return {}, arrays
+
+
+def _given(config: Config, kind: Kind, nets: lab.Nets) -> worlds.Given:
+    if kind.solid:
+        return worlds.textured(config.n_objects)
+    return worlds.flat(nets.data, config.n_images, kind.stages)
+
+
+def _plan(config: Config, kind: Kind) -> robust.Plan:
+    sizes = config.solid_sizes if kind.solid else config.sizes
+    steps = config.solid_attack_steps if kind.solid else config.attack_steps
+    return robust.Plan(sizes, steps, config.draws, kind.reach / steps, config.poses)
+
+
+ATHALYE = "Athalye et al. 2018"
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the source's claims and the questions beside them; the rules are fixed here."""
+    Statistic = Callable[[Record], np.ndarray]
+
+    def rate(kind: str, shown: str, quantity: str = "target") -> Statistic:
+        return lambda record: panels.rate(record, kind, shown, quantity).mean(1)
+
+    def lead(kind: str, one: str = "eot", other: str = "one_pose") -> Statistic:
+        return lambda record: rate(kind, one)(record) - rate(kind, other)(record)
+
+    def in_own_pose(kind: str) -> Statistic:
+        return lambda record: record.arrays[f"{kind}/matrix"][:, 0, 0]
+
+    def longer(stage: str) -> Statistic:
+        place = worlds.FLAT.names.index(stage)
+
+        def statistic(record: Record) -> np.ndarray:
+            logs = robust.budgets(record.arrays["flat/by_size"], config.sizes)
+            return logs[:, place] - logs[:, place - 1]
+
+        return statistic
+
+    def shrinks(record: Record) -> np.ndarray:
+        return lead("flat")(record) - lead("viewed")(record)
+
+    def lacking(*kinds: str) -> str:
+        absent = [kind for kind in kinds if kind not in config.kinds]
+        return f"needs --kinds with {', '.join(absent)}" if absent else ""
+
+    flat, solid = lacking("flat"), lacking("solid")
+    few = flat or ("" if len(config.sizes) > 2 else "needs three --sizes")
+    budget = "needs a larger change than without it to show the target in 90 % of poses (log2 size)"
+    more = "In fresh poses EOT shows the target over 50 points more often than PGD in one pose of "
+    return [
+        Claim("own-pose-flat", "control, the attack in one pose", "In the pose it was made in PGD "
+              "shows the target on over 90 % of flat pictures", in_own_pose("flat"),
+              Greater(0.9), not_run=flat),
+        Claim("own-pose-solid", "control, the attack in one pose", "In the pose it was made in PGD "
+              "shows the target on over 90 % of solids", in_own_pose("solid"), Greater(0.9),
+              not_run=solid),
+        Claim("noise", "negative control, noise of equal norm", "A random change of a texture, of "
+              "equal norm, shows the target in under 15 % of poses (chance: 10 %)",
+              rate("solid", "noise"), Less(0.15), not_run=solid),
+        Claim("gap-flat", f"{ATHALYE}, table 1", f"{more}equal size (flat pictures)",
+              lead("flat"), Greater(0.5), not_run=flat),
+        Claim("gap-solid", f"{ATHALYE}, table 2", f"{more}equal size (solids)",
+              lead("solid"), Greater(0.5), not_run=solid),
+        Claim("accuracy", f"{ATHALYE}, table 2", "EOT's textures are seen as their class in under "
+              "a tenth of fresh poses", rate("solid", "eot", "right"), Less(0.1), not_run=solid),
+        Claim("worst", f"{ATHALYE}, table 2, first version", "A net's worst object shows the "
+              "target over 30 points less often than the mean of its objects",
+              panels.worst_below_mean, Greater(0.3), not_run=solid),
+        Claim("skewed", f"{ATHALYE}, table 2, first version", "Objects have a long lower tail "
+              "(median minus mean of their rates)", panels.skew, Greater(), not_run=solid),
+        Claim("turn", f"{ATHALYE}, section 4", f"Turning {budget}", longer("turn"), Greater(),
+              not_run=few),
+        Claim("shift", f"{ATHALYE}, section 4", f"Shifting too {budget}", longer("+ shift"),
+              Greater(), not_run=few),
+        Claim("scale", f"{ATHALYE}, section 4", f"Scaling too {budget}", longer("+ scale"),
+              Greater(), not_run=few),
+        Claim("light", f"{ATHALYE}, section 4", f"Light and noise too {budget}",
+              longer("+ light"), Greater(), not_run=few),
+        Claim("diagonal", "question, distributions", "In poses of one distribution pictures made "
+              "for it show the target more often than those made for others (means)",
+              lambda record: panels.diagonal_lead(record.arrays["flat/matrix"]), Greater(),
+              not_run=flat),
+        Claim("rival", "question, textures of the target class", "EOT's textures show the target "
+              "in more poses than textures that are of its class", lead("solid", "eot", "rival"),
+              Greater(), not_run=solid),
+        Claim("learned", "question, training", "Training on the poses narrows EOT's lead over PGD "
+              "in one pose (flat pictures)", shrinks, Greater(),
+              not_run=lacking("flat", "viewed")),
+    ]  # fmt: skip
+
+
+def plot(record: Record, config: Config) -> Figure:
+    """Draw a turntable, how often the target is seen, the tail, the budgets and the matrix."""
+    figure, axes = plots.new_figure(3, 2, 12.0)
+    row = axes[0, 0].get_gridspec()[0, :]
+    for ax in axes[0]:
+        ax.remove()
+    with plots.style():
+        top = figure.add_subplot(row)
+        labels = {name: kind.label for name, kind in kinds_of(config).items()}
+        panels.draw_rates(axes[1, 0], record, labels)
+        if "solid" in labels:
+            panels.draw_turntable(top, record)
+            panels.draw_tail(axes[1, 1], record)
+        if "flat" in labels:
+            panels.draw_budgets(axes[2, 0], record, config.sizes)
+            panels.draw_matrix(axes[2, 1], record)
+    titles = {
+        ("gap-solid", "gap-flat"): "Optimized over poses a texture fools a net as it turns",
+        "gap-solid": "A texture optimized over poses fools a net as the object turns",
+    }
+    title = plots.headline(record, titles, "Pictures made to fool in every pose, and in one")
+    return plots.finish(
+        figure,
+        record,
+        title,
+        net=f"Conv nets, {config.channels} channels first",
+        optimizer=f"Adam, {config.steps:,} steps; on solids {config.solid_steps:,}",
+        paper=ATHALYE,
+    )
+
+
+def animate(record: Record, config: Config) -> bytes | None:
+    """Return the turntable as a GIF, with a net's answers; None where no solid was attacked."""
+    return panels.animation(record) if "solid" in config.kinds else None
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])

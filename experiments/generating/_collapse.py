@@ -1,0 +1,178 @@
+"""Many GANs for mixtures in the plane, seeds and settings in one program."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.sharding import PartitionSpec as P
+
+from experiments.generating import _mixtures as mixtures
+from experiments.generating import _planes as planes
+from jaxvision import runtime
+from jaxvision.generative.game import Step, alternating, unrolled
+from jaxvision.generative.losses import NON_SATURATING
+from jaxvision.generative.players import Game, GameState, Player, initial_state
+from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
+from jaxvision.random import stream
+from jaxvision.training.mapping import map_runs
+from jaxvision.types import Array
+
+EPS_ROOT = 1e-10  # in every arm: unrolled steps go through Adam, which needs it where slopes are 0
+JUDGED = 2500  # samples that modes are counted in
+DRAWN = 300  # of them, kept for the figure
+
+
+class Setting(NamedTuple):
+    """What tells the runs of one program apart; every field may be [R, ...]."""
+
+    seed: Array
+    rate: Array  # of the generator
+    slowness: Array  # that over the discriminator's rate
+    momentum: Array  # Adam's beta1, of both players
+    gamma: Array  # of R1
+    centers: Array  # [M, 2], of the data
+    deviation: Array
+
+
+class Scale(NamedTuple):
+    """What all runs share."""
+
+    shape: planes.Shape
+    batch_size: int
+    steps: int  # between two looks
+    looks: int  # the last of them at the end
+
+
+class Seen(NamedTuple):
+    """What was seen of R runs at L looks."""
+
+    modes: np.ndarray  # [R, L]
+    good: np.ndarray  # [R, L]
+    largest: np.ndarray  # [R, L]
+    samples: np.ndarray  # [R, L, DRAWN, 2]
+    broken_at: np.ndarray  # [R], the first step of either player that was not finite; -1: none
+
+
+class Kind(NamedTuple):
+    """A kind of step, and whether R1 is in its program."""
+
+    step: Step
+    penalized: bool
+
+
+BY_TURNS = Kind(alternating, penalized=True)  # R1 of strength 0 too: one program to compile less
+
+
+def foresighted(ahead: int) -> Kind:
+    """Return the kind whose generator sees ``ahead`` moves of the discriminator."""
+    return Kind(partial(unrolled, ahead=ahead), penalized=False)
+
+
+def stacked(settings: Iterable[Setting]) -> Setting:
+    """Return R settings as one; fewer modes than the most are filled up with one far away."""
+    settings = list(settings)
+    most = max(len(each.centers) for each in settings)
+    even = [each._replace(centers=_filled(each.centers, most)) for each in settings]
+    return Setting(*(np.stack(values) for values in zip(*even, strict=True)))
+
+
+_NOWHERE = np.float32(1e4)
+
+
+def _filled(centers: np.ndarray, count: int) -> np.ndarray:
+    empty = np.full((count - len(centers), 2), _NOWHERE)
+    return np.concatenate([centers, empty]).astype(np.float32)
+
+
+def play(scale: Scale, groups: Sequence[tuple[Kind, Setting]]) -> list[Seen]:
+    """Train every group of runs, all in one program, the runs spread over the devices."""
+    mesh = make_mesh(data=1)
+    kinds = [kind for kind, _ in groups]
+    filled = [_even(setting, mesh.size) for _, setting in groups]
+
+    def mapped(*groups: Setting) -> list[Seen]:
+        found = []
+        for kind, setting in zip(kinds, groups, strict=True):
+            one = _one_of(scale, kind)
+            found.append(map_runs(one, "vmap", mesh)(setting, None))
+        return found
+
+    program = runtime.jit(mapped)
+    seen = fetch(program(*(on_mesh(setting, mesh, P("run")) for setting in filled)))
+    return [
+        jax.tree.map(lambda leaf, setting=setting: leaf[: len(setting.seed)], each)
+        for each, (_, setting) in zip(seen, groups, strict=True)
+    ]
+
+
+def counted_real(mixture: mixtures.Mixture, seeds: np.ndarray) -> np.ndarray:
+    """Return how many modes are counted in real points, [S]: what a perfect generator gets."""
+
+    def one(seed: Array) -> Array:
+        points = mixture.sample(stream(seed, "noise"), JUDGED)
+        return mixtures.covered(points, mixture).modes
+
+    return np.float32(runtime.jit(jax.vmap(one))(np.int32(seeds)))
+
+
+def _even(setting: Setting, devices: int) -> Setting:
+    """Return the runs, filled up to a multiple of the devices by copies of the last."""
+    count = len(setting.seed)
+    rows = np.minimum(np.arange(-(-count // devices) * devices), count - 1)
+    return jax.tree.map(lambda leaf: leaf[rows], setting)
+
+
+def _one_of(scale: Scale, kind: Kind) -> Callable[[Setting, None], Seen]:
+    def one(setting: Setting, shared: None) -> Seen:
+        del shared
+        return _played(scale, kind, setting)
+
+    return one
+
+
+def _game(scale: Scale, kind: Kind, setting: Setting) -> Game:
+    gamma = setting.gamma if kind.penalized else None
+    contest = planes.contest(scale.shape, scale.batch_size, NON_SATURATING, gamma)
+
+    def adam(rate: Array) -> optax.GradientTransformation:
+        of_all = optax.adam(rate, b1=setting.momentum, eps_root=EPS_ROOT)
+        return optax.flatten(of_all)  # one vector: few operations to compile
+
+    return Game(
+        Player(contest.generator, adam(setting.rate)),
+        Player(contest.discriminator, adam(setting.rate / setting.slowness)),
+    )
+
+
+def _played(scale: Scale, kind: Kind, setting: Setting) -> Seen:
+    game = _game(scale, kind, setting)
+    data = mixtures.Mixture(setting.centers, setting.deviation)
+    count = jnp.sum(setting.centers[:, 0] < _NOWHERE)
+    start = planes.variables(stream(setting.seed, "init"), scale.shape)
+    base = stream(setting.seed, "latent")
+
+    def step(state: GameState, _: None) -> tuple[GameState, None]:
+        real_key, key = jax.random.split(jax.random.fold_in(base, state.step))
+        real = data.sample(real_key, scale.batch_size, count)
+        return kind.step(game, state, real, key)[0], None
+
+    codes = jax.random.normal(stream(setting.seed, "noise"), (JUDGED, scale.shape.codes))
+
+    def look(state: GameState) -> tuple[mixtures.Covered, Array]:
+        samples = planes.dense(state.generator.params, codes, jax.nn.leaky_relu)
+        return mixtures.covered(samples, data), samples[:DRAWN]
+
+    def stretch(state: GameState, _: None) -> tuple[GameState, tuple]:
+        state, _ = lax.scan(step, state, None, scale.steps)
+        return state, look(state)
+
+    state, (covered, samples) = lax.scan(stretch, initial_state(game, *start), None, scale.looks)
+    broken = jnp.stack([state.generator.broken_at, state.discriminator.broken_at])
+    first = jnp.where(broken < 0, jnp.iinfo(jnp.int32).max, broken).min()
+    broken_at = jnp.where((broken < 0).all(), -1, first)
+    return Seen(covered.modes, covered.good, covered.largest, samples, broken_at)

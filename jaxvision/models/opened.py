@@ -1,0 +1,87 @@
+"""Nets of any maker as compiled programs take them: what is compiled serves other weights too."""
+
+import dataclasses
+import functools
+import types
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxvision.models.foreign import parts
+from jaxvision.types import Array, PyTree
+
+_FUNCTIONS = (types.FunctionType, types.MethodType, partial, type(jax.jit(len)))
+
+
+class Opened(NamedTuple):
+    """A net in eval mode, in two parts.
+
+    Attributes:
+      call: ``(arrays, images) -> output``; equal for nets that one program serves.
+      arrays: its weights and averages.
+    """
+
+    call: Callable[[PyTree, Array], Array]
+    arrays: PyTree
+
+    @property
+    def function(self) -> Callable[[Array], Array]:
+        """The net as a function of images."""
+        return partial(self.call, self.arrays)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfImages:
+    """The call of a function of images alone."""
+
+    function: Callable[[Array], Array]
+
+    def __call__(self, arrays: PyTree, images: Array) -> Array:
+        del arrays
+        return self.function(images)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfParts:
+    """The call of a net of some maker: see ``foreign.Parts``."""
+
+    call: Callable[..., tuple[Array, PyTree]]
+
+    def __call__(self, arrays: PyTree, images: Array) -> Array:
+        params, state = arrays
+        return self.call(params, state, images)[0]
+
+
+def opened(net: Any, variables: PyTree) -> Opened:
+    """Return a net in two parts.
+
+    Args:
+      net: as in ``foreign.adapt``, or a function of images alone.
+      variables: what ``adapt`` takes beside the net; None for a function of images alone.
+
+    Raises:
+      UserError: as ``adapt``.
+    """
+    if variables is None and isinstance(net, _FUNCTIONS):
+        return Opened(_OfImages(net), ())
+    call, params, state = parts(net, variables)
+    return Opened(_OfParts(call), (params, state))
+
+
+def made_once(make: Callable[..., Callable], *choices: Any) -> Callable:
+    """Return ``make(*choices)``, that of earlier, equal choices where they can be compared.
+
+    Calls of Linen modules and of functions can; what holds arrays cannot, and is made anew.
+    """
+    try:
+        hash(choices)
+    except TypeError:
+        return make(*choices)
+    return _kept(make, *choices)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept(make: Callable[..., Callable], *choices: Any) -> Callable:
+    return make(*choices)
