@@ -300,9 +300,10 @@ CATALOG = (
         name="class_pictures",
         theme="seeing",
         title="What one net calls a class",
-        sentence="A net is sure of pictures in which other nets often do not see the class.",
+        sentence="Others often miss the class in a net's pictures; waves and jitter help, blur harms.",
         minutes=4,
-        claims=("sure", "unseen"),
+        claims=("unseen", "fourier", "jitter"),
+        contradicts=("blur", "yosinski-1", "yosinski-2", "yosinski-3"),
     ),
     Entry(
         name="gan_objective",
