@@ -326,6 +326,15 @@ CATALOG = (
         contradicts=("flat",),
     ),
     Entry(
+        name="class_pictures",
+        theme="seeing",
+        title="What one net calls a class",
+        sentence="Others often miss the class in a net's pictures; jitter helps, blur harms.",
+        minutes=4,
+        claims=("unseen", "fourier", "jitter"),
+        contradicts=("blur",),
+    ),
+    Entry(
         name="gan_objective",
         theme="generating",
         title="What a discriminator measures",

@@ -1,0 +1,314 @@
+"""Class pictures: what one net calls a class, by gradient ascent on pixels, and who else sees it.
+
+Sources: Simonyan et al. 2013 (arXiv 1312.6034), section 2; Yosinski et al. 2015 (arXiv 1506.06579),
+section 3, and their code; Olah et al. 2017, Feature Visualization
+(https://distill.pub/2017/feature-visualization).
+Source: Simonyan et al. 2013. Claim in one sentence: gradient ascent on a class's score draws a
+picture of what the net means by the class, and with a prior it is one that others recognize.
+
+Command: make exp-class-pictures (three minutes on two cores; an embedded set, no download).
+
+A picture is no evidence: beside each stands how many of the other nets, trained alike from other
+seeds, put it into its class. The floor is the same pictures scored for the next class, the ceiling
+test images. Every prior starts from the same draws and takes as many steps; the lecture's softmax
+and its logarithm are climbed too, as many steps, and the others as far as the softmax came: it
+stops where the net is sure, so it travels less.
+
+What differs from the papers: nets of 45,000 weights and pictures of 32 pixels. Yosinski's rates are
+theirs, their blur is scaled from 227 pixels (where it hardly blurs; the arm "blur" is as wide as
+theirs in our pixels), and all ways take equally many steps. Jitter rolls pictures around the border
+instead of cropping them from larger ones; there is no turning and no scaling. Priors other than
+Yosinski's are climbed by Adam.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from experiments.seeing import _ascents as ascents
+from experiments.seeing import _making as making
+from experiments.seeing import _nets as lab
+from experiments.seeing import _picture_panels as panels
+from experiments.seeing import _picture_scores as scores
+from jaxvision import cli
+from jaxvision.attribution.objectives import log_probability, probability
+from jaxvision.attribution.regularizers import LEVELS, YOSINSKI
+from jaxvision.fields import flagged
+from jaxvision.nets import Spec, Trained, Wanted, trained
+from jaxvision.report import plots
+from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.record import Record
+from jaxvision.types import Figure
+
+PIXELS = making.Way("no prior")
+JITTERED = making.Way("Fourier + jitter", waves=True, jitter=2)
+
+
+def _climbing(way: making.Way) -> dict[str, making.Way]:
+    """Return the ways to climb otherwise than by the logit, and by less of it."""
+    change = dataclasses.replace
+    return {
+        "softmax": change(way, label="p", objective=probability, leads=True),
+        "log": change(way, label="log p", objective=log_probability),
+        "near": change(way, label="logit, as far as p", near=True),
+    }
+
+
+def _prefixed(prefix: str, ways: Mapping[str, making.Way]) -> dict[str, making.Way]:
+    return {f"{prefix}-{name}": way for name, way in ways.items()}
+
+
+WAYS = {
+    "none": PIXELS,
+    "l2": making.Way("L2", l2=1.0),
+    "blur": making.Way("blur", blur=1.0),
+    "yosinski-1": making.Way("Yosinski 1", recipe=YOSINSKI[0]),
+    "yosinski-2": making.Way("Yosinski 2", recipe=YOSINSKI[1]),
+    "yosinski-3": making.Way("Yosinski 3", recipe=YOSINSKI[2]),
+    "yosinski-4": making.Way("Yosinski 4", recipe=YOSINSKI[3]),
+    "fourier": making.Way("Fourier", waves=True),
+    "jitter": JITTERED,
+    **_prefixed("none", _climbing(PIXELS)),
+    **_prefixed("jitter", _climbing(JITTERED)),
+}
+PRIORS = tuple(WAYS)[:9]
+DRAWN = ("none", "l2", "yosinski-3", "blur", "fourier", "jitter")
+EXAMPLES = 20  # test images of a class that pictures are compared with
+POINTS = 11  # from a start towards its picture, where gradients are compared
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Flags of the experiment."""
+
+    dataset: str = flagged("shapes16k", "Images that the nets have learned.")
+    seeds: int = flagged(5, "Nets.", low=2, high=1000)
+    first_seed: int = flagged(910, "First seed.", low=0, high=10**9)
+    width: int = flagged(lab.CHANNELS[0], "Channels of the first layers.", low=2, high=1024)
+    steps: int = flagged(lab.STEPS, "Training steps.", low=1, high=10**6)
+    ascent_steps: int = flagged(100, "Steps of gradient ascent.", low=1, high=10**5)
+    starts: int = flagged(2, "Pictures of a class.", low=2, high=100)
+
+
+PRESETS = {
+    "tiny": Config(dataset="digits", seeds=2, first_seed=0, width=2, steps=4, ascent_steps=2),
+    "cpu": Config(),
+    "gpu": Config(dataset="cifar10", seeds=10, width=64, steps=20_000, ascent_steps=512, starts=10),
+    "paper": Config(
+        dataset="cifar10", seeds=10, width=64, steps=70_000, ascent_steps=1000, starts=20
+    ),
+}
+
+
+def wanted_nets(config: Config) -> list[Wanted]:
+    """Return the nets whose pictures are made."""
+    return [Wanted(_spec(config), _seeds(config))]
+
+
+def _spec(config: Config) -> Spec:
+    return lab.spec_of(config.dataset, width=config.width, steps=config.steps)
+
+
+def _seeds(config: Config) -> range:
+    return range(config.first_seed, config.first_seed + config.seeds)
+
+
+def measure(
+    config: Config,
+    progress: cli.ShowProgress,
+    ways: Mapping[str, making.Way] = WAYS,
+    judges: Callable[[int], np.ndarray] = scores.others,
+    means: Callable[[np.ndarray, int], np.ndarray] = scores.shifted,
+) -> tuple[dict, dict]:
+    """Return scores by net and way [N, W], and pictures of the first net.
+
+    ``judges``: number of nets -> which nets judge each one's pictures. ``means``: the classes that
+    nets of permuted classes mean.
+    """
+    nets = trained(_spec(config), _seeds(config))
+    count = nets.data.num_classes
+    classes = np.tile(np.arange(count), config.starts)
+    rows = making.rows(ways, nets.data.train.images.shape[1])
+    with progress(1, "making pictures") as bar:
+        made = making.make(nets, _seeds(config), rows, classes, config.ascent_steps)
+        bar.advance()
+    pictures = making.as_shown(made.pictures)
+    chosen = judges(config.seeds)
+    logits = making.answers(nets, pictures)
+    own = scores.own(logits, classes)
+    shares = scores.votes(logits, classes, chosen)
+    permuted = scores.votes(logits, means(classes, count), chosen)
+    real = _real(nets, pictures, chosen)
+    numbers = {"ways": list(ways), "class_names": list(nets.data.class_names)}
+    arrays = {
+        "agreement": shares.mean(-1),
+        "permuted": permuted.mean(-1),
+        "own_logit": own.logit,
+        "own_probability": own.probability,
+        "distance": made.distance.mean(-1),
+        **real,
+        **_gradients(nets, made, classes, list(ways)),
+        **_shown(pictures, shares, list(ways), count),
+    }
+    return numbers, arrays
+
+
+def _real(nets: Trained, pictures: np.ndarray, judges: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what test images score, and pictures relative to them."""
+    images, labels = making.examples(nets.data, EXAMPLES)
+    logits = making.answers(nets, images)
+    right = (logits.argmax(-1) == labels).mean(-1)
+    own = logits[:, np.arange(len(labels)), labels]
+    count = nets.data.num_classes
+    of_class = images.reshape(count, -1, *images.shape[1:]).swapaxes(0, 1)
+    by_start = pictures.reshape(*pictures.shape[:2], -1, count, *images.shape[1:])
+    rough = scores.variation(pictures).mean(-1)
+    return {
+        "ceiling": right[judges].mean(-1),
+        "real_logit": own.mean(-1),
+        "real_highest": own.max(-1),
+        "variation": rough / scores.variation(images).mean(),
+        "diversity": scores.spread(by_start) / scores.spread(of_class),
+    }
+
+
+def _gradients(
+    nets: Trained, made: ascents.Made, classes: np.ndarray, names: list[str]
+) -> dict[str, np.ndarray]:
+    """Return the gradients of the three objectives on the way to a picture of every class."""
+    count = nets.data.num_classes
+    end = made.pictures[:, names.index("none"), :count]
+    found = making.slopes(nets, made.start[:, :count], end, classes[:count], POINTS)
+    return {
+        "slopes": np.median(found.norms, axis=-1),
+        "slope_probability": np.median(found.probability, axis=-1),
+        "log_error": found.log_error.max((1, 2)),
+        "p_error": found.p_error.max((1, 2)),
+    }
+
+
+def _shown(
+    pictures: np.ndarray, shares: np.ndarray, names: list[str], count: int
+) -> dict[str, np.ndarray]:
+    """Return the first net's first picture of every class, 8 bits, and its judges' share."""
+    drawn = [names.index(name) for name in DRAWN]
+    return {
+        "pictures": np.rint(LEVELS * pictures[0, drawn, :count]).astype(np.uint8),
+        "picture_agreement": shares[0, drawn, :count],
+    }
+
+
+SIMONYAN = "Simonyan et al. 2013"
+YOSINSKI_2015 = "Yosinski et al. 2015"
+OLAH = "Olah et al. 2017"
+NGUYEN = "Nguyen et al. 2015"
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the sources' claims and the questions beside them; the rules are fixed here."""
+    Statistic = Callable[[Record], np.ndarray]
+
+    def of(name: str, way: str) -> Statistic:
+        return lambda record: panels.of_way(record, name, way)
+
+    def lead(way: str, other: str) -> Statistic:
+        return lambda record: of("agreement", way)(record) - of("agreement", other)(record)
+
+    def missing(way: str) -> Statistic:
+        return lambda record: record.arrays["ceiling"] - of("agreement", way)(record)
+
+    def beyond(record: Record) -> np.ndarray:
+        return of("own_logit", "none")(record) / record.arrays["real_highest"]
+
+    def stored(name: str) -> Statistic:
+        return lambda record: record.arrays[name]
+
+    agree = "(share of pictures that other nets put into the class)"
+    steps = f"after {config.ascent_steps} steps"
+    exact = "closed form"
+    question = "question"
+    return [
+        Claim("log-gradient", exact, "grad log p = grad S_c - sum_k p_k grad S_k on the way from "
+              "start to picture (largest error over |grad S_c|)",
+              stored("log_error"), Within(0.0, 1e-3), "theory"),
+        Claim("p-gradient", exact, "grad p = p grad log p on the way from start to picture "
+              "(largest error over |grad S_c|)",
+              stored("p_error"), Within(0.0, 1e-3), "theory"),
+        Claim("sure", NGUYEN, f"No prior: {steps} the net gives its pictures p above .9 (mean)",
+              of("own_probability", "none"), Greater(0.9)),
+        Claim("unseen", NGUYEN, "No prior: the other nets put test images into their class over "
+              "20 points oftener than the pictures", missing("none"), Greater(0.2)),
+        Claim("beyond-real", f"{question}, no prior", "No prior: the pictures' logit, on average, "
+              "is above that of every test image compared (ratio)", beyond, Greater(1.0)),
+        Claim("rough", f"{question}, no prior", "No prior: the pictures' total variation is above "
+              "that of test images (ratio)", of("variation", "none"), Greater(1.0)),
+        Claim("meaning", SIMONYAN, f"L2: other nets see the class oftener than by chance {agree}",
+              of("agreement", "l2"), Greater(0.1)),
+        Claim("l2", SIMONYAN, f"L2 convinces other nets more than no prior does {agree}",
+              lead("l2", "none"), Greater()),
+        *[Claim(f"yosinski-{i}", YOSINSKI_2015, f"Set {i} convinces other nets more than no prior "
+                f"does {agree}", lead(f"yosinski-{i}", "none"), Greater()) for i in range(1, 5)],
+        Claim("blur", YOSINSKI_2015, "A blur of one pixel convinces other nets more than no "
+              f"prior does {agree}", lead("blur", "none"), Greater()),
+        Claim("fourier", OLAH, f"Fourier convinces other nets more than pixels do {agree}",
+              lead("fourier", "none"), Greater()),
+        Claim("jitter", OLAH, f"Jitter convinces other nets more than Fourier alone {agree}",
+              lead("jitter", "fourier"), Greater()),
+        Claim("short", f"{question}, ceiling", "Fourier + jitter: the other nets still put test "
+              "images into their class over 5 points oftener", missing("jitter"), Greater(0.05)),
+        Claim("softmax-none", OLAH, "No prior: the logit convinces other nets more than p does in "
+              f"as many steps {agree}", lead("none", "none-softmax"), Greater()),
+        Claim("softmax-jitter", OLAH, "Fourier + jitter: the logit convinces other nets more than "
+              f"p does in as many steps {agree}", lead("jitter", "jitter-softmax"), Greater()),
+        Claim("log-none", OLAH, "No prior: log p convinces other nets by no more than 5 points "
+              "more than p does in as many steps", lead("none-log", "none-softmax"), Less(0.05)),
+        Claim("log-jitter", OLAH, "Fourier + jitter: log p convinces other nets by no more than 5 "
+              "points more than p does in as many steps",
+              lead("jitter-log", "jitter-softmax"), Less(0.05)),
+        Claim("near-none", f"{question}, equal distance", "No prior: as far from the start as p's "
+              "pictures, the logit's convince other nets more",
+              lead("none-near", "none-softmax"), Greater()),
+        Claim("near-jitter", f"{question}, equal distance", "Fourier + jitter: as far from the "
+              "start as p's pictures, the logit's convince other nets more",
+              lead("jitter-near", "jitter-softmax"), Greater()),
+        Claim("alike", f"{question}, diversity", "Fourier + jitter: two pictures of a class differ "
+              "less than two test images of it (ratio)", of("diversity", "jitter"), Less(1.0)),
+        Claim("control", "negative control, permuted classes", "Nets of permuted classes put the "
+              "pictures of Fourier + jitter into their class no oftener than chance and 5 points",
+              of("permuted", "jitter"), Less(0.15)),
+    ]  # fmt: skip
+
+
+def plot(record: Record, config: Config) -> Figure:
+    """Draw a picture of every class by prior, what others see in them, and what objectives do."""
+    figure, axes = plots.new_figure(3, 2, 14.5)
+    grid = axes[0, 0].get_gridspec()
+    for ax in axes[0]:
+        ax.remove()
+    with plots.style():
+        panels.draw_pictures(figure.add_subplot(grid[0, :]), record, WAYS, DRAWN, config.seeds)
+        panels.draw_agreement(axes[1, 0], record, {name: WAYS[name].label for name in PRIORS})
+        panels.draw_liking(axes[1, 1], record, {name: WAYS[name].label for name in PRIORS})
+        panels.draw_objectives(axes[2, 0], record)
+        panels.draw_slopes(axes[2, 1], record)
+    titles = {
+        ("unseen", "fourier", "jitter"): (
+            "Others see what one net calls a class best in waves, with jitter"
+        ),
+        ("unseen", "fourier"): "What one net calls a class, others see better in waves",
+        "unseen": "What one net calls a class, other nets often do not see",
+    }
+    return plots.finish(
+        figure,
+        record,
+        plots.headline(record, titles, "Pictures of classes by gradient ascent"),
+        net=f"Five convolutions, {config.width} to {4 * config.width} channels",
+        optimizer=f"Adam, {config.steps} steps; pictures: {config.ascent_steps} steps",
+        paper=f"{SIMONYAN}; {YOSINSKI_2015}; {OLAH}",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])

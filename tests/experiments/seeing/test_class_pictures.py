@@ -1,0 +1,174 @@
+"""The verdicts of class_pictures follow the science: broken on purpose, they change."""
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from experiments.seeing import _making as making
+from experiments.seeing import _picture_scores as scores
+from experiments.seeing import class_pictures as experiment
+from jaxvision.progress import silent
+from tests.experiments.breaking.verdicts import verdicts
+
+CONFIG = experiment.PRESETS["cpu"]
+WAYS = list(experiment.WAYS)
+NETS = 5
+judged = partial(verdicts, experiment)
+
+# The share of other nets that see the class, by way.
+SEEN = {
+    "none": 0.3,
+    "l2": 0.4,
+    "blur": 0.45,
+    "yosinski-1": 0.4,
+    "yosinski-2": 0.4,
+    "yosinski-3": 0.4,
+    "yosinski-4": 0.4,
+    "fourier": 0.5,
+    "jitter": 0.7,
+    "none-softmax": 0.2,
+    "none-log": 0.2,
+    "none-near": 0.25,
+    "jitter-softmax": 0.4,
+    "jitter-log": 0.4,
+    "jitter-near": 0.5,
+}
+
+
+def made_up(seen=(), **changes):
+    """Arrays of five nets as the papers have them, every number much the same in all."""
+    values = {
+        "ceiling": 0.95,
+        "real_logit": 20.0,
+        "real_highest": 50.0,
+        "own_probability": 0.99,
+        "own_logit": 100.0,
+        "variation": 3.0,
+        "diversity": 0.8,
+        "permuted": 0.03,
+        "log_error": 1e-6,
+        "p_error": 1e-6,
+    } | changes
+    spread = 1 + 0.01 * (np.arange(NETS) - 2)
+    arrays = {name: value * spread for name, value in values.items()}
+    for name in ("own_probability", "own_logit", "variation", "diversity", "permuted"):
+        arrays[name] = np.repeat(arrays[name][:, None], len(WAYS), axis=1)
+    shares = SEEN | dict(seen)
+    arrays["agreement"] = spread[:, None] * [shares[name] for name in WAYS]
+    return {"ways": WAYS, "class_names": list("0123456789")}, arrays
+
+
+def test_what_the_papers_have_is_reproduced():
+    assert set(judged(CONFIG, *made_up()).values()) == {"reproduced"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "contradicted"),
+    [
+        ({"log_error": 0.1}, {"log-gradient"}),
+        ({"p_error": 0.1}, {"p-gradient"}),
+        ({"own_probability": 0.5}, {"sure"}),
+        ({"ceiling": 0.4}, {"unseen", "short"}),
+        ({"own_logit": 10.0}, {"beyond-real"}),
+        ({"variation": 0.5}, {"rough"}),
+        ({"diversity": 1.5}, {"alike"}),
+        ({"permuted": 0.3}, {"control"}),
+        ({"seen": {"l2": 0.05}}, {"l2", "meaning"}),
+        ({"seen": {"blur": 0.2}}, {"blur"}),
+        ({"seen": {"yosinski-3": 0.2}}, {"yosinski-3"}),
+        ({"seen": {"fourier": 0.2}}, {"fourier"}),
+        ({"seen": {"fourier": 0.9}}, {"jitter"}),
+        ({"seen": {"none-softmax": 0.39, "none-log": 0.38}}, {"softmax-none", "near-none"}),
+        ({"seen": {"jitter-softmax": 0.8, "jitter-log": 0.8}}, {"softmax-jitter", "near-jitter"}),
+        ({"seen": {"none-log": 0.4}}, {"log-none"}),
+        ({"seen": {"jitter-log": 0.6}}, {"log-jitter"}),
+    ],
+)
+def test_the_opposite_is_contradicted(changes, contradicted):
+    found = judged(CONFIG, *made_up(**changes))
+    assert {name for name, verdict in found.items() if verdict == "contradicted"} == contradicted
+
+
+SMALL = dataclasses.replace(
+    experiment.PRESETS["tiny"], seeds=5, first_seed=100, width=8, steps=150, ascent_steps=15
+)
+
+
+def test_pictures_that_are_not_climbed_convince_nobody():
+    """Every way stays at its start: the nets are not sure of it, and no prior helps."""
+    still = {
+        name: dataclasses.replace(way, recipe=making.NO_RECIPE)
+        for name, way in experiment.WAYS.items()
+    }
+    found = judged(SMALL, *experiment.measure(SMALL, silent, still))
+    assert found["sure"] == "contradicted"
+    assert found["beyond-real"] == "contradicted"
+    for name in ("meaning", "l2", "blur", "jitter", "softmax-none", "softmax-jitter"):
+        assert found[name] != "reproduced", name
+
+
+def test_nets_that_are_not_permuted_are_no_control():
+    """Scored for their own class the pictures are seen oftener than the control allows."""
+    numbers, arrays = experiment.measure(SMALL, silent, means=lambda classes, count: classes)
+    assert_array_equal(arrays["permuted"], arrays["agreement"])
+    found = judged(SMALL, numbers, arrays)
+    assert found["control"] != "reproduced"
+    assert found["log-gradient"] == "reproduced"
+    assert found["p-gradient"] == "reproduced"
+
+
+def test_a_net_does_not_judge_its_own_pictures():
+    """Its own share would be 1, and is refused."""
+    with pytest.raises(ValueError, match="net 0 is among the judges of its own pictures"):
+        experiment.measure(
+            experiment.PRESETS["tiny"],
+            silent,
+            judges=lambda count: np.tile(np.arange(count), (count, 1)),
+        )
+
+
+def test_votes_count_the_other_nets_alone():
+    """Net 0's pictures convince net 1 and itself, net 1's and net 2's nobody but themselves."""
+    logits = np.zeros((3, 3, 1, 2, 4))
+    classes = np.array([1, 2])
+    for judge, net in ((0, 0), (1, 1), (2, 2), (1, 0)):
+        logits[judge, net, 0, np.arange(2), classes] = 1.0
+    found = scores.votes(logits, classes, scores.others(3))
+    assert_array_equal(found, [[[0.5, 0.5]], [[0, 0]], [[0, 0]]])
+
+
+def test_own_is_the_softmax_of_the_net_s_own_logits():
+    logits = np.full((2, 2, 1, 1, 3), 50.0)
+    logits[0, 0, 0, 0] = [1.0, 2.0, 3.0]
+    logits[1, 1, 0, 0] = [1000.0, 0.0, 0.0]
+    own = scores.own(logits, np.array([0]))
+    wanted = np.exp(1) / np.exp([1, 2, 3]).sum()
+    assert_allclose(own.probability, [[wanted], [1.0]])
+    assert_allclose(own.logit, [[1.0], [1000.0]])
+
+
+def test_variation_and_spread_by_hand():
+    steps = np.zeros((1, 4, 4, 1))
+    steps[0, :, 1::2] = 1.0
+    assert_allclose(scores.variation(steps), [1.0])
+    pair = np.zeros((2, 3, 2, 2, 1))  # two pictures of three classes
+    pair[1] += 0.5
+    assert_allclose(scores.spread(pair), 1.0)
+
+
+def test_rows_are_the_table_s_numbers():
+    rows = making.rows(experiment.WAYS, size=227)
+    at = WAYS.index("yosinski-3")
+    assert rows.blur[at] == 1.0
+    assert_allclose(rows.most[at], 100 / 255**2)
+    assert rows.by_progress.sum() == 4
+    assert rows.leads.sum() == 2
+    for prior in ("none", "jitter"):
+        leader, follower = WAYS.index(f"{prior}-softmax"), WAYS.index(f"{prior}-near")
+        assert leader < follower
+        assert not rows.leads[leader + 1 : follower].any()
+        assert rows.leads[leader]
+        assert rows.near[follower]
