@@ -300,10 +300,10 @@ CATALOG = (
         name="class_pictures",
         theme="seeing",
         title="What one net calls a class",
-        sentence="Others often miss the class in a net's pictures; waves and jitter help.",
+        sentence="Others often miss the class in a net's pictures; jitter helps, blur harms.",
         minutes=4,
         claims=("unseen", "fourier", "jitter"),
-        contradicts=("blur", "yosinski-1", "yosinski-2", "yosinski-3"),
+        contradicts=("blur",),
     ),
     Entry(
         name="features_along_training",
