@@ -335,6 +335,14 @@ CATALOG = (
         contradicts=("blur",),
     ),
     Entry(
+        name="features_along_training",
+        theme="seeing",
+        title="What units prefer along training",
+        sentence="Units settle from below: the higher the layer, the later.",
+        minutes=4,
+        claims=("lower-first-he",),
+    ),
+    Entry(
         name="gan_objective",
         theme="generating",
         title="What a discriminator measures",

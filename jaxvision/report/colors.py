@@ -142,6 +142,11 @@ _MEANINGS = {
     "log p": "#41AB5D",
     "p": "#EF3B2C",
     "total variation": "#B8A200",
+    # units along training
+    "He + BN": "#00A6D6",
+    "Xavier + BN": "#F4A259",
+    "units": "#2F4B7C",
+    "random directions": "#D45087",
     # ways to make images larger
     "enlarged: transposed": "#8E1B63",
     "enlarged: gradient": "#2A2A72",

@@ -1,0 +1,331 @@
+"""Features along training: what units prefer, when it settles, and whether units are special.
+
+Sources: Zeiler & Fergus 2013 (arXiv 1311.2901), section 4.1; Szegedy et al. 2013 (arXiv 1312.6199),
+section 3.
+Source: Zeiler & Fergus 2013. Claim in one sentence: the features of the lower layers settle within
+a few epochs, those of the upper layers long after.
+
+Command: make exp-features-along-training (four minutes on two cores; an embedded set, no download).
+
+A unit's answer to an image is the largest pre-activation of its map. How far a unit is what it will
+be is the rank correlation of its answers to some test images with its answers at the end, and it
+has settled when that stays at .9; beside it stands how many of its eight preferred images it
+prefers already. The control is the layer's space: linear CKA, which is blind to how units share it.
+Nets start by He or Xavier, with and without batch norm, and see the same batches. Preferred images
+of units stand beside those of random directions: "there is no distinction between individual high
+level units and random linear combinations of high level units" (Szegedy et al.).
+
+What differs from the papers: five convolutions and pictures of 32 pixels; features are compared by
+numbers and not by eye; correlation with the last net rises by itself as training ends (rates do not
+fall here, so the last steps are as long as the first ones).
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from experiments.seeing import _nets as lab
+from experiments.seeing import _unit_looks as looks
+from experiments.seeing import _unit_panels as panels
+from experiments.seeing import _unit_scores as scores
+from jaxvision import cli
+from jaxvision.fields import flagged
+from jaxvision.nets import Spec, Trained, Wanted
+from jaxvision.nets import trained as trained_nets
+from jaxvision.report import plots
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.record import Record
+from jaxvision.types import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """A kind of net.
+
+    Attributes:
+      label: in the figure.
+      initializer: of every kernel, by its name in a spec.
+      normalized: batch norm after each convolution.
+    """
+
+    label: str
+    initializer: str
+    normalized: bool = False
+
+
+NETS = {
+    "he": Net("He", "he_forward"),
+    "xavier": Net("Xavier", "glorot2010"),
+    "he-bn": Net("He + BN", "he_forward", normalized=True),
+    "xavier-bn": Net("Xavier + BN", "glorot2010", normalized=True),
+}
+LAYERS = lab.CONVOLUTIONS
+SHOWN = (LAYERS[0], LAYERS[len(LAYERS) // 2], LAYERS[-1])
+EARLY = (0, 10, 30, 100, 200, 300, 450, 600, 800, 1000)  # steps at which nets are looked at
+DRAWN = (0, 10, 100, 1000)  # of which pictures are drawn, beside the last
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Flags of the experiment."""
+
+    dataset: str = flagged("shapes16k", "Images that the nets have learned.")
+    seeds: int = flagged(5, "Nets of each kind.", low=2, high=1000)
+    first_seed: int = flagged(920, "First seed.", low=0, high=10**9)
+    width: int = flagged(8, "Channels of the first convolutions.", low=1, high=1024)
+    steps: int = flagged(1600, "Training steps.", low=2, high=10**6)
+    batch_size: int = flagged(32, "Images a step.", low=2, high=10**5)
+    learning_rate: float = flagged(2e-3, "Of Adam.", low=0.0)
+    images: int = flagged(500, "Test images that units are shown.", low=10, high=10**6)
+    ascent_steps: int = flagged(100, "Steps of gradient ascent.", low=1, high=10**5)
+    batch_norm: bool = flagged(True, "Look at nets with batch norm too.")
+
+
+PRESETS = {
+    "tiny": Config(
+        dataset="digits",
+        seeds=2,
+        first_seed=0,
+        width=2,
+        steps=12,
+        images=20,
+        ascent_steps=2,
+        batch_norm=False,
+    ),
+    "cpu": Config(),
+    "gpu": Config(dataset="cifar10", seeds=10, width=32, steps=20_000, images=2000),
+    "paper": Config(dataset="cifar10", seeds=10, width=64, steps=70_000, images=5000),
+}
+
+
+def wanted_nets(config: Config) -> list[Wanted]:
+    """Return the nets that are looked at."""
+    kinds = looked_at(config, NETS).values()
+    return [Wanted(_spec(config, net), _seeds(config), looks_at(config)) for net in kinds]
+
+
+def looked_at(config: Config, nets: Mapping[str, Net]) -> dict[str, Net]:
+    """Return the kinds of nets that the flags ask for."""
+    return {name: net for name, net in nets.items() if config.batch_norm or not net.normalized}
+
+
+def _seeds(config: Config) -> range:
+    return range(config.first_seed, config.first_seed + config.seeds)
+
+
+def _spec(config: Config, net: Net) -> Spec:
+    channels = [config.width * number // lab.CHANNELS[0] for number in lab.CHANNELS[: lab.DEPTH]]
+    sizes = {
+        "channels": tuple(channels),
+        "units": 0,
+        "pooled": lab.POOLED[: lab.DEPTH],
+        "normalized": net.normalized,
+    }
+    return Spec(
+        config.dataset,
+        "shallow",
+        sizes,
+        learning_rate=config.learning_rate,
+        steps=config.steps,
+        initializer=net.initializer,
+        optimizer="adam",
+        batch_size=config.batch_size,
+    )
+
+
+def looks_at(config: Config) -> tuple[int, ...]:
+    """Return the steps at which nets are looked at, the last one included."""
+    later = np.linspace(EARLY[-1], config.steps, 5)[1:] if config.steps > EARLY[-1] else ()
+    steps = {*EARLY, *np.rint(later).astype(int).tolist(), config.steps}
+    return tuple(sorted(step for step in steps if step <= config.steps))
+
+
+def drawn_at(config: Config) -> tuple[int, ...]:
+    """Return those of the steps of which pictures are drawn."""
+    early = [step for step in DRAWN if step < config.steps]
+    return (*early, config.steps)
+
+
+def measure(
+    config: Config,
+    progress: cli.ShowProgress,
+    nets: Mapping[str, Net] = NETS,
+    layers: Sequence[str] = LAYERS,
+    make_axes: looks.MakeAxes = looks.random_axes,
+) -> tuple[dict, dict]:
+    """Return likenesses by kind of net, [N, T, L], times of settling [N, L], and pictures.
+
+    ``layers``: the convolutions from the first to the last. ``make_axes``: the directions that
+    stand beside units.
+    """
+    arrays = {"looks": np.array(looks_at(config))}
+    nets = looked_at(config, nets)
+    first = _trained(config, NETS["he"])
+    some = first.data.test.sample(config.images)
+    found = _answers(config, nets, some.images, layers, make_axes, progress)
+    steps = np.array(looks_at(config))
+    count = first.data.num_classes
+    for name in nets:
+        scored = scores.along(found[name], layers, some.labels, count, steps)
+        arrays |= {f"{name}/{what}": values for what, values in scored.items()}
+        arrays[f"{name}/test_error"] = _trained(config, nets[name]).test_error
+    rows = np.searchsorted(looks_at(config), drawn_at(config))
+    arrays |= scores.preferred(found["he"].units, some.images, SHOWN, rows)
+    arrays |= scores.filters(first, LAYERS[0], rows)
+    arrays |= scores.class_pictures(first, _seeds(config), rows, config.ascent_steps)
+    return {"class_names": list(first.data.class_names)}, arrays
+
+
+def _trained(config: Config, net: Net) -> Trained:
+    return trained_nets(_spec(config, net), _seeds(config), snapshots=looks_at(config))
+
+
+def _answers(
+    config: Config,
+    nets: Mapping[str, Net],
+    images: np.ndarray,
+    layers: Sequence[str],
+    make_axes: looks.MakeAxes,
+    progress: cli.ShowProgress,
+) -> dict[str, looks.Answers]:
+    """Return every kind's answers; kinds that differ in their weights alone share a program."""
+    answered = {}
+    with progress(len(nets), "looking at units") as bar:
+        for normalized in (False, True):
+            alike = [name for name, net in nets.items() if net.normalized is normalized]
+            trained = [_trained(config, nets[name]) for name in alike]
+            if not alike:
+                continue
+            seeds = [*_seeds(config)] * len(alike)
+            found = looks.answers(looks.together(trained), seeds, images, layers, make_axes)
+            for i, name in enumerate(alike):
+                rows = slice(i * config.seeds, (i + 1) * config.seeds)
+                answered[name] = jax.tree.map(lambda leaf, rows=rows: leaf[rows], found)
+            bar.advance(len(alike))
+    return answered
+
+
+ZEILER = "Zeiler & Fergus 2013"
+SZEGEDY = "Szegedy et al. 2013"
+
+
+def claims(config: Config) -> list[Claim]:
+    """Return the sources' claims and the questions beside them; the rules are fixed here."""
+    Statistic = Callable[[Record], np.ndarray]
+    deepest = len(LAYERS) - 1
+    middle = deepest // 2
+
+    def rises(kind: str, what: str) -> Statistic:
+        return lambda record: looks.slope(record.arrays[f"{kind}/{what}"])
+
+    def mean_time(record: Record, kind: str) -> np.ndarray:
+        return record.arrays[f"{kind}/settled"].mean(1)
+
+    def sooner(kind: str, other: str) -> Statistic:
+        return lambda record: mean_time(record, other) - mean_time(record, kind)
+
+    def after_space(layer: int) -> Statistic:
+        def later(record: Record) -> np.ndarray:
+            units = record.arrays["he/settled"][:, layer]
+            return units - record.arrays["he/space_settled"][:, layer]
+
+        return later
+
+    def kept_early(record: Record) -> np.ndarray:
+        early = np.searchsorted(record.arrays["looks"], 100, side="right") - 1
+        return looks.slope(record.arrays["he/kept"][:, early])
+
+    def pure(kind: str, layer: int) -> Statistic:
+        def lead(record: Record) -> np.ndarray:
+            units = record.arrays[f"{kind}/purity"][:, -1, layer]
+            return units - record.arrays[f"{kind}/axes_purity"][:, -1, layer]
+
+        return lead
+
+    def purer(record: Record) -> np.ndarray:
+        found = record.arrays["he/purity"][:, :, deepest]
+        return found[:, -1] - found[:, 0]
+
+    def seen(record: Record) -> np.ndarray:
+        found = record.arrays["picture_agreement"]
+        return found[:, -1] - found[:, 0]
+
+    def rank(layer: int) -> str:
+        return f"convolution {layer + 1}"
+
+    def left_out(net: Net) -> str:
+        return "" if config.batch_norm or not net.normalized else "needs --batch_norm"
+
+    question = "question"
+    share = "(share of training until rank correlation stays at .9, mean over units)"
+    by_layer = f"settle later, the higher the layer {share}, slope over layers"
+    szegedy = (
+        "the eight images that a unit prefers are as often of one class as a random "
+        "direction's (share of the commonest class)"
+    )
+    return [
+        *[Claim(f"lower-first-{kind}", ZEILER, f"{net.label}: units {by_layer}",
+                rises(kind, "settled"), Greater(), not_run=left_out(net))
+          for kind, net in NETS.items()],
+        *[Claim(f"space-first-{kind}", f"{question}, control", f"{net.label}: the layers' spaces "
+                "too settle later, the higher the layer (linear CKA at .9), slope over layers",
+                rises(kind, "space_settled"), Greater(), not_run=left_out(net))
+          for kind, net in NETS.items()],
+        Claim("kept", ZEILER, "He: the higher the layer, the fewer of their last eight preferred "
+              "images units prefer already after 100 steps, slope over layers",
+              kept_early, Less(0.0)),
+        Claim("units-after-space", f"{question}, units", f"He: in {rank(deepest)} units settle "
+              "after their space (share of training)", after_space(deepest), Greater()),
+        Claim("bn-sooner", f"{question}, batch norm", f"He: with batch norm units settle sooner "
+              f"{share}", sooner("he-bn", "he"), Greater(), not_run=left_out(NETS["he-bn"])),
+        Claim("he-sooner", f"{question}, starts", f"He's units settle sooner than Xavier's {share}",
+              sooner("he", "xavier"), Greater()),
+        *[Claim(f"directions-{kind}-{layer + 1}", SZEGEDY, f"{NETS[kind].label}, {rank(layer)}: "
+                f"{szegedy}", pure(kind, layer), Equivalent(0.05), not_run=left_out(NETS[kind]))
+          for kind in ("he", "he-bn") for layer in (middle, deepest)],
+        Claim("purer", f"{question}, purity", f"He, {rank(deepest)}: units' preferred images are "
+              "oftener of one class in the end than at the start", purer, Greater()),
+        Claim("pictures", f"{question}, pictures", "He: class pictures of the end convince other "
+              "nets oftener than those of the start", seen, Greater()),
+        Claim("control", "negative control, other seeds", "He: units of one number in two nets "
+              "share fewer than a tenth of their preferred images (mean over layers)",
+              lambda record: record.arrays["he/stranger"].mean(1), Less(0.1)),
+    ]  # fmt: skip
+
+
+def plot(record: Record, config: Config) -> Figure:
+    """Draw what units of one net prefer along training, and when units and layers settle."""
+    figure, axes = plots.new_figure(3, 2, 15.0)
+    grid = axes[0, 0].get_gridspec()
+
+    for ax in axes[0]:
+        ax.remove()
+    labels = {name: net.label for name, net in looked_at(config, NETS).items()}
+    with plots.style():
+        panels.draw_units(figure.add_subplot(grid[0, :]), record, SHOWN, drawn_at(config))
+        panels.draw_likeness(axes[1, 0], record, LAYERS)
+        panels.draw_settling(axes[1, 1], record, labels)
+        panels.draw_purity(axes[2, 0], record)
+        panels.draw_pictures(axes[2, 1], record, drawn_at(config))
+    titles = {
+        ("lower-first-he", "lower-first-he-bn"): (
+            "Units settle from below: the higher the layer, the later it prefers what it will"
+        ),
+        "lower-first-he": "Without batch norm units settle from below",
+    }
+    width = config.width
+    return plots.finish(
+        figure,
+        record,
+        plots.headline(record, titles, "What units prefer along training"),
+        net=f"Five convolutions, {width} to {4 * width} channels",
+        optimizer=f"Adam {config.learning_rate:g}, {config.steps:,} steps of {config.batch_size}",
+        paper=f"{ZEILER}; {SZEGEDY}",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(sys.modules[__name__])
