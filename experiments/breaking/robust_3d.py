@@ -200,6 +200,7 @@ def measure(
     config: Config, progress: cli.ShowProgress, attack: robust.Attack = eot
 ) -> tuple[dict, dict]:
     """Attack and judge the nets of every kind; arrays 'kind/quantity' [S, ...], and a turntable."""
+    robust.refuse_sizes(sizes=config.sizes, solid_sizes=config.solid_sizes)
     arrays = {}
     kinds = kinds_of(config)
     with progress(2 * len(kinds), "attacking") as bar:
