@@ -97,7 +97,10 @@ def draw_friends(ax: Axes, record: Record, config: Any, arms: Mapping[str, Kind]
     plots.log_axis(ax, "x")
     low, high = ax.get_xlim()
     ax.set_xlim(high, low / 4)  # the names of arms stand right of their end
-    title = "A false friend: the loss's gradient\nshrinks, whatever distance does"
+    title = (
+        "Is the loss's gradient a friend?\n"
+        f"From step {config.reference:,} (dot) to the last (arrow)"
+    )
     plots.describe(ax, title, "L1 norm of the loss's gradient, falling", "L2 distance")
     plots.mark_contradicted(ax, record, "friend", "false-friend", "gradient-falls")
 

@@ -21,7 +21,8 @@ def of_random_nets(config: Any) -> list[Claim]:
     def of_random(quantity: str, sizes: tuple[int, ...]) -> Statistic:
         return lambda r: slopes(r.arrays[f"start/{quantity}"], sizes)
 
-    pair = missing_arms(config, "he", "xavier")
+    untrained = "" if config.snapshots[0] == 0 else "--snapshots from 0 on"
+    pair = missing_arms(config, "he", "xavier") or untrained
     algebra = "algebra, ReLU nets are positively homogeneous"
     return [
         Claim(

@@ -142,7 +142,7 @@ def draw_led(
     plots.describe(
         ax,
         f"{where}\nled to the wanted class",
-        "area of the patch",
+        _named_area(record, place),
         "share of scenes",
     )
     shown = (
@@ -171,10 +171,18 @@ def draw_kept(
     plots.describe(
         ax,
         "Off the object:\nstill answered right",
-        "area of the patch",
+        _named_area(record, OFF),
         "share of scenes",
     )
     plots.mark_contradicted(ax, record, "led-away", "costs")
+
+
+def _named_area(record: Record, place: int) -> str:
+    """Return the name of the axis, with the scenes that have room where not all have it."""
+    most, least = 100 * record.arrays["room"][place][[0, -1]]
+    if least == 100:
+        return "area of the patch"
+    return f"area of the patch; {most:.0f} to\n{least:.0f} % of scenes have room for it"
 
 
 def _area_axis(ax: Axes, config: Any) -> None:

@@ -17,7 +17,7 @@ from jaxvision.adversarial.eot import Drawn, answers
 from jaxvision.adversarial.nets import over_nets
 from jaxvision.adversarial.threat import L2
 from jaxvision.random import stream
-from jaxvision.types import Array, PyTree
+from jaxvision.types import Array, PyTree, UserError
 
 CLIMBING, JUDGING = range(2)  # counters of the stream ``attack``: poses to climb in, to judge by
 ENOUGH = 0.9  # share of targets reached at which a size is large enough
@@ -75,6 +75,13 @@ class Judged(NamedTuple):
     right: np.ndarray
     matrix: np.ndarray
     by_size: np.ndarray
+
+
+def refuse_sizes(**flags: tuple[float, ...]) -> None:
+    """Raise UserError where sizes, given by the name of their flag, do not rise from above 0."""
+    for name, sizes in flags.items():
+        if list(sizes) != sorted(set(sizes)) or min(sizes, default=0) <= 0:
+            raise UserError(f"--{name}={sizes}: rising from above 0, each once")
 
 
 def make(nets: Nets, seeds: range, world: World, given: Given, plan: Plan, attack: Attack) -> Made:

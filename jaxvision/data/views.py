@@ -18,6 +18,7 @@ from jaxvision.data.warps import Pose, warp
 from jaxvision.types import Array
 
 _POSE = 6  # numbers of a view, apart from its noise
+_LEAST = -1 + 2**-24  # the float32 after -1
 
 
 class Views(NamedTuple):
@@ -68,11 +69,19 @@ def viewed(key: Array, images: Array, views: Views) -> Array:
     )
     brighter = views.light * light
     spread = views.noise * _share(noisier)
-    noise = math.sqrt(2) * jax.scipy.special.erfinv(grain)  # Gaussian
     seen = warp(images, pose)
     seen = seen + _like(brighter, images)
-    seen = seen + _like(spread, images) * noise
+    seen = seen + _like(spread, images) * _gaussian(grain)
     return jnp.clip(seen, 0.0, 1.0)
+
+
+def _gaussian(grain: Array) -> Array:
+    """Return standard normal numbers from uniform ones in [-1, 1).
+
+    -1 itself, which is drawn once in 8 million times, would be infinite, and times no noise NaN.
+    """
+    inside = jnp.maximum(grain, _LEAST)
+    return math.sqrt(2) * jax.scipy.special.erfinv(inside)
 
 
 def _share(number: Array) -> Array:

@@ -7,6 +7,7 @@ import dataclasses
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from jaxvision.report import words
 from jaxvision.report.entries import Entry, link
@@ -62,8 +63,9 @@ class Dispute:
       sides: in the order in which they were heard.
       beside: further claims that bear on it.
       answer: what it comes to at our scale; "" leaves that to the reader.
-      upheld: claims that the answer states: each experiment's own record must reproduce them.
-      refuted: claims whose contradiction it states.
+      upheld: claims that the answer states: each experiment's own record must reproduce them, and
+        no other may contradict them.
+      refuted: claims whose contradiction it states, likewise.
     """
 
     question: str
@@ -141,17 +143,38 @@ def rows(dispute: Dispute, records: Records) -> list[Row]:
 
 
 def borne_out(dispute: Dispute, records: Records) -> bool:
-    """Return whether the answer's claims came out as it says, in their experiments' own records."""
-    wanted = dict.fromkeys(dispute.upheld, "reproduced")
-    wanted |= dict.fromkeys(dispute.refuted, "contradicted")
-    return all(_verdict(test, records) == verdict for test, verdict in wanted.items())
+    """Return whether the answer's claims came out as it says.
+
+    In their experiments' own records; and no other record of these has them the other way round.
+    """
+    upheld = [_verdicts(test, records) for test in dispute.upheld]
+    refuted = [_verdicts(test, records) for test in dispute.refuted]
+    return all(
+        found.own == told and opposite not in found.others
+        for some, told, opposite in (
+            (upheld, "reproduced", "contradicted"),
+            (refuted, "contradicted", "reproduced"),
+        )
+        for found in some
+    )
 
 
-def _verdict(test: Cited, records: Records) -> str | None:
+class _Verdicts(NamedTuple):
+    """Of a claim: by the record that bears its experiment's name, "" if none, and by others."""
+
+    own: str
+    others: list[str]
+
+
+def _verdicts(test: Cited, records: Records) -> _Verdicts:
+    own, others = "", []
     for entry in records.get(test.experiment, ()):
-        if entry.name == test.experiment:
-            return next((one.verdict for one in entry.judgements if one.id == test.claim), None)
-    return None
+        for one in entry.judgements:
+            if one.id == test.claim and entry.name == test.experiment:
+                own = one.verdict
+            elif one.id == test.claim:
+                others.append(one.verdict)
+    return _Verdicts(own, others)
 
 
 def _of_sides(dispute: Dispute, records: Records) -> Iterator[Row]:

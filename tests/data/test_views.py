@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.data import views as module
 from jaxvision.data.views import PAPER, Views, viewed
 from jaxvision.data.warps import Pose, warp
 
@@ -30,6 +31,14 @@ def test_noise_has_a_deviation_of_its_own_for_each_image():
     spread = (draws(Views(noise=0.1)) - np.asarray(IMAGES)).std((1, 2, 3))
     assert abs(spread.mean() - 0.05) < 0.01
     assert spread.max() < 0.15
+
+
+def test_the_least_uniform_number_is_finite_noise():
+    """Infinite noise times a spread of 0 would be NaN in a picture that asks for none."""
+    drawn = np.asarray(module._gaussian(jnp.float32([-1.0, -1 + 2**-22, 0.0])))
+    assert np.isfinite(drawn).all()
+    assert -6 < drawn[0] < drawn[1] < -5
+    assert drawn[2] == 0
 
 
 def test_one_scale_for_all_is_the_warp_s():

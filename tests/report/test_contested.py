@@ -88,6 +88,25 @@ def test_a_record_of_another_name_bears_no_answer_out(results):
     assert "**It holds.**" not in page
 
 
+@pytest.mark.parametrize(
+    ("claim", "verdict", "shown"),
+    [
+        ("a", "contradicted", False),
+        ("b", "reproduced", False),
+        ("a", "inconclusive", True),
+        ("c d", "contradicted", True),
+    ],
+)
+def test_a_record_that_has_a_stated_claim_the_other_way_round_silences_the_answer(
+    results, claim, verdict, shown
+):
+    """An answer stood above a table in which another set of images showed the opposite."""
+    other = make("he_init-mnist", experiment="he_init")
+    claims = [one | {"verdict": verdict} if one["id"] == claim else one for one in other.claims]
+    record.save(dataclasses.replace(other, claims=claims), None, results / "he_init-mnist")
+    assert ("**It holds.**" in page_of(results)) == shown
+
+
 def test_a_dispute_without_records_is_left_out(results):
     awaited = Dispute("Will it?", (Side("Nobody 2030", "Yes.", cited("unrun", "a")),))
     page = page_of(results, DISPUTE, awaited)

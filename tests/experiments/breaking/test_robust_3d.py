@@ -14,8 +14,10 @@ from experiments.breaking import robust_3d
 from experiments.breaking._nets import Nets
 from jaxvision.adversarial.eot import eot
 from jaxvision.data import raycast, solids
+from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
+from jaxvision.types import UserError
 
 CONFIG = robust_3d.Config()
 SPREAD = 0.02 * np.linspace(-1, 1, 6)
@@ -123,6 +125,14 @@ def test_budgets_are_read_between_sizes():
     """A rate of 80 % at 1 and 100 % at 4 is 90 % at 2; one that never gets there has the end."""
     found = robust.budgets(np.array([[0.8, 1.0], [0.95, 1.0], [0.1, 0.2]]), (1.0, 4.0))
     np.testing.assert_allclose(found, [1.0, 0.0, 2.0])
+
+
+@pytest.mark.parametrize("sizes", [(4.0, 1.0), (1.0, 1.0), (0.0, 1.0)])
+def test_sizes_that_do_not_rise_from_above_0_are_one_line(sizes):
+    """A curve is read from small to large, over logs: another order gave wrong sizes in silence."""
+    config = dataclasses.replace(CONFIG, sizes=sizes)
+    with pytest.raises(UserError, match="--sizes="):
+        robust_3d.measure(config, silent)
 
 
 def test_a_size_is_the_first_that_is_enough():

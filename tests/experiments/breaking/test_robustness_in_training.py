@@ -200,6 +200,13 @@ def test_arms_and_sizes_that_are_left_out_are_not_run():
         assert not claims[name].not_run, name
 
 
+def test_nets_that_have_trained_are_not_judged_as_random_ones():
+    config = dataclasses.replace(experiment.Config(), snapshots=(300, 3000, 10_000))
+    claims = {claim.id: claim for claim in experiment.claims(config)}
+    assert claims["regions"].not_run == claims["regions-gradient"].not_run != ""
+    assert not claims["closer-he"].not_run
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
