@@ -113,10 +113,16 @@ def _taken(sums: Array, index: Array) -> Array:
 
 
 def _projected(f: Callable, images: Array, layer: str, index: Array) -> Array:
-    """Return the energy [B, H, W] that a deconvnet sends back from one map of each image."""
+    """Return the energy [B, H, W] that a deconvnet sends back from one map of each image.
+
+    What goes back is the map itself (section 2.1): the gradient of half its squares. The gradient
+    of its sum is 1 everywhere, and the deconvnet's rule lets that pass units that are shut.
+    """
 
     def score(images: Array) -> Array:
-        return _taken(_sums(f(images)[1][layer]), index)
+        put_out = jax.nn.relu(f(images)[1][layer])
+        halves = jnp.square(put_out).sum((1, 2)) / 2
+        return _taken(halves, index)
 
     return (maps.signal(score, images, "deconvnet") ** 2).sum(-1)
 

@@ -49,7 +49,7 @@ def draw_pictures(ax: Axes, record: Record) -> None:
     names = [
         "image",
         "strongest map",
-        "its projection",
+        "its projection\n(light: energy)",
         "probability",
         "right answer",
     ]

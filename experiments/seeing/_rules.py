@@ -109,7 +109,7 @@ def looked_at(
 ) -> Looked:
     """Return what there is to know of nets' maps, in one program.
 
-    New weights are those that the next seed's net began with.
+    New weights are those that another seed's net began with.
     """
 
     def one(net: dict, given: tuple[Array, Array, Array | None]) -> Looked:

@@ -13,8 +13,8 @@ What differs from the sources: small nets on drawn shapes, whose objects have ex
 objects, which cover the center of most pictures, and small ones, which do not
 (``--small_dataset=small_shapes``: their nets need another five minutes). Scores are means over
 images, one number a net; each stands beside maps that have never seen a net. Where a net's values
-are tied in a pool the signal is shared, not switched. A random net's weights are those that the
-next seed's net began with.
+are tied in a pool the signal is shared, not switched. A random net's weights are those that
+another seed's net began with.
 """
 
 import dataclasses

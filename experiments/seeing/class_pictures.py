@@ -15,10 +15,11 @@ and its logarithm are climbed too, as many steps, and the others as far as the s
 stops where the net is sure, so it travels less.
 
 What differs from the papers: nets of 45,000 weights and pictures of 32 pixels. Yosinski's rates are
-theirs, their blur is scaled from 227 pixels (where it hardly blurs; the arm "blur" is as wide as
-theirs in our pixels), and all ways take equally many steps. Jitter rolls pictures around the border
-instead of cropping them from larger ones; there is no turning and no scaling. Priors other than
-Yosinski's are climbed by Adam.
+theirs and not tuned, as ours are; scaled from 227 pixels their blur is .07 and .14 pixels wide,
+which is none at all (the arm "blur" is as wide as theirs in our pixels); and all ways take equally
+many steps, theirs a fifth to a tenth of what they were made for: what their sets lack here may be
+steps. Jitter rolls pictures around the border instead of cropping them from larger ones; there is
+no turning and no scaling. Priors other than Yosinski's are climbed by Adam.
 """
 
 import dataclasses

@@ -58,9 +58,10 @@ def explain(
 
     Raises:
       UserError: images outside [0, 1] or of a size that the net does not take, classes out of
-        range, options that the method does not take, a window larger than the image, a net in
-        train mode, one that gives probabilities, one without ReLUs or with other activations where
-        the method is about them.
+        range, options that the method does not take, a window larger than the image, a fill or a
+        baseline that does not fit the images, a score that is no function, a net in train mode,
+        one that gives probabilities, one without ReLUs or with other activations where the method
+        is about them.
     """
     _check_call(method, options)
     images = as_images(images)
@@ -72,9 +73,11 @@ def explain(
     if classes is not None:
         classes = as_labels(classes, images, "classes")
     check_logits(f, images, {"classes": classes})
-    traced = {name: jnp.asarray(options[name]) for name in _TRACED if name in options}
+    traced = {name: _fitted(name, options[name], images) for name in _TRACED if name in options}
     fixed = {name: value for name, value in options.items() if name not in traced}
-    program = made_once(_program, known.call, method, tuple(sorted(fixed.items())))
+    # Types too: 3.0 equals 3, and a method may take one of them alone.
+    types = tuple(type(fixed[name]) for name in sorted(fixed))
+    program = made_once(_program, known.call, method, tuple(sorted(fixed.items())), types)
     return Explanation(*jax.device_get(program(known.arrays, images, classes, traced)))
 
 
@@ -93,6 +96,23 @@ def _check_call(method: Callable[..., Array], options: dict[str, Any]) -> None:
             f"{name}: {error}; beside net, images and classes it takes {takes}"
         ) from error
 
+    if "score" in options and not callable(options["score"]):
+        example = "jaxvision.attribution.maps.logit"
+        raise UserError(f"score={options['score']!r} is no function: take one such as {example}")
+
+
+def _fitted(name: str, value: Array | float, images: np.ndarray) -> Array:
+    """Return an option that goes with the images, as an array."""
+    try:
+        array = jnp.asarray(value)
+        fits = np.broadcast_shapes(array.shape, images.shape) == images.shape
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        shape = " x ".join(str(side) for side in images.shape)
+        raise UserError(f"{name} does not fit images of {shape}: use a number, or a color [C]")
+    return array
+
 
 def _check_size(f: Logits, images: np.ndarray) -> None:
     """Refuse images of a size that the net does not take."""
@@ -107,7 +127,11 @@ def _check_size(f: Logits, images: np.ndarray) -> None:
         raise UserError(f"the net does not take images of {size}: {first}") from error
 
 
-def _program(call: Callable, method: Callable[..., Array], fixed: tuple) -> Callable[..., tuple]:
+def _program(
+    call: Callable, method: Callable[..., Array], fixed: tuple, types: tuple
+) -> Callable[..., tuple]:
+    del types  # that tell equal options apart
+
     def explained(
         arrays: PyTree, images: Array, classes: Array | None, traced: dict[str, Array]
     ) -> tuple:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxvision.adversarial.aims import Logits
 from jaxvision.attribution.ruled import ruled
 from jaxvision.relu import Rule
-from jaxvision.types import Array
+from jaxvision.types import Array, UserError
 
 Score = Callable[[Array, Array], Array]  # logits [B, K], classes [B] -> numbers [B]
 
@@ -93,7 +93,12 @@ def integrated_gradients(
     (image - baseline) times the mean gradient on the way between, at the middles of ``steps``
     pieces (Sundararajan et al. 2017, arXiv 1703.01365, equation 1). Of a linear score it is
     (image - baseline) * w; the half that Adebayo et al. 2018 print is a slip.
+
+    Raises:
+      UserError: there are no steps.
     """
+    if steps < 1:
+        raise UserError(f"steps={steps}: the way from the baseline takes at least 1")
     away = images - baseline
 
     def add(total: Array, share: Array) -> tuple[Array, None]:

@@ -50,8 +50,12 @@ def windows(height: int, width: int, size: int, stride: int = 1) -> Windows:
     """Return the places of a window; the last touches the border whatever the stride.
 
     Raises:
-      UserError: the window is larger than the image, or the stride leaves pixels that are in none.
+      UserError: the window is larger than the image, the stride leaves pixels that are in none, or
+        one of them is no whole number.
     """
+    for name, value in (("window", size), ("stride", stride)):
+        if not isinstance(value, int | np.integer):
+            raise UserError(f"{name}={value!r}: use a whole number of pixels")
     if not 1 <= size <= min(height, width):
         raise UserError(
             f"a window of {size} pixels does not fit into images of {height} x {width}: use 1 to"

@@ -44,7 +44,10 @@ class Recipe(NamedTuple):
         return progress(self.gain, self.most / LEVELS**2)
 
     def touches(self, size: int) -> tuple[Touch, ...]:
-        """Return what is done to pictures of ``size`` pixels, the blur in proportion."""
+        """Return what is done to pictures of ``size`` pixels, the blur in proportion.
+
+        At 32 pixels no blur is left: see ``blurred``.
+        """
         return (
             decayed(self.decay),
             blurred(self.blur * size / THEIR_SIZE),
@@ -91,7 +94,8 @@ def decayed(rate: float | Array) -> Touch:
 def blurred(sigma: float | Array, every: int = BLUR_EVERY) -> Touch:
     """Blur by a Gaussian of ``sigma`` pixels at every so many steps, the first included.
 
-    Weights beyond the border go to the pixels within, so a constant picture stays as it is.
+    Weights beyond the border go to the pixels within, so a constant picture stays as it is. They
+    are a Gaussian's at whole pixels, as in the source: below .3 pixels next to nothing is blurred.
     """
 
     def touch(codes: Array, gradient: Array, step: Array) -> Array:

@@ -1,8 +1,10 @@
 """Where the ReLUs of a traced net are, whoever wrote it; the program is read, nothing is computed.
 
 A ReLU is a maximum of zero and something that the net's input is in: ``jax.nn.relu``, ``nn.relu``
-and ``jnp.maximum(x, 0)`` are all that. Loops, ``jit``, ``remat`` and branches are looked into. The
-published rules for the way back are about ReLUs alone, so other activations are refused by name.
+and ``jnp.maximum(x, 0)`` are all that. Not so the variance of a normalization, a difference of
+means of squares and squared means, which Flax keeps from falling below 0 in the same way. Loops,
+``jit``, ``remat`` and branches are looked into. The published rules for the way back are about
+ReLUs alone, so other activations are refused by name.
 """
 
 import math
@@ -51,11 +53,21 @@ _SPREADING = {"broadcast_in_dim", "convert_element_type", "copy", "reshape", "sq
 
 
 class _Fact(NamedTuple):
-    """What is known of a value: the input is in it; it is zero; it is the sign of something fed."""
+    """What is known of a value.
+
+    Attributes:
+      fed: the input is in it.
+      zero: it is zero.
+      sign: it is the sign of something fed.
+      square: it is the square of something fed.
+      variance: it is something fed minus such a square.
+    """
 
     fed: bool = False
     zero: bool = False
     sign: bool = False
+    square: bool = False
+    variance: bool = False
 
 
 @dataclass
@@ -125,14 +137,15 @@ class _Reader:
             return self._loop(eqn, given, place, rounds)
         if name in ("while", "cond", "custom_jvp_call", "custom_vjp_call"):
             self._inside(eqn, given, place, rounds)
+        elif name == "max" and any(fact.variance for fact in given):
+            pass
         elif name == "max" and any(fact.zero for fact in given):
             self._note(place, [fact.zero for fact in given].index(False), rounds)
         elif name == "act_conv" and eqn.params["spec"].relu and given[0].fed:
             self._note(place, 0, rounds)
         elif name == "select_n" and given[0].sign:
             raise _refusal("an activation by cases, such as leaky ReLU or jnp.where(x > 0, x, 0)")
-        is_sign = name in _SIGN_TESTS and any(fact.zero for fact in given)
-        return [_Fact(fed=True, sign=is_sign)] * len(eqn.outvars)
+        return [_computed(eqn, given)] * len(eqn.outvars)
 
     def _note(self, place: Place, operand: int, rounds: int) -> None:
         self.sites.places[place] = operand
@@ -166,6 +179,24 @@ class _Reader:
         is_alone = name == "custom_jvp_call" and _is_relu_alone(inner_program(eqn))
         if found and name in ("custom_jvp_call", "custom_vjp_call") and not is_alone:
             raise _refusal("an activation with a derivative of its own")
+
+
+def _computed(eqn: JaxprEqn, given: Sequence[_Fact]) -> _Fact:
+    """Return what is known of what an equation makes of something fed."""
+    name = eqn.primitive.name
+    return _Fact(
+        fed=True,
+        sign=name in _SIGN_TESTS and any(fact.zero for fact in given),
+        square=_is_square(eqn),
+        variance=name == "sub" and given[0].fed and given[1].square,
+    )
+
+
+def _is_square(eqn: JaxprEqn) -> bool:
+    name = eqn.primitive.name
+    if name == "mul":
+        return eqn.invars[0] is eqn.invars[1]
+    return name == "square" or (name == "integer_pow" and eqn.params["y"] == 2)
 
 
 def _fact(variable: Any, known: Mapping[Any, _Fact]) -> _Fact:

@@ -80,6 +80,12 @@ def test_options_go_to_the_method():
     np.testing.assert_allclose(found.maps, expected, atol=1e-5)
 
 
+def test_an_option_refused_once_does_not_stand_for_its_equal():
+    with pytest.raises(UserError, match="whole number"):
+        explain(net, None, IMAGES, method=occlusion, window=4.0)
+    assert explain(net, None, IMAGES, method=occlusion, window=4).maps.shape == IMAGES.shape[:3]
+
+
 def no_relu(images):
     return images.reshape(len(images), 36) @ FIRST
 
@@ -103,6 +109,18 @@ def softmax(images):
         (
             partial(explain, net, None, IMAGES, method=occlusion, window=7),
             "a window of 7 pixels does not fit into images of 6 x 6",
+        ),
+        (partial(explain, net, None, IMAGES, method=occlusion, window=3.0), "window=3.0: use a"),
+        (partial(explain, net, None, IMAGES, method=occlusion, stride="2"), "stride='2': use a"),
+        (partial(explain, net, None, IMAGES, method=occlusion, fill="gray"), "fill does not fit"),
+        (
+            partial(explain, net, None, IMAGES, method=occlusion, fill=np.zeros(5)),
+            "fill does not fit images of 8 x 6 x 6 x 1",
+        ),
+        (partial(explain, net, None, IMAGES, score="logit"), "score='logit' is no function"),
+        (
+            partial(explain, net, None, IMAGES, method=maps.integrated_gradients, steps=0),
+            "steps=0: the way",
         ),
         (partial(explain, no_relu, None, IMAGES), "no ReLU was reached"),
         (

@@ -147,6 +147,23 @@ def test_a_relu_is_found_however_it_is_written(written):
     np.testing.assert_allclose(jax.grad(function)(x), plain, rtol=1e-5)
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm, partial(nn.GroupNorm, num_groups=2)])
+def test_the_variance_of_a_normalization_is_no_relu(norm):
+    """Flax bounds it by 0: a rule there would cut the signal through it where it is negative."""
+
+    def score(x, rectify):
+        x = norm(use_bias=False, use_scale=False).apply({}, x @ KERNEL)
+        return (rectify(x) @ KERNEL[0]).sum()
+
+    x = jax.random.normal(jax.random.key(0), (3, 6))
+    assert relus.find(lambda x: score(x, nn.relu), x).count == 1
+    for rule in RULES:
+        with backward_rule(rule):
+            expected = jax.grad(lambda x: score(x, relu))(x)
+        found = jax.grad(ruled(lambda x: score(x, nn.relu), rule))(x)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_rule_gradient_is_the_gradient_to_the_bit():
     x = jnp.arange(6.0) - 2.5
     found = jax.grad(ruled(WRITTEN["nn"], "gradient"))(x)

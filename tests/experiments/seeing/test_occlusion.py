@@ -87,6 +87,18 @@ def test_lowest_places_more_than_a_window_apart_are_counted():
     assert covering.apart(values, others, PLACES) == pytest.approx([1 / 3])
 
 
+def test_a_deconvnet_sends_back_what_a_map_puts_out():
+    """From units that are shut nothing comes back, from others as much as they put out."""
+
+    def maps_of(images):
+        return None, {"top": jnp.concatenate([images - 0.5, images - 0.9], axis=-1)}
+
+    images = np.float32(np.random.default_rng(0).random((2, 4, 4, 1)))
+    found = covering._projected(maps_of, jnp.asarray(images), "top", jnp.array([0, 1]))
+    expected = np.maximum(images[..., 0] - np.array([0.5, 0.9])[:, None, None], 0) ** 2
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_objects_are_made_frontal():
     data = embedded.shapes(1, 100).test
     bars = data.labels == embedded.drawing.CLASS_NAMES.index("bar")
