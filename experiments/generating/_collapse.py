@@ -188,11 +188,4 @@ def _played(scale: Scale, kind: Kind, setting: Setting) -> Seen:
         None,
         scale.looks,
     )
-    broken = jnp.stack([state.generator.broken_at, state.discriminator.broken_at])
-    first = jnp.where(
-        broken < 0,
-        jnp.iinfo(jnp.int32).max,
-        broken,
-    ).min()
-    broken_at = jnp.where((broken < 0).all(), -1, first)
-    return Seen(covered.modes, covered.good, covered.largest, samples, broken_at)
+    return Seen(covered.modes, covered.good, covered.largest, samples, state.broken_at)

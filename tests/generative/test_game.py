@@ -148,6 +148,19 @@ def test_a_player_that_stops_being_finite_is_marked_with_its_step():
     assert int(before.generator.broken_at) == int(before.discriminator.broken_at) == -1
     assert 0 < min(steps) < 20
     assert int(found.step) == 20
+    assert int(found.broken_at) == min(steps)
+
+
+@pytest.mark.parametrize(
+    ("generator", "discriminator", "first"), [(-1, -1, -1), (7, 3, 3), (-1, 5, 5), (0, -1, 0)]
+)
+def test_a_game_breaks_where_the_first_player_does(generator, discriminator, first):
+    state = at(bilinear(RATE), 1.0, 0.5)
+    broken = state._replace(
+        generator=state.generator._replace(broken_at=jnp.int32(generator)),
+        discriminator=state.discriminator._replace(broken_at=jnp.int32(discriminator)),
+    )
+    assert int(broken.broken_at) == first
 
 
 def test_many_settings_in_one_program_are_each_alone():
