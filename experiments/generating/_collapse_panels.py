@@ -38,11 +38,16 @@ def _color(name: str) -> str:
 def draw_samples(
     ax: Axes, record: Record, name: str, label: str, mixture: mixtures.Mixture
 ) -> None:
-    """Draw the samples of one seed at the end, over the places of the modes."""
+    """Draw the samples of one seed at the end; where they are good is drawn to scale."""
+    from matplotlib.patches import Circle  # only who draws waits for it
+
     samples = np.float32(record.arrays[f"{name}/samples"])
     ax.plot(
-        *mixture.centers.T, "o", markersize=17, markerfacecolor="none", color="#999999", zorder=1
+        *mixture.centers.T, "o", markersize=17, markerfacecolor="none", color="#CCCCCC", zorder=1
     )
+    for center in mixture.centers:
+        good_here = Circle(center, mixtures.GOOD * mixture.deviation, color="#333333", zorder=3)
+        ax.add_patch(good_here)
     ax.plot(*samples.T, ".", color=_color(name), markersize=4, alpha=0.5, zorder=2)
     modes = record.arrays[f"{name}/modes"][0, -1]
     good = record.arrays[f"{name}/good"][0, -1]
