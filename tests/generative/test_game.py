@@ -139,6 +139,28 @@ def test_the_generator_sees_through_the_moves_that_are_not_made():
     )
 
 
+@pytest.mark.parametrize("step", [game.simultaneous, game.alternating, game.extragradient])
+def test_a_step_counts_once_in_the_batch_statistics(step):
+    """Of losses that count how often they were taken, the look ahead is not one."""
+
+    def counting(player):
+        def cost(own, other, batch, key):
+            loss, _ = player.cost(own, other, batch, key)
+            return loss, Aside(own["batch_stats"] + 1, {})
+
+        return Player(cost, player.optimizer)
+
+    both = bilinear(RATE)
+    counted = Game(counting(both.generator), counting(both.discriminator))
+    start = at(both, 1.0, 0.5)
+    state = start._replace(
+        generator=start.generator._replace(batch_stats=jnp.int32(0)),
+        discriminator=start.discriminator._replace(batch_stats=jnp.int32(0)),
+    )
+    after, _ = step(counted, state, None, key())
+    assert int(after.generator.batch_stats) == int(after.discriminator.batch_stats) == 1
+
+
 def test_a_player_that_stops_being_finite_is_marked_with_its_step():
     found = played(game.simultaneous, bilinear(1e10), 20)
     assert not np.isfinite(place(found)).any()
