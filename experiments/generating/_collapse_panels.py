@@ -17,13 +17,23 @@ LINES = {  # arm -> the words at its line's end
     "slow_unrolled": "unrolled",
     "closed": "7 places",
 }
-ENDS = ("plain", "momentum", "momentum_r1", "slow", "slow_r1", "slow_r1_strong", "slow_unrolled")
+ENDS = (
+    "plain",
+    "wide",
+    "momentum",
+    "momentum_r1",
+    "slow",
+    "slow_r1",
+    "slow_r1_strong",
+    "slow_unrolled",
+)
 EXTENT = 2.7
 
 
 def _color(name: str) -> str:
     meanings = {
         "plain": "equal rates",
+        "wide": "equal rates",
         "momentum": "β₁ = .9",
         "momentum_r1": "β₁ = .9",
         "slow": "slow D",
@@ -92,6 +102,7 @@ def draw_ends(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     plots.mark_contradicted(
         ax,
         record,
+        "wide-loses",
         "slow-loses",
         "momentum-loses",
         "r1-slow",
