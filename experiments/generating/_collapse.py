@@ -16,13 +16,20 @@ from experiments.generating import _planes as planes
 from jaxvision import runtime
 from jaxvision.generative.game import Step, alternating, unrolled
 from jaxvision.generative.losses import NON_SATURATING
-from jaxvision.generative.players import Game, GameState, Player, initial_state
+from jaxvision.generative.players import (
+    Game,
+    GameState,
+    Player,
+    Variables,
+    initial_state,
+)
 from jaxvision.parallel.mesh import fetch, make_mesh, on_mesh
 from jaxvision.random import stream
 from jaxvision.training.mapping import map_runs
 from jaxvision.types import Array
 
 EPS_ROOT = 1e-10  # in every arm: unrolled steps go through Adam, which needs it where slopes are 0
+GAIN_OF_METZ, SCALE_OF_METZ = 0.8, 0.25  # of their ring: of all kernels, of D's input
 JUDGED = 2500  # samples that modes are counted in
 DRAWN = 300  # of them, kept for the figure
 
@@ -35,8 +42,13 @@ class Setting(NamedTuple):
     slowness: Array  # that over the discriminator's rate
     momentum: Array  # Adam's beta1, of both players
     gamma: Array  # of R1
+    wide: Array  # whether it starts from He's weights, see ``_starts``
     centers: Array  # [M, 2], of the data
     deviation: Array
+
+
+Start = tuple[Variables, Variables]  # generator, discriminator
+Run = tuple[Setting, Start]
 
 
 class Scale(NamedTuple):
@@ -93,13 +105,16 @@ def play(scale: Scale, groups: Sequence[tuple[Kind, Setting]]) -> list[Seen]:
     """Train every group of runs, all in one program, the runs spread over the devices."""
     mesh = make_mesh(data=1)
     kinds = [kind for kind, _ in groups]
-    filled = [_even(setting, mesh.size) for _, setting in groups]
+    runs = [
+        _even((setting, _starts(scale, setting)), len(setting.seed), mesh.size)
+        for _, setting in groups
+    ]
 
-    def mapped(*groups: Setting) -> list[Seen]:
+    def mapped(*runs: Run) -> list[Seen]:
         found = []
-        for kind, setting in zip(kinds, groups, strict=True):
+        for kind, of_kind in zip(kinds, runs, strict=True):
             one = _one_of(scale, kind)
-            found.append(map_runs(one, "vmap", mesh)(setting, None))
+            found.append(map_runs(one, "vmap", mesh)(of_kind, None))
         return found
 
     program = runtime.jit(mapped)
@@ -107,11 +122,11 @@ def play(scale: Scale, groups: Sequence[tuple[Kind, Setting]]) -> list[Seen]:
         program(
             *(
                 on_mesh(
-                    setting,
+                    of_kind,
                     mesh,
                     P("run"),
                 )
-                for setting in filled
+                for of_kind in runs
             )
         )
     )
@@ -131,24 +146,26 @@ def counted_real(mixture: mixtures.Mixture, seeds: np.ndarray) -> np.ndarray:
     return np.float32(runtime.jit(jax.vmap(one))(np.int32(seeds)))
 
 
-def _even(setting: Setting, devices: int) -> Setting:
+def _even(runs: Run, count: int, devices: int) -> Run:
     """Return the runs, filled up to a multiple of the devices by copies of the last."""
-    count = len(setting.seed)
     rows = np.minimum(np.arange(-(-count // devices) * devices), count - 1)
-    return jax.tree.map(lambda leaf: leaf[rows], setting)
+    return jax.tree.map(lambda leaf: leaf[rows], runs)
 
 
-def _one_of(scale: Scale, kind: Kind) -> Callable[[Setting, None], Seen]:
-    def one(setting: Setting, shared: None) -> Seen:
+def _one_of(scale: Scale, kind: Kind) -> Callable[[Run, None], Seen]:
+    def one(run: Run, shared: None) -> Seen:
         del shared
-        return _played(scale, kind, setting)
+        return _played(scale, kind, *run)
 
     return one
 
 
 def _game(scale: Scale, kind: Kind, setting: Setting) -> Game:
     gamma = setting.gamma if kind.penalized else None
-    contest = planes.contest(scale.shape, scale.batch_size, NON_SATURATING, gamma)
+    input_scale = jnp.where(setting.wide, planes.INPUT_SCALE, SCALE_OF_METZ)
+    contest = planes.contest(
+        scale.shape, scale.batch_size, NON_SATURATING, gamma, input_scale=input_scale
+    )
 
     def adam(rate: Array) -> optax.GradientTransformation:
         of_all = optax.adam(rate, b1=setting.momentum, eps_root=EPS_ROOT)
@@ -160,11 +177,36 @@ def _game(scale: Scale, kind: Kind, setting: Setting) -> Game:
     )
 
 
-def _played(scale: Scale, kind: Kind, setting: Setting) -> Seen:
+def _starts(scale: Scale, setting: Setting) -> Start:
+    """Return both nets of R runs as Metz et al. 2017 start them, or with He's weights; [R, ...].
+
+    He's are larger, and the discriminator sees the points twice as large with them: it begins as a
+    steeper function.
+    """
+
+    def steep(seed: Array) -> Start:
+        return planes.variables(stream(seed, "init"), scale.shape)
+
+    found = [
+        planes.orthogonal_variables(
+            int(seed),
+            scale.shape,
+            GAIN_OF_METZ,
+        )
+        for seed in setting.seed
+    ]
+    rows = np.flatnonzero(setting.wide)
+    if rows.size:
+        drawn = runtime.jit_once(jax.vmap(steep))(setting.seed[rows])
+        for place, row in enumerate(rows):
+            found[row] = jax.tree.map(lambda leaf, place=place: np.asarray(leaf[place]), drawn)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+
+
+def _played(scale: Scale, kind: Kind, setting: Setting, start: Start) -> Seen:
     game = _game(scale, kind, setting)
     data = mixtures.Mixture(setting.centers, setting.deviation)
     count = jnp.sum(setting.centers[:, 0] < _NOWHERE)
-    start = planes.variables(stream(setting.seed, "init"), scale.shape)
     base = stream(setting.seed, "latent")
 
     def step(state: GameState, _: None) -> tuple[GameState, None]:
@@ -188,11 +230,4 @@ def _played(scale: Scale, kind: Kind, setting: Setting) -> Seen:
         None,
         scale.looks,
     )
-    broken = jnp.stack([state.generator.broken_at, state.discriminator.broken_at])
-    first = jnp.where(
-        broken < 0,
-        jnp.iinfo(jnp.int32).max,
-        broken,
-    ).min()
-    broken_at = jnp.where((broken < 0).all(), -1, first)
-    return Seen(covered.modes, covered.good, covered.largest, samples, broken_at)
+    return Seen(covered.modes, covered.good, covered.largest, samples, state.broken_at)

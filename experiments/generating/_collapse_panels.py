@@ -17,13 +17,23 @@ LINES = {  # arm -> the words at its line's end
     "slow_unrolled": "unrolled",
     "closed": "7 places",
 }
-ENDS = ("plain", "momentum", "momentum_r1", "slow", "slow_r1", "slow_r1_strong", "slow_unrolled")
+ENDS = (
+    "plain",
+    "wide",
+    "momentum",
+    "momentum_r1",
+    "slow",
+    "slow_r1",
+    "slow_r1_strong",
+    "slow_unrolled",
+)
 EXTENT = 2.7
 
 
 def _color(name: str) -> str:
     meanings = {
         "plain": "equal rates",
+        "wide": "equal rates",
         "momentum": "β₁ = .9",
         "momentum_r1": "β₁ = .9",
         "slow": "slow D",
@@ -38,11 +48,16 @@ def _color(name: str) -> str:
 def draw_samples(
     ax: Axes, record: Record, name: str, label: str, mixture: mixtures.Mixture
 ) -> None:
-    """Draw the samples of one seed at the end, over the places of the modes."""
+    """Draw the samples of one seed at the end; where they are good is drawn to scale."""
+    from matplotlib.patches import Circle  # only who draws waits for it
+
     samples = np.float32(record.arrays[f"{name}/samples"])
     ax.plot(
-        *mixture.centers.T, "o", markersize=17, markerfacecolor="none", color="#999999", zorder=1
+        *mixture.centers.T, "o", markersize=17, markerfacecolor="none", color="#CCCCCC", zorder=1
     )
+    for center in mixture.centers:
+        good_here = Circle(center, mixtures.GOOD * mixture.deviation, color="#333333", zorder=3)
+        ax.add_patch(good_here)
     ax.plot(*samples.T, ".", color=_color(name), markersize=4, alpha=0.5, zorder=2)
     modes = record.arrays[f"{name}/modes"][0, -1]
     good = record.arrays[f"{name}/good"][0, -1]
@@ -87,6 +102,7 @@ def draw_ends(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     plots.mark_contradicted(
         ax,
         record,
+        "wide-loses",
         "slow-loses",
         "momentum-loses",
         "r1-slow",

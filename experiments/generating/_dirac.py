@@ -301,7 +301,7 @@ SLOPE = 0.5  # f'(0) of f(t) = -log(1 + exp(-t))
 def damped(drag: np.ndarray) -> np.ndarray:
     """Return the eigenvalues complex [..., 2] of x' = y/2, y' = -x/2 - drag y.
 
-    R1 has the drag gamma, instance noise sigma^2 / 2. Mescheder et al. 2018, lemmas 4 and 5.
+    R1 has the drag gamma, instance noise sigma^2 / 2. Mescheder et al. 2018, lemmas 3.3 and 3.2.
     """
     drag = np.asarray(drag, np.float64)
     root = np.sqrt(drag**2 / 4 - SLOPE**2 + 0j)

@@ -114,7 +114,7 @@ def claims_of(drags: Mapping[str, float]) -> list[Claim]:
         ),
         Claim(
             "edge",
-            f"{MESCHEDER}, lemma 2.4",
+            f"{MESCHEDER}, lemma 2.5",
             "Saturating, by turns: steps up to h = 4 do not stretch, longer ones do",
             edge,
             Within(4.0, 0.11),

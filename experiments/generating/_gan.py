@@ -69,7 +69,7 @@ class Played(NamedTuple):
 
     generator: PyTree  # {'params', 'batch_stats'}, leaves [S, T, ...]
     discriminator: PyTree
-    broken_at: np.ndarray  # [S], the step that left a weight that is not finite; -1: none did
+    broken_at: np.ndarray  # [S], the first step that left a weight that is not finite; -1: none
 
 
 def play(
@@ -138,13 +138,12 @@ def _start(sizes: Sizes, keys: Array) -> PyTree:
 
 
 def _weights(moment: Moment, data: None) -> dict[str, PyTree]:
-    """Return both nets and when they broke: the function of a look."""
+    """Return both nets and when the first broke: the function of a look."""
     del data
-    generator, discriminator, _ = moment.state
     return {
-        "generator": generator.variables,
-        "discriminator": discriminator.variables,
-        "broken_at": jnp.maximum(generator.broken_at, discriminator.broken_at),
+        "generator": moment.state.generator.variables,
+        "discriminator": moment.state.discriminator.variables,
+        "broken_at": moment.state.broken_at,
     }
 
 

@@ -78,7 +78,10 @@ def jensen_shannon(distance: float) -> float:
 
 
 def gradients(objective: Objective, distances: np.ndarray) -> np.ndarray:
-    """Return the size of the generator's gradient by d before the best discriminator, [D]."""
+    """Return the slope of the generator's loss by d before the best discriminator, [D].
+
+    Above zero: the generator, which goes down, comes nearer.
+    """
     noise = np.linspace(-10.0, 10.0, 4001)
     weights = norm.pdf(noise) / norm.pdf(noise).sum()
 
@@ -87,7 +90,7 @@ def gradients(objective: Objective, distances: np.ndarray) -> np.ndarray:
         return objective.generator(logits) @ np.float32(weights)
 
     found = jax.jit(jax.vmap(jax.grad(loss)))(np.float32(distances), np.float32(distances))
-    return np.abs(found)
+    return np.asarray(found)
 
 
 def value_of(logits: np.ndarray, distance: np.ndarray | float) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvision.generative.contest import Contest, Nets
 from jaxvision.generative.losses import Objective
@@ -55,6 +56,31 @@ def variables(key: Array, shape: Shape) -> tuple[Variables, Variables]:
     return _of(generator), _of(discriminator)
 
 
+def orthogonal_variables(seed: int, shape: Shape, gain: float) -> tuple[Variables, Variables]:
+    """Return both with orthogonal kernels times ``gain``, biases zero; on the host."""
+    draws = np.random.Generator(np.random.Philox(seed))
+    hidden = (shape.width,) * shape.hidden
+
+    def layers_of(sizes: Sequence[int]) -> Layers:
+        return [
+            {
+                "kernel": np.float32(gain * _orthogonal(draws, *ends)),
+                "bias": np.zeros(ends[1], np.float32),
+            }
+            for ends in itertools.pairwise(sizes)
+        ]
+
+    return _of(layers_of((shape.codes, *hidden, 2))), _of(layers_of((2, *hidden, 1)))
+
+
+def _orthogonal(draws: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
+    """Return a random matrix [I, O] whose smaller side is orthonormal."""
+    tall = draws.normal(size=(max(inputs, outputs), min(inputs, outputs)))
+    q, r = np.linalg.qr(tall)
+    q = q * np.sign(np.diag(r))  # or not all matrices are equally likely
+    return q if inputs > outputs else q.T
+
+
 def _kernels(sizes: Sequence[int]) -> int:
     return sum(i * o for i, o in itertools.pairwise(sizes))
 
@@ -69,14 +95,18 @@ def contest(
     objective: Objective,
     gamma: Array | float | None = None,
     nonlinearity: Callable[[Array], Array] = jax.nn.leaky_relu,
+    input_scale: Array | float = INPUT_SCALE,
 ) -> Contest:
-    """Return the losses of both nets on batches of points."""
+    """Return the losses of both nets on batches of points.
+
+    ``input_scale``: what the discriminator's points are multiplied by.
+    """
 
     def generate(variables: Variables, codes: Array) -> tuple[Array, PyTree]:
         return dense(variables["params"], codes, nonlinearity), {}
 
     def judge(variables: Variables, points: Array) -> tuple[Array, PyTree]:
-        return dense(variables["params"], INPUT_SCALE * points, nonlinearity)[:, 0], {}
+        return dense(variables["params"], input_scale * points, nonlinearity)[:, 0], {}
 
     def latent(key: Array) -> Array:
         return jax.random.normal(key, (batch_size, shape.codes))

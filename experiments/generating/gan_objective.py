@@ -41,7 +41,7 @@ class Known:
 
     Attributes:
       jsd: Jensen-Shannon divergence in nats.
-      saturating: the size of that loss's gradient by d before the best discriminator.
+      saturating: that loss's slope by d before the best discriminator.
       non_saturating: likewise.
       trained: whether discriminators are trained at this distance.
     """

@@ -137,11 +137,12 @@ def extragradient(
     """Move both at once by the gradients that they would meet one such step ahead.
 
     Source: Gidel et al. 2019 (arXiv 1802.10551), algorithm 2. The look ahead leaves no trace in the
-    optimizers' memory. Arguments and results as in ``simultaneous``.
+    optimizers' memory nor in the batch statistics. Arguments and results as in ``simultaneous``.
     """
     ahead_key, key = jax.random.split(key)
     ahead, metrics = simultaneous(game, state, batch, ahead_key)
-    return both_moved(game, state, gradients(game, ahead, batch, key)), metrics
+    there = state.placed(ahead.generator.params, ahead.discriminator.params)
+    return both_moved(game, state, gradients(game, there, batch, key)), metrics
 
 
 def consensus(

@@ -84,6 +84,14 @@ class GameState(NamedTuple):
         generator, discriminator = self.generator.batch_stats, self.discriminator.batch_stats
         return {"generator": generator, "discriminator": discriminator}
 
+    @property
+    def broken_at(self) -> Array:
+        """The first step that left a weight of either that is not finite, int32 []; -1: none."""
+        of_both = jnp.stack([self.generator.broken_at, self.discriminator.broken_at])
+        later = jnp.iinfo(jnp.int32).max
+        first = jnp.where(of_both < 0, later, of_both).min()
+        return jnp.where(first == later, -1, first)
+
     def placed(self, generator: PyTree, discriminator: PyTree) -> "GameState":
         """Return the state with other weights."""
         return self._replace(

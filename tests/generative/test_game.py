@@ -139,6 +139,28 @@ def test_the_generator_sees_through_the_moves_that_are_not_made():
     )
 
 
+@pytest.mark.parametrize("step", [game.simultaneous, game.alternating, game.extragradient])
+def test_a_step_counts_once_in_the_batch_statistics(step):
+    """Of losses that count how often they were taken, the look ahead is not one."""
+
+    def counting(player):
+        def cost(own, other, batch, key):
+            loss, _ = player.cost(own, other, batch, key)
+            return loss, Aside(own["batch_stats"] + 1, {})
+
+        return Player(cost, player.optimizer)
+
+    both = bilinear(RATE)
+    counted = Game(counting(both.generator), counting(both.discriminator))
+    start = at(both, 1.0, 0.5)
+    state = start._replace(
+        generator=start.generator._replace(batch_stats=jnp.int32(0)),
+        discriminator=start.discriminator._replace(batch_stats=jnp.int32(0)),
+    )
+    after, _ = step(counted, state, None, key())
+    assert int(after.generator.batch_stats) == int(after.discriminator.batch_stats) == 1
+
+
 def test_a_player_that_stops_being_finite_is_marked_with_its_step():
     found = played(game.simultaneous, bilinear(1e10), 20)
     assert not np.isfinite(place(found)).any()
@@ -148,6 +170,19 @@ def test_a_player_that_stops_being_finite_is_marked_with_its_step():
     assert int(before.generator.broken_at) == int(before.discriminator.broken_at) == -1
     assert 0 < min(steps) < 20
     assert int(found.step) == 20
+    assert int(found.broken_at) == min(steps)
+
+
+@pytest.mark.parametrize(
+    ("generator", "discriminator", "first"), [(-1, -1, -1), (7, 3, 3), (-1, 5, 5), (0, -1, 0)]
+)
+def test_a_game_breaks_where_the_first_player_does(generator, discriminator, first):
+    state = at(bilinear(RATE), 1.0, 0.5)
+    broken = state._replace(
+        generator=state.generator._replace(broken_at=jnp.int32(generator)),
+        discriminator=state.discriminator._replace(broken_at=jnp.int32(discriminator)),
+    )
+    assert int(broken.broken_at) == first
 
 
 def test_many_settings_in_one_program_are_each_alone():

@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import log_expit
 
 from experiments.generating import _line as line
 from experiments.generating import gan_objective
+from jaxvision.generative.losses import SATURATING
 from jaxvision.progress import progress
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
@@ -22,6 +24,7 @@ CONFIG = gan_objective.Config(
     chances=60,
 )
 TRAINED = gan_objective.TRAINED
+DISTANCES = np.array(list(gan_objective.DISTANCES))
 SPREAD = 1e-4 * np.linspace(-1, 1, CONFIG.seeds)
 
 
@@ -98,6 +101,14 @@ def test_one_loss_in_place_of_the_other(record, verdicts):
         assert found[id] == "contradicted"
     assert found["sum"] == "reproduced"
     assert verdicts(gradient__saturating=other)["sum"] == "contradicted"
+
+
+def test_a_generator_that_flees(verdicts):
+    """The saturating loss with the wrong sign has the size of the right gradient."""
+    fleeing = SATURATING._replace(generator=jax.nn.softplus)
+    found = verdicts(gradient__saturating=line.gradients(fleeing, DISTANCES))
+    for id in ("saturating", "sum", "dies"):
+        assert found[id] == "contradicted"
 
 
 def test_a_divergence_without_its_half(record, verdicts):

@@ -61,6 +61,7 @@ def test_places_that_fill_up_a_ring_are_neither_drawn_nor_captured():
             0,
             0,
             0,
+            False,
             each.centers,
             each.deviation,
         )
@@ -81,6 +82,7 @@ def test_a_player_that_breaks_is_marked():
             np.int32(0),
             rate,
             *np.float32([1, 0.5, 0]),
+            np.bool_(False),
             centers,
             deviation,
         )
@@ -98,8 +100,28 @@ def test_a_player_that_breaks_is_marked():
     assert np.isfinite(seen.samples[0]).all()
 
 
+def test_nets_start_as_in_the_source_and_one_arm_steeper():
+    """Orthogonal of gain .8: no direction is stretched by more; He's first layer stretches more."""
+    shape = planes.Shape(8, 64)
+    both = planes.orthogonal_variables(0, shape, collapse.GAIN_OF_METZ)
+    for net in both:
+        for layer in net["params"]:
+            stretched = np.linalg.svd(layer["kernel"], compute_uv=False)
+            np.testing.assert_allclose(stretched, 0.8, rtol=1e-5)
+            assert not layer["bias"].any()
+    wide = planes.variables(stream(0, "init"), shape)
+    points = mode_collapse.RING.centers
+
+    def spread(net, scale):
+        return np.std(planes.dense(net["params"], scale * points, jax.nn.leaky_relu))
+
+    steeper = spread(wide[1], planes.INPUT_SCALE) / spread(both[1], collapse.SCALE_OF_METZ)
+    assert steeper > 5
+
+
 USUAL = {
     "plain": 8,
+    "wide": 5,
     "again": 8,
     "momentum": 4,
     "slow": 1,
@@ -152,6 +174,7 @@ def test_the_usual_numbers_uphold_all():
     [
         ("covers", {"plain": 5}),
         ("no-difference", {"again": 5}),
+        ("wide-loses", {"wide": 8.5}),
         ("slow-loses", {"slow": 8.5}),
         ("momentum-loses", {"momentum": 8.5}),
         ("grid-slow-loses", {"grid_slow": 22}),
