@@ -249,10 +249,11 @@ def claims(config: Config) -> list[Claim]:
               of("agreement", "l2"), Greater(0.1)),
         Claim("l2", SIMONYAN, f"L2 convinces other nets more than no prior does {agree}",
               lead("l2", "none"), Greater()),
-        *[Claim(f"yosinski-{i}", YOSINSKI_2015, f"Set {i} convinces other nets more than no prior "
-                f"does {agree}", lead(f"yosinski-{i}", "none"), Greater()) for i in range(1, 5)],
-        Claim("blur", YOSINSKI_2015, "A blur of one pixel convinces other nets more than no "
-              f"prior does {agree}", lead("blur", "none"), Greater()),
+        *[Claim(f"yosinski-{i}", YOSINSKI_2015, f"{steps.capitalize()} at its printed rates set "
+                f"{i} convinces other nets more than no prior does by Adam {agree}",
+                lead(f"yosinski-{i}", "none"), Greater()) for i in range(1, 5)],
+        Claim("blur", YOSINSKI_2015, f"{steps.capitalize()} a blur of one pixel convinces other "
+              f"nets more than no prior does {agree}", lead("blur", "none"), Greater()),
         Claim("fourier", OLAH, f"Fourier convinces other nets more than pixels do {agree}",
               lead("fourier", "none"), Greater()),
         Claim("jitter", OLAH, f"Jitter convinces other nets more than Fourier alone {agree}",
