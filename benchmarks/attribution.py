@@ -52,7 +52,8 @@ CASES = {
     "saliency:1000": "saliency, 1,000 images",
     "pictures:20": f"20 class pictures, {STEPS} steps",
 }
-SAME_MAPS = 1e-3  # norm of the difference, of the maps': few units are near enough to 0 to turn
+SAME_MAPS = 1e-4  # norm of a map's difference, of the map's
+TURNED = 0.02  # share of images in which a unit may be so near to 0 that rounding turns it
 SAME_SCORE = 0.05
 # What the project promises: the most that our time may be of theirs.
 MOST = {BATCHED: 0.5, DEFAULTS: 0.05}
@@ -109,12 +110,14 @@ def check(case: str, ours: dict, theirs: dict) -> None:
 
 
 def check_maps(case: str, ours: np.ndarray, theirs: np.ndarray) -> None:
-    """Raise where maps are not the same; a NaN never is."""
+    """Raise where more than a few maps are not the same; a NaN never is."""
     if ours.shape != theirs.shape:
         raise RuntimeError(f"{case}: our maps are {ours.shape}, theirs {theirs.shape}")
-    apart = np.linalg.norm(ours - theirs) / np.linalg.norm(ours)
-    if not apart <= SAME_MAPS:
-        raise RuntimeError(f"{case}: maps differ by {apart:.2g} of their norm")
+    one, other = (maps.reshape(len(maps), -1) for maps in (ours, theirs))
+    apart = np.linalg.norm(one - other, axis=1) / np.linalg.norm(one, axis=1)
+    is_same = apart <= SAME_MAPS
+    if is_same.mean() < 1 - TURNED:
+        raise RuntimeError(f"{case}: maps of {1 - is_same.mean():.1%} of the images differ")
 
 
 def measure(torch_python: str, rounds: int, cases: Sequence[str], folder: str) -> duel.Results:
