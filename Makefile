@@ -107,12 +107,13 @@ sanitize: ## run the native kernels under the address and undefined-behaviour sa
 bench: .venv/torch/ready ## measure against PyTorch and plain Flax, 6 minutes (installs PyTorch)
 	@$(RUN) -m benchmarks.run --torch_python=.venv/torch/bin/python $(ARGS)
 
-bench-all: bench ## measure sweeps, the phase diagram and ResNet-56 too
+bench-all: bench ## measure sweeps, the phase diagram, ResNet-56, DCGAN and maps too
 	@$(RUN) -m benchmarks.sweep --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.phase --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.resnet --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.regular --torch_python=.venv/torch/bin/python
 	@$(RUN) -m benchmarks.gan --torch_python=.venv/torch/bin/python
+	@$(RUN) -m benchmarks.attribution --torch_python=.venv/torch/bin/python
 
 data-%: $(READY) ## prepare a TensorFlow Datasets set, as in make data-cifar10
 	@$(RUN) -m jaxvision.data.prepare $* $(ARGS)

@@ -27,7 +27,7 @@ def measure(
       commands: what a side's worker runs.
       rounds: samples of every case, the cases taking turns.
       cores: of every worker.
-      check: of a case and both sides' facts; raises where they did not do the same.
+      check: of a case, our facts and another side's; raises where they did not do the same.
     """
     teams = {side: Team(command, cores) for side, command in commands.items()}
     results = {case: {} for case in cases}
@@ -38,8 +38,9 @@ def measure(
             n = max(1, round(SAMPLE_SECONDS / once))
             results[case][side] = facts | {"n": n, "samples": []}
             print(f"  {case} {side}: {1e3 * once:.1f} ms", file=sys.stderr, flush=True)
-        if len(results[case]) == 2:
-            check(case, *results[case].values())
+        ours, *others = results[case].values()
+        for theirs in others:
+            check(case, ours, theirs)
     for _ in range(rounds):
         for case, sides in results.items():
             for side, result in sides.items():
