@@ -363,11 +363,9 @@ CATALOG = (
         name="mode_collapse",
         theme="generating",
         title="Who loses modes",
-        sentence="A slow discriminator loses modes and unrolling regains some; weak R1 helps only "
-        "against momentum.",
+        sentence="A slow discriminator or momentum loses modes of a ring; unrolling regains them.",
         minutes=4,
-        claims=("slow-loses", "unrolling", "r1-slow"),
-        contradicts=("r1-beta1",),
+        claims=("slow-loses", "momentum-loses", "unrolling"),
     ),
     Entry(
         name="transposed_convolution",

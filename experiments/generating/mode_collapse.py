@@ -301,7 +301,7 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         {
             ("slow-loses", "unrolling"): "A slow discriminator loses modes; a generator that "
-            "looks ahead gets some back",
+            "looks ahead gets them back",
             "slow-loses": "A slow discriminator loses modes of a ring",
         },
         "Which GANs lose modes of a ring",
