@@ -303,10 +303,10 @@ CATALOG = (
         name="robustness_in_training",
         theme="breaking",
         title="Robustness along training",
-        sentence="Nets that train on keep their distance; batch norm costs conv nets none.",
+        sentence="Nets that train on keep their distance; batch norm costs conv nets no ten points.",
         minutes=4,
         claims=("still-he", "still-xavier", "still-small"),
-        contradicts=("bn-cost", "bn-conv"),
+        contradicts=("bn-cost-large",),
     ),
     Entry(
         name="occlusion",
