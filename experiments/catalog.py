@@ -303,7 +303,8 @@ CATALOG = (
         name="robustness_in_training",
         theme="breaking",
         title="Robustness along training",
-        sentence="Nets that train on keep their distance; batch norm costs conv nets no ten points.",
+        sentence="Nets that train on keep their distance; batch norm costs conv nets less than ten "
+        "points.",
         minutes=4,
         claims=("still-he", "still-xavier", "still-small"),
         contradicts=("bn-cost-large",),
