@@ -287,8 +287,9 @@ def claims(config: Config) -> list[Claim]:
               f"one of {config.small_window}",
               lambda r: of_window("window")(r) - of_window("small")(r), Greater(),
               not_run=no_masks),
-        Claim("shuffled", "negative control, labels dealt at random", "Nets that learned such "
-              "labels lose no more on the object than on the background, within .02",
+        Claim("shuffled", "negative control, labels dealt at random", "Nets trained on such "
+              "labels, which stay at chance, lose no more on the object than on the background, "
+              "within .02",
               lead("shuffled/window/gray/fall"), Equivalent(0.02), not_run=no_masks),
     ]  # fmt: skip
 
