@@ -42,6 +42,7 @@ PROBES = {
     "subsets": 7,  # which training images a run gets
     "labels": 8,  # labels that are drawn anew, or in another order
     "classes": 9,  # which classes a run learns
+    "axes": 10,  # random directions among units
 }
 
 

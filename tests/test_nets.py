@@ -266,6 +266,7 @@ OTHERS = {
     "batch_size": 21,
     "pad": 1,
     "turn": 30,
+    "viewed": True,
     "label_smoothing": 0.1,
     "left_out": True,
     "shuffled_labels": True,

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy
 from jax import lax
-from scipy.special import expit, log_expit
-from scipy.stats import norm
 
 from experiments.generating import _planes as planes
 from jaxvision.generative import losses
@@ -71,7 +70,7 @@ def jensen_shannon(distance: float) -> float:
         12.0 + distance,
         8001,
     )
-    logs = norm.logpdf(x), norm.logpdf(x, distance)
+    logs = scipy.stats.norm.logpdf(x), scipy.stats.norm.logpdf(x, distance)
     middle = np.logaddexp(*logs) - np.log(2)
     terms = [np.exp(one) * (one - middle) for one in logs]
     return float(sum(terms).sum() * (x[1] - x[0]) / 2)
@@ -83,7 +82,7 @@ def gradients(objective: Objective, distances: np.ndarray) -> np.ndarray:
     Above zero: the generator, which goes down, comes nearer.
     """
     noise = np.linspace(-10.0, 10.0, 4001)
-    weights = norm.pdf(noise) / norm.pdf(noise).sum()
+    weights = scipy.stats.norm.pdf(noise) / scipy.stats.norm.pdf(noise).sum()
 
     def loss(shift: Array, distance: Array) -> Array:
         logits = distance**2 / 2 - distance * (np.float32(noise) + shift)
@@ -95,8 +94,8 @@ def gradients(objective: Objective, distances: np.ndarray) -> np.ndarray:
 
 def value_of(logits: np.ndarray, distance: np.ndarray | float) -> np.ndarray:
     """Return the value in nats of ``logits`` [..., GRID], an integral, [...]."""
-    real = log_expit(logits) @ norm.pdf(GRID)
-    fake = np.sum(log_expit(-logits) * norm.pdf(GRID, distance), -1)
+    real = scipy.special.log_expit(logits) @ scipy.stats.norm.pdf(GRID)
+    fake = np.sum(scipy.special.log_expit(-logits) * scipy.stats.norm.pdf(GRID, distance), -1)
     return (real + fake) * STEP
 
 
@@ -104,9 +103,9 @@ def mean_gap(logits: np.ndarray, distances: tuple[float, ...]) -> np.ndarray:
     """Return the mean of |D - p / (p + q)| over points of both kinds, [S, D]."""
     gaps = []
     for i, distance in enumerate(distances):
-        weights = (norm.pdf(GRID) + norm.pdf(GRID, distance)) / 2 * STEP
-        best = expit(best_logit(GRID, distance))
-        gaps.append(np.abs(expit(np.float64(logits[:, i])) - best) @ weights)
+        weights = (scipy.stats.norm.pdf(GRID) + scipy.stats.norm.pdf(GRID, distance)) / 2 * STEP
+        best = scipy.special.expit(best_logit(GRID, distance))
+        gaps.append(np.abs(scipy.special.expit(np.float64(logits[:, i])) - best) @ weights)
     return np.stack(gaps, 1)
 
 
@@ -275,7 +274,7 @@ def gained_by_chance(seed: int, fits: int, points: int) -> float:
     labels = np.repeat([1.0, 0.0], points)
     weights = np.zeros((fits, 3))
     for _ in range(8):  # Newton's method
-        answers = expit(
+        answers = scipy.special.expit(
             np.einsum(
                 "fnk,fk->fn",
                 features,
@@ -293,5 +292,7 @@ def gained_by_chance(seed: int, fits: int, points: int) -> float:
         )
         weights += np.linalg.solve(curvature, slope[..., None])[..., 0]
     logits = np.einsum("fnk,fk->fn", features, weights)
-    value = (log_expit(logits[:, :points]) + log_expit(-logits[:, points:])).mean(1)
+    value = (
+        scipy.special.log_expit(logits[:, :points]) + scipy.special.log_expit(-logits[:, points:])
+    ).mean(1)
     return float(points * np.mean(value + np.log(4)))

@@ -1,8 +1,7 @@
 """The panels of gan_objective."""
 
 import numpy as np
-from scipy.special import expit
-from scipy.stats import norm
+import scipy
 
 from experiments.generating import _line as line
 from jaxvision.report import plots
@@ -18,7 +17,7 @@ def draw_answers(ax: Axes, record: Record, trained: tuple[float, ...]) -> None:
     inside = (x > -3.5) & (x < 5.5)
     for center, words, at in ((0.0, "data", -0.9), (SHOWN, "generated", 3.2)):
         color = plots.color_of(words)
-        density = norm.pdf(x, center)
+        density = scipy.stats.norm.pdf(x, center)
         ax.fill_between(
             x[inside],
             0,
@@ -33,12 +32,12 @@ def draw_answers(ax: Axes, record: Record, trained: tuple[float, ...]) -> None:
     for each in logits:
         ax.plot(
             x[inside],
-            expit(each)[inside],
+            scipy.special.expit(each)[inside],
             color=color,
             linewidth=1.2,
             alpha=0.6,
         )
-    best = expit(line.best_logit(x, SHOWN))
+    best = scipy.special.expit(line.best_logit(x, SHOWN))
     plots.theory_line(ax, x[inside], best[inside], "_best")
     ax.text(1.1, 0.9, "D(x), trained", color=color, fontweight="bold")
     ax.text(1.1, 0.7, "dashes:\np / (p + q)")

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
 
 from experiments.seeing import _nets
 from experiments.seeing._nets import Nets, Shown
@@ -58,6 +57,8 @@ def fills_of(images: np.ndarray, mean: np.ndarray, seed: int) -> dict[str, np.nd
     ``blur`` is the image itself out of focus, ``noise`` independent colors.
     """
     noise = np.random.default_rng(seed).random(images.shape)
+    from scipy import ndimage  # what measures nothing does not wait for it
+
     blur = ndimage.gaussian_filter(images, (0, 4, 4, 0), mode="nearest")
     fills = {
         "gray": np.full_like(images, GRAY),

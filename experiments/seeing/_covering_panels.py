@@ -91,7 +91,7 @@ def draw_falls(ax: Axes, record: Record, learners: Mapping[str, Any]) -> None:
     ax.axvline(0, color=_BACKGROUND, linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    title = "What covering costs: the object (disk)\nagainst the background (ring)"
+    title = "What covering costs: object\n(disk), background (ring)"
     plots.describe(ax, title, "fall, or share of places", "")
     plots.mark_contradicted(ax, record, "object", "class", "strongest", "shuffled")
 
@@ -111,7 +111,7 @@ def draw_fills(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     ax.axvline(0, color=_BACKGROUND, linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    title = "What covers: the fall on object\n(disk) and background (ring)"
+    title = "What covers: fall on object\n(disk), background (ring)"
     plots.describe(ax, title, "fall", "")
     plots.mark_contradicted(ax, record, "fills", "edges", "window", "self")
 
@@ -132,7 +132,7 @@ def draw_maps(ax: Axes, record: Record) -> None:
     ax.axvline(0, color=_BACKGROUND, linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set(xlim=(-0.2, 1), ylim=(-0.6, len(rows) - 0.4))
-    title = "The strongest map's fall over places:\nwhat it goes with (dots: nets)"
+    title = "The strongest map's fall:\nwhat it goes with (dots: nets)"
     plots.describe(ax, title, "rank correlation, or share", "")
     plots.mark_contradicted(ax, record, "projection", "projection-own", "together", "apart")
 

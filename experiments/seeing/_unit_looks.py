@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from scipy.stats import rankdata
 
 from jaxvision.adversarial.nets import over_nets
 from jaxvision.models.layers import Apply
 from jaxvision.nets import Trained
-from jaxvision.random import stream
+from jaxvision.random import probe
 from jaxvision.types import Array, PyTree
 
 TOP = 8  # images that a unit prefers
@@ -58,7 +57,7 @@ def answers(
 
     def one(net: dict, images: Array) -> Answers:
         inputs = nets.preprocess(images, None)
-        key = stream(net["seed"], "probe")
+        key = probe(net["seed"], "axes")
 
         def at(variables: PyTree) -> Answers:
             found = _maps(nets.apply, variables, inputs, layers)
@@ -111,6 +110,8 @@ def likeness(answers: np.ndarray) -> np.ndarray:
 
     The rank correlation over images; 0 where a unit answers to all alike.
     """
+    from scipy.stats import rankdata  # what measures nothing does not wait for it
+
     ranks = rankdata(answers, axis=2)
     return _correlation(ranks, ranks[:, -1:])
 

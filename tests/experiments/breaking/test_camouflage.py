@@ -174,6 +174,7 @@ def test_the_figure_of_a_set_with_masks(monkeypatch):
     answers = np.tile(np.arange(5, dtype=np.int8), (3, 1))
     some = {"pictures": pictures, "answers": answers, "wanted": np.array([3, 1, 2])}
     numbers, arrays = made_up(**some, patches=np.zeros((3, 4, 4, 1), np.float32))
+    arrays["room"] = np.array([[1.0, 1.0, 1.0], [0.9, 0.8, 0.5]])
     fields = dataclasses.asdict(MASKED)
     record = Record(
         "camouflage",

@@ -93,7 +93,7 @@ def test_the_opposite_is_contradicted(changes, contradicted):
 
 
 SMALL = dataclasses.replace(
-    experiment.PRESETS["tiny"], seeds=5, first_seed=100, width=8, steps=150, ascent_steps=15
+    experiment.PRESETS["tiny"], seeds=5, first_seed=100, width=8, steps=300, ascent_steps=30
 )
 
 
