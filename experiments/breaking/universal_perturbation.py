@@ -107,7 +107,7 @@ PRESETS = {
         steps=20,
         epsilons=(0.2,),
         n_images=20,
-        sizes=(10, 20),
+        sizes=(20,),
         test_images=20,
         draws=2,
     ),

@@ -70,7 +70,7 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        dataset="shapes",
+        dataset="digits",
         seeds=2,
         first_seed=0,
         width=2,
@@ -78,8 +78,8 @@ PRESETS = {
         batch_size=20,
         n_images=10,
         covered_images=4,
-        window=16,
-        stride=16,
+        window=4,
+        stride=4,
         filters=(2, 4),
         random_images=4,
     ),

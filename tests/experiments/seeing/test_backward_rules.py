@@ -13,7 +13,14 @@ from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record, as_stored
 
-CONFIG = dataclasses.replace(experiment.PRESETS["tiny"], seeds=5, first_seed=100)
+CONFIG = dataclasses.replace(
+    experiment.PRESETS["tiny"],
+    dataset="shapes",
+    window=16,
+    stride=16,
+    seeds=5,
+    first_seed=100,
+)
 METHODS = experiment.METHODS
 # Guided backpropagation that is the plain gradient, as where a library reaches no ReLU.
 BROKEN = METHODS | {"guided": METHODS["guided"]._replace(rule="gradient")}
