@@ -160,6 +160,11 @@ def check_periods(config: Any, *flags: str) -> None:
             raise UserError(f"--{flag}={steps} must be a multiple of --period={config.period}")
 
 
+def seeds_of(config: Any) -> range:
+    """Return the seeds that a config's fields ``first_seed`` and ``seeds`` say."""
+    return range(config.first_seed, config.first_seed + config.seeds)
+
+
 def disjoint_seeds(first: int, count: int, tuning: int) -> tuple[range, range]:
     """Return the seeds of a comparison and those, from 1000, that choose its rates.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from absl import flags
 
 from experiments.catalog import CATALOG, module_name
 from jaxvision import fields
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.types import UserError
 
 
@@ -69,3 +70,7 @@ def test_no_flag_takes_a_number_that_no_machine_holds(entry):
         if field.type is int and field.metadata["high"] is None:
             with pytest.raises(flags.IllegalFlagValueError, match=r"too large|must be"):
                 values(["x", f"--{field.name}=999999999"])
+
+
+def test_seeds_are_those_from_the_first_on():
+    assert list(seeds_of(SimpleNamespace(first_seed=900, seeds=3))) == [900, 901, 902]

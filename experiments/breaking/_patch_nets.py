@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jaxvision.fields import seeds_of
 from jaxvision.nets import Spec, Wanted
 
 
@@ -57,11 +58,6 @@ def spec_of(config: Any, kind: str) -> Spec:
 def kinds_of(config: Any) -> list[str]:
     """Return the kinds of nets of a run, that for which patches are made first."""
     return ["conv"] if config.other == "none" else ["conv", config.other]
-
-
-def seeds_of(config: Any) -> range:
-    """Return the seeds of the nets."""
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def wanted(config: Any) -> list[Wanted]:

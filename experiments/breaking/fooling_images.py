@@ -33,7 +33,7 @@ from jaxvision import cli
 from jaxvision.adversarial.cppn import cppn
 from jaxvision.adversarial.elites import map_elites, random_search
 from jaxvision.adversarial.genomes import binary_noise, direct
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Share
@@ -118,12 +118,8 @@ PRESETS = {
 def wanted_nets(config: Config) -> list[Wanted]:
     """Return the nets that are fooled."""
     return [
-        Wanted(spec, _seeds(config)) for spec in (_dense(config), _linear(config), _conv(config))
+        Wanted(spec, seeds_of(config)) for spec in (_dense(config), _linear(config), _conv(config))
     ]
-
-
-def _seeds(config: Config) -> range:
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def _dense(config: Config) -> Spec:
@@ -145,7 +141,7 @@ def measure(
 
     ``knows``: whether retrained nets are told of the fooling images.
     """
-    seeds = _seeds(config)
+    seeds = seeds_of(config)
     nets = lab.trained(_dense(config), seeds)
     arrays = _searched(config, progress, nets, ways)
     ascended = fooling.ascend_nets(nets, seeds, config.ascent_steps)
@@ -185,7 +181,7 @@ def _searched(
     with progress(len(ways), "searching") as bar:
         for name, way in ways.items():
             sizes = config.generations, config.children
-            found = fooling.search_nets(nets, _seeds(config), way.search, way.encoding, *sizes)
+            found = fooling.search_nets(nets, seeds_of(config), way.search, way.encoding, *sizes)
             images.append(found.images)
             arrays[f"{name}/log_odds"] = found.log_odds
             arrays[f"{name}/images"] = fooling.as_pixels(found.images[0])
@@ -206,13 +202,13 @@ def _searched(
 def _colored(
     config: Config, progress: cli.ShowProgress, ways: Mapping[str, Way]
 ) -> dict[str, np.ndarray]:
-    nets = lab.trained(_conv(config), _seeds(config))
+    nets = lab.trained(_conv(config), seeds_of(config))
     colored = {name: way for name, way in ways.items() if way.colored}
     arrays = {"color/test_error": nets.test_error}
     with progress(len(colored), "searching color images") as bar:
         for name, way in colored.items():
             sizes = config.color_generations, config.children
-            found = fooling.search_nets(nets, _seeds(config), way.search, way.encoding, *sizes)
+            found = fooling.search_nets(nets, seeds_of(config), way.search, way.encoding, *sizes)
             arrays[f"color/{name}/log_odds"] = found.log_odds
             arrays[f"color/{name}/images"] = fooling.as_pixels(found.images[0])
             bar.advance()

@@ -30,7 +30,7 @@ from experiments.breaking import _nets as lab
 from experiments.breaking import _pixel_panels as panels
 from experiments.breaking import _pixel_searches as searches
 from jaxvision import cli
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Wanted
 from jaxvision.report import plots, stats
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
@@ -109,13 +109,9 @@ PRESETS = {
 def wanted_nets(config: Config) -> list[Wanted]:
     """Return the nets that are attacked."""
     return [
-        *[Wanted(spec, _seeds(config)) for spec in _family(config)],
-        Wanted(_conv(config), _seeds(config)),
+        *[Wanted(spec, seeds_of(config)) for spec in _family(config)],
+        Wanted(_conv(config), seeds_of(config)),
     ]
-
-
-def _seeds(config: Config) -> range:
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def _family(config: Config) -> list[searches.Spec]:
@@ -139,7 +135,7 @@ def measure(
 def _gray(
     config: Config, progress: cli.ShowProgress, attacks: Mapping[str, Attack]
 ) -> dict[str, np.ndarray]:
-    seeds = _seeds(config)
+    seeds = seeds_of(config)
     family = [lab.trained(spec, seeds) for spec in _family(config)]
     some = lab.some_of(family[0].data.test, config.n_exact_images)
     arrays = {}
@@ -165,11 +161,11 @@ def _gray(
 
 def _color(config: Config, progress: cli.ShowProgress) -> tuple[list[str], dict[str, np.ndarray]]:
     """Return the names of the classes, and what the corners of the color cube do."""
-    nets = lab.trained(_conv(config), _seeds(config))
+    nets = lab.trained(_conv(config), seeds_of(config))
     sample = nets.data.test.sample(config.n_images)
     some = lab.some_of(nets.data.test, config.n_images)
     with progress(1, "corners on color images") as bar:
-        found = searches.map_of(nets, _seeds(config), some)
+        found = searches.map_of(nets, seeds_of(config), some)
         bar.advance()
     arrays = {
         "color/right": found.right,

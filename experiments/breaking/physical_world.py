@@ -35,7 +35,7 @@ from experiments.breaking._photographing import Artificial
 from jaxvision import cli
 from jaxvision.adversarial.gradient import basic_iterative, fgsm, least_likely
 from jaxvision.adversarial.threat import LEVELS
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.progress import note
 from jaxvision.report import plots
@@ -157,11 +157,6 @@ def spec_of(config: Config) -> Spec:
         batch_size=config.batch_size,
         pad=config.pad,
     )
-
-
-def seeds_of(config: Config) -> range:
-    """Return the seeds of the nets."""
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def wanted_nets(config: Config) -> list[Wanted]:

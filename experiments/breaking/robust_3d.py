@@ -31,7 +31,7 @@ from experiments.breaking import _robust_panels as panels
 from experiments.breaking import _worlds as worlds
 from jaxvision import cli
 from jaxvision.adversarial.eot import eot
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less
@@ -181,11 +181,6 @@ def spec_of(config: Config, kind: Kind) -> Spec:
 
 def _channels(config: Config, layers: int) -> tuple[int, ...]:
     return tuple(config.channels * 2**layer for layer in range(layers) if config.channels)
-
-
-def seeds_of(config: Config) -> range:
-    """Return the seeds of the nets."""
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def wanted_nets(config: Config) -> list[Wanted]:

@@ -34,7 +34,7 @@ from experiments.breaking import _transform_panels as panels
 from experiments.breaking import _transforming as measured
 from experiments.breaking._transforms import BORDERS, TRANSFORMS, all_poses
 from jaxvision import cli
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Share, Within
@@ -124,7 +124,7 @@ PRESETS = {
 
 def wanted_nets(config: Config) -> list[Wanted]:
     """Return the nets that look at transformed images."""
-    seeds = _seeds(config)
+    seeds = seeds_of(config)
     alexnets = [Wanted(_alexnet(config, NETS[name]), seeds) for name in ALEXNETS]
     on_torus = [
         Wanted(_on_torus(config, NETS[name], depth), seeds)
@@ -132,10 +132,6 @@ def wanted_nets(config: Config) -> list[Wanted]:
         for depth in config.depths
     ]
     return alexnets + on_torus
-
-
-def _seeds(config: Config) -> range:
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def _alexnet(config: Config, net: Net) -> Spec:
@@ -152,7 +148,7 @@ def measure(
 ) -> tuple[dict, dict]:
     """Return curves by kind and transform, [S, P], rates of searches [S], and consistency."""
     torus.check_size(config.dataset)
-    groups = [lab.trained(_alexnet(config, kinds[name]), _seeds(config)) for name in ALEXNETS]
+    groups = [lab.trained(_alexnet(config, kinds[name]), seeds_of(config)) for name in ALEXNETS]
     nets = measured.joined(groups)
     with progress(2, "showing images") as bar:
         by_net, examples = _looked(config, nets)
@@ -184,7 +180,7 @@ def _searched(config: Config, nets: lab.Nets) -> dict[str, np.ndarray]:
     """Return how many of the images that a net gets right each search fools, [N]."""
     few = lab.some_of(nets.data.test, config.n_few)
     search = searched.Search(config.grid_shifts, config.grid_turns, config.ascent_steps)
-    seeds = np.tile(np.array(_seeds(config), np.int32), len(ALEXNETS))
+    seeds = np.tile(np.array(seeds_of(config), np.int32), len(ALEXNETS))
     found = searched.worst_poses(nets, seeds, few, search)
     return {way: searched.rate(found, way) for way in searched.WAYS}
 
@@ -197,7 +193,7 @@ def _shifted(
     with progress(len(ON_TORUS) * len(config.depths), "shifting on a torus") as bar:
         for name in ON_TORUS:
             for depth in config.depths:
-                nets = lab.trained(_on_torus(config, kinds[name], depth), _seeds(config))
+                nets = lab.trained(_on_torus(config, kinds[name], depth), seeds_of(config))
                 some = lab.some_of(nets.data.test, config.n_images)
                 found.append(torus.on_torus(nets, some, torus.mean_image(nets)))
                 errors.append(nets.test_error)

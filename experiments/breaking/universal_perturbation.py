@@ -27,7 +27,7 @@ from experiments.breaking import _nets, _sharing
 from experiments.breaking import _universal_panels as panels
 from jaxvision import cli
 from jaxvision.adversarial import patterns, universal
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
@@ -160,11 +160,6 @@ def specs_of(config: Config) -> dict[str, Spec]:
         )
         for name in config.kinds
     }
-
-
-def seeds_of(config: Config) -> range:
-    """Return the seeds of the nets."""
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def wanted_nets(config: Config) -> list[Wanted]:

@@ -35,7 +35,7 @@ from experiments.generating import _gan_panels as panels
 from experiments.generating._ruler import Ruler, resized
 from jaxvision import cli
 from jaxvision.data import load
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Within
 from jaxvision.report.record import Record
@@ -155,7 +155,7 @@ def measure(
     sizes = gan.Sizes(shape, config.codes, config.width, config.layers, config.kernel)
     budget = gan.Budget(config.steps, config.batch_size, config.learning_rate, config.looks)
     ruler = Ruler(data, (16, 32), config.ruler_units, config.ruler_steps)
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    seeds = seeds_of(config)
     held = [measures.anchored(ruler, data.train, config.n_images, seed) for seed in seeds]
     given = looks.Given(config, data, sizes, ruler, held, paint)
     betas = {name: arm.beta1 for name, arm in arms.items()}

@@ -27,7 +27,7 @@ import numpy as np
 from experiments.generating import _line as line
 from experiments.generating import _line_panels as panels
 from jaxvision import cli
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.generative.losses import NON_SATURATING, SATURATING, Objective
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Within
@@ -115,7 +115,7 @@ def measure(
         arrays["chance"] = np.array(
             [
                 line.gained_by_chance(seed, config.chances, config.points)
-                for seed in range(config.first_seed, config.first_seed + config.seeds)
+                for seed in seeds_of(config)
             ]
         )
         bar.advance(1)

@@ -17,6 +17,7 @@ from jaxvision import initializers as init
 from jaxvision.data import Splits
 from jaxvision.dynamics import mean_field, probes, theory
 from jaxvision.dynamics.activations import ACTIVATIONS
+from jaxvision.fields import seeds_of
 from jaxvision.models.drawing import initialize_runs
 from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
@@ -64,7 +65,7 @@ def followed_net(config: Any, classes: int, activation: str) -> ResidualMLP:
 def draw_followed(config: Any, data: Splits) -> PyTree:
     """Return the weights, leaves [S, ...], in which nets of all activations start, at gain 1."""
     model = followed_net(config, data.num_classes, config.activations[0])
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    seeds = seeds_of(config)
     return make_runs({"unit": arm(config, data, model, 1.0)}, seeds).variables
 
 

@@ -28,7 +28,7 @@ from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics import probes, theory
 from jaxvision.dynamics.activations import ACTIVATIONS
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Less, Within
@@ -142,7 +142,7 @@ def train_net(
     gains = {gain: flow.sigma_ws("relu", flow.factors(config))[gain] for gain in net.gains}
     trainer = flow.trainer(config, data, preprocess, model, STEPS)
     arms = {gain: flow.arm(config, data, model, sigma) for gain, sigma in gains.items()}
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    seeds = seeds_of(config)
     found = {}
     for gain, history in fit_arms(trainer, arms, seeds, STEPS, advance).items():
         found[f"{gain}/dw_norm"] = history.train["dw_norm"][:, WATCHED]

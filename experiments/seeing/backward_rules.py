@@ -29,7 +29,7 @@ from experiments.seeing import _rule_parts as parts
 from experiments.seeing._rules import Method
 from jaxvision import cli
 from jaxvision.attribution.maps import probability
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
@@ -116,11 +116,6 @@ def specs_of(config: Config) -> dict[str, Spec]:
             config.small_dataset, depth=len(_nets.CHANNELS), steps=config.small_steps, **shared
         )
     return specs
-
-
-def seeds_of(config: Config) -> range:
-    """Return the seeds of the nets."""
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def looks_of(config: Config) -> tuple[int, ...]:

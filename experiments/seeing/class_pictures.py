@@ -36,7 +36,7 @@ from experiments.seeing import _picture_scores as scores
 from jaxvision import cli
 from jaxvision.attribution.objectives import log_probability, probability
 from jaxvision.attribution.regularizers import LEVELS, YOSINSKI
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Trained, Wanted, trained
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Greater, Less, Within
@@ -105,15 +105,11 @@ PRESETS = {
 
 def wanted_nets(config: Config) -> list[Wanted]:
     """Return the nets whose pictures are made."""
-    return [Wanted(_spec(config), _seeds(config))]
+    return [Wanted(_spec(config), seeds_of(config))]
 
 
 def _spec(config: Config) -> Spec:
     return lab.spec_of(config.dataset, width=config.width, steps=config.steps)
-
-
-def _seeds(config: Config) -> range:
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def measure(
@@ -128,12 +124,12 @@ def measure(
     ``judges``: number of nets -> which nets judge each one's pictures. ``means``: the classes that
     nets of permuted classes mean.
     """
-    nets = trained(_spec(config), _seeds(config))
+    nets = trained(_spec(config), seeds_of(config))
     count = nets.data.num_classes
     classes = np.tile(np.arange(count), config.starts)
     rows = making.rows(ways, nets.data.train.images.shape[1])
     with progress(1, "making pictures") as bar:
-        made = making.make(nets, _seeds(config), rows, classes, config.ascent_steps)
+        made = making.make(nets, seeds_of(config), rows, classes, config.ascent_steps)
         bar.advance()
     pictures = making.as_shown(made.pictures)
     chosen = judges(config.seeds)

@@ -32,7 +32,7 @@ from experiments.seeing import _unit_looks as looks
 from experiments.seeing import _unit_panels as panels
 from experiments.seeing import _unit_scores as scores
 from jaxvision import cli
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Trained, Wanted
 from jaxvision.nets import trained as trained_nets
 from jaxvision.report import plots
@@ -104,16 +104,12 @@ PRESETS = {
 def wanted_nets(config: Config) -> list[Wanted]:
     """Return the nets that are looked at."""
     kinds = looked_at(config, NETS).values()
-    return [Wanted(_spec(config, net), _seeds(config), looks_at(config)) for net in kinds]
+    return [Wanted(_spec(config, net), seeds_of(config), looks_at(config)) for net in kinds]
 
 
 def looked_at(config: Config, nets: Mapping[str, Net]) -> dict[str, Net]:
     """Return the kinds of nets that the flags ask for."""
     return {name: net for name, net in nets.items() if config.batch_norm or not net.normalized}
-
-
-def _seeds(config: Config) -> range:
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def _spec(config: Config, net: Net) -> Spec:
@@ -175,12 +171,12 @@ def measure(
     rows = np.searchsorted(looks_at(config), drawn_at(config))
     arrays |= scores.preferred(found["he"].units, some.images, SHOWN, rows)
     arrays |= scores.filters(first, LAYERS[0], rows)
-    arrays |= scores.class_pictures(first, _seeds(config), rows, config.ascent_steps)
+    arrays |= scores.class_pictures(first, seeds_of(config), rows, config.ascent_steps)
     return {"class_names": list(first.data.class_names)}, arrays
 
 
 def _trained(config: Config, net: Net) -> Trained:
-    return trained_nets(_spec(config, net), _seeds(config), snapshots=looks_at(config))
+    return trained_nets(_spec(config, net), seeds_of(config), snapshots=looks_at(config))
 
 
 def _answers(
@@ -199,7 +195,7 @@ def _answers(
             trained = [_trained(config, nets[name]) for name in alike]
             if not alike:
                 continue
-            seeds = [*_seeds(config)] * len(alike)
+            seeds = [*seeds_of(config)] * len(alike)
             found = looks.answers(looks.together(trained), seeds, images, layers, make_axes)
             for i, name in enumerate(alike):
                 rows = slice(i * config.seeds, (i + 1) * config.seeds)

@@ -25,7 +25,7 @@ from experiments.seeing import _correspondence, _covering, _nets
 from experiments.seeing import _covering_panels as panels
 from jaxvision import cli
 from jaxvision.attribution import occluding
-from jaxvision.fields import flagged
+from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
@@ -110,11 +110,6 @@ def specs_of(config: Config, learners: Mapping[str, Learner] = LEARNERS) -> dict
         )
         for name, learner in learners.items()
     }
-
-
-def seeds_of(config: Config) -> range:
-    """Return the seeds of the nets."""
-    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def wanted_nets(config: Config) -> list[Wanted]:
