@@ -1,7 +1,7 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -78,25 +78,43 @@ def _check_call(
     method: Callable[..., Result], eps: Any, seed: int | None, options: dict[str, Any]
 ) -> None:
     """Refuse a method that is none, and options that it does not take."""
-    if not callable(method):
-        example = "jaxvision.adversarial.gradient.fgsm"
-        raise UserError(f"method={method!r} is no function: take one such as {example}")
-    signature = inspect.signature(method)
-    sizes = () if eps is None else (eps,)
+    sizes = () if eps is None else ("eps",)
     drawn = {} if seed is None else {"key": seed}
-    try:
-        signature.bind("net", "images", "labels", *sizes, **options | drawn)
-    except TypeError as error:
-        name = getattr(method, "__name__", "the method")
-        takes = ", ".join(list(signature.parameters)[3:])
-        raise UserError(
-            f"{name}: {error}; beside net, images and labels it takes {takes}"
-        ) from error
+    given = ("net", "images", "labels", *sizes)
+    check_method(method, given, options | drawn, "jaxvision.adversarial.gradient.fgsm")
     if not isinstance(options.get("ball", LINF), Ball):
         raise UserError(f"ball={options['ball']!r}: one of jaxvision.adversarial.threat, as L2")
     for name in ("steps", "restarts"):
         if options.get(name, 1) < 1:
             raise UserError(f"{name}={options[name]}: at least 1")
+
+
+def check_method(
+    method: Callable, given: Sequence[str], options: Mapping[str, Any], example: str
+) -> None:
+    """Refuse a method that is none, and options that it does not take.
+
+    Args:
+      method: what a public call was handed.
+      given: names of the arguments that it gets by position, three or more.
+      options: those that it gets by name.
+      example: a method, with its module.
+
+    Raises:
+      UserError: with what the method takes beside the first three.
+    """
+    if not callable(method):
+        raise UserError(f"method={method!r} is no function: take one such as {example}")
+    signature = inspect.signature(method)
+    try:
+        signature.bind(*given, **options)
+    except TypeError as error:
+        name = getattr(method, "__name__", "the method")
+        takes = ", ".join(list(signature.parameters)[3:])
+        first, second, third = given[:3]
+        raise UserError(
+            f"{name}: {error}; beside {first}, {second} and {third} it takes {takes}"
+        ) from error
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The public call: check what is given, compile once, explain, hand back NumPy arrays."""
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from jaxvision import runtime
 from jaxvision.adversarial.aims import Logits, predictions
-from jaxvision.adversarial.api import as_images, as_labels, check_logits
+from jaxvision.adversarial.api import as_images, as_labels, check_logits, check_method
 from jaxvision.attribution.maps import guided
 from jaxvision.models.opened import made_once, opened
 from jaxvision.types import Array, PyTree, UserError
@@ -83,19 +82,8 @@ def explain(
 
 def _check_call(method: Callable[..., Array], options: dict[str, Any]) -> None:
     """Refuse a method that is none, and options that it does not take."""
-    if not callable(method):
-        example = "jaxvision.attribution.maps.saliency"
-        raise UserError(f"method={method!r} is no function: take one such as {example}")
-    signature = inspect.signature(method)
-    try:
-        signature.bind("net", "images", "classes", **options)
-    except TypeError as error:
-        name = getattr(method, "__name__", "the method")
-        takes = ", ".join(list(signature.parameters)[3:])
-        raise UserError(
-            f"{name}: {error}; beside net, images and classes it takes {takes}"
-        ) from error
-
+    given = ("net", "images", "classes")
+    check_method(method, given, options, "jaxvision.attribution.maps.saliency")
     if "score" in options and not callable(options["score"]):
         example = "jaxvision.attribution.maps.logit"
         raise UserError(f"score={options['score']!r} is no function: take one such as {example}")
