@@ -111,7 +111,7 @@ def draw_answers(ax: Axes, record: Record) -> None:
 
 def draw_distances(ax: Axes, record: Record) -> None:
     """Draw how far the first and the top layer move, by share of the range."""
-    for transform, dashes in {"shift": "-", "scale": "--"}.items():
+    for transform, dashes in {"shift": "-", "scale": "--", "turn": ":"}.items():
         sizes, distance = folded(record, "upright", transform, "distance")
         for layer, name in enumerate(("layer 1", "top layer")):
             color, label = plots.color_of(name), f"{name}, {transform}"
