@@ -149,7 +149,7 @@ def measure(
     """Return curves by kind and transform, [S, P], rates of searches [S], and consistency."""
     torus.check_size(config.dataset)
     groups = [lab.trained(_alexnet(config, kinds[name]), seeds_of(config)) for name in ALEXNETS]
-    nets = measured.joined(groups)
+    nets = measured.together(groups)
     with progress(2, "showing images") as bar:
         by_net, examples = _looked(config, nets)
         bar.advance()
