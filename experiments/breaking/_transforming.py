@@ -139,11 +139,16 @@ def areas(nets: Nets, some: Images, borders: Sequence[str]) -> np.ndarray:
     by_border = []
     for border in borders:
         found = look(nets, some, poses, BORDERS[border])
-        p_true = mean_of_right(found.p_true, found.right)
-        ranges = rows_of(TRANSFORMS, side).values()
-        means = [p_true[:, place].mean(1) for place in ranges]
-        by_border.append(np.stack(means, 1))
+        by_border.append(mean_by_range(found, side))
     return np.stack(by_border, 1)
+
+
+def mean_by_range(found: Looked, side: int) -> np.ndarray:
+    """Return the mean P(true) over each range, [N, transforms]."""
+    p_true = mean_of_right(found.p_true, found.right)
+    ranges = rows_of(TRANSFORMS, side).values()
+    means = [p_true[:, place].mean(1) for place in ranges]
+    return np.stack(means, 1)
 
 
 def examples_of(found: Looked, some: Images, symmetric: np.ndarray) -> dict[str, np.ndarray]:
