@@ -36,10 +36,8 @@ def draw_rates(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     ax.set_xticks(range(len(labels)), list(labels.values()))
     ax.set_ylim(-3, 103)
     plots.describe(ax, "In fresh poses:\nwho shows the target?", "", "poses, %")
-    leads = [
-        f"{lead}-{kind}" for lead in ("gap", "equal", "own-pose") for kind in ("flat", "solid")
-    ]
-    plots.mark_contradicted(ax, record, *leads, "rival", "learned")
+    own = "own-pose-flat", "own-pose-solid"
+    plots.mark_contradicted(ax, record, "gap-flat", "equal-flat", "rival", "learned", *own)
 
 
 def _dots(ax: Axes, values: np.ndarray, place: float, color: str, hollow: bool) -> None:
@@ -70,17 +68,19 @@ def _name_shown(ax: Axes) -> None:
 
 def draw_tail(ax: Axes, record: Record) -> None:
     """Draw the objects of each net from worst to best."""
-    for shown in ("one_pose", "eot"):
+    for shown in ("one_pose", "eot_equal", "eot"):
         label, color = SHOWN[shown]
         rates = 100 * np.sort(rate(record, "solid", shown), axis=1)
         count = rates.shape[1]
         shares = np.linspace(100 / count, 100, count)
         line = plots.seed_band(ax, shares, rates, plots.color_of(color), label)
         line.set_marker("o")
+        if shown == "eot_equal":
+            line.set(linestyle=":", markerfacecolor="white")
     ax.set_ylim(-3, 103)
     title = "Solids, object by object:\nthe worst ones are on the left"
     plots.describe(ax, title, "objects, % (worst first)", "poses that show the target, %")
-    plots.mark_contradicted(ax, record, "worst", "skewed", "accuracy")
+    plots.mark_contradicted(ax, record, "gap-solid", "equal-solid", "worst", "skewed", "accuracy")
 
 
 def draw_budgets(ax: Axes, record: Record, sizes: Sequence[float]) -> None:
