@@ -35,7 +35,10 @@ def draw_rates(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     _name_shown(ax)
     ax.set_xticks(range(len(labels)), list(labels.values()))
     ax.set_ylim(-3, 103)
-    plots.describe(ax, "In fresh poses:\nwho shows the target?", "", "poses, %")
+    right = [100 * np.median(rate(record, kind, "clean", "right").mean(1)) for kind in labels]
+    shares = ", ".join(f"{share:.0f}" for share in right)
+    known = f"seen right as it is,\n% of poses: {shares}"
+    plots.describe(ax, "In fresh poses:\nwho shows the target?", known, "poses, %")
     own = "own-pose-flat", "own-pose-solid"
     plots.mark_contradicted(ax, record, "gap-flat", "equal-flat", "rival", "learned", *own)
 
