@@ -35,20 +35,42 @@ def draw_rates(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     _name_shown(ax)
     ax.set_xticks(range(len(labels)), list(labels.values()))
     ax.set_ylim(-3, 103)
-    right = [100 * np.median(rate(record, kind, "clean", "right").mean(1)) for kind in labels]
-    shares = ", ".join(f"{share:.0f}" for share in right)
-    known = f"seen right as it is,\n% of poses: {shares}"
-    plots.describe(ax, "In fresh poses:\nwho shows the target?", known, "poses, %")
+    known = [f"{_seen_right(record, kind):.0f}" for kind in labels]
+    plots.describe(
+        ax,
+        "In fresh poses:\nwho shows the target?",
+        f"seen right as it is,\n% of poses: {', '.join(known)}",
+        "poses, %",
+    )
     own = "own-pose-flat", "own-pose-solid"
     plots.mark_contradicted(ax, record, "gap-flat", "equal-flat", "rival", "learned", *own)
 
 
-def _dots(ax: Axes, values: np.ndarray, place: float, color: str, hollow: bool) -> None:
+def _seen_right(record: Record, kind: str) -> float:
+    """Return in how many poses, %, a net sees the class of pictures as they are: the median net."""
+    shares = rate(record, kind, "clean", "right")
+    return 100 * np.median(shares.mean(1))
+
+
+def _dots(
+    ax: Axes,
+    values: np.ndarray,
+    place: float,
+    color: str,
+    hollow: bool,
+) -> None:
     """Draw a dot a net, and their median as a bar."""
     places = np.full(len(values), place)
-    fill = "none" if hollow else color
-    look = {"color": color, "markerfacecolor": fill, "alpha": 0.5, "markersize": 5}
-    ax.plot(places, values, "o", label="_nets", **look)
+    ax.plot(
+        places,
+        values,
+        "o",
+        color=color,
+        markerfacecolor="none" if hollow else color,
+        alpha=0.5,
+        markersize=5,
+        label="_nets",
+    )
     middle = np.median(values)
     ends = (place - 0.06, place + 0.06)
     ax.plot(ends, (middle, middle), color=color, linewidth=3, label="_median")
