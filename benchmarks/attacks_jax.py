@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.attacks import EOT_DRAWS, EOT_STEPS, FOOLBOX, ONE_BY_ONE, OURS
+from benchmarks.dense_jax import answer
 from benchmarks.worker import Case, serve
 from jaxvision import runtime
 
@@ -39,14 +40,6 @@ def drawn(widths: Sequence[int]) -> list[jax.Array]:
         jnp.asarray(rng.normal(size=(fan, out)) * np.sqrt(2 / fan), jnp.float32)
         for fan, out in itertools.pairwise(widths)
     ]
-
-
-def answer(layers: list[jax.Array], images: jax.Array) -> jax.Array:
-    """Return the logits of the net of these kernels."""
-    x = images.reshape(len(images), -1) - 0.5
-    for kernel in layers[:-1]:
-        x = jax.nn.relu(x @ kernel)
-    return x @ layers[-1]
 
 
 def ours(case: str, f: Callable) -> Attack:

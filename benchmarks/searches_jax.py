@@ -1,11 +1,13 @@
 """Our side of ``benchmarks.searches``: each call is one compiled program."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.dense_jax import answer
 from benchmarks.searches import CANDIDATES, GENERATIONS, SIZES, problem
 from benchmarks.worker import Case, serve
 from jaxvision import runtime
@@ -17,18 +19,6 @@ from jaxvision.adversarial.genomes import direct
 from jaxvision.adversarial.pixels import corners, every_pixel
 
 LEVELS = np.arange(256, dtype=np.float32)[:, None] / 255
-
-
-def net(kernels: list[np.ndarray]) -> Logits:
-    """Return the net, images [B, H, W, 1] -> logits [B, 10]."""
-
-    def logits(images: jax.Array) -> jax.Array:
-        x = images.reshape(len(images), -1) - 0.5
-        for kernel in kernels[:-1]:
-            x = jax.nn.relu(x @ kernel)
-        return x @ kernels[-1]
-
-    return logits
 
 
 def searches(
@@ -56,7 +46,7 @@ def prepare(name: str) -> Case:
     """Build the net, search once, and return how to do it again."""
     search, size, count = name.split(":")
     kernels, images = problem(size, int(count))
-    f = net([jnp.asarray(kernel) for kernel in kernels])
+    f = partial(answer, [jnp.asarray(kernel) for kernel in kernels])
     labels = jnp.argmax(f(images), 1)
     program = runtime.jit(searches(f, SIZES[size][0])[search])
     success = program(images, labels)

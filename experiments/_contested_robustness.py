@@ -104,7 +104,7 @@ DISPUTES = (
                 cited("robustness_in_training", "start-depth", "half-normal"),
             ),
         ),
-        beside=cited("robustness_in_training", "depth-trained"),
+        beside=cited("robustness_in_training", "depth-trained", "bn-start-distance"),
         answer="Not here: after training deeper nets are farther from their mistakes from either "
         "start, and so are wider ones.",
         upheld=cited("robustness_in_training", "depth-helps", "width-helps"),

@@ -63,7 +63,8 @@ DISPUTES = (
                 "At the start batch norm makes the squared gradient grow by pi/(pi - 1) a layer; "
                 "after one step of training the norms are level.",
                 cited("plain_vs_residual", "yang-0", "relaxed-1", "relaxed-10", "relaxed-100")
-                + cited("gradient_flow", "relaxes-8", "relaxes-30", "relaxes-100"),
+                + cited("gradient_flow", "relaxes-8", "relaxes-30", "relaxes-100")
+                + cited("robustness_in_training", "bn-start-gradient"),
             ),
         ),
         beside=cited("gradient_flow", "batch-norm-factor") + cited("logistic_map", "batch-norm"),

@@ -275,10 +275,11 @@ CATALOG = (
         name="robust_3d",
         theme="breaking",
         title="Adversarial objects",
-        sentence="Made over poses, textures fool nets as a solid turns; flat pictures gain less.",
+        sentence="Made over poses, textures fool nets as a solid turns; flat pictures gain less, "
+        "and so do textures at equal norms.",
         minutes=3,
         claims=("gap-solid", "accuracy"),
-        contradicts=("gap-flat",),
+        contradicts=("gap-flat", "equal-flat", "equal-solid"),
     ),
     Entry(
         name="camouflage",

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxvision import nets
 from jaxvision.fields import disjoint_seeds
 from jaxvision.nets import Spec, Trained
+from jaxvision.training.calls import joined
 from jaxvision.types import PyTree
 
 OTHER_DRAWS = 500  # seeds further on: other first weights, another order of images
@@ -123,11 +123,9 @@ class Lab:
         return Snapshots(found, found.snapshots, rate)
 
 
-def joined(arms: Sequence[Snapshots]) -> Snapshots:
+def together(arms: Sequence[Snapshots]) -> Snapshots:
     """Return the runs of arms of one architecture, one arm after the other."""
-    trees = [arm.variables for arm in arms]
-    together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)
-    return arms[0]._replace(variables=together)
+    return arms[0]._replace(variables=joined([arm.variables for arm in arms]))
 
 
 def training_batches(trained: Trained, count: int, size: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.breaking import _along as along
 from experiments.breaking._along import Fooling, Seen
-from experiments.breaking._along_nets import Kind, Lab, Snapshots, joined
+from experiments.breaking._along_nets import Kind, Lab, Snapshots, together
 from jaxvision.models.inference import Inference
 from jaxvision.report.record import Record
 
@@ -35,10 +35,10 @@ def watch(
     found = {}
     for architecture in dict.fromkeys(arms[name].net for name in nets):
         alike = [name for name in nets if arms[name].net == architecture]
-        together = joined([nets[name] for name in alike])
-        shown = along.given(together, config, judged_on)
-        seen = along.sweep(together, shown, config, inference)
-        fooling = along.universal_along(together, shown, config, inference)
+        snapshots = together([nets[name] for name in alike])
+        shown = along.given(snapshots, config, judged_on)
+        seen = along.sweep(snapshots, shown, config, inference)
+        fooling = along.universal_along(snapshots, shown, config, inference)
         for place, name in enumerate(alike):
             first = place * config.seeds
             rows = slice(first, first + config.seeds)

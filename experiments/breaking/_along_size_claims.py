@@ -6,13 +6,16 @@ import numpy as np
 
 from experiments.breaking import _along_start as start
 from experiments.breaking._along_families import families_of, sizes_of, slopes
+from experiments.breaking._along_normalized import octaves_a_layer
 from experiments.breaking._along_pairs import Statistic, missing_arms
+from jaxvision.dynamics import theory
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
 
 GALLOWAY, ZHU = "Galloway et al. 2019", "Zhu et al. 2022"
 SIMON, BUBECK = "Simon-Gabriel et al. 2019", "Bubeck et al. 2021"
 HALF_NORMAL = float(np.sqrt(2 / np.pi))
+GROWTH = float(np.log2(theory.batch_norm_squared_factor(np.inf, "relu")))  # octaves a layer
 
 
 def of_random_nets(config: Any) -> list[Claim]:
@@ -69,6 +72,31 @@ def of_random_nets(config: Any) -> list[Claim]:
             "Random nets: the L1 norm of the gradient grows as the root of the pixels (power)",
             of_random("slope", start.PIXELS),
             Within(0.5, 0.03),
+            "theory",
+        ),
+        *_of_normalized_nets(),
+    ]
+
+
+def _of_normalized_nets() -> list[Claim]:
+    theorem = "Yang et al. 2019, theorem on ReLU nets"
+    return [
+        Claim(
+            "bn-start-gradient",
+            theorem,
+            "Random nets with batch norm: the square of the input's gradient grows by "
+            "pi / (pi - 1) a layer (octaves)",
+            lambda r: octaves_a_layer(r.arrays["start_bn/square"]),
+            Within(GROWTH, 0.05),
+            "theory",
+        ),
+        Claim(
+            "bn-start-distance",
+            theorem,
+            "Random nets with batch norm: so the first-order distance shrinks by the root of that "
+            "a layer (octaves)",
+            lambda r: octaves_a_layer(r.arrays["start_bn/distance"]),
+            Within(-GROWTH / 2, 0.05),
             "theory",
         ),
     ]

@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxvision.adversarial import train
 from jaxvision.adversarial.aims import Logits
@@ -23,6 +21,7 @@ from jaxvision.models.mlp import MLP
 from jaxvision.models.shallow import ShallowConvNet
 from jaxvision.progress import Progress
 from jaxvision.training.arms import Arm, fit_arms
+from jaxvision.training.calls import joined
 from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look
 from jaxvision.training.optimizers import adam
@@ -153,5 +152,4 @@ def boxed(apply: Apply, standardize: Callable[[Array, Array | None], Array]) -> 
 
 def stacked(histories: Mapping[str, History]) -> PyTree:
     """Return the weights of all ways and seeds, leaves [ways * S, ...]."""
-    trees = [history.variables for history in histories.values()]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)
+    return joined([history.variables for history in histories.values()])

@@ -20,6 +20,7 @@ from jaxvision import runtime
 from jaxvision.adversarial.gradient import fgsm
 from jaxvision.adversarial.nets import over_nets
 from jaxvision.adversarial.results import Result
+from jaxvision.training.calls import joined
 from jaxvision.training.looks import Look, Moment
 from jaxvision.types import Array, PyTree
 
@@ -76,7 +77,7 @@ def handed_to(
 ) -> dict:
     """Return errors [S, E] on images of FGSM; ``pairs``: made against which way, asked of which."""
     sides = zip(*pairs.values(), strict=True)
-    source, target = (_joined([variables[name] for name in names]) for names in sides)
+    source, target = (joined([variables[name] for name in names]) for names in sides)
 
     def one(pair: PyTree, given: Attacked) -> Array:
         source, target = (lab.logits("mlp", pair[side]) for side in ("source", "target"))
@@ -85,10 +86,6 @@ def handed_to(
     found = over_nets(one, {"source": source, "target": target}, given, "map")
     by_pair = found.reshape(len(pairs), lab.config.seeds, -1)
     return {f"handed/{name}": by_pair[i] for i, name in enumerate(pairs)}
-
-
-def _joined(trees: list[PyTree]) -> PyTree:
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)
 
 
 def pair(lab: Lab, variables: PyTree, given: Attacked) -> dict:

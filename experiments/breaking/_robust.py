@@ -15,13 +15,13 @@ from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.checks import moved_by
 from jaxvision.adversarial.eot import Drawn, answers
 from jaxvision.adversarial.nets import over_nets
-from jaxvision.adversarial.threat import L2
+from jaxvision.adversarial.threat import L2, like
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
 
 CLIMBING, JUDGING = range(2)  # counters of the stream ``attack``: poses to climb in, to judge by
 ENOUGH = 0.9  # share of targets reached at which a size is large enough
-KINDS = ("clean", "noise", "rival", "one_pose", "eot")
+KINDS = ("clean", "noise", "rival", "one_pose", "eot", "one_pose_equal", "eot_equal")
 
 Attack = Callable[..., Drawn]
 
@@ -50,15 +50,20 @@ class Made(NamedTuple):
     Attributes:
       pictures: [N, V, E, B, H, W, C], in the poses of each stage, of each size.
       noise: [N, B, H, W, C], random changes as long as the chosen ones of the last stage.
+      equal: [N, 2, B, H, W, C], made in one pose and in those of the last stage, changes of each
+        picture equally long.
       chosen: int [N], the first size at which the last stage's reach the target in ``ENOUGH`` of
         the poses of the last quarter of steps, seen before each step; the last one if none does.
       norm: [N, E], of the last stage's, mean over pictures.
+      equal_norm: [N, B], of ``equal``.
     """
 
     pictures: np.ndarray
     noise: np.ndarray
+    equal: np.ndarray
     chosen: np.ndarray
     norm: np.ndarray
+    equal_norm: np.ndarray
 
 
 class Judged(NamedTuple):
@@ -84,24 +89,20 @@ def refuse_sizes(**flags: tuple[float, ...]) -> None:
             raise UserError(f"--{name}={sizes}: rising from above 0, each once")
 
 
-def make(nets: Nets, seeds: range, world: World, given: Given, plan: Plan, attack: Attack) -> Made:
+def make(
+    nets: Nets,
+    seeds: range,
+    world: World,
+    given: Given,
+    plan: Plan,
+    attack: Attack,
+) -> Made:
     """Attack every picture in the poses of every stage, at every size."""
+    attacked = _attacked(world, plan, attack)
 
     def one(f: Logits, seed: Array, given: Given) -> tuple[Array, ...]:
         def at(stage: PyTree) -> tuple[Array, Array]:
-            found = attack(
-                f,
-                world.posed(given.scene, stage),
-                given.pictures,
-                given.labels,
-                jnp.float32(plan.sizes),
-                stream(seed, "attack", CLIMBING),
-                ball=L2,
-                steps=plan.steps,
-                draws=plan.draws,
-                relative_step=plan.relative_step,
-                targets=given.targets,
-            )
+            found = attacked(f, seed, given, stage, jnp.float32(plan.sizes))
             late = found.reached[:, -max(1, plan.steps // 4) :]
             return found.images, late.mean((1, 2))
 
@@ -114,12 +115,85 @@ def make(nets: Nets, seeds: range, world: World, given: Given, plan: Plan, attac
     chosen = first_enough(rates)
     rows = np.arange(len(chosen))
     noise = _noise(given.pictures, norms[rows, chosen], seeds)
-    return Made(pictures, noise, chosen, norms.mean(2))
+    one_pose = pictures[rows, 0, chosen]
+    equal, equal_norm = _of_equal_norm(one_pose, nets, seeds, given, attacked)
+    return Made(
+        pictures,
+        noise,
+        equal,
+        chosen,
+        norm=norms.mean(2),
+        equal_norm=equal_norm,
+    )
+
+
+# net, seed, given, stage, sizes [E] or [E, B] -> what is made in the poses of that stage
+Attacked = Callable[[Logits, Array, Given, PyTree, Array], Drawn]
+
+
+def _attacked(world: World, plan: Plan, attack: Attack) -> Attacked:
+    def attacked(
+        f: Logits,
+        seed: Array,
+        given: Given,
+        stage: PyTree,
+        sizes: Array,
+    ) -> Drawn:
+        return attack(
+            f,
+            world.posed(given.scene, stage),
+            given.pictures,
+            given.labels,
+            sizes,
+            stream(seed, "attack", CLIMBING),
+            ball=L2,
+            steps=plan.steps,
+            draws=plan.draws,
+            relative_step=plan.relative_step,
+            targets=given.targets,
+        )
+
+    return attacked
+
+
+def _of_equal_norm(
+    one_pose: np.ndarray,
+    nets: Nets,
+    seeds: range,
+    given: Given,
+    attacked: Attacked,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``equal`` and ``equal_norm`` of ``Made``.
+
+    A pose does not show all of a texture, so in balls of one size what is made in it comes out
+    shorter. Here every picture has a ball of its own, as large as its change of one pose
+    [N, B, H, W, C]. What is made in all poses may end inside it: the other is then drawn back along
+    its line, which stays in the box.
+    """
+
+    def one(
+        f: Logits,
+        seed: Array,
+        given: Given,
+        one_pose: Array,
+    ) -> tuple[Array, Array]:
+        pictures = given.pictures
+        longest = L2.size(one_pose - pictures)
+        last = jax.tree.map(lambda leaf: leaf[-1], given.stages)
+        found = attacked(f, seed, given, last, longest[None])
+        (everywhere,), (norm,) = found.images, found.norms.l2
+        back = norm / jnp.where(longest > 0, longest, 1.0)
+        change = like(back, pictures) * (one_pose - pictures)
+        shortened = L2.clip(pictures + change)
+        return jnp.stack([shortened, everywhere]), norm
+
+    return _over(one, nets, seeds, given, one_pose)
 
 
 def _noise(pictures: np.ndarray, norms: np.ndarray, seeds: range) -> np.ndarray:
     """Return pictures [N, B, ...] moved at random by ``norms`` [N, B], by the seed of each net."""
-    drawn = [np.random.default_rng(seed).normal(size=pictures.shape) for seed in seeds]
+    generators = [np.random.default_rng(seed) for seed in seeds]
+    drawn = [rng.normal(size=pictures.shape) for rng in generators]
     directions = np.concatenate(drawn).astype(np.float32)
     squares = np.square(directions).sum((1, 2, 3), keepdims=True)
     units = directions / np.sqrt(squares)
@@ -136,7 +210,14 @@ def first_enough(rates: np.ndarray) -> np.ndarray:
     return np.where(enough.any(1), enough.argmax(1), last)
 
 
-def judge(nets: Nets, seeds: range, world: World, given: Given, made: Made, poses: int) -> Judged:
+def judge(
+    nets: Nets,
+    seeds: range,
+    world: World,
+    given: Given,
+    made: Made,
+    poses: int,
+) -> Judged:
     """Look at what was made, and at its rivals, in poses that nothing was made or chosen by."""
     rows = np.arange(len(made.chosen))
     at_size = made.pictures[rows, :, made.chosen]
@@ -148,7 +229,8 @@ def judge(nets: Nets, seeds: range, world: World, given: Given, made: Made, pose
         made.noise,
         np.broadcast_to(given.rivals, everywhere),
     ]
-    shown = [(each, last) for each in controls]
+    equal = list(np.moveaxis(made.equal, 1, 0))
+    shown = [(each, last) for each in controls + equal]
     for stage in range(stages):
         own = at_size[:, stage]
         shown += [(own, seen) for seen in range(stages)]
@@ -156,11 +238,11 @@ def judge(nets: Nets, seeds: range, world: World, given: Given, made: Made, pose
         own = made.pictures[:, stage]
         shown += [(own[:, size], stage) for size in range(sizes)]
     shares = _shares(nets, seeds, world, given, shown, poses)
-    ends = np.cumsum([len(controls), stages**2])
-    by_control, in_matrix, by_size = np.split(shares, ends, axis=1)
+    ends = np.cumsum([len(controls), len(equal), stages**2])
+    by_control, of_equal, in_matrix, by_size = np.split(shares, ends, axis=1)
     in_matrix = in_matrix.reshape(-1, stages, stages, *in_matrix.shape[2:])
     attacked = in_matrix[:, [0, last], last]
-    by_kind = np.concatenate([by_control, attacked], 1)
+    by_kind = np.concatenate([by_control, attacked, of_equal], 1)
     target, right = np.moveaxis(by_kind, -1, 0)
     reached = by_size[..., 0].mean(2)
     return Judged(
@@ -187,7 +269,12 @@ def _shares(
     seen_in = jax.tree.map(lambda leaf: leaf[stages], given.stages)
     pictures = np.stack([each for each, _ in shown], 1)
 
-    def one(f: Logits, seed: Array, given: Given, pictures: Array) -> Array:
+    def one(
+        f: Logits,
+        seed: Array,
+        given: Given,
+        pictures: Array,
+    ) -> Array:
         def look(item: tuple[Array, PyTree]) -> Array:
             pictures, stage = item
             transform = world.posed(given.scene, stage)
@@ -204,7 +291,11 @@ def _shares(
 
 
 def _over(
-    function: Callable, nets: Nets, seeds: range, given: Given, *of_each: np.ndarray
+    function: Callable,
+    nets: Nets,
+    seeds: range,
+    given: Given,
+    *of_each: np.ndarray,
 ) -> PyTree:
     """Return ``function(f, seed, given, *arrays of one net)`` of N nets, leaves [N, ...]."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from experiments.breaking._pose_search import RANDOM
 from experiments.breaking._torus import PERIOD
 from experiments.breaking._transforming import columns_of
-from experiments.breaking._transforms import BORDERS, TRANSFORMS, rows_of
+from experiments.breaking._transforms import BORDERS, CANVAS, TRANSFORMS, rows_of
 from jaxvision.report import plots
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
@@ -64,6 +64,16 @@ def change_at_period(record: Record) -> float:
     return float(max(changes))
 
 
+def change_between(record: Record, net: str) -> np.ndarray:
+    """Return the relative change of logits under shifts that the total stride does not divide, [S].
+
+    Mean over them and over depths.
+    """
+    change = record.arrays[f"{net}/change"]
+    places = np.arange(change.shape[-1])
+    return change[..., places % PERIOD > 0].mean((1, 2))
+
+
 def draw_strip(ax: Axes, record: Record) -> None:
     """Draw an image in some poses, with the probability of its class below."""
     strip = record.arrays["examples/strip"]
@@ -111,7 +121,7 @@ def draw_answers(ax: Axes, record: Record) -> None:
 
 def draw_distances(ax: Axes, record: Record) -> None:
     """Draw how far the first and the top layer move, by share of the range."""
-    for transform, dashes in {"shift": "-", "scale": "--"}.items():
+    for transform, dashes in {"shift": "-", "scale": "--", "turn": ":"}.items():
         sizes, distance = folded(record, "upright", transform, "distance")
         for layer, name in enumerate(("layer 1", "top layer")):
             color, label = plots.color_of(name), f"{name}, {transform}"
@@ -129,21 +139,30 @@ def draw_borders(ax: Axes, record: Record, borders: Sequence[str]) -> None:
     if not len(borders):
         ax.set_axis_off()
         return
-    areas = record.arrays["upright/area_by_border"]
+    areas = _areas(record, borders)
     for number, transform in enumerate(TRANSFORMS.values()):
         color = plots.color_of(transform.label)
-        for place in range(len(borders)):
-            values = areas[:, place, number]
+        for place, name in enumerate(borders):
+            values = areas[name][:, number]
             places = np.full(len(values), place + 0.2 * (number - 1))
             ax.plot(values, places, "o", color=color, alpha=0.6, markersize=6)
         ax.plot([], [], "o", color=color, label=transform.label)
-    ax.set_yticks(range(len(borders)), [BORDERS[name].label.replace(" ", "\n") for name in borders])
+    labels = {name: border.label for name, border in BORDERS.items()} | {CANVAS: "larger canvas"}
+    ax.set_yticks(range(len(borders)), [labels[name].replace(" ", "\n") for name in borders])
     ax.set_ylim(len(borders) - 0.5, -0.5)
     ax.set_xlim(0, 1.03)
     _legend_below(ax, 3)
     title = "What lies beyond the border\n(a dot a net)"
     plots.describe(ax, title, "mean probability of the class", "")
-    plots.mark_contradicted(ax, record, "borders")
+    plots.mark_contradicted(ax, record, "borders", "canvas")
+
+
+def _areas(record: Record, borders: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the mean probabilities over each range, [S, transforms], by border."""
+    own = [name for name in borders if name != CANVAS]
+    of_own = record.arrays["upright/area_by_border"] if own else np.empty((1, 0, 3))
+    areas = dict(zip(own, np.moveaxis(of_own, 1, 0), strict=True))
+    return areas | ({CANVAS: record.arrays["canvas/area"]} if CANVAS in borders else {})
 
 
 def draw_depths(ax: Axes, record: Record, depths: Sequence[int]) -> None:

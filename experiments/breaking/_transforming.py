@@ -13,6 +13,7 @@ from experiments.breaking._transforms import BORDERS, TRANSFORMS, Border, all_po
 from jaxvision.adversarial.aims import log_odds
 from jaxvision.adversarial.nets import over_nets
 from jaxvision.data.warps import Pose, warp
+from jaxvision.training.calls import joined
 from jaxvision.types import Array
 
 LAYERS = ("conv1", "fc7")  # the first and the top one of AlexNet's shape
@@ -123,12 +124,12 @@ def half_turn(found: Looked, side: int, symmetric: np.ndarray) -> np.ndarray:
     return np.stack([mean_of_right(turned, group)[:, 0] for group in groups], 1)
 
 
-def joined(kinds: Sequence[Nets]) -> Nets:
+def together(kinds: Sequence[Nets]) -> Nets:
     """Return nets of one architecture and data set after one another, as if they were of a kind."""
-    trees = [nets.variables for nets in kinds]
-    variables = jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)
-    errors = np.concatenate([nets.test_error for nets in kinds])
-    return kinds[0]._replace(variables=variables, test_error=errors)
+    return kinds[0]._replace(
+        variables=joined([nets.variables for nets in kinds]),
+        test_error=joined([nets.test_error for nets in kinds]),
+    )
 
 
 def areas(nets: Nets, some: Images, borders: Sequence[str]) -> np.ndarray:
@@ -138,11 +139,16 @@ def areas(nets: Nets, some: Images, borders: Sequence[str]) -> np.ndarray:
     by_border = []
     for border in borders:
         found = look(nets, some, poses, BORDERS[border])
-        p_true = mean_of_right(found.p_true, found.right)
-        ranges = rows_of(TRANSFORMS, side).values()
-        means = [p_true[:, place].mean(1) for place in ranges]
-        by_border.append(np.stack(means, 1))
+        by_border.append(mean_by_range(found, side))
     return np.stack(by_border, 1)
+
+
+def mean_by_range(found: Looked, side: int) -> np.ndarray:
+    """Return the mean P(true) over each range, [N, transforms]."""
+    p_true = mean_of_right(found.p_true, found.right)
+    ranges = rows_of(TRANSFORMS, side).values()
+    means = [p_true[:, place].mean(1) for place in ranges]
+    return np.stack(means, 1)
 
 
 def examples_of(found: Looked, some: Images, symmetric: np.ndarray) -> dict[str, np.ndarray]:

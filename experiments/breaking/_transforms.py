@@ -98,6 +98,16 @@ BORDERS = {
 }
 
 
+# Classes that look (nearly) the same after half a turn.
+SYMMETRIC = {
+    "digits": ("0", "1", "8"),
+    "mnist": ("0", "1", "8"),
+    "shapes": ("disk", "ring", "square", "cross", "bar"),
+}
+
+CANVAS = "canvas"  # the image in the middle of a larger one; with nets of its own
+
+
 def rows_of(transforms: Mapping[str, Transform], side: int) -> dict[str, slice]:
     """Return where the poses of each transform stand among those of all."""
     counts = [len(each.amounts(side)) for each in transforms.values()]

@@ -5,7 +5,8 @@ Sources: Mickisch et al. 2020, "Understanding the decision boundary of deep neur
 whose normalized margin grows, which may help; Galloway et al. 2019 (arXiv 1905.02161), to whom
 batch norm costs robustness; Simon-Gabriel et al. 2019 (arXiv 1802.01421), gradients that grow as
 the root of the pixels; Bubeck et al. 2021 (arXiv 2104.03863), distances of random nets; Zhu et al.
-2022 (arXiv 2209.07263), width helps and depth hurts under He. Claim in one sentence: whether more
+2022 (arXiv 2209.07263), width helps and depth hurts under He; Yang et al. 2019 (arXiv 1902.08129),
+gradients that grow with every layer that is normalized. Claim in one sentence: whether more
 training brings the boundary closer or moves it away depends on the arm (start, weight decay, batch
 norm), and the norm of the loss's gradient does not tell.
 
@@ -22,9 +23,11 @@ snapshot.
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping
 
+from experiments.breaking import _along_normalized as normalized
 from experiments.breaking import _along_panels as panels
 from experiments.breaking import _along_start as start
 from experiments.breaking._along_claims import claims_of
@@ -92,7 +95,9 @@ class Config:
     ascent_steps: int = flagged(100, "Steps of an ascent.", low=10, high=10**6)
     pgd_steps: int = flagged(20, "PGD's steps.", low=1, high=10**6)
     draws: int = flagged(10, "Draws of noise, and of random signs.", low=2, high=1000)
-    theory_nets: int = flagged(1500, "Random nets before training.", low=2, high=10**6)
+    theory_nets: int = flagged(
+        1500, "Random nets before training; of every 50 one is normalized, too.", low=2, high=10**6
+    )
 
     def __post_init__(self) -> None:
         """Refuse flags that do not fit together."""
@@ -204,6 +209,9 @@ def measure(
         bar.advance()
         random = start.at_start(config.first_seed, config.theory_nets, start.WIDTH)
         arrays |= {f"start/{key}": value for key, value in random._asdict().items()}
+        few = math.ceil(config.theory_nets / 50)
+        random = normalized.normalized_at_start(config.first_seed, few)
+        arrays |= {f"start_bn/{key}": value for key, value in random._asdict().items()}
         bar.advance()
     return numbers, arrays
 

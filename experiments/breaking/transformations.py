@@ -17,7 +17,7 @@ response to shifts has a closed form, have a blur before each stride or none, at
 What differs from the sources: small nets and images; whole shifts, since half a pixel blurs (digits
 have three sizes of them); distances are in units of that of two images; probabilities are of images
 that a net gets right. On the torus the mean image that nets take off stays in place, and shifts are
-compared on images that all nets of a seed get right. No net was trained on a larger canvas.
+compared on images that all nets of a seed get right. Nets on a larger canvas have no turned kind.
 """
 
 import dataclasses
@@ -26,13 +26,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from experiments.breaking import _canvas as canvas
 from experiments.breaking import _nets as lab
 from experiments.breaking import _pixel_searches as spec_of
 from experiments.breaking import _pose_search as searched
 from experiments.breaking import _torus as torus
 from experiments.breaking import _transform_panels as panels
 from experiments.breaking import _transforming as measured
-from experiments.breaking._transforms import BORDERS, TRANSFORMS, all_poses
+from experiments.breaking._transforms import BORDERS, CANVAS, SYMMETRIC, TRANSFORMS, all_poses
 from jaxvision import cli
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
@@ -66,13 +67,6 @@ NETS = {
 ALEXNETS = ("upright", "turned")
 ON_TORUS = ("strided", "blurred")
 
-# Classes that look (nearly) the same after half a turn.
-SYMMETRIC = {
-    "digits": ("0", "1", "8"),
-    "mnist": ("0", "1", "8"),
-    "shapes": ("disk", "ring", "square", "cross", "bar"),
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -89,7 +83,7 @@ class Config:
         (1, 2, 4), "Convolutions a stage of nets on a torus.", low=1, high=32
     )
     borders: tuple[str, ...] = flagged(
-        tuple(BORDERS), "What lies beyond the border.", choices=tuple(BORDERS)
+        (*BORDERS, CANVAS), "What lies beyond the border.", choices=(*BORDERS, CANVAS)
     )
     n_images: int = flagged(1000, "Test images shown.", low=2, high=10**6)
     n_few: int = flagged(120, "Of them, with other borders and to searches.", low=2, high=10**6)
@@ -149,13 +143,16 @@ def measure(
     """Return curves by kind and transform, [S, P], rates of searches [S], and consistency."""
     torus.check_size(config.dataset)
     groups = [lab.trained(_alexnet(config, kinds[name]), seeds_of(config)) for name in ALEXNETS]
-    nets = measured.joined(groups)
+    nets = measured.together(groups)
     with progress(2, "showing images") as bar:
         by_net, examples = _looked(config, nets)
         bar.advance()
         by_net |= _searched(config, nets)
         bar.advance()
     arrays = measured.by_kind({"test_error": nets.test_error} | by_net, ALEXNETS)
+    if CANVAS in config.borders:
+        on_canvas = canvas.trained(_alexnet(config, kinds["upright"]), seeds_of(config))
+        arrays |= canvas.measured_on(on_canvas, config.n_few)
     if config.depths:
         arrays |= _shifted(config, progress, kinds)
     return {}, arrays | examples
@@ -171,8 +168,9 @@ def _looked(config: Config, nets: lab.Nets) -> tuple[dict[str, np.ndarray], dict
     symmetric = np.isin(nets.data.class_names, classes)[some.labels]
     arrays = measured.curves(found, side)
     arrays["half_turn"] = measured.half_turn(found, side, symmetric)
-    if config.borders:
-        arrays["area_by_border"] = measured.areas(nets, few, config.borders)
+    borders = [name for name in config.borders if name in BORDERS]
+    if borders:
+        arrays["area_by_border"] = measured.areas(nets, few, borders)
     return arrays, measured.examples_of(found, some, symmetric)
 
 
@@ -249,6 +247,9 @@ def claims(config: Config) -> list[Claim]:
     def error(net: str) -> Statistic:
         return lambda record: record.arrays[f"{net}/test_error"].mean(1)
 
+    def change(net: str) -> Statistic:
+        return lambda record: panels.change_between(record, net)
+
     def by_depth(record: Record) -> np.ndarray:
         doublings = np.log2(config.depths)
         return np.polyfit(doublings, record.arrays["strided/consistency"].T, 1)[0]
@@ -259,7 +260,8 @@ def claims(config: Config) -> list[Claim]:
         else ("no class of the set is known to be symmetric: --dataset=mnist")
     )
     no_torus = "" if len(config.depths) > 1 else "needs --depths=1,2,4"
-    few_borders = "" if len(config.borders) == len(BORDERS) else "needs all borders"
+    few_borders = "" if BORDERS.keys() <= set(config.borders) else "needs all borders"
+    no_canvas = "" if CANVAS in config.borders else f"needs --borders with {CANVAS}"
     question = "question"
     return [
         Claim("rest", "negative control, no transformation", "Images at rest keep features and "
@@ -287,6 +289,7 @@ def claims(config: Config) -> list[Claim]:
         Claim("borders", f"{question}, borders", "Turns harm most whatever lies beyond the border: "
               "black, last pixel, mirror, torus, or nothing to cut", with_every_border, Share(),
               not_run=few_borders),
+        canvas.claim_of(no_canvas),
         Claim("learned", f"{question}, training", "Nets trained on turned images are harmed more "
               "by shifts than by turns", more_area("turn", "shift", "turned"), Greater()),
         Claim("breaks", f"{ENGSTROM}, abstract", "Shifts by up to 3/32 of a side and turns by up "
@@ -303,6 +306,9 @@ def claims(config: Config) -> list[Claim]:
         Claim("blur", f"{ZHANG}, tables", "A blur before each stride makes answers to two shifts "
               "agree more often", minus(consistency("blurred"), consistency("strided")),
               Greater(), not_run=no_torus),
+        Claim("curve", f"{question}, total stride", "Between multiples of the total stride shifts "
+              "move logits less where a blur is before each stride (relative change)",
+              minus(change("strided"), change("blurred")), Greater(), not_run=no_torus),
         Claim("blur-error", f"{ZHANG}, tables", "A blur before each stride lowers the test error",
               minus(error("strided"), error("blurred")), Greater(), not_run=no_torus),
         Claim("deeper-better", f"{ZHANG}, tables", "Deeper strided nets give two shifts one "

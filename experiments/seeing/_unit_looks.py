@@ -12,6 +12,7 @@ from jaxvision.adversarial.nets import over_nets
 from jaxvision.models.layers import Apply
 from jaxvision.nets import Trained
 from jaxvision.random import probe
+from jaxvision.training.calls import joined
 from jaxvision.types import Array, PyTree
 
 TOP = 8  # images that a unit prefers
@@ -71,10 +72,6 @@ def answers(
 
 def together(kinds: Sequence[Trained]) -> Trained:
     """Return nets of several kinds one behind the other; all but weights is the first kind's."""
-
-    def joined(trees: Sequence[PyTree]) -> PyTree:
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)
-
     return kinds[0]._replace(
         variables=joined([nets.variables for nets in kinds]),
         snapshots=joined([nets.snapshots for nets in kinds]),

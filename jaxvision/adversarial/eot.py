@@ -22,7 +22,7 @@ from jax import lax
 
 from jaxvision.adversarial.aims import Aim, Logits, Loss, cross_entropy, predictions
 from jaxvision.adversarial.results import over_epsilons
-from jaxvision.adversarial.threat import LINF, Ball, Norms, norms, steepest
+from jaxvision.adversarial.threat import LINF, Ball, Norms, like, norms, steepest
 from jaxvision.types import Array
 
 Transform = Callable[[Array, Array], Array]  # pictures [B, ...], key -> images [B, H, W, C]
@@ -68,7 +68,7 @@ def eot(
       transform: draws poses.
       pictures: [B, ...], in the box.
       labels: int32 [B].
-      eps: size, scalar or [E]; infinite: only the box holds.
+      eps: size, scalar, [E], or [E, B] of each picture's own; infinite: only the box holds.
       key: of the poses. All sizes see the same ones.
       ball: "l2" or "linf".
       steps: T.
@@ -84,6 +84,7 @@ def eot(
 
     def at(eps: Array) -> Drawn:
         size = share * jnp.minimum(eps, ball.diameter(pictures.shape[1:]))
+        size = jnp.broadcast_to(size, pictures.shape[:1])
         rule = _steepest_steps(ball, size) if optimizer is None else optimizer
 
         def step(carry: tuple, key: Array) -> tuple[tuple, tuple[Array, Array]]:
@@ -140,12 +141,12 @@ def _slope(
 
 
 def _steepest_steps(ball: Ball, size: Array) -> optax.GradientTransformation:
-    """Return steps of one size along which the loss rises most, which keep no state."""
+    """Return steps of sizes [B] along which the loss rises most, which keep no state."""
 
     def update(
         descent: Array, state: optax.OptState, params: Array
     ) -> tuple[Array, optax.OptState]:
         del params
-        return size * steepest(ball.norm, -descent), state
+        return like(size, descent) * steepest(ball.norm, -descent), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -90,6 +90,16 @@ def test_a_fixed_transformation_is_plain_pgd(ball):
     assert audited(ball, IMAGES, moved, sizes).passed.all()
 
 
+def test_every_picture_may_have_a_size_of_its_own():
+    own = jnp.float32([0.05, 0.2, 0.1])
+    asked = {"ball": L2, "steps": 10, "targets": ONES, "loss": log_odds, "draws": 3}
+    found = eot(LINE, linear, IMAGES, ONES, own[None], jax.random.key(0), **asked)
+    shared = eot(LINE, linear, IMAGES, ONES, own, jax.random.key(0), **asked)
+    for row in range(3):
+        np.testing.assert_allclose(found.images[0, row], shared.images[row, row], atol=1e-6)
+    assert (found.norms.l2[0] <= 1.0001 * own).all() and (found.norms.l2[0] > 0.9 * own).all()
+
+
 def test_fresh_poses_tell_an_attack_from_doing_nothing():
     """Held-out answers: the attack leads to the target, the pictures as they are do not."""
     labels, targets = jnp.zeros(3, jnp.int32), ONES

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.breaking import _along as along
 from experiments.breaking import _along_nets as along_nets
+from experiments.breaking import _along_normalized as normalized
 from experiments.breaking import _along_pairs as pairs
 from experiments.breaking import _along_pixels as pixels
 from experiments.breaking import _along_start as start
@@ -106,6 +107,32 @@ def test_a_part_of_the_largest_random_net_is_a_net_of_its_size():
 
     slope = jax.jit(jax.grad(net))(image * 4 / jnp.linalg.norm(image))
     np.testing.assert_allclose(found.slope[0, 0], jnp.abs(slope).sum(), rtol=1e-4)
+
+
+def test_gradients_grow_with_normalized_layers_and_without_them_do_not():
+    """By 1.47 a layer (Yang et al.), here of 64 units; He's weights alone keep them."""
+    found = normalized.normalized_at_start(100, 4, width=64)
+    growth = normalized.octaves_a_layer(found.square)
+    np.testing.assert_allclose(growth.mean(), np.log2(np.pi / (np.pi - 1)), atol=0.08)
+    nearing = normalized.octaves_a_layer(found.distance)
+    np.testing.assert_allclose(nearing.mean(), -growth.mean() / 2, atol=0.08)
+    plain = normalized.normalized_at_start(100, 4, width=64, normalize=lambda h: h)
+    np.testing.assert_allclose(normalized.octaves_a_layer(plain.square).mean(), 0.0, atol=0.15)
+
+
+def test_the_gradient_of_a_normalized_net_is_that_of_one_image():
+    """Two layers, written out with the statistics of all images, which are held."""
+    draws = normalized._drawn(probe(3, "signals"), 8)
+    h = np.sqrt(2 / 64) * draws.images @ draws.first
+    mean, deviation = h.mean(0), h.std(0)
+
+    def net(image):
+        h = np.sqrt(2 / 64) * image @ draws.first
+        return np.sqrt(2 / 8) * jax.nn.relu((h - mean) / deviation) @ draws.last
+
+    gradient = jax.jit(jax.vmap(jax.grad(net)))(draws.images)
+    found = normalized.normalized_at_start(3, 1, width=8)
+    np.testing.assert_allclose(found.square[0, 0], jnp.square(gradient).sum(1).mean(), rtol=1e-4)
 
 
 def test_a_power_is_found():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.breaking import _robust as robust
-from experiments.breaking import _robust_panels as panels
+from experiments.breaking import _robust_turn as turn
 from experiments.breaking import _worlds as worlds
 from experiments.breaking import robust_3d
 from experiments.breaking._nets import Nets
@@ -29,7 +29,8 @@ def around(value):
 
 
 def shares(**means):
-    """Return shares [6, kinds shown, 10 objects] with these means."""
+    """Return shares [6, kinds shown, 10 objects] with these means; at equal norms the same ones."""
+    means = {f"{name}_equal": mean for name, mean in means.items()} | means
     each = [around(means.get(name, 0.05)) for name in robust.KINDS]
     return np.repeat(np.stack(each, 1)[..., None], 10, 2)
 
@@ -81,7 +82,8 @@ def test_what_the_source_found_is_reproduced():
 @pytest.mark.parametrize(
     ("changed", "fallen"),
     [
-        ({"flat/target": shares(one_pose=0.5, eot=0.9)}, {"gap-flat"}),
+        ({"flat/target": shares(one_pose=0.5, eot=0.9)}, {"gap-flat", "equal-flat"}),
+        ({"flat/target": shares(one_pose=0.3, eot=0.95, eot_equal=0.7)}, {"equal-flat"}),
         ({"viewed/target": shares(one_pose=0.05, eot=0.95)}, {"learned"}),
         ({"solid/right": shares(eot=0.4)}, {"accuracy"}),
         ({"solid/matrix": np.full((6, 2, 2), 0.5) + SPREAD[:, None, None]}, {"own-pose-solid"}),
@@ -96,7 +98,7 @@ def test_what_the_source_found_is_reproduced():
         ),
         (
             {"solid/target": flattered()},
-            {"gap-solid", "rival", "worst", "skewed"},
+            {"gap-solid", "equal-solid", "rival", "worst", "skewed"},
         ),
     ],
 )
@@ -112,6 +114,7 @@ def test_kinds_that_are_left_out_are_not_judged():
     assert {name for name, verdict in found.items() if verdict == "not run"} == {
         "own-pose-flat",
         "gap-flat",
+        "equal-flat",
         "turn",
         "shift",
         "scale",
@@ -168,7 +171,7 @@ def half_seen():
 
         return f
 
-    nets = Nets(of, {"params": {"threshold": np.float32([0.4, 0.45])}}, np.zeros(2), None, None)
+    nets = Nets(of, {"params": {"threshold": np.float32([0.33, 0.34])}}, np.zeros(2), None, None)
     return nets, worlds.World(("one pose", "any"), hidden), given
 
 
@@ -212,10 +215,26 @@ def test_what_is_made_in_all_poses_holds_in_fresh_ones(toy):
     assert (moved > 0.5 * norms).all()  # the box allows a random change no more here
 
 
+def test_at_equal_norms_both_changes_of_a_picture_are_as_long(toy):
+    """What is made in one pose lights half of the pixels, the other all, less brightly."""
+    given, made, judged = toy(eot)
+    one_pose, everywhere = np.moveaxis(made.equal, 1, 0)
+    changes = np.stack([one_pose, everywhere]) - given.pictures
+    norms = np.sqrt(np.square(changes).sum((3, 4, 5)))
+    np.testing.assert_allclose(norms, np.stack([made.equal_norm] * 2), rtol=1e-4)
+    longest = np.sqrt(np.square(made.pictures[:, 0, 1] - given.pictures).sum((2, 3, 4)))
+    assert (norms <= longest * (1 + 1e-5)).all()
+    assert (norms > 0.95 * longest).all()
+    assert one_pose.min() >= 0 and one_pose.max() <= 1
+    np.testing.assert_allclose(judged.target[:, 6], 1.0)
+    assert judged.target[:, 5].max() < 0.1
+
+
 def test_one_fixed_pose_in_training_loses_the_lead(toy):
     _, _, judged = toy(frozen)
-    eot_leads = judged.target[:, 4].mean(1) - judged.target[:, 3].mean(1)
-    assert eot_leads.max() < 0.5
+    for eot_place, one_place in ((4, 3), (6, 5)):
+        leads = judged.target[:, eot_place].mean(1) - judged.target[:, one_place].mean(1)
+        assert leads.max() < 0.5
 
 
 def test_textures_are_seen_in_their_own_pose_or_in_any():
@@ -258,6 +277,13 @@ def test_a_turntable_turns_once_about_the_object_s_axis():
     np.testing.assert_allclose(frames[0, 1:], np.repeat(frames[0, :1], 3, 0), atol=1e-2)
 
 
+def test_the_turntable_shows_who_is_seen_right_and_never_as_the_target():
+    labels, targets = np.array([1, 2, 3]), np.array([5, 6, 7])
+    answers = np.array([[1, 1, 1, 5], [2, 0, 0, 2], [3, 3, 3, 0]])
+    assert turn.first_seen_right(answers, labels, targets) == 2
+    assert turn.first_seen_right(answers[:2], labels[:2], targets[:2]) == 0
+
+
 def test_a_gif_is_made_where_a_solid_was_attacked():
     arrays = {
         "turntable/frames": np.zeros((2, 4, 32, 32, 3), np.uint8),
@@ -267,4 +293,4 @@ def test_a_gif_is_made_where_a_solid_was_attacked():
     record = made_record(**arrays)
     assert robust_3d.animate(record, CONFIG).startswith(b"GIF89a")
     assert robust_3d.animate(record, robust_3d.PRESETS["tiny"]) is None
-    assert panels.FRAMES % 2 == 0
+    assert turn.FRAMES % 2 == 0

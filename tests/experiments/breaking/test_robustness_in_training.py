@@ -8,6 +8,7 @@ import pytest
 
 from experiments.breaking import _along_size_claims as along_claims
 from experiments.breaking import robustness_in_training as experiment
+from experiments.breaking._along_start import DEPTHS
 from jaxvision.data import load
 from jaxvision.progress import silent
 from jaxvision.types import UserError
@@ -82,6 +83,12 @@ def power(of, sizes, spread=0.02):
     return 0.4 * (np.array(sizes) / sizes[0]) ** powers
 
 
+def exponential(octaves):
+    """Return values [S, depths] that grow by octaves a layer, a little different in every net."""
+    octaves = octaves + 0.01 * np.arange(-2, 3)[:, None]
+    return 2.0 ** (octaves * np.array(DEPTHS))
+
+
 # Distance at the reference and at the end, and the gradient of the loss, arm by arm.
 EXPECTED = {
     "he": (0.44, 0.447, 0.1),
@@ -116,6 +123,8 @@ def made_up(arms=EXPECTED, **changes):
         "start/octaves": np.full(5, 1.5),
         "start/distance": SPREAD * np.full(4, along_claims.HALF_NORMAL),
         "start/slope": power(0.5, (16, 64, 256), spread=0.005),
+        "start_bn/square": exponential(along_claims.GROWTH),
+        "start_bn/distance": exponential(-along_claims.GROWTH / 2),
         "depth_he/distance": power(-0.05, (3, 5, 9)),
         "depth_xavier/distance": power(0.2, (3, 5, 9)),
         "width/distance": power(0.1, (16, 64, 256)),
@@ -136,6 +145,7 @@ def test_what_notes_on_digits_have_is_what_the_claims_find():
     upheld = {
         *("farther-decay", "closer-bn", "closer-small", "still-he", "still-xavier"),
         *("regions", "regions-gradient", "half-normal", "start-depth", "root-d"),
+        *("bn-start-gradient", "bn-start-distance"),
         *("xavier-farther", "decay-farther", "bn-dense", "margin-grows"),
         *("gradient-falls", "false-friend", "margin-friend"),
         *("universal-early", "universal-late", "universal-own"),
@@ -165,6 +175,8 @@ def test_the_opposite_is_contradicted():
             "start/octaves": SPREAD[:, 0] * 0.3,
             "start/distance": SPREAD * np.array([0.4, 0.5, 0.6, 0.7]),
             "start/slope": power(0.0, (16, 64, 256)),
+            "start_bn/square": exponential(0.0),
+            "start_bn/distance": exponential(0.0),
             "depth_he/distance": power(0.3, (3, 5, 9)),
             "depth_xavier/distance": power(-0.3, (3, 5, 9)),
             "width/distance": power(-0.2, (16, 64, 256)),

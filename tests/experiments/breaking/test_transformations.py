@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.breaking import _canvas as canvas
 from experiments.breaking import _pose_search as searched
 from experiments.breaking import _torus as torus
 from experiments.breaking import _transform_panels as panels
@@ -12,6 +15,8 @@ from experiments.breaking import _transforming as measured
 from experiments.breaking import transformations
 from experiments.breaking._nets import Images, Nets
 from experiments.breaking._transforms import BORDERS, TRANSFORMS, all_poses, rows_of
+from jaxvision.data import load
+from jaxvision.data.warps import Pose, warp
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record, as_stored
@@ -55,6 +60,7 @@ def made_up(
     top=0.6,
     half_turn=(0.8, 0.2),
     by_border=(0.8, 0.8, 0.4),
+    on_canvas=(0.8, 0.8, 0.4),
     grid=(0.6, 0.3),
     ten=0.4,
     ascent=0.3,
@@ -63,6 +69,7 @@ def made_up(
     errors=(0.06, 0.04),
     at_rest=0.0,
     at_period=0.0,
+    between=(0.6, 0.2),
 ):
     """Arrays of six nets of each kind."""
     arrays = {"examples/strip": np.zeros((3, 5, SIDE, SIDE, 1), np.uint8)}
@@ -72,16 +79,18 @@ def made_up(
             arrays[f"{net}/{transform}/distance"] = distances(transform, power, top) + at_rest
     borders = np.broadcast_to(by_border, (SEEDS, len(BORDERS), 3))
     arrays["upright/area_by_border"] = borders
+    arrays["canvas/area"] = np.broadcast_to(on_canvas, (SEEDS, 3))
     arrays["upright/half_turn"] = np.stack([by_seed(value) for value in half_turn], 1)
     for net, rate in zip(("upright", "turned"), grid, strict=True):
         arrays[f"{net}/grid"] = by_seed(rate)
     arrays["upright/ten"], arrays["upright/ascent"] = by_seed(ten), by_seed(ascent, 0.02)
     doublings = np.arange(3)
-    for net, mean, error in zip(("strided", "blurred"), consistency, errors, strict=True):
+    on_torus = zip(("strided", "blurred"), consistency, errors, between, strict=True)
+    for net, mean, error, of_shifts in on_torus:
         arrays[f"{net}/consistency"] = by_seed(mean)[:, None] + slope * (doublings - 1)
         arrays[f"{net}/consistency"] += 0.001 * np.arange(SEEDS)[:, None] * doublings
         arrays[f"{net}/test_error"] = np.stack([by_seed(error, 0.001)] * 3, 1)
-        changes = np.full((SEEDS, 3, 9), 0.2)
+        changes = by_seed(of_shifts)[:, None, None] + np.zeros((3, 9))
         changes[..., :: torus.PERIOD] = at_period
         arrays[f"{net}/change"] = changes
     return arrays
@@ -104,6 +113,8 @@ def test_what_the_sources_have_is_reproduced():
         ({"drops": (0.3, 0.9, 0.3)}, {"scale-turn"}),
         ({"half_turn": (0.2, 0.8)}, {"symmetric"}),
         ({"by_border": (0.4, 0.8, 0.6)}, {"borders"}),
+        ({"on_canvas": (0.8, 0.4, 0.6)}, {"canvas"}),
+        ({"between": (0.2, 0.6)}, {"curve"}),
         ({"turned": (0.1, 0.1, 0.9)}, {"learned"}),
         ({"grid": (0.1, 0.3), "ten": 0.1, "ascent": 0.05}, {"breaks", "ten"}),
         ({"grid": (0.6, 0.05)}, {"augmented"}),
@@ -262,6 +273,37 @@ def test_a_disc_is_round_and_keeps_the_middle():
     np.testing.assert_array_equal(disc, np.rot90(disc))
     assert disc[0, 0] == 0
     assert disc[3:5].min() == 1
+
+
+def test_nothing_leaves_the_canvas():
+    """In no pose is light lost, as it is where the image fills its frame."""
+    splits = load("digits")
+    framed = canvas.framed(splits).test.images[:1] / np.float32(255)
+    image = splits.test.images[:1] / np.float32(255)
+    np.testing.assert_array_equal(framed, warp(image, Pose(), size=(16, 16)))
+    poses = all_poses(TRANSFORMS, SIDE)
+
+    @jax.jit
+    def light_of(image):
+        moved = warp(jnp.repeat(image, len(poses.turn), 0), poses)
+        return moved.sum((1, 2, 3)) / image.sum()
+
+    light = np.asarray(light_of(framed))
+    np.testing.assert_allclose(light, np.asarray(poses.scale) ** 2, rtol=0.05)
+    assert (np.asarray(light_of(image)) < 0.9 * light).sum() > 5
+
+
+def test_nets_of_a_canvas_are_judged_over_the_ranges_of_the_images():
+    spec = transformations._alexnet(
+        dataclasses.replace(transformations.PRESETS["tiny"], steps=4),
+        transformations.NETS["upright"],
+    )
+    nets = canvas.trained(spec, range(2))
+    assert nets.data.test.images.shape[1:] == (16, 16, 1)
+    found = canvas.measured_on(nets, 6)
+    assert found["canvas/area"].shape == (2, 3)
+    assert found["canvas/test_error"].shape == (2,)
+    assert (found["canvas/area"] >= 0).all() and (found["canvas/area"] < 1).all()
 
 
 @pytest.mark.slow
