@@ -20,7 +20,7 @@ LABELS = {
     "noise": "noise",
     "self": "the image itself",
 }
-BY_HEART = "labels by heart:"
+BY_HEART = "random labels,"
 OF_MEMORY = (
     "shuffled",
     "shuffled-known",
@@ -93,7 +93,7 @@ def draw_falls(ax: Axes, record: Record) -> None:
         "probability": record.arrays["true/window/gray/fall"],
         "answer changes": record.arrays["panels/changed"],
         "strongest map": record.arrays["panels/strongest"],
-        f"{BY_HEART}\nimages it knows": record.arrays["shuffled/learned/gray/fall"],
+        f"{BY_HEART}\nimages known by heart": record.arrays["shuffled/learned/gray/fall"],
         f"{BY_HEART}\ntest images": record.arrays["shuffled/window/gray/fall"],
     }
     color = plots.color_of("occlusion")
@@ -127,7 +127,7 @@ def draw_anywhere(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     rows = {LABELS[fill]: f"true/window/{fill}/anywhere" for fill in fills}
     rows |= {
         "gray, smaller": "true/small/gray/anywhere",
-        f"{BY_HEART}\nimages it knows": "shuffled/learned/gray/anywhere",
+        f"{BY_HEART}\nimages known by heart": "shuffled/learned/gray/anywhere",
         f"{BY_HEART}\ntest images": "shuffled/window/gray/anywhere",
     }
     color = plots.color_of("occlusion")

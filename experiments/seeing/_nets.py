@@ -72,18 +72,20 @@ def spec_of(
     batch_size: int = BATCH_SIZE,
     learning_rate: float = LEARNING_RATE,
     images: int | None = None,
+    normalized: bool = False,
     shuffled_labels: bool = False,
 ) -> Spec:
     """Return 3x3 convolutions of ``width`` channels first, ``depth`` of them, and one dense layer.
 
     Adam, its rate climbing for a tenth of the steps and falling along half a cosine. ``images``: as
-    many of the training set; None takes all.
+    many of the training set; None takes all. ``normalized``: batch norm after each convolution.
     """
     channels = tuple(width * number // CHANNELS[0] for number in CHANNELS[:depth])
+    sizes = {"channels": channels, "units": 0, "pooled": POOLED[:depth]}
     return Spec(
         dataset,
         "shallow",
-        {"channels": channels, "units": 0, "pooled": POOLED[:depth]},
+        sizes | {"normalized": True} if normalized else sizes,
         learning_rate,
         steps,
         images=images,

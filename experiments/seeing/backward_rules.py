@@ -59,6 +59,7 @@ class Config:
     small_steps: int = flagged(3200, "Those on small objects.", low=10, high=10**6)
     batch_size: int = flagged(_nets.BATCH_SIZE, "Images in a step.", low=2, high=65_536)
     learning_rate: float = flagged(_nets.LEARNING_RATE, "Adam's, at its highest.", low=0)
+    small_learning_rate: float = flagged(0.003, "The one on small objects.", low=0)
     n_images: int = flagged(100, "Test images that are explained.", low=10, high=10**5)
     window: int = flagged(7, "Pixels of the covering window's side.", low=1, high=512)
     stride: int = flagged(3, "Pixels between two of its places.", low=1, high=512)
@@ -104,15 +105,23 @@ PRESETS = {
 
 def specs_of(config: Config) -> dict[str, Spec]:
     """Return the nets by the size of their objects."""
-    shared = {
-        "width": config.width,
-        "batch_size": config.batch_size,
-        "learning_rate": config.learning_rate,
+    shared = {"width": config.width, "batch_size": config.batch_size}
+    specs = {
+        "large": _nets.spec_of(
+            config.dataset,
+            steps=config.steps,
+            learning_rate=config.learning_rate,
+            **shared,
+        )
     }
-    specs = {"large": _nets.spec_of(config.dataset, steps=config.steps, **shared)}
     if config.small_dataset != "none":
         specs["small"] = _nets.spec_of(
-            config.small_dataset, depth=len(_nets.CHANNELS), steps=config.small_steps, **shared
+            config.small_dataset,
+            depth=len(_nets.CHANNELS),
+            steps=config.small_steps,
+            learning_rate=config.small_learning_rate,
+            normalized=True,
+            **shared,
         )
     return specs
 

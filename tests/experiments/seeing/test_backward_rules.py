@@ -20,6 +20,8 @@ CONFIG = dataclasses.replace(
     dataset="shapes",
     window=16,
     stride=16,
+    small_dataset="shapes",
+    small_steps=11,
     seeds=5,
     first_seed=100,
 )
@@ -167,7 +169,7 @@ def test_every_map_is_scored_on_the_same_images():
 @pytest.mark.slow
 def test_with_the_wrong_rule_the_cascade_and_the_masks_tell_nothing_apart():
     _, arrays = experiment.measure(CONFIG, silent, BROKEN)
-    for part in ("large", "cascade/unsigned", "cascade/signed", "random/conv", "along"):
+    for part in ("large", "small", "cascade/unsigned", "cascade/signed", "random/conv", "along"):
         found = arrays[f"{part}/guided"]
         np.testing.assert_allclose(found, arrays[f"{part}/gradient"], atol=1e-5)
     found = verdicts(CONFIG, arrays)
