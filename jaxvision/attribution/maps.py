@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.adversarial.aims import Logits
+from jaxvision.attribution.rounds import in_rounds
 from jaxvision.attribution.ruled import ruled
 from jaxvision.relu import Rule
 from jaxvision.types import Array, UserError
 
+_PIXELS = 2**15  # of images that are explained at once
 Score = Callable[[Array, Array], Array]  # logits [B, K], classes [B] -> numbers [B]
 
 
@@ -52,7 +54,7 @@ def signal(score: Callable[[Array], Array], images: Array, rule: Rule = "gradien
 
 def gradient(f: Logits, images: Array, classes: Array, score: Score = logit) -> Array:
     """Return the gradient of each image's score [B, H, W, C]."""
-    return signal(_scored(f, classes, score), images)
+    return _of_classes(f, images, classes, score, "gradient")
 
 
 def deconvnet(f: Logits, images: Array, classes: Array, score: Score = logit) -> Array:
@@ -60,12 +62,12 @@ def deconvnet(f: Logits, images: Array, classes: Array, score: Score = logit) ->
 
     The last operation is a filter, so there are negative pixels.
     """
-    return signal(_scored(f, classes, score), images, "deconvnet")
+    return _of_classes(f, images, classes, score, "deconvnet")
 
 
 def guided(f: Logits, images: Array, classes: Array, score: Score = logit) -> Array:
     """Return guided backpropagation's map [B, H, W, C] (Springenberg et al. 2014, section 3.4)."""
-    return signal(_scored(f, classes, score), images, "guided")
+    return _of_classes(f, images, classes, score, "guided")
 
 
 def saliency(f: Logits, images: Array, classes: Array, score: Score = logit) -> Array:
@@ -122,5 +124,9 @@ def total(signals: Array) -> Array:
     return signals.sum(-1)
 
 
-def _scored(f: Logits, classes: Array, score: Score) -> Callable[[Array], Array]:
-    return lambda images: score(f(images), classes)
+def _of_classes(f: Logits, images: Array, classes: Array, score: Score, rule: Rule) -> Array:
+    def some(images: Array, classes: Array) -> Array:
+        return signal(lambda images: score(f(images), classes), images, rule)
+
+    at_once = max(1, _PIXELS // (images.shape[1] * images.shape[2]))
+    return in_rounds(some, images, jnp.asarray(classes), at_once=at_once)

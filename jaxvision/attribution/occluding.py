@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxvision.adversarial.aims import Logits
 from jaxvision.attribution.maps import Score, logit
+from jaxvision.attribution.rounds import in_rounds
 from jaxvision.types import Array, PyTree, UserError
 
 _PIXELS = 2**16  # of covered images that are answered at once
@@ -98,10 +99,6 @@ def sweep(
     rows, columns = jnp.asarray(places.over_rows), jnp.asarray(places.over_columns)
     shape = (len(images), len(rows), len(columns))
     count = int(np.prod(shape))
-    at_once = min(count, max(1, _PIXELS // (places.height * places.width)))
-    rounds = -(-count // at_once)
-    # The last round is filled up with the first places again.
-    order = jnp.arange(rounds * at_once) % count
 
     def some(these: Array) -> PyTree:
         which, row, column = jnp.unravel_index(these, shape)
@@ -110,13 +107,9 @@ def sweep(
         covered = jnp.where(in_rows & in_columns, fills[which], images[which])
         return outputs(covered, which)
 
-    found = jax.lax.map(some, order.reshape(rounds, at_once))
-
-    def by_place(leaf: Array) -> Array:
-        flat = leaf.reshape(-1, *leaf.shape[2:])
-        return flat[:count].reshape(*shape, *leaf.shape[2:])
-
-    return jax.tree.map(by_place, found)
+    at_once = max(1, _PIXELS // (places.height * places.width))
+    found = in_rounds(some, jnp.arange(count), at_once=at_once)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
 
 
 def on_pixels(values: Array, places: Windows) -> Array:

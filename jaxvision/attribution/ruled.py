@@ -12,7 +12,8 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from jaxvision.attribution import relus
 from jaxvision.dynamics.traced.plan import Place, inner_program, inner_programs, loop_of
 from jaxvision.dynamics.traced.tapped import run_one
-from jaxvision.native.definition import definition
+from jaxvision.native import primitives
+from jaxvision.native.definition import Scaled, Spec
 from jaxvision.relu import Rule, backward_rule, relu
 from jaxvision.types import Array, PyTree, UserError
 
@@ -127,6 +128,16 @@ class _Walk:
 def _rectified(eqn: JaxprEqn, operands: list[Array], which: int) -> list[Array]:
     """Return what an equation that is a ReLU, or holds one of ours, puts out."""
     if eqn.primitive.name == "act_conv":
-        return definition(eqn.params["spec"], *operands)
+        return _convolved(eqn.params["spec"], operands)
     (out,) = eqn.outvars
     return [jnp.broadcast_to(relu(operands[which]), out.aval.shape)]
+
+
+def _convolved(spec: Spec, operands: list[Array]) -> list[Array]:
+    """Return what ``act_conv`` puts out: our ReLU, then its kernels for the convolution alone."""
+    x, kernel, affine, residual = spec.named(operands)
+    h = x if affine is None else Scaled(x, *affine).value()
+    h = relu(h if residual is None else h + residual)
+    alone = spec._replace(relu=False, affine=False, residual=False, keep=False)
+    outs = primitives.forward(alone, [h, kernel])
+    return [*outs, h] if spec.keep else outs
