@@ -128,6 +128,17 @@ def _projected(f: Callable, images: Array, layer: str, index: Array) -> Array:
     return (maps.signal(score, images, "deconvnet") ** 2).sum(-1)
 
 
+def right(nets: Nets, some: Shown) -> np.ndarray:
+    """Return the share of images [N] that each net gives their labels."""
+
+    def one(net: PyTree, given: tuple[Array, Array]) -> Array:
+        images, labels = given
+        logits, _ = nets.of(net)(images)
+        return (logits.argmax(1) == labels).mean(dtype=jnp.float32)
+
+    return over_nets(one, nets.variables, (some.images, some.labels))
+
+
 def falls_by_fill(
     nets: Nets, some: Shown, places: Windows, fills: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:

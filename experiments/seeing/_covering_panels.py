@@ -1,7 +1,6 @@
 """Panels of occlusion: five pictures of an image, what falls where, and corresponding parts."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +13,21 @@ from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
 SHOWN = 6  # images
+LABELS = {
+    "gray": "gray",
+    "mean": "mean color",
+    "blur": "blur",
+    "noise": "noise",
+    "self": "the image itself",
+}
+BY_HEART = "random labels,"
+OF_MEMORY = (
+    "shuffled",
+    "shuffled-known",
+    "shuffled-chance",
+    "shuffled-learned",
+    "shuffled-less",
+)
 _BACKGROUND = "#999999"
 
 
@@ -73,18 +87,15 @@ def _pair(ax: Axes, place: float, found: np.ndarray, color: str) -> None:
         ax.plot(values.mean(), place, "o", color=color, markerfacecolor=filled, markersize=9)
 
 
-def draw_falls(ax: Axes, record: Record, learners: Mapping[str, Any]) -> None:
+def draw_falls(ax: Axes, record: Record) -> None:
     """Draw by how much probability, answers and the strongest map fall."""
-    if "panels/changed" not in record.arrays:
-        ax.set_axis_off()
-        return
     rows = {
         "probability": record.arrays["true/window/gray/fall"],
         "answer changes": record.arrays["panels/changed"],
         "strongest map": record.arrays["panels/strongest"],
+        f"{BY_HEART}\nimages known by heart": record.arrays["shuffled/learned/gray/fall"],
+        f"{BY_HEART}\ntest images": record.arrays["shuffled/window/gray/fall"],
     }
-    if "shuffled" in learners:
-        rows["probability,\nlabels dealt\nat random"] = record.arrays["shuffled/window/gray/fall"]
     color = plots.color_of("occlusion")
     for place, found in enumerate(reversed(rows.values())):
         _pair(ax, place, found, color)
@@ -93,17 +104,12 @@ def draw_falls(ax: Axes, record: Record, learners: Mapping[str, Any]) -> None:
     ax.set_ylim(-0.6, len(rows) - 0.4)
     title = "What covering costs: object\n(disk), background (ring)"
     plots.describe(ax, title, "fall, or share of places", "")
-    plots.mark_contradicted(ax, record, "object", "class", "strongest", "shuffled")
+    plots.mark_contradicted(ax, record, "object", "class", "strongest", *OF_MEMORY)
 
 
 def draw_fills(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     """Draw the fall of the probability by what covers."""
-    if "true/window/gray/fall" not in record.arrays:
-        ax.set_axis_off()
-        return
-    labels = {"gray": "gray", "mean": "mean color", "blur": "blur", "noise": "noise"}
-    labels |= {"self": "the image itself"}
-    rows = {labels[fill]: record.arrays[f"true/window/{fill}/fall"] for fill in fills}
+    rows = {LABELS[fill]: record.arrays[f"true/window/{fill}/fall"] for fill in fills}
     rows["gray, smaller"] = record.arrays["true/small/gray/fall"]
     color = plots.color_of("occlusion")
     for place, found in enumerate(reversed(rows.values())):
@@ -114,6 +120,26 @@ def draw_fills(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     title = "What covers: fall on object\n(disk), background (ring)"
     plots.describe(ax, title, "fall", "")
     plots.mark_contradicted(ax, record, "fills", "edges", "window", "self")
+
+
+def draw_anywhere(ax: Axes, record: Record, fills: Sequence[str]) -> None:
+    """Draw the fall of the probability by what covers, where no masks say what is object."""
+    rows = {LABELS[fill]: f"true/window/{fill}/anywhere" for fill in fills}
+    rows |= {
+        "gray, smaller": "true/small/gray/anywhere",
+        f"{BY_HEART}\nimages known by heart": "shuffled/learned/gray/anywhere",
+        f"{BY_HEART}\ntest images": "shuffled/window/gray/anywhere",
+    }
+    color = plots.color_of("occlusion")
+    for place, name in enumerate(reversed(rows.values())):
+        found = record.arrays[name]
+        ax.plot([found.min(), found.max()], [place, place], color=color, linewidth=1.5)
+        ax.plot(found.mean(), place, "o", color=color, markersize=9)
+    ax.axvline(0, color=_BACKGROUND, linewidth=1)
+    ax.set_yticks(range(len(rows)), list(rows)[::-1])
+    ax.set_ylim(-0.6, len(rows) - 0.4)
+    plots.describe(ax, "What covering any place costs\n(mean, and range of nets)", "fall", "")
+    plots.mark_contradicted(ax, record, "self", *OF_MEMORY)
 
 
 def draw_maps(ax: Axes, record: Record) -> None:
@@ -139,9 +165,6 @@ def draw_maps(ax: Axes, record: Record) -> None:
 
 def draw_alike(ax: Axes, record: Record) -> None:
     """Draw the distance of signs of change when the same part, or a random one, is covered."""
-    if f"alike/{_nets.LAST}/part" not in record.arrays:
-        ax.set_axis_off()
-        return
     rows = {
         "last convolution": f"alike/{_nets.LAST}/{{}}",
         "its units that move": f"alike/{_nets.LAST}/{{}}_moved",

@@ -75,9 +75,6 @@ def draw_cascade(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
 
 def draw_scores(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
     """Draw the share of each map that lies on the object, over the object's share."""
-    if "large/guided" not in record.arrays:
-        ax.set_axis_off()
-        return
     labels = {name: method.label for name, method in table.items()}
     labels |= {"occlusion": "occlusion"} | FLOORS
     sizes = [size for size in ("large", "small") if f"{size}/guided" in record.arrays]
@@ -101,9 +98,6 @@ def draw_scores(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
 
 def draw_along(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
     """Draw the share of each map on the object along training, with the floors."""
-    if "along/guided" not in record.arrays:
-        ax.set_axis_off()
-        return
     looks = record.numbers["looks"]
     places = np.arange(len(looks))
     for name in PLAIN:
@@ -117,3 +111,29 @@ def draw_along(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
     plots.describe(ax, "Along training: how much of the map\nlies on the object", "step", "share")
     found = ("mass-guided", "mass-deconvnet", "softmax", "flat", "late", "occlusion-mass")
     plots.mark_contradicted(ax, record, *found, "edges-gradient", "edges-guided")
+
+
+def draw_agreement(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
+    """Draw how far each map agrees with occlusion's, where no masks say what is object."""
+    labels = {name: method.label for name, method in table.items()} | FLOORS
+    for place, (name, label) in enumerate(reversed(labels.items())):
+        color = _FLOOR_COLOR if name in FLOORS else plots.color_of(label)
+        found = record.arrays[f"large/agreement/{name}"]
+        ax.plot([found.min(), found.max()], [place, place], color=color, linewidth=1.5)
+        ax.plot(found.mean(), place, "o", color=color, markersize=9)
+    ax.axvline(0, color=_FLOOR_COLOR, linewidth=1)
+    ax.set_yticks(range(len(labels)), list(labels.values())[::-1])
+    ax.set_ylim(-0.6, len(labels) - 0.4)
+    plots.describe(ax, "Does the map agree with occlusion?", "rank correlation", "")
+    plots.mark_contradicted(ax, record, "agreement")
+
+
+def draw_accuracy(ax: Axes, record: Record) -> None:
+    """Draw how often nets are right along training."""
+    looks = record.numbers["looks"]
+    places = np.arange(len(looks))
+    found = 100 * record.arrays["along/accuracy"]
+    plots.seed_band(ax, places, found, "#444444", "nets")
+    ax.set_xticks(places[::2], [f"{step:,}" for step in looks[::2]])
+    ax.set_ylim(0, 100)
+    plots.describe(ax, "Along training: right answers", "step", "images, %")

@@ -20,7 +20,7 @@ def of_size(
     table: Mapping[str, Method],
 ) -> dict[str, np.ndarray]:
     """Return what nets' maps are worth: scores [S, 3], ranks [S, L + 1], shares [S, T]."""
-    covering = Covering(config.covered_images, config.window, config.stride)
+    covering = Covering(config.window, config.stride)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     found = _rules.looked_at(nets, table, some, seeds, covering, SHOWN)
     arrays = {f"{size}/error": nets.test_error}

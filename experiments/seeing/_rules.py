@@ -39,12 +39,10 @@ class Covering(NamedTuple):
     """The occlusion that maps are held against.
 
     Attributes:
-      images: how many of the images are covered.
       window: pixels of the window's side.
       stride: pixels between two places.
     """
 
-    images: int
     window: int
     stride: int
 
@@ -119,16 +117,13 @@ def looked_at(
             lambda stage: _explained(nets, table, stage, images, labels), stages
         )
         final = {name: maps.strength(signal[last]) for name, signal in found.items()}
-        few = slice(covering.images)
-        covered = _covered(logits_of(nets, net["trained"]), images[few], labels[few], covering)
+        covered = _covered(logits_of(nets, net["trained"]), images, labels, covering)
         shown_maps = final | floors(net["seed"], images)
-        agreement = _over(
-            lambda each: comparing.rank_correlation(covered, each[few]).mean(), shown_maps
-        )
+        agreement = _over(lambda each: comparing.rank_correlation(covered, each).mean(), shown_maps)
         scores, mass = None, None
         if inside is not None:
-            scores = _over(lambda each: _means(each, inside), shown_maps)
-            scores["occlusion"] = _means(covered, inside[few])
+            scored = shown_maps | {"occlusion": covered}
+            scores = _over(lambda each: _means(each, inside), scored)
             along = {name: signal[: last + 1] for name, signal in found.items()}
             mass = _over(lambda signal: _along(signal, inside), along)
         lost = _lost(found, last, shown) if "fresh" in net else (None,) * 3

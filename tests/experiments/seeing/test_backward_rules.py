@@ -3,11 +3,13 @@
 import dataclasses
 from functools import cache
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.seeing import _random_rules as random_rules
 from experiments.seeing import _rule_parts as parts
+from experiments.seeing import _rules as rules
 from experiments.seeing import backward_rules as experiment
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
@@ -18,6 +20,8 @@ CONFIG = dataclasses.replace(
     dataset="shapes",
     window=16,
     stride=16,
+    small_dataset="shapes",
+    small_steps=11,
     seeds=5,
     first_seed=100,
 )
@@ -26,6 +30,7 @@ METHODS = experiment.METHODS
 BROKEN = METHODS | {"guided": METHODS["guided"]._replace(rule="gradient")}
 WHOLE = experiment.Config(small_dataset="small_shapes")
 COUNTS = (4, 16, 64)
+GRADIENT = {"gradient": METHODS["gradient"]}
 
 
 def verdicts(config, arrays):
@@ -141,10 +146,30 @@ def test_where_no_relu_is_reached_guided_backprop_recovers_nothing():
     assert found["nie-more"] != "reproduced"
 
 
+def test_every_map_is_scored_on_the_same_images():
+    """A map that points at one image's object alone scores on as many images as the others do."""
+    masks = np.zeros((3, 4, 4), bool)
+    masks[0, 1, 1] = masks[1, 2, 2] = masks[2, 3, 3] = True
+    images = np.float32(np.random.default_rng(0).uniform(0.7, 1, (3, 4, 4, 1)))
+    some = rules.Shown(images, np.zeros(3, np.int32), masks, None)
+
+    def of(net):
+        weight = net["params"]["weight"]
+        scale = weight * jnp.array([1.0, 0.0])
+        return lambda images: (images[:, 1, 1] * scale[None], {})
+
+    variables = {"params": {"weight": np.float32([1.0, 2.0])}}
+    nets = rules.Nets(of, variables, None, np.zeros(2), None)
+    covering = rules.Covering(window=1, stride=1)
+    found = rules.looked_at(nets, GRADIENT, some, range(2), covering, shown=1)
+    for name in ("gradient", "occlusion"):
+        np.testing.assert_allclose(found.scores[name].pointing, [1 / 3] * 2)
+
+
 @pytest.mark.slow
 def test_with_the_wrong_rule_the_cascade_and_the_masks_tell_nothing_apart():
     _, arrays = experiment.measure(CONFIG, silent, BROKEN)
-    for part in ("large", "cascade/unsigned", "cascade/signed", "random/conv", "along"):
+    for part in ("large", "small", "cascade/unsigned", "cascade/signed", "random/conv", "along"):
         found = arrays[f"{part}/guided"]
         np.testing.assert_allclose(found, arrays[f"{part}/gradient"], atol=1e-5)
     found = verdicts(CONFIG, arrays)

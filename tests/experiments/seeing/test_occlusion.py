@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -23,7 +24,8 @@ PLACES = occluding.windows(12, 12, 4, 2)
 def verdicts(config, arrays):
     """Return each claim's verdict on a record of these arrays."""
     fields = dataclasses.asdict(config)
-    record = Record("occlusion", "cpu", "made", "a test", fields, {}, arrays, [], {})
+    numbers = {"chance": 0.1}
+    record = Record("occlusion", "cpu", "made", "a test", fields, numbers, arrays, [], {})
     found = judge(experiment.claims(config), as_stored(record))
     return {claim.id: claim.verdict for claim in found}
 
@@ -36,11 +38,14 @@ def made_up(*, upside_down=False):
         "true/window/gray/fall": [0.2, 0.03],
         "true/small/gray/fall": cheap,
         "shuffled/window/gray/fall": [0.01, 0.01],
+        "shuffled/learned/gray/fall": [0.21, 0.2],
+        "true/learned/gray/fall": costly,
         "panels/changed": costly,
         "panels/strongest": costly,
     }
     arrays = {name: np.array(pair) for name, pair in pairs.items()}
     arrays["true/window/self/largest"] = np.array(0.0)
+    arrays |= {"shuffled/learned/right": np.array(0.97), "shuffled/error": np.array(0.9)}
     alone = {"projection": 0.5, "another": 0.2, "alike": 0.3, "apart": 0.5}
     arrays |= {f"panels/{name}": np.array(value) for name, value in alone.items()}
     for layer in correspondence.LAYERS:
@@ -50,7 +55,9 @@ def made_up(*, upside_down=False):
             arrays[f"alike/{layer}/random{moved}"] = np.array(random)
     if upside_down:
         arrays = {name: 0.2 - array for name, array in arrays.items()}
-        arrays["shuffled/window/gray/fall"] = np.array([0.2, 0.1])
+        for images in ("window", "learned"):
+            arrays[f"shuffled/{images}/gray/fall"] = np.array([0.2, 0.1])
+        arrays["shuffled/error"] = np.array(0.5)
         arrays["panels/projection"] = np.array(-0.5)
         arrays["alike/logits/random"] = np.array(0.5)
     spread = 1 + 0.02 * np.arange(-2, 3)
@@ -65,6 +72,43 @@ def test_what_the_source_has_is_reproduced():
 def test_the_opposite_is_not():
     found = verdicts(experiment.Config(), made_up(upside_down=True))
     assert {name for name, verdict in found.items() if verdict == "reproduced"} == set()
+
+
+def test_a_control_that_learned_true_labels_is_caught():
+    """What it loses is then what the others lose, and it knows images that it has not seen."""
+    arrays = made_up()
+    arrays["shuffled/window/gray/fall"] = arrays["true/window/gray/fall"]
+    arrays["shuffled/learned/gray/fall"] = arrays["true/learned/gray/fall"]
+    arrays["shuffled/error"] = np.full(5, 0.3)
+    found = verdicts(experiment.Config(), arrays)
+    of_control = {"shuffled-chance", "shuffled", "shuffled-learned", "shuffled-less"}
+    assert {name for name, verdict in found.items() if verdict != "reproduced"} == of_control
+    for name in of_control - {"shuffled-less"}:
+        assert found[name] == "contradicted", name
+
+
+def test_a_control_that_has_learned_nothing_is_caught():
+    """Nets that stay at chance have nothing to lose, so what they lose says nothing."""
+    arrays = made_up()
+    arrays["shuffled/learned/right"] = np.linspace(0.08, 0.14, 5)
+    found = verdicts(experiment.Config(), arrays)
+    assert found["shuffled-known"] == "contradicted"
+
+
+def test_the_share_of_right_answers_is_of_the_labels_given():
+    images = np.zeros((4, 2, 2, 1), np.float32)
+    images[:2] = 1.0
+    labels = np.array([1, 0, 0, 1], np.int32)
+
+    def of(net):
+        sign = net["params"]["sign"] * jnp.array([-1.0, 1.0])
+        return lambda images: (images.mean((1, 2, 3))[:, None] * sign[None], {})
+
+    variables = {"params": {"sign": np.float32([1.0, -1.0])}}
+    nets = covering.Nets(of, variables, None, np.zeros(2), None)
+    some = covering.Shown(images, labels, None, None)
+    # The first net answers 1, 1, 0, 0, the second one 0, 0, 0, 0.
+    np.testing.assert_allclose(covering.right(nets, some), [0.5, 0.5])
 
 
 def test_where_half_the_window_is_object_and_where_none_is():
@@ -122,6 +166,47 @@ def test_signs_of_changes_are_compared_over_pairs_of_a_class():
     assert float(whole) == pytest.approx(14 / (2 * 20 * 4))
     # Both move: unit 0 in all pairs (40, none differ), unit 1 in one pair, twice.
     assert float(moved) == pytest.approx(2 / 42)
+
+
+def test_without_masks_nothing_is_said_of_objects(tiny_record):
+    """Claims that ask where the object is are not run; the figure shows what is left."""
+    measured = tiny_record(experiment)
+    of_objects = ("/fall", "panels/changed", "panels/strongest", "alike/")
+    left = {
+        name: array
+        for name, array in measured.arrays.items()
+        if not any(part in name for part in of_objects)
+    }
+    config = dataclasses.replace(experiment.PRESETS["tiny"], dataset="digits", seeds=5)
+    found = verdicts(config, left)
+    run = {name for name, verdict in found.items() if verdict != "not run"}
+    assert run == {
+        "self",
+        "projection",
+        "projection-own",
+        "together",
+        "apart",
+        "shuffled-known",
+        "shuffled-chance",
+    }
+    unmasked = dataclasses.replace(measured, arrays=left)
+    figure = experiment.plot(unmasked, config)
+    assert len(figure.axes) == 3
+    plt.close(figure)
+
+
+@pytest.mark.slow
+def test_few_images_of_true_labels_teach_more_than_chance():
+    """The control by heart, its labels left as they are: it knows some of the test images."""
+    learners = experiment.LEARNERS
+    true_labels = learners["shuffled"]._replace(shuffled_labels=False)
+    config = dataclasses.replace(CONFIG, width=8, memorized_images=200, memorizing_steps=300)
+    dealt, broken = (
+        experiment.measure(config, silent, learners | {"shuffled": learner})[1]
+        for learner in (learners["shuffled"], true_labels)
+    )
+    assert dealt["shuffled/error"].mean() > 0.87
+    assert broken["shuffled/error"].mean() < dealt["shuffled/error"].mean() - 0.03
 
 
 @pytest.mark.slow
