@@ -132,6 +132,7 @@ _MEANINGS = {
     "no prior": "#5C5C5C",
     "L2": "#A6761D",
     "blur": "#66A61E",
+    "Yosinski's steps": "#2D004B",
     "Yosinski 1": "#BCBDDC",
     "Yosinski 2": "#9E9AC8",
     "Yosinski 3": "#756BB1",
