@@ -1,7 +1,7 @@
 """Ways to make class pictures, and the programs that make them for many nets and show them to all.
 
-Rates, the weight of L2 and the width of the blur were chosen by agreement, on other nets than those
-of the record.
+Rates, the weight of L2, the width of the blur and the larger gain were chosen by agreement, on
+other nets than those of the record.
 """
 
 import dataclasses

@@ -6,25 +6,28 @@ section 3, and their code; Olah et al. 2017, Feature Visualization
 Source: Simonyan et al. 2013. Claim in one sentence: gradient ascent on a class's score draws a
 picture of what the net means by the class, and with a prior it is one that others recognize.
 
-Command: make exp-class-pictures (three minutes on two cores; an embedded set, no download).
+Command: make exp-class-pictures (five minutes on two cores; an embedded set, no download).
 
 A picture is no evidence: beside each stands how many of the other nets, trained alike from other
 seeds, put it into its class. The floor is the same pictures scored for the next class, the ceiling
-test images. Every prior starts from the same draws and takes as many steps; the lecture's softmax
-and its logarithm are climbed too, as many steps, and the others as far as the softmax came: it
-stops where the net is sure, so it travels less.
+test images. Every way starts from the same draws and takes as many steps; the lecture's softmax and
+its logarithm are climbed too, as many steps, and the others as far as the softmax came: it stops
+where the net is sure, so it travels less.
 
-What differs from the papers: nets of 45,000 weights and pictures of 32 pixels. Yosinski's rates are
-theirs and not tuned, as ours are; scaled from 227 pixels their blur is .07 and .14 pixels wide,
-which is none at all (the arm "blur" is as wide as theirs in our pixels); and all ways take equally
-many steps, theirs a fifth to a tenth of what they were made for: what their sets lack here may be
-steps. Jitter rolls pictures around the border instead of cropping them from larger ones; there is
+Yosinski's sets take his steps, which should raise the logit by a given gain, and stand beside the
+same steps without a prior. The gain is 2 as printed in sets 1 and 4; sets 2 and 3, which have one
+rate for a net of other gradients, take 20: it balances what they take away. Rates have no bound.
+His blurs are as wide in our pixels as in his, a seventh of which would be none at all. The blur
+beside them gives pictures the contrast back that it took, so that it changes shapes alone.
+
+What differs from the papers: nets of 45,000 weights and pictures of 32 pixels; fewer steps than
+theirs. Jitter rolls pictures around the border instead of cropping them from larger ones; there is
 no turning and no scaling. Priors other than Yosinski's are climbed by Adam.
 """
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -36,7 +39,7 @@ from experiments.seeing import _picture_panels as panels
 from experiments.seeing import _picture_scores as scores
 from jaxvision import cli
 from jaxvision.attribution.objectives import log_probability, probability
-from jaxvision.attribution.regularizers import LEVELS, YOSINSKI, Recipe
+from jaxvision.attribution.regularizers import LEVELS, YOSINSKI
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Trained, Wanted, trained
 from jaxvision.report import plots
@@ -46,7 +49,8 @@ from jaxvision.types import Figure
 
 PIXELS = making.Way("no prior")
 JITTERED = making.Way("Fourier + jitter", waves=True, jitter=2)
-GAIN = 2.0  # of the logit, a step of Yosinski's, to first order
+GAIN = YOSINSKI[0].gain  # 2: by which a step should raise the logit, to first order
+LARGE_GAIN = 10 * GAIN
 
 
 def _climbing(way: making.Way) -> dict[str, making.Way]:
@@ -63,26 +67,29 @@ def _prefixed(prefix: str, ways: Mapping[str, making.Way]) -> dict[str, making.W
     return {f"{prefix}-{name}": way for name, way in ways.items()}
 
 
-def _sets(recipes: Sequence[Recipe]) -> dict[str, making.Way]:
-    """Return Yosinski's sets, all by the steps of ``GAIN``."""
-    return {
-        f"yosinski-{number}": making.Way(f"Yosinski {number}", recipe=recipe, gain=GAIN)
-        for number, recipe in enumerate(recipes, 1)
-    }
+def _set(number: int) -> making.Way:
+    """Return one of Yosinski's sets, at its printed gain; a large one where none is printed."""
+    recipe = YOSINSKI[number - 1]
+    gain = recipe.gain if np.isfinite(recipe.gain) else LARGE_GAIN
+    return making.Way(f"Yosinski {number}", recipe=recipe, gain=gain)
 
 
 WAYS = {
     "none": PIXELS,
     "l2": making.Way("L2", l2=1.0),
-    "blur": making.Way("blur", blur=1.0),
-    "steps": making.Way("Yosinski's steps", gain=GAIN),
-    **_sets(YOSINSKI),
+    "blur": making.Way("blur", blur=0.5),
+    "steps-2": making.Way("steps of 2", gain=GAIN),
+    "yosinski-1": _set(1),
+    "yosinski-4": _set(4),
+    "steps-20": making.Way("steps of 20", gain=LARGE_GAIN),
+    "yosinski-2": _set(2),
+    "yosinski-3": _set(3),
     "fourier": making.Way("Fourier", waves=True),
     "jitter": JITTERED,
     **_prefixed("none", _climbing(PIXELS)),
     **_prefixed("jitter", _climbing(JITTERED)),
 }
-PRIORS = tuple(WAYS)[:10]
+PRIORS = tuple(WAYS)[:11]
 DRAWN = ("none", "l2", "yosinski-3", "blur", "fourier", "jitter")
 EXAMPLES = 20  # test images of a class that pictures are compared with
 POINTS = 11  # from a start towards its picture, where gradients are compared
