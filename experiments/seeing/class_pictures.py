@@ -63,7 +63,10 @@ def _climbing(way: making.Way) -> dict[str, making.Way]:
     }
 
 
-def _prefixed(prefix: str, ways: Mapping[str, making.Way]) -> dict[str, making.Way]:
+def _prefixed(
+    prefix: str,
+    ways: Mapping[str, making.Way],
+) -> dict[str, making.Way]:
     return {f"{prefix}-{name}": way for name, way in ways.items()}
 
 
@@ -78,10 +81,10 @@ WAYS = {
     "none": PIXELS,
     "l2": making.Way("L2", l2=1.0),
     "blur": making.Way("blur", blur=0.5),
-    "steps-2": making.Way("steps of 2", gain=GAIN),
+    "steps-2": making.Way("no prior, +2", gain=GAIN),
     "yosinski-1": _set(1),
     "yosinski-4": _set(4),
-    "steps-20": making.Way("steps of 20", gain=LARGE_GAIN),
+    "steps-20": making.Way("no prior, +20", gain=LARGE_GAIN),
     "yosinski-2": _set(2),
     "yosinski-3": _set(3),
     "fourier": making.Way("Fourier", waves=True),
@@ -167,7 +170,11 @@ def measure(
     return numbers, arrays
 
 
-def _real(nets: Trained, pictures: np.ndarray, judges: np.ndarray) -> dict[str, np.ndarray]:
+def _real(
+    nets: Trained,
+    pictures: np.ndarray,
+    judges: np.ndarray,
+) -> dict[str, np.ndarray]:
     """Return what test images score, and pictures relative to them."""
     images, labels = making.examples(nets.data, EXAMPLES)
     logits = making.answers(nets, images)
@@ -187,7 +194,10 @@ def _real(nets: Trained, pictures: np.ndarray, judges: np.ndarray) -> dict[str, 
 
 
 def _gradients(
-    nets: Trained, made: ascents.Made, classes: np.ndarray, names: list[str]
+    nets: Trained,
+    made: ascents.Made,
+    classes: np.ndarray,
+    names: list[str],
 ) -> dict[str, np.ndarray]:
     """Return the gradients of the three objectives on the way to a picture of every class."""
     count = nets.data.num_classes
@@ -202,7 +212,10 @@ def _gradients(
 
 
 def _shown(
-    pictures: np.ndarray, shares: np.ndarray, names: list[str], count: int
+    pictures: np.ndarray,
+    shares: np.ndarray,
+    names: list[str],
+    count: int,
 ) -> dict[str, np.ndarray]:
     """Return the first net's first picture of every class, 8 bits, and its judges' share."""
     drawn = [names.index(name) for name in DRAWN]
@@ -224,10 +237,11 @@ def plot(record: Record, config: Config) -> Figure:
     grid = axes[0, 0].get_gridspec()
     for ax in axes[0]:
         ax.remove()
+    labels = {name: WAYS[name].label for name in PRIORS}
     with plots.style():
         panels.draw_pictures(figure.add_subplot(grid[0, :]), record, WAYS, DRAWN, config.seeds)
-        panels.draw_agreement(axes[1, 0], record, {name: WAYS[name].label for name in PRIORS})
-        panels.draw_liking(axes[1, 1], record, {name: WAYS[name].label for name in PRIORS})
+        panels.draw_agreement(axes[1, 0], record, labels)
+        panels.draw_liking(axes[1, 1], record, labels)
         panels.draw_objectives(axes[2, 0], record)
         panels.draw_slopes(axes[2, 1], record)
     titles = {
