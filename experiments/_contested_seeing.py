@@ -76,4 +76,43 @@ DISPUTES = (
         ),
         beside=cited("backward_rules", "control"),
     ),
+    Dispute(
+        question="Does a picture that a net likes best show what it means by a class?",
+        sides=(
+            Side(
+                "Nguyen et al. 2015 (arXiv 1412.1897)",
+                "A net is sure of pictures in which nobody sees the class.",
+                cited("class_pictures", "sure", "unseen"),
+            ),
+            Side(
+                "Simonyan et al. 2013 (arXiv 1312.6034), section 2; Yosinski et al. 2015 "
+                "(arXiv 1506.06579), section 3; Olah et al. 2017",
+                "With a prior the class shows.",
+                cited("class_pictures", "meaning", "l2", "blur", "fourier", "jitter"),
+            ),
+        ),
+        beside=cited("class_pictures", "short", "control"),
+    ),
+    Dispute(
+        question="Is there anything in single units that is not in any direction of their layer?",
+        sides=(
+            Side(
+                "Szegedy et al. 2013 (arXiv 1312.6199), section 3",
+                "No: images that a random direction prefers have as much in common.",
+                cited(
+                    "features_along_training",
+                    "directions-he-3",
+                    "directions-he-5",
+                    "directions-he-bn-3",
+                    "directions-he-bn-5",
+                ),
+            ),
+            Side(
+                "Bau et al. 2017 (arXiv 1704.05796)",
+                "Yes: fewer random directions than units stand for something that has a name.",
+                cited("features_along_training", "units-purer-he", "units-purer-he-bn"),
+            ),
+        ),
+        beside=cited("features_along_training", "purer"),
+    ),
 )

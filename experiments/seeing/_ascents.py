@@ -36,11 +36,10 @@ class Ways(NamedTuple):
       jitter: int32, pixels.
       l2: weight of the penalty.
       rate: of Adam.
-      by_progress: bool, steps are Yosinski's and not Adam's.
-      gain: of the objective, a step.
-      most: largest rate.
+      gain: of the objective, a step: Yosinski's steps; 0: those of Adam.
       decay: share of the codes.
       blur: pixels.
+      keeps_contrast: bool, the blur leaves codes as long as they were.
       small_norm: percentage of pixels.
       small_contribution: percentage of pixels.
       leads: bool, ways that are ``near`` and follow end where this one ended.
@@ -52,11 +51,10 @@ class Ways(NamedTuple):
     jitter: Array
     l2: Array
     rate: Array
-    by_progress: Array
     gain: Array
-    most: Array
     decay: Array
     blur: Array
+    keeps_contrast: Array
     small_norm: Array
     small_contribution: Array
     leads: Array
@@ -150,12 +148,12 @@ def _parametrization(way: Ways, center: Array, colors: np.ndarray) -> Parametriz
 
 def _optimizer(way: Ways) -> optax.GradientTransformation:
     adam = optax.adam(way.rate)
-    rising = progress(way.gain, way.most)
+    rising = progress(way.gain, jnp.inf)
 
     def update(gradient: Array, state: PyTree, params: Array | None = None) -> tuple[Array, PyTree]:
         by_adam, state = adam.update(gradient, state, params)
         by_progress, _ = rising.update(gradient, optax.EmptyState())
-        return jnp.where(way.by_progress, by_progress, by_adam), state
+        return jnp.where(way.gain > 0, by_progress, by_adam), state
 
     return optax.GradientTransformation(adam.init, update)
 
@@ -163,10 +161,23 @@ def _optimizer(way: Ways) -> optax.GradientTransformation:
 def _touches(way: Ways) -> Sequence[Touch]:
     return (
         decayed(way.decay),
-        blurred(way.blur),
+        blurring(way),
         without_small(way.small_norm),
         without_unhelpful(way.small_contribution),
     )
+
+
+def blurring(way: Ways) -> Touch:
+    """Return the blur of a way, after which codes may be stretched to the length that they had."""
+    soften = blurred(way.blur)
+
+    def touch(codes: Array, gradient: Array, step: Array) -> Array:
+        soft = soften(codes, gradient, step)
+        shrunk = _norm(codes) / jnp.maximum(_norm(soft), 1e-12)
+        scale = jnp.where(way.keeps_contrast, shrunk, 1.0)
+        return scale[:, None, None, None] * soft
+
+    return touch
 
 
 class Slopes(NamedTuple):

@@ -1,19 +1,20 @@
 """Ways to make class pictures, and the programs that make them for many nets and show them to all.
 
-Rates, the weight of L2 and the width of the blur were chosen by agreement, on other nets than those
-of the record.
+Rates, the weight of L2, the width of the blur and the larger gain were chosen by agreement, on
+other nets than those of the record.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
 import numpy as np
 
 from experiments.seeing import _ascents as ascents
 from jaxvision.adversarial.nets import layers_of, over_nets
 from jaxvision.attribution.objectives import Objective, logit
 from jaxvision.attribution.parametrizations import color_root
-from jaxvision.attribution.regularizers import LEVELS, THEIR_SIZE, Recipe
+from jaxvision.attribution.regularizers import LEVELS, Recipe
 from jaxvision.data import Splits
 from jaxvision.data.augment import per_pixel_mean
 from jaxvision.nets import Trained
@@ -35,8 +36,9 @@ class Way:
       waves: codes are waves and no pixels.
       jitter: pixels.
       l2: weight of the penalty.
-      blur: standard deviation in pixels, every fourth step.
-      recipe: one of Yosinski's, which has its own decay, blur, clipping and steps.
+      blur: standard deviation in pixels, every fourth step; the contrast stays.
+      recipe: one of Yosinski's, which has its own decay, blur and clipping.
+      gain: of the objective, a step: Yosinski's steps; 0: those of Adam.
       leads: ways that are ``near`` and follow it end as far from their starts as this one.
       near: see ``leads``.
     """
@@ -48,6 +50,7 @@ class Way:
     l2: float = 0.0
     blur: float = 0.0
     recipe: Recipe | None = None
+    gain: float = 0.0
     leads: bool = False
     near: bool = False
 
@@ -58,37 +61,32 @@ NO_RECIPE = Recipe(
     0,
     0,
     steps=0,
-    gain=np.inf,
+    gain=0.0,
     most=0.0,
 )
 
 
-def rows(ways: Mapping[str, Way], size: int) -> ascents.Ways:
-    """Return the ways as one row of numbers each, for pictures of ``size`` pixels."""
+def rows(ways: Mapping[str, Way]) -> ascents.Ways:
+    """Return the ways as one row of numbers each."""
     table = list(ways.values())
     recipes = [way.recipe or NO_RECIPE for way in table]
-    blurs = [
-        way.blur + recipe.blur * size / THEIR_SIZE
-        for way, recipe in zip(table, recipes, strict=True)
-    ]
+    blurs = [way.blur + recipe.blur for way, recipe in zip(table, recipes, strict=True)]
+    objectives = [ascents.OBJECTIVES.index(way.objective) for way in table]
+    rates = [WAVE_RATE if way.waves else PIXEL_RATE for way in table]
 
     def numbers(values: Sequence[float]) -> np.ndarray:
         return np.array(values, np.float32)
 
-    objectives = [ascents.OBJECTIVES.index(way.objective) for way in table]
-    rates = [WAVE_RATE if way.waves else PIXEL_RATE for way in table]
-    most = [recipe.most / LEVELS**2 for recipe in recipes]
     return ascents.Ways(
         objective=np.array(objectives, np.int32),
         waves=np.array([way.waves for way in table]),
         jitter=np.array([way.jitter for way in table], np.int32),
         l2=numbers([way.l2 for way in table]),
         rate=numbers(rates),
-        by_progress=np.array([way.recipe is not None for way in table]),
-        gain=numbers([recipe.gain for recipe in recipes]),
-        most=numbers(most),
+        gain=numbers([way.gain for way in table]),
         decay=numbers([recipe.decay for recipe in recipes]),
         blur=numbers(blurs),
+        keeps_contrast=np.array([way.recipe is None for way in table]),
         small_norm=numbers([recipe.small_norm for recipe in recipes]),
         small_contribution=numbers([recipe.small_contribution for recipe in recipes]),
         leads=np.array([way.leads for way in table]),
@@ -100,21 +98,49 @@ def make(
     nets: Trained,
     seeds: Sequence[int],
     ways: ascents.Ways,
-    classes: Sequence[int],
+    starts: int,
     steps: int,
 ) -> ascents.Made:
-    """Return the pictures of N nets by W ways, fields [N, ...]; draws are those of a net's seed."""
+    """Return a picture of every class from S starts, by W ways, of N nets, fields [N, ...].
+
+    Pictures [W, S K, ...] of a net are all classes' of its first start, then of the next. Draws are
+    those of a net's seed and of a start. Starts are spread over devices as nets are.
+    """
     train = nets.data.train.images
+    classes = range(nets.data.num_classes)
     center = per_pixel_mean(train) / np.float32(LEVELS)
     colors = color_root(train[:COLORED])
 
     def one(net: dict, shared: tuple[ascents.Ways, Array]) -> ascents.Made:
         layers = layers_of(nets.apply, nets.preprocess, net)
-        key = stream(net["seed"], "noise")
+        key = jax.random.fold_in(stream(net["seed"], "noise"), net["start"])
         plan = {"classes": classes, "colors": colors, "steps": steps}
         return ascents.make(layers, key, *shared, **plan)
 
-    return over_nets(one, _seeded(nets, seeds), (ways, center))
+    found = over_nets(one, _each_start(nets, seeds, starts), (ways, center))
+    return ascents.Made(
+        pictures=joined(found.pictures, starts, axis=2),
+        distance=joined(found.distance, starts, axis=2),
+        start=joined(found.start, starts, axis=1),
+    )
+
+
+def _each_start(nets: Trained, seeds: Sequence[int], starts: int) -> PyTree:
+    """Return every net ``starts`` times, with its seed and the number of a start."""
+    several = jax.tree.map(lambda leaf: np.repeat(leaf, starts, axis=0), nets.variables)
+    numbers = {
+        "seed": np.repeat(np.array(seeds, np.int32), starts),
+        "start": np.tile(np.arange(starts, dtype=np.int32), len(seeds)),
+    }
+    return several | numbers
+
+
+def joined(leaf: np.ndarray, starts: int, axis: int) -> np.ndarray:
+    """Return [N S, ..., K, ...] as [N, ..., S K, ...], K at ``axis``."""
+    apart = leaf.reshape(-1, starts, *leaf.shape[1:])
+    beside = np.moveaxis(apart, 1, axis)
+    shape = beside.shape
+    return beside.reshape(*shape[:axis], -1, *shape[axis + 2 :])
 
 
 def slopes(
@@ -163,7 +189,3 @@ def examples(
     chosen = np.concatenate([of_class[:each] for of_class in rows])
     images = data.test.images[chosen] / np.float32(LEVELS)
     return images, labels[chosen]
-
-
-def _seeded(nets: Trained, seeds: Sequence[int]) -> PyTree:
-    return nets.variables | {"seed": np.array(seeds, np.int32)}

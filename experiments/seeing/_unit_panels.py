@@ -101,7 +101,8 @@ def draw_purity(ax: Axes, record: Record) -> None:
     title = "He: the eight images liked best,\nof one class (dots: at the start)"
     plots.describe(ax, title, "convolution", "share of the commonest")
     pairs = [f"directions-{kind}-{layer}" for kind in ("he", "he-bn") for layer in (3, 5)]
-    plots.mark_contradicted(ax, record, *pairs, "purer")
+    purer = [f"units-purer-{kind}" for kind in ("he", "he-bn")]
+    plots.mark_contradicted(ax, record, *pairs, *purer, "purer")
 
 
 def draw_pictures(ax: Axes, record: Record, steps: Sequence[int]) -> None:

@@ -102,10 +102,9 @@ def class_pictures(
     count = nets.data.num_classes
     classes = np.arange(count)
     then = nets._replace(variables=_flat(nets.snapshots, rows))
-    size = nets.data.train.images.shape[1]
-    ways = making.rows({"jitter": WAY}, size)
+    ways = making.rows({"jitter": WAY})
     draws = np.repeat(seeds, len(rows))
-    made = making.make(then, draws, ways, classes, steps)
+    made = making.make(then, draws, ways, starts=1, steps=steps)
     shape = len(seeds), len(rows), *made.pictures.shape[2:]
     pictures = made.pictures.reshape(shape)
     logits = making.answers(nets, making.as_shown(pictures))

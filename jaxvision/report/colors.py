@@ -132,6 +132,8 @@ _MEANINGS = {
     "no prior": "#5C5C5C",
     "L2": "#A6761D",
     "blur": "#66A61E",
+    "no prior, +2": "#2D004B",
+    "no prior, +20": "#7B4173",
     "Yosinski 1": "#BCBDDC",
     "Yosinski 2": "#9E9AC8",
     "Yosinski 3": "#756BB1",

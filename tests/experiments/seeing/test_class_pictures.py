@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from experiments.seeing import _ascents as ascents
 from experiments.seeing import _making as making
 from experiments.seeing import _picture_scores as scores
 from experiments.seeing import class_pictures as experiment
@@ -23,6 +24,8 @@ SEEN = {
     "none": 0.3,
     "l2": 0.4,
     "blur": 0.45,
+    "steps-2": 0.3,
+    "steps-20": 0.3,
     "yosinski-1": 0.4,
     "yosinski-2": 0.4,
     "yosinski-3": 0.4,
@@ -79,6 +82,8 @@ def test_what_the_papers_have_is_reproduced():
         ({"seen": {"l2": 0.05}}, {"l2", "meaning"}),
         ({"seen": {"blur": 0.2}}, {"blur"}),
         ({"seen": {"yosinski-3": 0.2}}, {"yosinski-3"}),
+        ({"seen": {"steps-2": 0.5}}, {"yosinski-1", "yosinski-4"}),
+        ({"seen": {"steps-20": 0.5}}, {"yosinski-2", "yosinski-3"}),
         ({"seen": {"fourier": 0.2}}, {"fourier"}),
         ({"seen": {"fourier": 0.9}}, {"jitter"}),
         ({"seen": {"none-softmax": 0.39, "none-log": 0.38}}, {"softmax-none", "near-none"}),
@@ -100,7 +105,7 @@ SMALL = dataclasses.replace(
 def test_pictures_that_are_not_climbed_convince_nobody():
     """Every way stays at its start: the nets are not sure of it, and no prior helps."""
     still = {
-        name: dataclasses.replace(way, recipe=making.NO_RECIPE)
+        name: dataclasses.replace(way, recipe=None, gain=1e-20)
         for name, way in experiment.WAYS.items()
     }
     found = judged(SMALL, *experiment.measure(SMALL, silent, still))
@@ -160,11 +165,15 @@ def test_variation_and_spread_by_hand():
 
 
 def test_rows_are_the_table_s_numbers():
-    rows = making.rows(experiment.WAYS, size=227)
+    rows = making.rows(experiment.WAYS)
     at = WAYS.index("yosinski-3")
     assert rows.blur[at] == 1.0
-    assert_allclose(rows.most[at], 100 / 255**2)
-    assert rows.by_progress.sum() == 4
+    assert rows.decay[at] == np.float32(1e-4)
+    gains = dict(zip(WAYS, rows.gain, strict=True))
+    assert [name for name in gains if gains[name] == 2] == ["steps-2", "yosinski-1", "yosinski-4"]
+    assert [name for name in gains if gains[name] == 20] == ["steps-20", "yosinski-2", "yosinski-3"]
+    assert sum(gains.values()) == 3 * 2 + 3 * 20
+    assert rows.keeps_contrast.sum() == len(WAYS) - 4
     assert rows.leads.sum() == 2
     for prior in ("none", "jitter"):
         leader, follower = WAYS.index(f"{prior}-softmax"), WAYS.index(f"{prior}-near")
@@ -172,3 +181,23 @@ def test_rows_are_the_table_s_numbers():
         assert not rows.leads[leader + 1 : follower].any()
         assert rows.leads[leader]
         assert rows.near[follower]
+
+
+def test_a_blur_that_keeps_the_contrast_keeps_the_length_of_codes():
+    codes = np.random.default_rng(0).normal(size=(3, 8, 8, 2)).astype(np.float32)
+    ways = making.rows({"blur": making.Way("blur", blur=1.0)})
+    way = ascents.Ways(*(field[0] for field in ways))
+    kept = ascents.blurring(way)(codes, codes, 0)
+    lost = ascents.blurring(way._replace(keeps_contrast=False))(codes, codes, 0)
+    lengths = np.linalg.norm(codes.reshape(3, -1), axis=1)
+    assert_allclose(np.linalg.norm(kept.reshape(3, -1), axis=1), lengths, rtol=1e-5)
+    assert (np.linalg.norm(lost.reshape(3, -1), axis=1) < 0.5 * lengths).all()
+    assert_allclose(ascents.blurring(way)(codes, codes, 1), codes, rtol=1e-6)
+
+
+def test_starts_stand_before_classes():
+    """Two nets, two starts, one way, three classes: the pictures of a start stay together."""
+    nets, starts, classes = np.meshgrid(range(2), range(2), range(3), indexing="ij")
+    numbers = 100 * nets + 10 * starts + classes
+    found = making.joined(numbers.reshape(4, 1, 3), starts=2, axis=2)
+    assert_array_equal(found[1, 0], [100, 101, 102, 110, 111, 112])

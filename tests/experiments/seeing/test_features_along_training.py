@@ -27,7 +27,7 @@ def made_up(**changes):
         "settled": {"he": UPWARDS, "xavier": 1.5 * UPWARDS, "he-bn": 0.5 * UPWARDS},
         "space_settled": 0.6 * UPWARDS,
         "purity": (0.3, 0.8),
-        "axes_purity": 0.8,
+        "axes_purity": 0.78,
         "stranger": 0.03,
         "kept": 1 - UPWARDS,
         "picture_agreement": (0.1, 0.6),
@@ -68,6 +68,11 @@ def test_what_the_papers_have_is_reproduced():
         (
             {"axes_purity": 0.6},
             {f"directions-{kind}-{layer}" for kind in ("he", "he-bn") for layer in (3, 5)},
+        ),
+        (
+            {"axes_purity": 0.9},
+            {f"directions-{kind}-{layer}" for kind in ("he", "he-bn") for layer in (3, 5)}
+            | {"units-purer-he", "units-purer-he-bn"},
         ),
         ({"purity": (0.9, 0.8)}, {"purer"}),
         ({"picture_agreement": (0.6, 0.1)}, {"pictures"}),

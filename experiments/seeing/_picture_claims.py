@@ -1,0 +1,248 @@
+"""The claims of class_pictures; their rules are fixed here."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments.seeing._picture_panels import of_way
+from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.record import Record
+
+SIMONYAN = "Simonyan et al. 2013"
+YOSINSKI_2015 = "Yosinski et al. 2015"
+OLAH = "Olah et al. 2017"
+NGUYEN = "Nguyen et al. 2015"
+AGREE = "(share of pictures that other nets put into the class)"
+SETS = {1: "steps-2", 2: "steps-20", 3: "steps-20", 4: "steps-2"}  # Yosinski's, and their steps
+
+Statistic = Callable[[Record], np.ndarray]
+
+
+def all_claims() -> list[Claim]:
+    """Return the sources' claims and the questions beside them."""
+    return [
+        *_closed_forms(),
+        *_without_prior(),
+        *_with_priors(),
+        *_sets(),
+        *_in_waves(),
+        *_of_probabilities(),
+        *_at_equal_distance(),
+        *_controls(),
+    ]
+
+
+def _of(name: str, way: str) -> Statistic:
+    return lambda record: of_way(record, name, way)
+
+
+def _lead(way: str, other: str) -> Statistic:
+    """Return by how much oftener others see the class in one way's pictures than in another's."""
+
+    def lead(record: Record) -> np.ndarray:
+        return of_way(record, "agreement", way) - of_way(record, "agreement", other)
+
+    return lead
+
+
+def _missing(way: str) -> Statistic:
+    """Return by how much oftener others see the class in test images."""
+
+    def missing(record: Record) -> np.ndarray:
+        return record.arrays["ceiling"] - of_way(record, "agreement", way)
+
+    return missing
+
+
+def _stored(name: str) -> Statistic:
+    return lambda record: record.arrays[name]
+
+
+def _beyond(record: Record) -> np.ndarray:
+    return of_way(record, "own_logit", "none") / record.arrays["real_highest"]
+
+
+def _closed_forms() -> list[Claim]:
+    return [
+        Claim(
+            "log-gradient",
+            "closed form",
+            "grad log p = grad S_c - sum_k p_k grad S_k on the way from start to picture (largest "
+            "error over |grad S_c|)",
+            _stored("log_error"),
+            Within(0.0, 1e-3),
+            "theory",
+        ),
+        Claim(
+            "p-gradient",
+            "closed form",
+            "grad p = p grad log p on the way from start to picture (largest error over "
+            "|grad S_c|)",
+            _stored("p_error"),
+            Within(0.0, 1e-3),
+            "theory",
+        ),
+    ]
+
+
+def _without_prior() -> list[Claim]:
+    question = "question, no prior"
+    return [
+        Claim(
+            "sure",
+            NGUYEN,
+            "No prior: the net gives its pictures p above .9 (mean)",
+            _of("own_probability", "none"),
+            Greater(0.9),
+        ),
+        Claim(
+            "unseen",
+            NGUYEN,
+            "No prior: the other nets put test images into their class over 20 points oftener "
+            "than the pictures",
+            _missing("none"),
+            Greater(0.2),
+        ),
+        Claim(
+            "beyond-real",
+            question,
+            "No prior: the pictures' logit, on average, is above that of every test image "
+            "compared (ratio)",
+            _beyond,
+            Greater(1.0),
+        ),
+        Claim(
+            "rough",
+            question,
+            "No prior: the pictures' total variation is above that of test images (ratio)",
+            _of("variation", "none"),
+            Greater(1.0),
+        ),
+    ]
+
+
+def _with_priors() -> list[Claim]:
+    return [
+        Claim(
+            "meaning",
+            SIMONYAN,
+            f"L2: other nets see the class oftener than by chance {AGREE}",
+            _of("agreement", "l2"),
+            Greater(0.1),
+        ),
+        Claim(
+            "l2",
+            SIMONYAN,
+            f"L2 convinces other nets more than no prior does {AGREE}",
+            _lead("l2", "none"),
+            Greater(),
+        ),
+        Claim(
+            "blur",
+            YOSINSKI_2015,
+            f"A blur that keeps the contrast convinces other nets more than no prior does {AGREE}",
+            _lead("blur", "none"),
+            Greater(),
+        ),
+    ]
+
+
+def _sets() -> list[Claim]:
+    return [
+        Claim(
+            f"yosinski-{number}",
+            YOSINSKI_2015,
+            f"Set {number} convinces other nets more than no prior does in the same steps {AGREE}",
+            _lead(f"yosinski-{number}", steps),
+            Greater(),
+        )
+        for number, steps in SETS.items()
+    ]
+
+
+def _in_waves() -> list[Claim]:
+    return [
+        Claim(
+            "fourier",
+            OLAH,
+            f"Fourier convinces other nets more than pixels do {AGREE}",
+            _lead("fourier", "none"),
+            Greater(),
+        ),
+        Claim(
+            "jitter",
+            OLAH,
+            f"Jitter convinces other nets more than Fourier alone {AGREE}",
+            _lead("jitter", "fourier"),
+            Greater(),
+        ),
+        Claim(
+            "short",
+            "question, ceiling",
+            "Fourier + jitter: the other nets still put test images into their class over 5 "
+            "points oftener",
+            _missing("jitter"),
+            Greater(0.05),
+        ),
+    ]
+
+
+PRIORS = {"none": "No prior", "jitter": "Fourier + jitter"}  # under which objectives compete
+
+
+def _of_probabilities() -> list[Claim]:
+    claims = []
+    for name, prior in PRIORS.items():
+        claims += [
+            Claim(
+                f"softmax-{name}",
+                OLAH,
+                f"{prior}: the logit convinces other nets more than p does in as many steps "
+                f"{AGREE}",
+                _lead(name, f"{name}-softmax"),
+                Greater(),
+            ),
+            Claim(
+                f"log-{name}",
+                OLAH,
+                f"{prior}: log p convinces other nets by no more than 5 points more than p does "
+                "in as many steps",
+                _lead(f"{name}-log", f"{name}-softmax"),
+                Less(0.05),
+            ),
+        ]
+    return claims
+
+
+def _at_equal_distance() -> list[Claim]:
+    return [
+        Claim(
+            f"near-{name}",
+            "question, equal distance",
+            f"{prior}: as far from the start as p's pictures, the logit's convince other nets more",
+            _lead(f"{name}-near", f"{name}-softmax"),
+            Greater(),
+        )
+        for name, prior in PRIORS.items()
+    ]
+
+
+def _controls() -> list[Claim]:
+    return [
+        Claim(
+            "alike",
+            "question, diversity",
+            "Fourier + jitter: two pictures of a class differ less than two test images of it "
+            "(ratio)",
+            _of("diversity", "jitter"),
+            Less(1.0),
+        ),
+        Claim(
+            "control",
+            "negative control, permuted classes",
+            "Nets of permuted classes put the pictures of Fourier + jitter into their class no "
+            "oftener than chance and 5 points",
+            _of("permuted", "jitter"),
+            Less(0.15),
+        ),
+    ]
