@@ -208,13 +208,23 @@ def claims(config: Config) -> list[Claim]:
 
     tables, section = f"{SZEGEDY}, tables 1 and 2", f"{SZEGEDY}, section 4"
     found = [
-        Claim("success", section, "Every kind of net can be made to err on all but 1 % of the "
-              "images that it gets right (share, the least of all kinds, both objectives)",
-              least("success"), Greater(0.99)),
-        Claim("noise", section, "Random changes as large as the smallest adversarial ones flip "
-              "fewer than 5 % of the images (the most of all kinds)",
-              most("noise_flips"), Less(0.05)),
-    ]  # fmt: skip
+        Claim(
+            "success",
+            section,
+            "Every kind of net can be made to err on all but 1 % of the "
+            "images that it gets right (share, the least of all kinds, both objectives)",
+            least("success"),
+            Greater(0.99),
+        ),
+        Claim(
+            "noise",
+            section,
+            "Random changes as large as the smallest adversarial ones flip "
+            "fewer than 5 % of the images (the most of all kinds)",
+            most("noise_flips"),
+            Less(0.05),
+        ),
+    ]
     if len(config.kinds) > 1:
         found.append(
             Claim(

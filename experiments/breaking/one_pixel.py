@@ -21,7 +21,7 @@ The paper's 67.97 % is a rate of any of nine targets, which is the rate of leavi
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -29,11 +29,12 @@ import numpy as np
 from experiments.breaking import _nets as lab
 from experiments.breaking import _pixel_panels as panels
 from experiments.breaking import _pixel_searches as searches
+from experiments.breaking._pixel_claims import SU, claims_of
 from jaxvision import cli
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Wanted
-from jaxvision.report import plots, stats
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report import plots
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -182,84 +183,9 @@ def _color(config: Config, progress: cli.ShowProgress) -> tuple[list[str], dict[
     return list(nets.data.class_names), arrays
 
 
-SU = "Su et al. 2019"
-
-
 def claims(config: Config) -> list[Claim]:
-    """Return the source's claims and the questions beside them; the rules are fixed here."""
-    Statistic = Callable[[Record], np.ndarray]
-
-    def rate(attack: str, pixels: int = 1, kind: str = "success") -> Statistic:
-        return lambda record: panels.attack_rate(record, ATTACKS, attack, pixels, kind)
-
-    def minus(one: Statistic, other: Statistic) -> Statistic:
-        return lambda record: one(record) - other(record)
-
-    def impossible(record: Record) -> float:
-        exact = record.arrays["exact/success"][:, 0]
-        found = [record.arrays[f"{name}/success_8bit"][:, 0] for name in ATTACKS]
-        return float((np.any(found, axis=0) & ~exact).sum())
-
-    def color_rate(record: Record) -> np.ndarray:
-        return searches.rate(record.arrays["color/success"], record.arrays["color/right"])
-
-    def on_object(record: Record) -> np.ndarray:
-        arrays, masks = record.arrays, record.arrays["color/masks"]
-        place = arrays["color/vulnerable"], arrays["color/right"]
-        return searches.share_inside(*place, masks) - searches.share_inside(*place, ~masks)
-
-    def by_accuracy(record: Record) -> np.ndarray:
-        accuracy = 1 - record.arrays["family/test_error"]
-        pairs = zip(accuracy, panels.family_rates(record), strict=True)
-        return np.array([stats.spearman(*pair).estimate for pair in pairs])
-
-    colors = f"{config.dataset}, the corners of the color cube at every pixel"
-    no_masks = "" if config.dataset == "shapes" else "the set has no masks: --dataset=shapes"
-    other_set = (
-        "" if config.dataset == "cifar10" else "python -m experiments one_pixel --preset=paper"
-    )
-    few = "" if config.most_pixels == 5 else "needs --most_pixels=5"
-    question = "question"
-    return [
-        Claim("nothing-more", "negative control, exactness", "No search finds a pixel of 8 bits "
-              "that trying everything has missed (images)", impossible, Within(0.0, 0.5), "theory"),
-        Claim("chance", "negative control, random pixels", "A random pixel of a random level "
-              "changes the answer on under 2 % of the images", panels.chance_rate, Less(0.02)),
-        Claim("fools", f"{SU}, abstract", "Gray images, everything tried: one pixel fools over a "
-              "tenth of the images", rate("exact"), Greater(0.1)),
-        Claim("fools-color", f"{SU}, abstract", f"{colors}: one pixel fools over a tenth of the "
-              "images", color_rate, Greater(0.1)),
-        Claim("two-thirds", f"{SU}, abstract", f"{colors}: one pixel fools 67.97 % of the "
-              "images, within 10 points",
-              color_rate, Within(0.6797, 0.1), "paper", not_run=other_set),
-        Claim("evolution", f"{SU}, method", "Gray images, one pixel: evolution with the paper's "
-              "budget finds what trying everything finds (rate)",
-              minus(rate("evolution"), rate("exact")), Equivalent(0.02)),
-        Claim("short", "torchattacks, its default budget", "Gray images, one pixel: evolution with "
-              "a common library's budget misses over 5 points of the rate",
-              minus(rate("short"), rate("exact")), Less(-0.05)),
-        Claim("corners", f"{question}, corners", "Gray images, one pixel: black and white alone "
-              "find what all levels find (rate)",
-              minus(rate("corners"), rate("exact")), Equivalent(0.01)),
-        Claim("rounded", f"{question}, 8 bits", "Gray images, one pixel: what evolution finds is "
-              "left when the image is saved in 8 bits (rate)",
-              minus(rate("evolution"), rate("evolution", kind="success_8bit")), Equivalent(0.01)),
-        Claim("three", f"{SU}, three and five pixels", "Gray images, evolution: three pixels fool "
-              "more images than one",
-              minus(rate("evolution", 3), rate("evolution")), Greater(), not_run=few),
-        Claim("five", f"{SU}, three and five pixels", "Gray images, evolution: five pixels fool "
-              "more images than three",
-              minus(rate("evolution", 5), rate("evolution", 3)), Greater(), not_run=few),
-        Claim("greedy", f"{question}, several pixels", "Gray images, three pixels: black and white "
-              "tried pixel after pixel fool as many images as evolution does (rate)",
-              minus(rate("corners", 3), rate("evolution", 3)), Equivalent(0.03), not_run=few),
-        Claim("accuracy", f"{question}, accuracy", "Over dense nets of five widths, one pixel "
-              "fools fewer images where the test accuracy is higher (rank correlation)",
-              by_accuracy, Less(0.0)),
-        Claim("object", f"{question}, where", f"{colors}: a pixel on the object is more often "
-              "enough than one on the background (shares)",
-              on_object, Greater(), not_run=no_masks),
-    ]  # fmt: skip
+    """Return the source's claims and the questions beside them."""
+    return claims_of(config, ATTACKS)
 
 
 def plot(record: Record, config: Config) -> Figure:

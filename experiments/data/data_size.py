@@ -22,18 +22,18 @@ here both halves of the curve have an exponent of their own.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.data import _power_law as power_law
 from experiments.data import _size_panels as panels
+from experiments.data._size_claims import claims_of
 from experiments.data._size_lab import Recipe, make_lab
 from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.fields import disjoint_seeds, flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -130,94 +130,9 @@ def measure(
     return numbers, arrays
 
 
-MISHKIN = "Mishkin et al. 2016"
-HESTNESS = "Hestness et al. 2017, abstract"
-ROSENFELD = "Rosenfeld et al. 2020, abstract"
-
-
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims and the questions beside them; the rules are fixed here."""
-    sizes = config.sizes
-    most, second, third = (f"{size:,} images" for size in sizes[:-4:-1])
-    known = len(sizes) - 2
-
-    def error(name: str, at: int) -> Callable[[Record], np.ndarray]:
-        return lambda record: power_law.errors_of(record, name)[:, at]
-
-    def more(name: str, at: int, other: str, at_other: int) -> Callable[[Record], np.ndarray]:
-        return lambda record: error(name, at)(record) - error(other, at_other)(record)
-
-    def exponent_gap(name: str, other: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: np.subtract(
-            *(
-                power_law.exponents(sizes, power_law.errors_of(record, each))
-                for each in (name, other)
-            )
-        )
-
-    def bend(name: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: power_law.bends(sizes, power_law.errors_of(record, name))
-
-    def miss(name: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: power_law.misses(sizes, power_law.errors_of(record, name), known)
-
-    def slows(record: Record) -> np.ndarray:
-        return more("plain", -3, "plain", -2)(record) - more("plain", -2, "plain", -1)(record)
-
-    def helped(record: Record) -> np.ndarray:
-        plain, moved = (np.log(power_law.errors_of(record, name)) for name in ("plain", "moved"))
-        return (plain - moved).mean(1)
-
-    def bought(record: Record) -> np.ndarray:
-        plain, moved = (np.log(power_law.errors_of(record, name)) for name in ("plain", "moved"))
-        return (plain[:, 1:] - moved[:, :-1]).mean(1)
-
-    table = f"{MISHKIN}, data size"
-    question = "question"
-    control = "negative control"
-    return [
-        Claim("more-data", table, f"Equal steps: {most} leave less test error than {second}",
-              more("plain", -2, "plain", -1), Greater()),
-        Claim("gain-shrinks", table, f"Equal steps: the step from {third} to {second} buys more "
-              f"points than that to {most}", slows, Greater()),
-        Claim("noise-half", f"{MISHKIN}, label noise", f"{most} with half of the labels random "
-              f"err more than {second} with clean ones", more("half", -1, "plain", -2), Greater()),
-        Claim("noise-tenth", f"{MISHKIN}, label noise", f"{most} with a tenth of the labels random "
-              f"err less than {second} with clean ones", more("plain", -2, "tenth", -1),
-              Greater()),
-        Claim("width", f"{MISHKIN}, width", f"With {most} a net of a quarter of the width errs "
-              "more", more("narrow", -1, "plain", -1), Greater()),
-        Claim("power-law-steps", HESTNESS, "Equal steps: one power law (exponent of the larger "
-              "half of the sizes minus that of the smaller)", bend("plain"), Equivalent(0.1)),
-        Claim("power-law-epochs", HESTNESS, "Equal epochs: one power law (exponent of the larger "
-              "half of the sizes minus that of the smaller)", bend("epochs"), Equivalent(0.1)),
-        Claim("width-shifts", HESTNESS, "A net of a quarter of the width has the same exponent "
-              "(difference)", exponent_gap("narrow", "plain"), Equivalent(0.05)),
-        Claim("moved-shifts", HESTNESS, "Augmentation by moved copies leaves the exponent as it is "
-              "(difference)", exponent_gap("moved", "plain"), Equivalent(0.05)),
-        Claim("predicts-steps", ROSENFELD, f"Equal steps: the power law through {sizes[0]} to "
-              f"{sizes[known - 1]:,} images predicts the error of {most} within a tenth (log of "
-              "measured over predicted)", miss("plain"), Equivalent(0.1)),
-        Claim("predicts-epochs", ROSENFELD, f"Equal epochs: the power law through {sizes[0]} to "
-              f"{sizes[known - 1]:,} images predicts the error of {most} within a tenth (log of "
-              "measured over predicted)", miss("epochs"), Equivalent(0.1)),
-        Claim("protocol", f"{question}, protocol", "The exponent is the same at equal epochs and "
-              "at equal steps (difference)", exponent_gap("epochs", "plain"), Equivalent(0.05)),
-        Claim("undertrained", f"{question}, protocol", f"Equal epochs: {sizes[0]} images get too "
-              "few steps (error above that at equal steps)", more("epochs", 0, "plain", 0),
-              Greater()),
-        Claim("moved-helps", f"{question}, augmentation", "Moved copies lower the error (log of "
-              "error without over error with, mean over sizes)", helped, Greater()),
-        Claim("moved-buys", f"{question}, augmentation", "Moved copies are worth more than the "
-              "next size up (log of error there over error with copies, mean over sizes)", bought,
-              Greater()),
-        Claim("moved-late", f"{question}, augmentation", f"Moved copies still lower the error of "
-              f"{most}", more("plain", -1, "moved", -1), Greater()),
-        Claim("control-again", control, "Other initial weights leave the exponent as it is "
-              "(difference)", exponent_gap("again", "plain"), Equivalent(0.05)),
-        Claim("control-random", control, f"With random labels {most} are no better than "
-              f"{sizes[0]} (points of error)", more("random", 0, "random", -1), Equivalent(0.03)),
-    ]  # fmt: skip
+    """Return the sources' claims and the questions beside them."""
+    return claims_of(config.sizes)
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -27,14 +27,15 @@ import numpy as np
 
 from experiments.depth import _removal_costs as costs
 from experiments.depth import _removal_panels as panels
-from experiments.depth._removal import Lab, Layers, Start, curves, model_of, seeds_of, words_of
+from experiments.depth._removal import Lab, Layers, Start, curves, model_of, seeds_of
+from experiments.depth._removal_claims import TABLE, claims_of
 from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.fields import check_periods, flagged
 from jaxvision.models.alexnet import checked_layers
 from jaxvision.models.published import alexnet_parameters
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Axes, Figure
 
@@ -170,9 +171,6 @@ def measure(
     return numbers | {"chance_error": data.test.chance_error}, arrays
 
 
-TABLE, LECTURE = "Zeiler & Fergus 2014, table 3", "lecture, layers removed from AlexNet"
-
-
 def losses(net: Net) -> Published:
     """Return what a removal costs by the table and by the lecture, points."""
     row, whole = net.published, NETS["whole"].published
@@ -193,54 +191,9 @@ def off_the_table() -> float:
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims and the questions beside them; the rules are fixed here."""
-    budget = f"{config.steps:,} steps"
-
-    def lacking(*names: str) -> str:
-        return "" if {*names} <= {*config.nets} else f"needs --nets={','.join(names)}"
-
-    return [
-        Claim("no7-free", TABLE, f"without 7, {budget}: costs less than 3 points of test error "
-              "(table: -.5)", costs.cost("no7"), Less(3.0), not_run=lacking("no7")),
-        Claim("no67-costs", TABLE, f"without 6, 7, {budget}: test error rises (table: +4.3)",
-              costs.cost("no67"), Greater(), not_run=lacking("no67")),
-        Claim("no34-costs", TABLE, f"without 3, 4, {budget}: test error rises (table: +4.9)",
-              costs.cost("no34"), Greater(), not_run=lacking("no34")),
-        Claim("collapse", TABLE, f"without 3, 4, 6, 7, {budget}: over a quarter of what the whole "
-              "net has learned is lost (table: 52 %)",
-              costs.lost("no3467", costs.final), Greater(0.25), not_run=lacking("no3467")),
-        Claim("more-than-the-sum", TABLE, "removing 3, 4, 6, 7 costs more than removing 3, 4 and "
-              "removing 6, 7 together (table: 30.8 against 9.2 points)",
-              costs.dearer("no3467", "no67", "no34"), Greater(),
-              not_run=lacking("no34", "no67", "no3467")),
-        Claim("not-parameters", TABLE, "removing 3, 4 costs more than removing 7, which has more "
-              "parameters (test error, points)",
-              costs.dearer("no34", "no7"), Greater(), not_run=lacking("no34", "no7")),
-        Claim("no7-trains-better", TABLE, f"without 7, {budget}: the training error falls (table: "
-              "35.1 to 27.4)", costs.training_gain("no7"), Greater(), not_run=lacking("no7")),
-        Claim("no67-over-no34", LECTURE, "removing 6, 7 costs more than removing 3, 4 (lecture: "
-              "5.7 and 3.0; table: 4.3 and 4.0 top-5, 4.3 and 4.9 top-1)",
-              costs.dearer("no67", "no34"), Greater(), not_run=lacking("no34", "no67")),
-        Claim("lecture-numbers", LECTURE, "the lecture's losses are those of a column of the table "
-              "(largest difference from the nearer one, points)",
-              lambda r: off_the_table(), Within(0.0, 0.05), "theory"),
-        *[_fatal(name, lacking(name)) for name in COMPARED],
-        Claim("control", "negative control, other draws", "the whole net from other draws has the "
-              "same test error (points)", costs.cost("again"), Equivalent(3.0)),
-    ]  # fmt: skip
-
-
-def _fatal(name: str, not_run: str) -> Claim:
-    layers = words_of(NETS[name].removed)
-    return Claim(
-        f"lesion-{name}",
-        "question, lesions",
-        f"{layers} left out at test time, nothing retrained: over half of what the net has "
-        "learned is lost",
-        costs.lost(name, costs.lesioned),
-        Greater(0.5),
-        not_run=not_run,
-    )
+    """Return the sources' claims and the questions beside them."""
+    removals = {name: NETS[name].removed for name in COMPARED}
+    return claims_of(config, removals, off_the_table())
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -21,14 +21,15 @@ below half of chance.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
 from experiments.depth import _blocks as blocks
 from experiments.depth import _panels as panels
-from experiments.depth._claims import YANG, final, of_gradients, of_the_paper
+from experiments.depth._claims import YANG, of_gradients, of_the_paper
+from experiments.depth._depth_claims import claims_of
 from experiments.depth._lab import Lab, seeds_of
 from experiments.depth._protocol import Kind, Net, depths_of, he2016, preprocessing
 from jaxvision import cli
@@ -41,7 +42,7 @@ from jaxvision.models.layers import apply_function
 from jaxvision.models.resnet import ResNet, nets_of_depths
 from jaxvision.progress import each
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Greater, Less
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.looks import Look
 from jaxvision.training.step import Task
@@ -194,86 +195,16 @@ def _look_into(
     return found | {"steps": history.steps}
 
 
-HE, VEIT = "He et al. 2016", "Veit et al. 2016, section 4.1"
-
-
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims and the questions beside them; the rules are fixed here."""
-    low, middle, high = depths_of(config)
-    plain, residual = Net("plain", high), Net("resnet", high)
-    section, figure7 = f"{HE}, section 4.2 and figure 6", f"{HE}, figure 7"
-    judges = "training" if config.images else "test"
-    words, lacking = f"the {high}-layer residual net", "needs two depths" if low == high else ""
-
-    def rise(kind: str, split: str = "train") -> Callable:  # of the error with depth
-        return lambda r: final(r, Net(kind, high), split) - final(r, Net(kind, low), split)
-
-    def longer(r: Record) -> np.ndarray:
-        return r.arrays[f"{plain.name}/longer_train_error"][:, -1]
-
-    def mean(r: Record, net: Net, quantity: str) -> np.ndarray:
-        return r.arrays[f"{net.name}/{quantity}"].mean(1)
-
-    def learned(r: Record, values: np.ndarray, *nets: Net) -> np.ndarray:  # NaN unless they have
-        errors = [final(r, net).mean() for net in nets]
-        enough = max(errors) < r.numbers["chance"]["train"] / 2
-        return values if enough else np.full_like(values, np.nan)
-
-    def damage(r: Record, net: Net) -> np.ndarray:  # of leaving a block out
-        chance = r.numbers["chance"]["train" if config.images else "test"]
-        return learned(r, blocks.lesion_damage(r.arrays[f"{net.name}/lesion"], chance), net)
-
-    def less(quantity: str, first: Net, second: Net) -> Callable:  # second less first, by seed
-        return lambda r: learned(r, mean(r, second, quantity) - mean(r, first, quantity), first)
-
-    shallow, mid_plain, mid_residual = (
-        Net("resnet", low),
-        Net("plain", middle),
-        Net("resnet", middle),
-    )
-    found = [
-        Claim("degradation", section, f"the {high}-layer plain net ends with a higher training "
-              f"error than the {low}-layer one, each at its own best rate", rise("plain"),
-              Greater(), not_run=lacking, needs=("plain",)),
-        Claim("degradation-longer", f"{HE}, section 4.1, footnote", f"{config.longer} times the "
-              f"steps leave the {high}-layer plain net's training error above that of the "
-              f"{low}-layer one", lambda r: longer(r) - final(r, Net("plain", low)), Greater(),
-              not_run=lacking or ("" if config.longer else "--longer=3"), needs=("plain",)),
-        Claim("degradation-test", section, f"the {high}-layer plain net ends with a higher "
-              f"test error than the {low}-layer one", rise("plain", "test"), Greater(),
-              not_run=lacking, needs=("plain",)),
-        Claim("no-degradation", section, f"the training error of {words} is no higher (2 points "
-              "at most)", lambda r: learned(r, rise("resnet")(r), residual), Less(0.02),
-              not_run=lacking, needs=("resnet",)),
-        Claim("cure", section, "depth costs the plain net more training error than the residual "
-              "one", lambda r: rise("plain")(r) - rise("resnet")(r), Greater(), not_run=lacking),
-        Claim("faster", section, f"{low} layers, which both fit: the residual net converges faster "
-              "(mean training error over the run)", lambda r: mean(r, Net("plain", low),
-              "train_error") - mean(r, shallow, "train_error"), Greater()),
-        Claim("learns", "control, unseen images", f"{words} beats chance on test images by over 2 "
-              "points", lambda r: r.numbers["chance"]["test"] - final(r, residual, "test"),
-              Greater(0.02), needs=("resnet",)),
-        Claim("responses-depth", figure7, f"layers of {words} respond less than the {low}-layer "
-              "one's", less("response_std", residual, shallow), Greater(), not_run=lacking,
-              needs=("resnet",)),
-        Claim("modifies-less", figure7, f"blocks of {words} add less, beside what they add to, "
-              f"than the {low}-layer one's", less("branch_ratio", residual, shallow), Greater(),
-              not_run=lacking, needs=("resnet",)),
-        Claim("responses", figure7, f"layers of {words} respond less than the plain net's (before "
-              "the addition)", less("response_std", residual, plain), Greater()),
-        Claim("lesion-mild", VEIT, f"a block less costs {words} under a quarter of what it has "
-              f"learned ({judges} images)", lambda r: damage(r, residual), Less(0.25),
-              needs=("resnet",)),
-        Claim("lesion-fatal", VEIT, f"a block less costs the {middle}-layer plain net over half "
-              "of what it has learned", lambda r: damage(r, mid_plain), Greater(0.5),
-              needs=("plain",)),
-        Claim("lesion-order", VEIT, f"at {middle} layers a block less costs the plain net more "
-              "than the residual one",
-              lambda r: damage(r, mid_plain) - damage(r, mid_residual), Greater()),
-    ]  # fmt: skip
+    """Return the sources' claims and the questions beside them; the rules are fixed."""
     free = ("seeds", "first_seed", "depths", "watched", "tuning_seeds", "longer")
     same = dataclasses.replace(config, **{name: getattr(_PAPER, name) for name in free})
-    return found + of_gradients(config, plain) + of_the_paper(config, followed=same == _PAPER)
+    deepest = Net("plain", depths_of(config).high)
+    return [
+        *claims_of(config),
+        *of_gradients(config, deepest),
+        *of_the_paper(config, followed=same == _PAPER),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -81,11 +81,18 @@ def last(record: Record, name: str, arm: int) -> np.ndarray:
 
 def claims_of(drags: Mapping[str, float]) -> list[Claim]:
     """Return the claims; ``drags``: of each game's discriminator at rest."""
-    betas = list(dynamics.BETAS)
+    return [
+        *_of_circles(),
+        _of_eigenvalues(drags),
+        *_of_the_non_saturating_loss(),
+        *_of_r1_and_noise(),
+        *_of_clipping_and_penalty(),
+        *_of_momentum(),
+        *_of_small_gans(),
+    ]
 
-    def by_turns(beta: float, record: Record) -> float:
-        return float(record.arrays["radius/alternating/momentum"][betas.index(beta)])
 
+def _of_circles() -> list[Claim]:
     return [
         Claim(
             "circle",
@@ -120,15 +127,23 @@ def claims_of(drags: Mapping[str, float]) -> list[Claim]:
             Within(4.0, 0.11),
             "theory",
         ),
-        Claim(
-            "eigenvalues",
-            f"{MESCHEDER}, lemmas 2.2, 3.2 and 3.3",
-            "The flow's eigenvalues at rest are +-i/2 for both GAN losses, and those of R1 and "
-            "instance noise have their closed forms (largest difference)",
-            lambda r: spectrum_gap(r, drags),
-            Within(0.0, 1e-3),
-            "theory",
-        ),
+    ]
+
+
+def _of_eigenvalues(drags: Mapping[str, float]) -> Claim:
+    return Claim(
+        "eigenvalues",
+        f"{MESCHEDER}, lemmas 2.2, 3.2 and 3.3",
+        "The flow's eigenvalues at rest are +-i/2 for both GAN losses, and those of R1 and "
+        "instance noise have their closed forms (largest difference)",
+        lambda r: spectrum_gap(r, drags),
+        Within(0.0, 1e-3),
+        "theory",
+    )
+
+
+def _of_the_non_saturating_loss() -> list[Claim]:
+    return [
         Claim(
             "falls-in",
             "derived by averaging",
@@ -163,6 +178,11 @@ def claims_of(drags: Mapping[str, float]) -> list[Claim]:
             Within(0.0, 0.03),
             "theory",
         ),
+    ]
+
+
+def _of_r1_and_noise() -> list[Claim]:
+    return [
         Claim(
             "r1-rates",
             f"{MESCHEDER}, lemma 3.3",
@@ -196,6 +216,11 @@ def claims_of(drags: Mapping[str, float]) -> list[Claim]:
             Within(2**0.5, 0.02),
             "theory",
         ),
+    ]
+
+
+def _of_clipping_and_penalty() -> list[Claim]:
+    return [
         Claim(
             "stays-clipped",
             f"{MESCHEDER}, lemma 3.1",
@@ -212,6 +237,11 @@ def claims_of(drags: Mapping[str, float]) -> list[Claim]:
             lambda r: r.arrays["steps/penalty/swing"],
             Greater(0.1),
         ),
+    ]
+
+
+def _of_momentum() -> list[Claim]:
+    return [
         Claim(
             "momentum",
             "Gidel et al. 2018, section 3 (characteristic polynomials)",
@@ -225,7 +255,7 @@ def claims_of(drags: Mapping[str, float]) -> list[Claim]:
             "negative-momentum",
             "Gidel et al. 2018, abstract",
             "By turns, momentum -.25 makes the rotation contract (spectral radius below 1)",
-            lambda r: by_turns(-0.25, r),
+            lambda r: _by_turns(-0.25, r),
             Within(0.998, 0.0019),
             "theory",
         ),
@@ -233,10 +263,21 @@ def claims_of(drags: Mapping[str, float]) -> list[Claim]:
             "adam-order",
             "Radford et al. 2016, section 3 (beta1 .9 oscillates, .5 helps)",
             "By turns, momentum .9 stretches a step more than .5 does, by .160",
-            lambda r: by_turns(0.9, r) - by_turns(0.5, r),
+            lambda r: _by_turns(0.9, r) - _by_turns(0.5, r),
             Within(0.16, 0.005),
             "theory",
         ),
+    ]
+
+
+def _by_turns(beta: float, record: Record) -> float:
+    """Return the spectral radius of a step by turns with momentum ``beta``."""
+    row = list(dynamics.BETAS).index(beta)
+    return float(record.arrays["radius/alternating/momentum"][row])
+
+
+def _of_small_gans() -> list[Claim]:
+    return [
         Claim(
             "nets-turn",
             "Berard et al. 2020, abstract",

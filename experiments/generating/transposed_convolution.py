@@ -184,40 +184,126 @@ def claims(config: Config) -> list[Claim]:
 
     twice = float(WAYS["twice"].law.max() / WAYS["twice"].law.min())
     return [
-        Claim("matrix", f"{guide}, section 4.1", "A transposed convolution multiplies by the "
-              "transpose of the convolution's matrix (largest difference, relative)",
-              largest("from_matrix"), Within(0.0, 1e-6), "theory", needs=(CHECKED,)),
-        Claim("gradient", f"{guide}, section 4.1", "A transposed convolution is the gradient of "
-              "a convolution with respect to its images (largest difference, relative)",
-              largest("from_gradient"), Within(0.0, 1e-6), "theory", needs=(CHECKED,)),
-        Claim("no-inverse", f"{guide}, section 4.1", "A convolution and then its transpose do not "
-              "give the images back: at best scale they miss by more than a quarter (relative)",
-              lambda record: record.arrays["no_inverse"], Greater(0.25), needs=(CHECKED,)),
-        Claim("checkers-3", odena, f"{at(3)} before training", ratio("k3"),
-              Within(enlarging.unevenness(3), 0.03, relative=True), "theory", needs=("k3",)),
-        Claim("checkers-5", odena, f"{at(5)} before training (DCGAN's own)", ratio("k5"),
-              Within(enlarging.unevenness(5), 0.03, relative=True), "theory", needs=("k5",)),
-        Claim("checkers-7", odena, f"{at(7)} before training", ratio("k7"),
-              Within(enlarging.unevenness(7), 0.03, relative=True), "theory", needs=("k7",)),
-        Claim("even-4", odena, "kernel 4, stride 2: no phase has more power (as in "
-              "DCGAN's ports)", ratio("k4"), Within(1.0, 0.03), "theory", needs=("k4",)),
-        Claim("even-2-6", odena, "kernels 2 and 6, stride 2: no phase has more power (mean)",
-              lambda record: (ratio("k2")(record) + ratio("k6")(record)) / 2,
-              Within(1.0, 0.03), "theory", needs=("k2", "k6")),
-        Claim("twice", "question, two layers", "Two layers of kernel 5 with a ReLU between: the "
-              f"fullest of 16 phases has {twice:.3g} times the power of the emptiest",
-              ratio("twice"), Within(twice, 0.05, relative=True), "theory", needs=("twice",)),
-        Claim("twice-all", "question, two layers", "Two layers of kernel 5: every one of 16 phases "
-              "has the power that overlaps predict (largest relative distance of the mean)",
-              farthest, Within(0.0, 0.05), "theory", needs=("twice",)),
-        Claim("in-gradients", f"{odena}, artifacts in gradients", "The gradient of a strided "
-              f"convolution of {at(3)}", ratio("gradient"),
-              Within(enlarging.unevenness(3), 0.03, relative=True), "theory", needs=("gradient",)),
-        Claim("resized-3", f"{odena}, resize-convolution", "Resized first, kernel 3: no phase has "
-              "more power", ratio("resized3"), Equivalent(0.03, target=1.0), needs=("resized3",)),
-        Claim("resized-5", f"{odena}, resize-convolution", "Resized first, kernel 5: no phase has "
-              "more power", ratio("resized5"), Equivalent(0.03, target=1.0), needs=("resized5",)),
-    ]  # fmt: skip
+        Claim(
+            "matrix",
+            f"{guide}, section 4.1",
+            "A transposed convolution multiplies by the "
+            "transpose of the convolution's matrix (largest difference, relative)",
+            largest("from_matrix"),
+            Within(0.0, 1e-6),
+            "theory",
+            needs=(CHECKED,),
+        ),
+        Claim(
+            "gradient",
+            f"{guide}, section 4.1",
+            "A transposed convolution is the gradient of "
+            "a convolution with respect to its images (largest difference, relative)",
+            largest("from_gradient"),
+            Within(0.0, 1e-6),
+            "theory",
+            needs=(CHECKED,),
+        ),
+        Claim(
+            "no-inverse",
+            f"{guide}, section 4.1",
+            "A convolution and then its transpose do not "
+            "give the images back: at best scale they miss by more than a quarter (relative)",
+            lambda record: record.arrays["no_inverse"],
+            Greater(0.25),
+            needs=(CHECKED,),
+        ),
+        Claim(
+            "checkers-3",
+            odena,
+            f"{at(3)} before training",
+            ratio("k3"),
+            Within(enlarging.unevenness(3), 0.03, relative=True),
+            "theory",
+            needs=("k3",),
+        ),
+        Claim(
+            "checkers-5",
+            odena,
+            f"{at(5)} before training (DCGAN's own)",
+            ratio("k5"),
+            Within(enlarging.unevenness(5), 0.03, relative=True),
+            "theory",
+            needs=("k5",),
+        ),
+        Claim(
+            "checkers-7",
+            odena,
+            f"{at(7)} before training",
+            ratio("k7"),
+            Within(enlarging.unevenness(7), 0.03, relative=True),
+            "theory",
+            needs=("k7",),
+        ),
+        Claim(
+            "even-4",
+            odena,
+            "kernel 4, stride 2: no phase has more power (as in DCGAN's ports)",
+            ratio("k4"),
+            Within(1.0, 0.03),
+            "theory",
+            needs=("k4",),
+        ),
+        Claim(
+            "even-2-6",
+            odena,
+            "kernels 2 and 6, stride 2: no phase has more power (mean)",
+            lambda record: (ratio("k2")(record) + ratio("k6")(record)) / 2,
+            Within(1.0, 0.03),
+            "theory",
+            needs=("k2", "k6"),
+        ),
+        Claim(
+            "twice",
+            "question, two layers",
+            "Two layers of kernel 5 with a ReLU between: the "
+            f"fullest of 16 phases has {twice:.3g} times the power of the emptiest",
+            ratio("twice"),
+            Within(twice, 0.05, relative=True),
+            "theory",
+            needs=("twice",),
+        ),
+        Claim(
+            "twice-all",
+            "question, two layers",
+            "Two layers of kernel 5: every one of 16 phases "
+            "has the power that overlaps predict (largest relative distance of the mean)",
+            farthest,
+            Within(0.0, 0.05),
+            "theory",
+            needs=("twice",),
+        ),
+        Claim(
+            "in-gradients",
+            f"{odena}, artifacts in gradients",
+            f"The gradient of a strided convolution of {at(3)}",
+            ratio("gradient"),
+            Within(enlarging.unevenness(3), 0.03, relative=True),
+            "theory",
+            needs=("gradient",),
+        ),
+        Claim(
+            "resized-3",
+            f"{odena}, resize-convolution",
+            "Resized first, kernel 3: no phase has more power",
+            ratio("resized3"),
+            Equivalent(0.03, target=1.0),
+            needs=("resized3",),
+        ),
+        Claim(
+            "resized-5",
+            f"{odena}, resize-convolution",
+            "Resized first, kernel 5: no phase has more power",
+            ratio("resized5"),
+            Equivalent(0.03, target=1.0),
+            needs=("resized5",),
+        ),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -3,6 +3,7 @@
 ``config`` is the experiment's everywhere.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,12 +23,19 @@ BATCH_NORM_SCALES = 16  # ... of 1 / log(lambda_G) (Yang et al. 2019)
 
 def correlation_limit(config: Any, sigma_w: np.ndarray) -> np.ndarray:
     """Return the depth that theory gives a tanh net: 6 xi_c."""
-    return SCALES * mean_field.correlation_depth_scale(sigma_w, SIGMA_B, "tanh")
+    return SCALES * np.array(_depth_scale(tuple(sigma_w)))
 
 
 def dropout_limit(config: Any, sigma_w: np.ndarray) -> np.ndarray:
     """Return the same with dropout."""
-    return SCALES * mean_field.correlation_depth_scale(sigma_w, SIGMA_B, "tanh", config.keep)
+    return SCALES * np.array(_depth_scale(tuple(sigma_w), config.keep))
+
+
+@functools.cache
+def _depth_scale(sigma_w: tuple[float, ...], keep: float = 1.0) -> tuple[float, ...]:
+    """Return xi_c at every sigma_w: claims and panels ask for the same ones, seconds each."""
+    found = mean_field.correlation_depth_scale(np.array(sigma_w), SIGMA_B, "tanh", keep)
+    return tuple(found)
 
 
 def batch_norm_limit(config: Any, sigma_w: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ import numpy as np
 
 from experiments.gradients import _curvature_panels as panels
 from experiments.gradients import _descent as descending
+from experiments.gradients._curvature_claims import claims_of
 from jaxvision import cli
 from jaxvision import initializers as init
 from jaxvision.data import load
@@ -38,7 +39,7 @@ from jaxvision.models.layers import apply_function
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.random import probe, stream
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 from jaxvision.types import Array, Figure, PyTree
@@ -219,78 +220,8 @@ def _drift(
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims; the rules are fixed here."""
-
-    def hover(net: str, mode: str, row: int, threshold: float) -> Callable:  # over 2 / rate, [S]
-        return lambda r: descending.late_mean(r.arrays[f"{net}/sharpness_{mode}"][row]) / threshold
-
-    def hover_mean(r: Record) -> np.ndarray:  # over the rates
-        rates = [hover("mlp", "train", i, at)(r) for i, at in enumerate(config.thresholds)]
-        return np.mean(rates, axis=0)
-
-    def eval_over_train(r: Record) -> np.ndarray:
-        modes = [hover("batch_norm", mode, 0, bn)(r) for mode in ("eval", "train")]
-        return np.subtract(*modes)
-
-    def falls(r: Record) -> np.ndarray:  # each fifth of the run lies below the one before
-        fifths = np.stack(
-            [part.mean(-1) for part in np.array_split(r.arrays["mlp/loss"][:-1], 5, axis=-1)]
-        )
-        return (np.diff(fifths, axis=0) < 0).all((0, 1))
-
-    def rises(r: Record) -> np.ndarray:  # does the loss of a step, in the second half
-        late = r.arrays["mlp/loss"][:-1, :, config.steps // 2 :]
-        return (np.diff(late) > 0).any(-1).all(0)
-
-    def calm(r: Record) -> np.ndarray:
-        below = r.arrays["mlp/sharpness_train"][-1] < config.calm_threshold
-        return below.all(-1) & (np.diff(r.arrays["mlp/loss"][-1]) < 0).all(-1)
-
-    def sharpening(r: Record) -> np.ndarray:
-        sharpness = r.arrays["mlp/sharpness_train"][-1]
-        return np.log(sharpness[:, -1] / sharpness[:, 0])
-
-    def power(kind: str, widest: int) -> Callable:  # slope of log drift over log width, [S]
-        log_width = np.log(config.widths[-widest:])
-
-        def slope(r: Record) -> np.ndarray:
-            with np.errstate(divide="ignore", invalid="ignore"):  # no drift, no power: NaN
-                log_drift = np.log(r.arrays[f"drift/{kind}"][-widest:])
-                return np.polyfit(log_width, log_drift, 1)[0]
-
-        return slope
-
-    bn, all_widths = config.batch_norm_threshold, len(config.widths)
-    cohen, figure = "Cohen et al. 2021, abstract", "Cohen et al. 2021, figure 1"
-    return [
-        *[Claim(f"hovers-{at:g}", figure, f"2 / rate = {at:g}: sharpness stays there (their ratio, "
-                "second half of the run)", hover("mlp", "train", i, at),
-                Equivalent(0.03, target=1.0)) for i, at in enumerate(config.thresholds)],
-        Claim("just-above", cohen, "sharpness hovers just above 2 / rate, not below (mean over "
-              "the rates)", hover_mean, Greater(1.0)),
-        Claim("loss-rises", cohen, "at the edge some steps raise the loss, at every rate", rises,
-              Share(0.7)),
-        Claim("loss-falls", cohen, "yet over long times the loss falls: each fifth of the run is "
-              "below the one before, at every rate", falls, Share(0.7)),
-        Claim("sharpening", "Cohen et al. 2021, section 3", "below the edge sharpness keeps rising "
-              "(log of last over first at the smallest rate)", sharpening, Greater()),
-        Claim("calm", "negative control, a rate too small", "below the edge the loss falls at "
-              "every step", calm, Share(0.7)),
-        Claim("batch-norm-train", "Cohen et al. 2021, batch norm", "with batch norm the sharpness "
-              "of train mode stays at 2 / rate", hover("batch_norm", "train", 0, bn),
-              Equivalent(0.03, target=1.0)),
-        Claim("batch-norm-eval", "question, batch norm", "with batch norm the sharpness of eval "
-              "mode is above train mode's (difference over 2 / rate)", eval_over_train, Greater()),
-        Claim("lazy-bound", "Lee et al. 2019, theorem on wide nets", "the kernel's relative change "
-              "falls faster than 1 / sqrt(width) (power of width)", power("lazy", all_widths),
-              Less(-0.5)),
-        Claim("lazy", "Dyer & Gur-Ari 2020, corrections of order 1 / width", "the kernel's "
-              "relative change falls as 1 / width between the two widest nets (power of width)",
-              power("lazy", 2), Equivalent(0.1, target=-1.0)),
-        Claim("feature", "Yang & Hu 2021, feature learning", "with the output scaled down by "
-              "sqrt(width) the kernel moves alike at every width (power of width)",
-              power("feature", all_widths), Equivalent(0.15)),
-    ]  # fmt: skip
+    """Return the sources' claims and the questions beside them."""
+    return claims_of(config)
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -17,14 +17,14 @@ with one variance at all depths, too. Convolutions wrap around. Spectra come fro
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.gradients import _carrying as carrying
+from experiments.gradients._delta_claims import claims_of, theory_of
 from jaxvision import cli
 from jaxvision import initializers as init
 from jaxvision.data import load
@@ -33,7 +33,7 @@ from jaxvision.fields import flagged
 from jaxvision.models.layers import Initializer
 from jaxvision.random import probe, stream
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
@@ -200,69 +200,9 @@ def _signals(
     return isometry.map_nets(carried, scaled)
 
 
-def theory_of(record: Record, config: Config) -> tuple[float, float, float]:
-    """Return octaves: delta-orthogonal signal and gradient, and the Gaussian gradient."""
-    squares = np.float64(record.arrays["pixel_squares"])
-    signal, gradient = carrying.bent_octaves(squares, config.bend, config.channels)
-    side = squares.shape[-1]
-    return signal, gradient, carrying.gaussian_octaves(config.channels, config.depth - 1, side)
-
-
 def claims(config: Config) -> list[Claim]:
-    """Return what the paper and theory say of these nets; the rules are fixed here."""
-
-    def share(net: str, depth: int) -> Callable[[Record], np.ndarray]:
-        return lambda record: record.arrays[f"{net}/share"][:, depth]
-
-    def likeness(net: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: record.arrays[f"{net}/likeness"][:, -1]
-
-    def signal_excess(record: Record) -> np.ndarray:
-        std = record.arrays["delta/std"]
-        return np.log2(std[:, -1] / std[:, 0]) - theory_of(record, config)[0]
-
-    def gradient_excess(record: Record) -> np.ndarray:
-        return record.arrays["delta/delta_octaves"][:, 0] - theory_of(record, config)[1]
-
-    def gaussian_ratio(record: Record) -> np.ndarray:
-        return record.arrays["gaussian/delta_octaves"][:, 0] / theory_of(record, config)[2]
-
-    def kept(record: Record) -> np.ndarray:
-        return record.arrays["delta_fixed/share"][:, -1] / record.arrays["delta_fixed/share"][:, 0]
-
-    xiao, question = "Xiao et al. 2018, abstract", "question, over depth"
-    depth = f"{config.depth:,} layers"
-    shallow, deep = min(config.depths), max(config.depths)
-    bend = f"variance {config.bend:g} / depth"
-    first_order = "derived to first order in the variance, after Xiao et al. 2018"
-    return [
-        Claim("isometry", xiao, f"Delta-orthogonal, {shallow} to {deep} layers, {bend}: nearly all "
-              "singular values are within a factor 2 of 1 (smallest share of all depths)",
-              lambda r: r.arrays["delta/share"].min(axis=1), Greater(0.95), needs=("delta",)),
-        Claim("isometry-orthogonal", xiao, f"{deep} layers: orthogonal kernels without the delta "
-              "do not reach isometry (share within a factor 2 of 1)", share("orthogonal", -1),
-              Less(0.25), needs=("orthogonal",)),
-        Claim("isometry-gaussian", xiao, f"{deep} layers: Gaussian kernels do not reach isometry "
-              "(share within a factor 2 of 1)", share("gaussian", -1), Less(0.25),
-              needs=("gaussian",)),
-        Claim("fixed-variance", question, f"Delta-orthogonal at one variance, {config.bend:g} / "
-              f"{shallow}: the share falls to less than half from {shallow} to {deep} layers",
-              kept, Less(0.5), needs=("delta_fixed",)),
-        Claim("signal", first_order, f"Delta-orthogonal, {depth}, {bend}: tanh bends the signal's "
-              "std as a logistic equation says (octaves from it)",
-              signal_excess, Within(0.0, 0.05), "theory", needs=("delta",)),
-        Claim("gradient", first_order, f"Delta-orthogonal, {depth}, {bend}: tanh bends the "
-              "gradient's norm as a logistic equation says (octaves from it)",
-              gradient_excess, Within(0.0, 0.05), "theory", needs=("delta",)),
-        Claim("images", xiao, f"Delta-orthogonal, {depth}, {bend}: which images are alike is kept "
-              "(correlation with layer 1)", likeness("delta"), Greater(0.9), needs=("delta",)),
-        Claim("gradient-gaussian", "products of random matrices, derived", f"Gaussian, {depth}: "
-              "the gradient shrinks as products of random matrices do (octaves, over theory's)",
-              gaussian_ratio, Within(1.0, 0.1), "theory", needs=("gaussian",)),
-        Claim("images-gaussian", "question, Gaussian at the same depth", f"Gaussian, {depth}: "
-              "which images are alike is lost (correlation with layer 1)",
-              likeness("gaussian"), Less(0.5), needs=("gaussian",)),
-    ]  # fmt: skip
+    """Return what the paper and theory say of these nets."""
+    return claims_of(config)
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -22,16 +22,17 @@ import jax
 import numpy as np
 
 from experiments.gradients import _flow as flow
+from experiments.gradients._flow_claims import claims_of
 from jaxvision import cli
 from jaxvision import initializers as init
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
-from jaxvision.dynamics import probes, theory
+from jaxvision.dynamics import theory
 from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Less, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.arms import fit_arms
 from jaxvision.types import Axes, Figure
@@ -39,7 +40,6 @@ from jaxvision.types import Axes, Figure
 GAINS = ("below", "critical", "above")
 WATCHED = (0, 1, 10, 100)
 STEPS = max(WATCHED) + 1
-TOLERANCE = 0.02  # of a growth per layer; a gain wrong by 10 % is off by .05 to .1
 
 
 class Net(NamedTuple):
@@ -160,78 +160,12 @@ def values(
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims; the rules are fixed here."""
+    """Return the sources' claims."""
 
-    def departure(activation: str, quantity: str) -> Callable:  # at the worst gain, [S]
-        given = config, flow.factors(config), activation, quantity
-        return lambda r: flow.largest(flow.departures(r.arrays, *given))
+    def at_the_start(record: Record, net: str, gain: str, quantity: str) -> np.ndarray:
+        return values(record, config, net, gain, quantity)
 
-    def delta_growth(r: Record, net: str, gain: str) -> np.ndarray:  # log a layer, [S]
-        return probes.growth(values(r, config, net, gain, "delta_norm"), upward=False)
-
-    def dw_ratio(r: Record) -> np.ndarray:  # of the first hidden layer over the last, octaves
-        norms = values(r, config, "relu", "below", "dw_norm")
-        return np.log2(norms[:, 1] / norms[:, -2])
-
-    def stream_growth(r: Record) -> np.ndarray:  # log of the variance, per block
-        signal = values(r, config, "residual", "critical", "signal_std")
-        return 2 * probes.growth(signal, upward=True)
-
-    def gain_matters(r: Record) -> np.ndarray:
-        above, below = (delta_growth(r, "batch_norm", gain) for gain in ("above", "below"))
-        return 2 * (above - below)
-
-    def relaxation(depth: int) -> Callable:  # growth of dW a layer after a step over before
-        def ratio(r: Record) -> np.ndarray:
-            norms = r.arrays[f"batch_norm{depth}/critical/dw_norm"]
-            after, before = (probes.growth(norms[:, i], upward=False) for i in (1, 0))
-            return after / before
-
-        return ratio
-
-    law = float(theory.batch_norm_squared_factor(config.batch_size, "relu"))
-    yang, de, textbook = "Yang et al. 2019", "De & Smith 2020", "textbook reading"
-    of_one_image = (  # id, source, words
-        ("delta", "Schoenholz et al. 2017, chi_1", "gradient grows as theory says"),
-        ("signal", "Poole et al. 2016, variance map", "signal is theory's (sigmoid: its level)"),
-    )
-    return [
-        *[Claim(f"{quantity}-{a}", source, f"{a}: below, at and above critical gain one image's "
-                f"{words} (log a layer less theory's, the worst gain)",
-                departure(a, quantity), Within(0.0, TOLERANCE), "theory", needs=())
-          for a in config.activations for quantity, source, words in of_one_image],
-        Claim("batch-norm-factor", f"{yang}, at initialization", "batch norm in a plain ReLU net: "
-              f"the squared gradient grows by {law:.3f} a layer (pi/(pi-1) = 1.467 in large "
-              "batches)", lambda r: np.exp(2 * delta_growth(r, "batch_norm", "critical")),
-              Within(law, 0.01, relative=True), "theory", needs=("batch_norm",)),
-        Claim("residual-variance", f"{de}, without batch norm", "residual: the stream's variance "
-              "doubles each block (log)", stream_growth, Within(float(np.log(2)), 0.02), "theory",
-              needs=("residual",)),
-        Claim("residual-gradient", f"{de}, without batch norm", "residual: the squared gradient "
-              "doubles each block, on its way down (log)",
-              lambda r: 2 * delta_growth(r, "residual", "critical"),
-              Within(float(np.log(2)), 0.02), "theory", needs=("residual",)),
-        Claim("residual-bn-variance", f"{de}, abstract", "residual + batch norm: the variance "
-              "grows by 1 each block, so batch norm scales the input of block l down by sqrt(l)",
-              lambda r: probes.variance_per_block(
-                  values(r, config, "residual_batch_norm", "critical", "signal_std")),
-              Within(1.0, 0.1), "theory", needs=("residual_batch_norm",)),
-        Claim("delta-decays", f"{textbook}, backward signal", "below critical gain delta decays on "
-              "its way down (growth a layer; theory: twice this bound)",
-              lambda r: delta_growth(r, "relu", "below"), Less(float(np.log(config.below)) / 2),
-              needs=("relu",)),
-        Claim("dw-flat", f"{textbook}, weight gradients", "below critical gain the weight "
-              "gradient does not decay: first and last hidden layer within a factor 2 (octaves)",
-              dw_ratio, Equivalent(1.0), needs=("relu",)),
-        Claim("batch-norm-gain", f"{yang}, abstract", "batch norm's explosion does not depend "
-              "on the gain (log factor, above minus below critical)", gain_matters,
-              Equivalent(0.02), needs=("batch_norm",)),
-        *[Claim(f"relaxes-{depth}", f"{yang}, along training", "one step of SGD takes "
-                f"most of batch norm's explosion away at {depth} layers (growth of dW a layer, "
-                "after over before)",
-                relaxation(depth), Less(0.5), needs=("batch_norm",))
-          for depth in depths_of(config, NETS["batch_norm"])],
-    ]  # fmt: skip
+    return claims_of(config, at_the_start, depths_of(config, NETS["batch_norm"]))
 
 
 def plot(record: Record, config: Config) -> Figure:

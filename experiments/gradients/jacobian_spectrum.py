@@ -25,15 +25,16 @@ import optax
 
 from experiments.gradients import _critical_nets as critical_nets
 from experiments.gradients import _spectrum_panels as panels
+from experiments.gradients._spectrum_claims import of_other_nets, of_the_laws, of_training
 from jaxvision import cli
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
-from jaxvision.dynamics import isometry, mean_field
+from jaxvision.dynamics import isometry
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
 from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.arms import Arm, fit_arms, tune
 from jaxvision.training.fit import History, Trainer
@@ -218,83 +219,12 @@ def _sgd(hyper: Hyper) -> optax.GradientTransformation:
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the paper's claims and the questions beside them; the rules are fixed here."""
-    depths = depths_of(config)
-    tested = depths[depths <= max(1, config.width // 8)]
-    q = config.bend / config.depth
-    law_at_depth = mean_field.jacobian_spread(depths[-1], q, "tanh", orthogonal=True)
-
-    def worst(name: str, net: critical_nets.Net) -> Callable:  # where the mean is farthest off
-        def over_law(r: Record) -> np.ndarray:
-            ratio = r.arrays[f"{name}/spread"][:, : len(tested)]
-            ratio = ratio / critical_nets.expected_spread(net, tested, q, config.width)
-            return ratio[:, np.argmax(np.abs(ratio.mean(0) - 1))]
-
-        return over_law
-
-    def weakest(r: Record) -> np.ndarray:
-        return r.arrays["orthogonal_tanh/values"][:, -1]
-
-    def bulk(r: Record) -> np.ndarray:  # ln of largest over smallest, the weakest left out
-        values = r.arrays["orthogonal_tanh/values"]
-        floor = isometry.RESOLUTION * values[:, 0]
-        return np.log(values[:, 0] / np.maximum(values[:, -2], floor))
-
-    def later(name: str) -> Callable:  # than orthogonal tanh, in octaves
-        def octaves(r: Record) -> np.ndarray:
-            # A run that never halves its loss has the last step, a lower bound.
-            steps = {arm: r.arrays[f"trained/{arm}/half_step"] for arm in (name, "orthogonal_tanh")}
-            return np.log2((steps[name] + 1) / (steps["orthogonal_tanh"] + 1))
-
-        return octaves
-
-    def lost(r: Record) -> np.ndarray:
-        shares = r.arrays["trained/orthogonal_tanh/share"]
-        return shares[:, 0] - shares[:, -1]
-
-    paper = "Pennington et al. 2017"
-    reach = f"at every depth up to {tested[-1]} layers the variance of the squared singular values"
-    laws = [
-        Claim(
-            id=f"law-{name.replace('_', '-')}",
-            source=f"{paper}, variance of the spectrum",
-            sentence=f"{net.label}: {reach} is L (mu_2 / mu_1^2 - 1 - s_1) (over it, worst depth)",
-            statistic=worst(name, net),
-            rule=Within(1.0, 0.1, relative=True),
-            tier="theory",
-            needs=(name,),
-        )
-        for name, net in NETS.items()
-    ]
+    """Return the paper's claims and the questions beside them."""
     return [
-        *laws,
-        Claim("weakest", "derived, fixed point of the variance", f"orthogonal tanh, {config.depth} "
-              "layers: the weakest direction is the signal's own, shrunk to exp(-2 bend)", weakest,
-              Within(float(np.exp(-2 * config.bend)), 0.05, relative=True), "theory",
-              needs=("orthogonal_tanh",)),
-        Claim("bulk", "derived, semicircle of radius 2 sd", "orthogonal tanh: all directions but "
-              "the weakest are close: ln of their largest over their smallest is twice the square "
-              "root of the law's variance", bulk,
-              Within(2 * float(np.sqrt(law_at_depth)), 0.1, relative=True), "theory",
-              needs=("orthogonal_tanh",)),
-        Claim("relu-cannot", f"{paper}, section on ReLU", "one layer of orthogonal ReLU sets half "
-              "of the singular values to zero, which no gain brings back (their share)",
-              lambda r: r.arrays["orthogonal_relu/silent"][:, 0], Within(0.5, 0.03), "theory",
-              needs=("orthogonal_relu",)),
-        Claim("gaussian-cannot", f"{paper}, abstract", f"Gaussian tanh, {config.depth} layers: few "
-              "singular values are near 1 (share within a factor 2)",
-              lambda r: r.arrays["gaussian_tanh/share"][:, -1],
-              Less(0.25, resolution=1 / config.width), needs=("gaussian_tanh",)),
-        Claim("sooner-than-gaussian", f"{paper}, abstract", "orthogonal tanh halves its loss "
-              "sooner than Gaussian tanh (octaves of steps)", later("gaussian_tanh"), Greater(),
-              needs=("orthogonal_tanh", "gaussian_tanh")),
-        Claim("sooner-than-relu", f"{paper}, abstract", "orthogonal tanh halves its loss sooner "
-              "than orthogonal ReLU (octaves of steps)", later("orthogonal_relu"), Greater(),
-              needs=("orthogonal_tanh", "orthogonal_relu")),
-        Claim("isometry-lost", "question, along training", "training leaves isometry: the share "
-              f"of singular values near 1 is lower after {config.checkpoints[-1]} steps", lost,
-              Greater(resolution=1 / (IMAGES * config.train_width)), needs=("orthogonal_tanh",)),
-    ]  # fmt: skip
+        *of_the_laws(config, NETS, depths_of(config)),
+        *of_other_nets(config),
+        *of_training(config, IMAGES),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

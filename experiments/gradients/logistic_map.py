@@ -26,6 +26,7 @@ import numpy as np
 
 from experiments.gradients import _exponents as exponents
 from experiments.gradients import _logistic as logistic
+from experiments.gradients import _logistic_claims as stated
 from experiments.gradients import _logistic_panels as panels
 from jaxvision import cli
 from jaxvision.dynamics import random_nets, theory
@@ -33,7 +34,7 @@ from jaxvision.dynamics.activations import ACTIVATIONS
 from jaxvision.fields import flagged
 from jaxvision.random import probe
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 from jaxvision.types import Array, Axes, Figure
@@ -193,9 +194,8 @@ def measure_map(
     rates = rates_of(config)
     starts = np.random.default_rng(config.first_seed).uniform(0.05, 0.95, config.seeds)
     at_4 = [exponent(4.0, config.iterations, start=start) for start in starts]
-    near = logistic.SECOND_DOUBLING + np.linspace(
-        -WINDOW, WINDOW, 350
-    )  # no point of it is the answer
+    # An even number of points: none of them is the answer.
+    near = logistic.SECOND_DOUBLING + np.linspace(-WINDOW, WINDOW, 350)
     doubling = near[exponent(near, config.iterations).argmax()]
     image = logistic.bifurcation_image(rates, 300, 2000)
     arrays = {"map": np.float32(exponent(rates, config.iterations)), "density": image}
@@ -203,64 +203,18 @@ def measure_map(
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return what theory says of the four systems; the rules are fixed here."""
+    """Return what theory says of the four systems."""
     tanh_gains = gains_of(NETS["tanh"], config)
-    relu_gains = gains_of(NETS["relu"], config)
-
-    def excess_times_width(i: int, width: int) -> Callable[[Record], np.ndarray]:
-        """Return n times the exponent over that of infinite width, mean over the gains."""
-        infinite = theory.relu_exponent(relu_gains)
-        return lambda r: width * (r.arrays["relu"][:, i] - infinite).mean(1)
-
-    def tanh_worst(record: Record) -> np.ndarray:
-        """Return each seed's deviation from theory at the gain where their mean is farthest."""
-        expected = theory_of("tanh", tanh_gains, sizes_of("tanh", config)[0])
-        deviation = record.arrays["tanh"][:, 0] - expected
-        return deviation[:, np.abs(deviation.mean(0)).argmax()]
-
-    def tanh_edge(record: Record) -> np.ndarray:
-        return exponents.crossing(tanh_gains, record.arrays["tanh"][:, 0])
-
-    def batch_norm(i: int) -> Callable[[Record], np.ndarray]:
-        return lambda r: r.arrays["batch_norm"][:, i].mean(1)
-
-    def step(i: int) -> Callable[[Record], np.ndarray]:
-        return lambda r: batch_norm(i + 1)(r) - batch_norm(i)(r)
-
+    tanh_law = theory_of("tanh", tanh_gains, sizes_of("tanh", config)[0])
     sizes = sizes_of("batch_norm", config)
-    expected = [float(theory_of("batch_norm", np.ones(1), size)[0]) for size in sizes]
-    hanin, yang = "Hanin & Nica 2018, theorem 1", "Yang et al. 2019, theorem 1"
-    schoenholz = "Schoenholz et al. 2017, section 3"
-    found = [
-        Claim("ln-2", "Lyapunov exponents, logistic map", "At r = 4 the map's exponent is ln 2",
-              lambda r: np.array(r.numbers["exponent_at_4"]), Within(math.log(2), 1e-3), "theory"),
-        Claim("doubling-4", "May 1976, period doubling", "The cycle of period 4 is born at "
-              "r = 1 + sqrt 6", lambda r: r.numbers["doubling-4"],
-              Within(logistic.SECOND_DOUBLING, 1e-3), "theory"),
-        Claim("tanh", schoenholz, f"A tanh net's exponent is ln(chi_1) / 2 less the term of width "
-              f"{config.width}, at every gain (deviation where it is largest)",
-              tanh_worst, Within(0.0, 0.01), "theory", needs=("tanh",)),
-        Claim("tanh-edge", schoenholz, "A tanh net's exponent passes 0 at gain 1: order below, "
-              "chaos above (gain where it does)",
-              tanh_edge, Within(1.0, 0.1), "theory", needs=("tanh",)),
-        Claim("batch-norm", yang, "Batch norm explodes: its exponent is that of the theory (at "
-              f"{config.batch_sizes[0]} inputs)",
-              batch_norm(0), Within(expected[0], 0.01), "theory", needs=("batch_norm",)),
-    ]  # fmt: skip
-    for i, width in enumerate(config.relu_widths):
-        sentence = f"ReLU, width {width}: the typical gradient shrinks by 5 / (4 width) a layer "
-        sentence += "more than its mean square (times width)"
-        value = excess_times_width(i, width)
-        stated = f"relu-{width}", hanin, sentence
-        rule = Within(-1.25, 0.3125)
-        found.append(Claim(*stated, value, rule, "theory", needs=("relu",)))
-    for i, (few, many) in enumerate(itertools.pairwise(config.batch_sizes)):
-        sentence = f"Batch norm over {many} inputs explodes slower than over {few}, as theory says "
-        sentence += "(difference of the exponents)"
-        rule = Within(expected[i + 1] - expected[i], 0.004)
-        stated = f"batch-norm-{few}-{many}", yang, sentence
-        found.append(Claim(*stated, step(i), rule, "theory", needs=("batch_norm",)))
-    return found
+    laws = [float(theory_of("batch_norm", np.ones(1), size)[0]) for size in sizes]
+    return [
+        *stated.of_the_map(),
+        *stated.of_tanh(config.width, tanh_gains, tanh_law),
+        stated.of_batch_norm(config.batch_sizes[0], laws[0]),
+        *stated.of_relu(config.relu_widths, gains_of(NETS["relu"], config)),
+        *stated.of_batch_sizes(config.batch_sizes, laws),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

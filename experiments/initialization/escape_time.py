@@ -26,23 +26,21 @@ import jax
 import numpy as np
 import scipy
 
+from experiments.initialization._escape_claims import claims_of
 from jaxvision import cli
 from jaxvision.data import Splits, load
 from jaxvision.data.augment import standardizer
 from jaxvision.fields import flagged
 from jaxvision.progress import each
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
-from jaxvision.report.stats import censored_line
 from jaxvision.training.depth_sweep import Cells, DepthSweep
 from jaxvision.training.escape import escape_step, plateau
 from jaxvision.training.optimizers import adam, sgd
 from jaxvision.types import Axes, Figure
 
-Statistic = Callable[[Record], np.ndarray]
 PLATEAU = 0.9  # a loss below this share of the plateau has left it
-QUICK = 200  # steps: a net that leaves within so many was never on it
 
 
 class Arm(NamedTuple):
@@ -164,98 +162,9 @@ def _is_over(loss: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     return (escape_step(loss, threshold) < loss.shape[1]) | ~np.isfinite(loss[:, -1])
 
 
-def octaves_of(record: Record, arm: str) -> np.ndarray:
-    """Return log2 of the escape steps [S, depths]; a run that stays counts where it ended."""
-    return np.log2(np.maximum(record.arrays[f"{arm}/step"], 1))
-
-
-def slopes(arm: str, part: slice = slice(None)) -> Statistic:
-    """Return the statistic: growth of log2(escape step) per layer, over a part of the depths."""
-
-    def statistic(record: Record) -> np.ndarray:
-        depths = np.array(record.config["depths"])[part]
-        steps = octaves_of(record, arm)[:, part]
-        censored = ~record.arrays[f"{arm}/escaped"][:, part]
-        rows = zip(steps, censored, strict=True)
-        return np.array([censored_line(depths, y, bounds)[1] for y, bounds in rows])
-
-    return statistic
-
-
 def claims(config: Config) -> list[Claim]:
-    """Return the questions; the rules are fixed here."""
-    deep, middle = int(np.argmax(config.depths)), len(config.depths) // 2
-    deepest, budget = f"at {config.depths[deep]} layers", f"within {config.steps:,} steps"
-
-    def escaped(arm: str) -> Statistic:
-        return lambda r: r.arrays[f"{arm}/escaped"][:, deep]
-
-    def stayed(arm: str) -> Statistic:
-        return lambda r: ~r.arrays[f"{arm}/escaped"][:, deep]
-
-    def lead(kind: str) -> Statistic:  # of Adam, in octaves of the steps within the run
-        def octaves(r: Record) -> np.ndarray:  # one that diverged has not left either
-            left = r.arrays[f"adam{kind}/escaped"]
-            adam_steps = np.where(left, octaves_of(r, f"adam{kind}"), np.log2(config.steps))
-            return (octaves_of(r, f"sgd{kind}") - adam_steps)[:, deep]
-
-        return octaves
-
-    def bend(arm: str) -> Statistic:  # growth over the deeper depths less that over the shallower
-        deeper, shallower = slopes(arm, slice(middle - 1, None)), slopes(arm, slice(0, middle))
-        return lambda r: deeper(r) - shallower(r)
-
-    def quick(r: Record) -> np.ndarray:  # at every depth
-        return (r.arrays["he/escaped"] & (r.arrays["he/step"] < QUICK)).all(1)
-
-    h1, h2 = "question h1, optimizers", "question h2, growth"
-    of_optimizers = []
-    for kind, words in {"_bias": "with biases", "": "without biases"}.items():
-        of_optimizers += [
-            Claim(
-                f"adam{kind}",
-                h1,
-                f"{deepest}, {words}: Adam leaves Xavier's plateau {budget}",
-                escaped(f"adam{kind}"),
-                Share(0.8),
-                needs=(f"adam{kind}",),
-            ),
-            Claim(
-                f"sgd{kind}",
-                h1,
-                f"{deepest}, {words}: SGD does not leave Xavier's plateau {budget}",
-                stayed(f"sgd{kind}"),
-                Share(0.8),
-                needs=(f"sgd{kind}",),
-            ),
-            Claim(
-                f"lead{kind}",
-                h1,
-                f"{deepest}, {words}: SGD stays at least 8 times as long as "
-                f"Adam (octaves; a net that never leaves counts {config.steps:,} steps)",
-                lead(kind),
-                Greater(3.0),
-                needs=(f"sgd{kind}", f"adam{kind}"),
-            ),
-        ]
-    return [
-        *of_optimizers,
-        Claim("half", h2, "without biases SGD's escape step grows as the gradient shrinks, by half "
-              "an octave a layer", slopes("sgd"), Equivalent(0.05, 0.5), needs=("sgd",)),
-        Claim("less-than-half", h2, "without biases SGD's escape step grows by less than "
-              "half an octave a layer", slopes("sgd"), Less(0.5), needs=("sgd",)),
-        Claim("straight", h2, "without biases growth is exponential (octaves a layer, deeper less "
-              "shallower depths)", bend("sgd"), Equivalent(0.03), needs=("sgd",)),
-        Claim("bends", h2, "with biases growth slows with depth, more than without (octaves a "
-              "layer, deeper less shallower depths, with minus without)",
-              lambda r: bend("sgd_bias")(r) - bend("sgd")(r), Less(0.0), needs=("sgd", "sgd_bias")),
-        Claim("biases-help", h2, "with biases SGD's escape step grows more slowly than without "
-              "(octaves a layer)",
-              lambda r: slopes("sgd_bias")(r) - slopes("sgd")(r), Less(0.0),
-              needs=("sgd", "sgd_bias")),
-        Claim("control", "negative control, He", "He, SGD: no plateau at any depth, every net "
-              f"escapes within {QUICK} steps", quick, Share(0.8), needs=("he",)),
-    ]  # fmt: skip
+    """Return the questions."""
+    return claims_of(config)
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -19,24 +19,18 @@ known to an octave of the rate where the error jumps.
 """
 
 import dataclasses
-import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from experiments.normalization import _rate_claims as stated
 from experiments.normalization import _rate_panels as panels
 from experiments.normalization._rate_statistics import (
     Reader,
-    Statistic,
-    absolute,
-    difference,
-    learned,
-    mean_of,
 )
 from experiments.normalization._rates import (
     Arm,
     Lab,
     check_sizes,
-    sizes_of,
     sweep_arms,
     sweep_batches,
 )
@@ -46,7 +40,7 @@ from jaxvision.data import load
 from jaxvision.data.augment import standardizer
 from jaxvision.fields import disjoint_seeds, flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.optimizers import adamw, momentum_sgd, muon
 from jaxvision.types import Figure
@@ -72,7 +66,6 @@ ARMS = {
 OPTIMIZERS = ("sgd", "momentum", "adam", "muon")
 WARMED = {"sgd_warm": "sgd_he", "momentum_warm": "momentum_he", "adam_warm": "adam_he"}
 BATCHED = "momentum_he"  # the arm that is trained with several batch sizes
-OCTAVE = math.log10(2)  # decades: a step of the grids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,82 +177,16 @@ def measure(
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims and the questions beside them; the rules are fixed here."""
+    """Return the sources' claims and the questions beside them."""
     read = Reader(config, ARMS)
-    base, *others = sizes = sizes_of(config)
-    second, largest = others[0], others[-1]
-
-    def between_starts(quantity: Callable, optimizer: str) -> Statistic:  # Xavier's minus He's
-        return difference(quantity(f"{optimizer}_xavier"), quantity(f"{optimizer}_he"))
-
-    def over_starts(quantity: Callable, one: str, other: str) -> Statistic:
-        gaps = (difference(quantity(f"{one}_{x}"), quantity(f"{other}_{x}")) for x in INITS)
-        return mean_of(*gaps)
-
-    def scaled_gap(size: int) -> Statistic:
-        return difference(read.scaled_error(size), learned(read.scaled_error(base)))
-
-    def warm_gain(size: int) -> Statistic:
-        return difference(read.scaled_error(size), read.warm_error(size))
-
-    sgd_shift = between_starts(read.smallest_rate, "sgd")
-    adam_shift = between_starts(read.smallest_rate, "adam")
-    start_gap = mean_of(*(between_starts(read.learned_error, name) for name in OPTIMIZERS))
-    adam, jordan = "Kingma & Ba 2015, abstract", "Jordan 2024, Muon"
-    goyal, shallue = "Goyal et al. 2017", "Shallue et al. 2019, section 4.1"
-    budget = f"in {config.steps:,} steps"
     return [
-        Claim("adam-wider", adam, "Adam needs less tuning: its usable rates span more decades than "
-              "SGD's (difference, mean over the starts)",
-              over_starts(read.decades, "adam", "sgd"), Greater()),
-        Claim("start-moves-sgd", "question, initializers", "under Xavier SGD needs a larger rate "
-              "than under He (decades between the smallest usable rates)", sgd_shift, Greater()),
-        Claim("adam-steadier", adam, "the start moves Adam's smallest usable rate less than SGD's "
-              "(decades)", difference(absolute(sgd_shift), absolute(adam_shift)), Greater()),
-        Claim("start-level", "question, initializers at their best rates", "at each arm's best "
-              "rate the start decides little (test error, Xavier minus He, mean over optimizers)",
-              start_gap, Equivalent(0.02)),
-        Claim("momentum-tenfold", "textbook reading, effective rate", "momentum .9 acts as ten "
-              "times the rate: its smallest usable rate is a tenth of SGD's (decades)",
-              difference(read.smallest_rate("momentum_he"), read.smallest_rate("sgd_he")),
-              Equivalent(0.2, -1.0)),
-        Claim("muon-adam", jordan, f"Muon learns more than Adam {budget}, each at its best rate "
-              "(log of the ratio of training losses)",
-              over_starts(read.log_loss, "muon", "adam"), Less()),
-        Claim("muon-momentum", jordan, f"Muon learns more than momentum {budget}, each at its best "
-              "rate (log of the ratio of training losses)",
-              over_starts(read.log_loss, "muon", "momentum"), Less()),
-        Claim("muon-error", jordan, f"Muon's test error is below Adam's {budget}, each at its "
-              "best rate", over_starts(read.error, "muon", "adam"), Less()),
-        *[Claim(f"warm-up-{name}", "question, warm-up at a small batch", f"{ARMS[name].label}: a "
-                "warm-up raises the largest usable rate (decades)",
-                difference(read.largest_rate(name), read.largest_rate(without)), Greater())
-          for name, without in WARMED.items()],
-        Claim("control", "negative control, momentum against momentum", "with other draws of the "
-              "weights the usable rates span as many decades",
-              difference(read.decades("momentum_again"), read.decades("momentum_he")),
-              Equivalent(OCTAVE)),
-        *[Claim(f"linear-{size}", f"{goyal}, section 2.1", f"batch {size} at {size // base} times "
-                f"the best rate of batch {base}: the same test error after as many images",
-                scaled_gap(size), Equivalent(0.02)) for size in others[:-1]],
-        Claim(f"limit-{largest}", f"{goyal}, figure 1", f"batch {largest} at {largest // base} "
-              f"times the best rate of batch {base}: linear scaling fails (test error above batch "
-              f"{base}'s)", scaled_gap(largest), Greater(0.05)),
-        *[Claim(f"warm-up-{size}", f"{goyal}, section 2.2", f"batch {size} at the rate scaled up: "
-                "a warm-up lowers the test error", warm_gain(size), Greater())
-          for size in others[-2:]],
-        Claim("perfect-scaling", shallue, f"from batch {base} to {second} the steps to the late "
-              "target fall as the batch grows (power; 1: in proportion)",
-              read.efficiency(base, second, "late"), Equivalent(0.15, 1.0)),
-        Claim("diminishing", shallue, f"from batch {sizes[-2]} to {largest} the steps to the late "
-              "target fall with a power below one half",
-              read.efficiency(sizes[-2], largest, "late"), Less(0.5)),
-        Claim("noise-grows", "McCandlish et al. 2018, abstract", "the batch size that pays grows "
-              f"as the loss falls: from batch {base} to {second} the steps to the late target fall "
-              "more than those to the early one (powers)",
-              difference(read.efficiency(base, second, "late"),
-                         read.efficiency(base, second, "early")), Greater()),
-    ]  # fmt: skip
+        *stated.of_ranges(read, OPTIMIZERS),
+        *stated.of_muon(read),
+        *stated.of_warm_up(read, WARMED),
+        stated.control(read),
+        *stated.of_linear_scaling(read),
+        *stated.of_steps_to_a_target(read),
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:
