@@ -147,7 +147,7 @@ def draw_borders(ax: Axes, record: Record, borders: Sequence[str]) -> None:
             places = np.full(len(values), place + 0.2 * (number - 1))
             ax.plot(values, places, "o", color=color, alpha=0.6, markersize=6)
         ax.plot([], [], "o", color=color, label=transform.label)
-    labels = {name: border.label for name, border in BORDERS.items()} | {CANVAS: "larger canvas"}
+    labels = {name: border.label for name, border in BORDERS.items()} | {CANVAS: "canvas"}
     ax.set_yticks(range(len(borders)), [labels[name].replace(" ", "\n") for name in borders])
     ax.set_ylim(len(borders) - 0.5, -0.5)
     ax.set_xlim(0, 1.03)
