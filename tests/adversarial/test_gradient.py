@@ -5,20 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvision.adversarial import gradient as attacks
 from jaxvision.adversarial.aims import cross_entropy, log_odds
-from jaxvision.adversarial.gradient import (
-    basic_iterative,
-    fgsm,
-    iterations,
-    least_likely,
-    pgd,
-)
+from jaxvision.adversarial.gradient import iterations
 from jaxvision.adversarial.threat import L2, LINF, Ball
 
 RNG = np.random.default_rng(0)
 IMAGES = jnp.asarray(RNG.random((40, 4, 4, 1)), jnp.float32)
 OPEN = Ball("linf", box=None)
 EPS = jnp.float32([0.0, 0.05, 0.1, 0.3])
+
+# As callers run them: whole programs, in place of one for every operation in them.
+fgsm = jax.jit(attacks.fgsm, static_argnames=("f", "ball", "loss"))
+pgd = jax.jit(
+    attacks.pgd, static_argnames=("f", "ball", "steps", "relative_step", "restarts", "loss")
+)
+basic_iterative = jax.jit(attacks.basic_iterative, static_argnames=("f", "steps", "loss"))
+least_likely = jax.jit(attacks.least_likely, static_argnames=("f", "steps"))
 
 
 def linear(weights, bias=0.0):
