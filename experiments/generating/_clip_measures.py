@@ -45,9 +45,12 @@ def by_chance(masks: np.ndarray, found: np.ndarray) -> float:
     Of up to eight others each, one after the other: drawn clips come in a round of eight
     directions, and clips of like directions overlap more.
     """
-    shifts = range(1, min(_OTHERS, len(masks) - 1) + 1)
-    overlaps = [overlap(np.roll(masks, shift, axis=0), found).mean() for shift in shifts]
-    return float(np.mean(overlaps))
+    others = min(_OTHERS, len(masks) - 1)
+    total = 0.0
+    for shift in range(1, others + 1):
+        moved = np.roll(masks, shift, axis=0)
+        total += overlap(moved, found).mean()
+    return float(total / others)
 
 
 class Finder(NamedTuple):
@@ -71,11 +74,15 @@ class Finder(NamedTuple):
 def finder(tuning: Clips, judging: Clips) -> Finder:
     """Set the threshold where the found pixels overlap the true masks most."""
     away = departures(tuning.frames)
-    overlaps = [overlap(away > threshold, tuning.masks).mean() for threshold in _THRESHOLDS]
-    threshold = float(_THRESHOLDS[np.argmax(overlaps)])
-    found = departures(judging.frames) > threshold
+    overlaps = []
+    for threshold in _THRESHOLDS:
+        found = away > threshold
+        overlaps.append(overlap(found, tuning.masks).mean())
+    best = float(_THRESHOLDS[np.argmax(overlaps)])
+    found = departures(judging.frames) > best
     ceiling = overlap(found, judging.masks).mean()
-    return Finder(threshold, float(ceiling), by_chance(judging.masks, found))
+    floor = by_chance(judging.masks, found)
+    return Finder(best, float(ceiling), floor)
 
 
 class Motion(NamedTuple):
@@ -97,8 +104,10 @@ class Motion(NamedTuple):
 def motion(frames: np.ndarray, found: Finder) -> Motion:
     """Measure clips uint8 [N, T, H, W, C]; NaN where nothing moves in any of them."""
     moving = found.moving(frames)
+    share = float(moving.mean())
     speed, straightness = _ways(moving)
-    return Motion(float(moving.mean()), speed, straightness, _flicker(frames, moving))
+    flicker = _flicker(frames, moving)
+    return Motion(share, speed, straightness, flicker)
 
 
 def _ways(moving: np.ndarray) -> tuple[float, float]:
@@ -110,20 +119,27 @@ def _ways(moving: np.ndarray) -> tuple[float, float]:
     whole = (count > 0).all(1)
     if not whole.any():
         return float("nan"), float("nan")
-    kept = moving[whole]
-    side = kept.shape[-1]
+    centers = _centers(moving[whole])
+    steps = np.diff(centers, axis=1)
+    gone = np.linalg.norm(steps, axis=-1).sum(1)
+    reached = np.linalg.norm(steps.sum(1), axis=-1)
+    straightness = reached / np.maximum(gone, 1e-9)
+    return float(gone.mean()), float(straightness.mean())
+
+
+def _centers(moving: np.ndarray) -> np.ndarray:
+    """Return row and column of the center of moving pixels, of a frame's side, [N, T, 2]."""
+    side = moving.shape[-1]
     places = (np.arange(side) + 0.5) / side
-    rows = (kept.sum(3) * places).sum(2) / count[whole]
-    columns = (kept.sum(2) * places).sum(2) / count[whole]
-    centers = np.stack([rows, columns], axis=-1)
-    steps = np.linalg.norm(np.diff(centers, axis=1), axis=-1).sum(1)
-    reached = np.linalg.norm(centers[:, -1] - centers[:, 0], axis=-1)
-    straightness = reached / np.maximum(steps, 1e-9)
-    return float(steps.mean()), float(straightness.mean())
+    count = moving.sum((2, 3))
+    rows = moving.sum(3) @ places / count
+    columns = moving.sum(2) @ places / count
+    return np.stack([rows, columns], axis=-1)
 
 
 def _flicker(frames: np.ndarray, moving: np.ndarray) -> float:
-    deviation = frames.astype(np.float32).std(1).mean(-1)
+    levels = frames.astype(np.float32)
+    deviation = levels.std(axis=1).mean(-1)
     still = ~moving.any(1)
     if not still.any():
         return float("nan")
@@ -135,26 +151,30 @@ def left_by_stills(frames: np.ndarray) -> np.ndarray:
 
     No picture that stands still is nearer.
     """
-    return (frames / 127.5).var(1).mean((1, 2, 3))
+    pixels = frames / 127.5
+    variance = pixels.var(axis=1)
+    return variance.mean((1, 2, 3))
 
 
 def shuffled(frames: np.ndarray, seed: int) -> np.ndarray:
     """Return clips [N, T, ...] with their frames in random order, another for each clip."""
     draws = np.random.Generator(np.random.Philox(seed))
-    order = draws.random(frames.shape[:2]).argsort(1)
+    lots = draws.random(frames.shape[:2])
+    order = lots.argsort(1)
     rows = np.arange(len(frames))[:, None]
     return frames[rows, order]
 
 
 def anchor_clips(frames: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Return clips between real and noise, made of real ones [N, T, H, W, C]."""
-    first = np.repeat(frames[:, :1], frames.shape[1], axis=1)
+    first = frames[:, :1]
     flat = frames.reshape(-1, *frames.shape[2:])
+    blurred = anchors.blurred(flat)
     return {
         "real": frames,
         "shuffled": shuffled(frames, seed),
-        "frozen": first,
-        "blurred": anchors.blurred(flat).reshape(frames.shape),
+        "frozen": np.broadcast_to(first, frames.shape),
+        "blurred": blurred.reshape(frames.shape),
         "noise": anchors.noise(frames.shape, seed),
     }
 
@@ -166,6 +186,7 @@ def excess_change(streams: Streams) -> float:
     """
     behind = streams.background[:, None]
     allowed = streams.mask * np.abs(streams.foreground - behind)
-    change = np.abs(np.diff(streams.clip, axis=1))
-    beyond = change - allowed[:, 1:] - allowed[:, :-1]
-    return max(float(beyond.max()), 0.0)
+    most = allowed[:, 1:] + allowed[:, :-1]
+    change = np.diff(streams.clip, axis=1)
+    excess = np.abs(change) - most
+    return max(float(excess.max()), 0.0)

@@ -52,23 +52,38 @@ def painted(
     With their running statistics. A generator that is not finite paints noise.
     """
     program = _painter(sizes)
-    count = len(codes)
-    chunks = -(-count // _CHUNK)
-    filled = np.resize(np.float32(codes), (chunks * _CHUNK, codes.shape[1]))
-    for net in range(len(jax.tree.leaves(variables)[0])):
+    for net in range(count_of(variables)):
         one = jax.tree.map(lambda leaf, net=net: leaf[net], variables)
-        parts = [jax.device_get(program(one, part)) for part in np.split(filled, chunks)]
-        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
-        yield _told(joined, two_streams, net)
+        parts = []
+        for part in _chunks(codes):
+            parts.append(jax.device_get(program(one, part)))
+        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        whole = jax.tree.map(lambda leaf: leaf[: len(codes)], joined)
+        yield _told(whole, two_streams, net)
+
+
+def count_of(variables: PyTree) -> int:
+    """Return N, of how many nets the leaves [N, ...] are."""
+    first = jax.tree.leaves(variables)[0]
+    return len(first)
+
+
+def _chunks(codes: np.ndarray) -> list[np.ndarray]:
+    """Return codes in chunks of one size, the last filled up."""
+    count = -(-len(codes) // _CHUNK)
+    shape = count * _CHUNK, codes.shape[1]
+    filled = np.resize(np.float32(codes), shape)
+    return np.split(filled, count)
 
 
 def _told(streams: video.Streams, two_streams: bool, seed: int) -> Painted:
     """Return streams with their clips in 8 bits, noise where one is not finite."""
+    whole = np.ones_like(streams.mask)
     if not all(np.isfinite(leaf).all() for leaf in streams):
-        noise = np.float32(anchors.noise(streams.clip.shape, seed) / 127.5 - 1)
-        streams = video.Streams(noise, noise, np.ones_like(noise[..., :1]), noise[:, 0])
+        levels = anchors.noise(streams.clip.shape, seed)
+        noise = np.float32(levels / 127.5 - 1)
+        streams = video.Streams(noise, noise, whole, noise[:, 0])
     if not two_streams:
-        whole = np.ones_like(streams.mask)
         streams = streams._replace(clip=streams.foreground, mask=whole)
     return Painted(metrics.quantized(streams.clip), streams)
 
@@ -115,18 +130,27 @@ def inverted(
     Each search has two starts from the prior; the end of smaller error counts.
     """
     program = _inverter(sizes, search.steps)
-    targets = np.concatenate([np.float32(clips / 127.5 - 1)] * _STARTS)
+    scaled = np.float32(clips / 127.5 - 1)
+    targets = np.concatenate([scaled] * _STARTS)
     starts = codes_of(search.seed, 1, len(targets), sizes.codes)
     streams = np.float32(2 if two_streams else 1)
     found, errors = jax.device_get(program(variables, starts, targets, streams))
-    by_start = np.nan_to_num(errors, nan=np.inf).reshape(_STARTS, -1)
-    rows = by_start.argmin(0) * len(clips) + np.arange(len(clips))
+    finite = np.nan_to_num(errors, nan=np.inf)
+    by_start = finite.reshape(_STARTS, -1)
+    best = by_start.argmin(0)
+    rows = best * len(clips) + np.arange(len(clips))
     chosen = jax.tree.map(lambda leaf: leaf[rows], found)
-    return Inverted(_told(chosen, two_streams, search.seed), by_start.min(0))
+    told = _told(chosen, two_streams, search.seed)
+    return Inverted(told, by_start.min(0))
+
+
+_Carry = tuple[Array, PyTree]  # codes, and the optimizer's memory
+# (variables, codes [B, Z] to start from, targets, streams) -> (what is found, errors [B])
+Seek = Callable[[PyTree, Array, Array, Array], tuple[video.Streams, Array]]
 
 
 @functools.cache
-def _inverter(sizes: Sizes, steps: int) -> Callable[[PyTree, Array, Array, Array], tuple]:
+def _inverter(sizes: Sizes, steps: int) -> Seek:
     paint = video.painting(sizes.generator)
     optimizer = optax.adam(_INVERTING_RATE)
 
@@ -141,12 +165,15 @@ def _inverter(sizes: Sizes, steps: int) -> Callable[[PyTree, Array, Array, Array
         def total(codes: Array) -> Array:
             return errors(codes)[0].sum()
 
-        def step(carry: tuple[Array, PyTree], _: None) -> tuple[tuple[Array, PyTree], None]:
+        def step(carry: _Carry, _: None) -> tuple[_Carry, None]:
             codes, state = carry
-            updates, state = optimizer.update(jax.grad(total)(codes), state)
-            return (optax.apply_updates(codes, updates), state), None
+            slope = jax.grad(total)(codes)
+            updates, state = optimizer.update(slope, state)
+            moved = optax.apply_updates(codes, updates)
+            return (moved, state), None
 
-        (codes, _), _ = jax.lax.scan(step, (codes, optimizer.init(codes)), length=steps)
+        start = codes, optimizer.init(codes)
+        (codes, _), _ = jax.lax.scan(step, start, length=steps)
         distances, found = errors(codes)
         return found, distances
 
@@ -155,7 +182,11 @@ def _inverter(sizes: Sizes, steps: int) -> Callable[[PyTree, Array, Array, Array
 
 def flattened(variables: PyTree) -> PyTree:
     """Return leaves [S, T, ...] as [S * T, ...]."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), variables)
+
+    def flat(leaf: np.ndarray) -> np.ndarray:
+        return leaf.reshape(-1, *leaf.shape[2:])
+
+    return jax.tree.map(flat, variables)
 
 
 def at_end(variables: PyTree, net: int) -> PyTree:

@@ -15,6 +15,11 @@ _SECONDS = 0.12  # of a frame of the animation
 _MOST_COLUMNS = 8  # frames that a strip has room for
 _PAUSE = 0.4  # of the last one
 _CHANCE = "another clip's mask"
+_MOTION = {  # what it is called, and in which unit
+    "share": ("pixels that move, %", 100),
+    "straightness": ("straightness of their way", 1),
+    "flicker": ("flicker where nothing moves, gray levels", 1),
+}
 _ANCHOR_NAMES = {
     "real": "real",
     "shuffled": "shuffled",
@@ -23,11 +28,11 @@ _ANCHOR_NAMES = {
     "noise": "noise",
 }
 _SOUGHT = {
-    "mask, two streams": ("two/sought/mask", "two streams"),
-    "another's truth": ("two/sought/by_chance", _CHANCE),
-    "motion, two streams": ("two/sought/moving", "two streams"),
-    "motion, one stream": ("one/sought/moving", "one stream"),
-    "motion, real clips": ("finder/overlap", "real clips"),
+    "mask": ("two/sought/mask", "two streams"),
+    "mask, by\nchance": ("two/sought/by_chance", _CHANCE),
+    "what moves,\ntwo streams": ("two/sought/moving", "two streams"),
+    "what moves,\none stream": ("one/sought/moving", "one stream"),
+    "what moves,\nreal clips": ("finder/overlap", "real clips"),
 }
 
 
@@ -61,13 +66,30 @@ def draw_clips(ax: Axes, record: Record) -> None:
             rows[f"its mask {letter}"] = _row(_gray(record.arrays["two/masks"][number]))
     if "one/clips" in record.arrays:
         rows["one stream"] = _row(record.arrays["one/clips"][0])
-    names = [*frame_names(len(record.arrays["real/clips"][0])), "behind"]
-    image_grid(ax, np.stack(list(rows.values())), rows=list(rows), columns=names)
-    ax.set_title("Frames from left to right; at the end the background")
+    count = record.arrays["real/clips"].shape[1]
+    names = [*frame_names(count), "behind"]
+    pictures = np.stack(list(rows.values()))
+    image_grid(ax, pictures, rows=list(rows), columns=names)
+    ax.set_title("Frames from left to right, and the background behind them")
+    ax.set_xlabel(_motion_told(record), fontsize=10.5)
+
+
+def _motion_told(record: Record) -> str:
+    """Return how clips move, in words: means over seeds at the end."""
+    lines = []
+    for quantity, (words, factor) in _MOTION.items():
+        real = factor * record.arrays[f"real/{quantity}"].mean()
+        told = [f"real {real:.3g}"]
+        for name, label in (("two", "two streams"), ("one", "one stream")):
+            if f"{name}/{quantity}" in record.arrays:
+                value = factor * record.arrays[f"{name}/{quantity}"][:, -1].mean()
+                told.append(f"{label} {value:.3g}")
+        lines.append(f"{words}: {', '.join(told)}")
+    return "\n".join(lines)
 
 
 def _gray(masks: np.ndarray) -> np.ndarray:
-    """Return masks [T, H, W] as pictures [T, H, W, 3]."""
+    """Return masks [..., H, W] as pictures [..., H, W, 3]."""
     return np.repeat(masks[..., None], 3, axis=-1)
 
 
@@ -78,7 +100,7 @@ def _row(clip: np.ndarray, behind: np.ndarray | None = None) -> np.ndarray:
     return np.concatenate([frames, last[None]])
 
 
-def draw_ends(ax: Axes, record: Record) -> None:
+def draw_sought(ax: Axes, record: Record) -> None:
     """Draw what real clips sought in the generators say, a dot for each seed."""
     there = {label: row for label, row in _SOUGHT.items() if row[0] in record.arrays}
     for height, (name, meaning) in enumerate(there.values()):
@@ -89,7 +111,7 @@ def draw_ends(ax: Axes, record: Record) -> None:
     ax.set_yticks(-np.arange(len(there)), labels=list(there))
     ax.set_ylim(-len(there) + 0.4, 0.6)
     ax.set_xlim(0, 1)
-    title = "Real clips, sought in the generator:\noverlap with the true mask"
+    title = "Real clips, sought in generators:\noverlap with the true mask"
     plots.describe(ax, title, "intersection over union", "")
 
 
@@ -151,42 +173,19 @@ def draw_distances(
     plots.describe(ax, "Distance to real clips\n(dashes: anchors)", "step", "FCD")
 
 
-def draw_motion(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
-    """Draw how clips move at the end against real ones, a dot for each seed."""
-    quantities = {
-        "share": "pixels that move",
-        "speed": "speed",
-        "straightness": "straightness",
-        "flicker": "flicker elsewhere",
-    }
-    for height, quantity in enumerate(quantities):
-        real = record.arrays[f"real/{quantity}"]
-        for shift, (name, label) in enumerate(labels.items()):
-            if f"{name}/{quantity}" not in record.arrays:
-                continue
-            ratio = record.arrays[f"{name}/{quantity}"][:, -1] / real
-            place = -height + 0.22 - 0.22 * shift
-            color = plots.color_of(label)
-            ax.plot(ratio, np.full(len(ratio), place), "o", color=color, alpha=0.7, markersize=5)
-    ax.axvline(1, color="#555555", linewidth=1)
-    ax.set_yticks(-np.arange(len(quantities)), labels=list(quantities.values()))
-    ax.set_ylim(-len(quantities) + 0.4, 0.6)
-    plots.log_axis(ax, "x")
-    title = "How samples move, over real clips\n(colors as on the left)"
-    plots.describe(ax, title, "1: as real clips", "")
-
-
 def animated(record: Record) -> bytes:
     """Return a GIF: columns real, two streams, its mask, its background, one stream."""
     kinds = [record.arrays["real/clips"]]
     if "two/clips" in record.arrays:
         clips = record.arrays["two/clips"]
-        masks = np.stack([_gray(mask) for mask in record.arrays["two/masks"]])
-        behind = record.arrays["two/backgrounds"]
-        kinds += [clips, masks, np.repeat(behind[:, None], clips.shape[1], axis=1)]
+        masks = _gray(record.arrays["two/masks"])
+        behind = record.arrays["two/backgrounds"][:, None]
+        still = np.broadcast_to(behind, clips.shape)
+        kinds += [clips, masks, still]
     if "one/clips" in record.arrays:
         kinds.append(record.arrays["one/clips"])
-    frames = np.stack(kinds, axis=1).transpose(2, 0, 1, 3, 4, 5)
+    beside = np.stack(kinds, axis=1)  # [N, kinds, T, H, W, C]
+    frames = np.moveaxis(beside, 2, 0)
     seconds = [_SECONDS] * (len(frames) - 1) + [_PAUSE]
     return animation.to_gif(animation.grids(frames), seconds)
 

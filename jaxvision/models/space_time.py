@@ -33,7 +33,12 @@ def conv3d(x: Array, kernel: Array, stride: int) -> Array:
     return maps.reshape(*windows.shape[:2], *maps.shape[1:])
 
 
-def conv_transpose3d(y: Array, kernel: Array, stride: int, size: Extent) -> Array:
+def conv_transpose3d(
+    y: Array,
+    kernel: Array,
+    stride: int,
+    size: Extent,
+) -> Array:
     """Return the transpose of ``conv3d(., kernel, stride)`` applied to maps.
 
     Args:
@@ -61,7 +66,9 @@ def conv_transpose3d(y: Array, kernel: Array, stride: int, size: Extent) -> Arra
         "SAME",
         size[1:],
     )
-    (added,) = jax.linear_transpose(windows, clips)(laid.reshape(batch, frames, *laid.shape[1:]))
+    laid = laid.reshape(batch, frames, *laid.shape[1:])
+    lay_back = jax.linear_transpose(windows, clips)
+    (added,) = lay_back(laid)
     return added
 
 
@@ -71,8 +78,9 @@ def _windows(x: Array, reach: int, stride: int) -> Array:
     count = -(-frames // stride)
     around = max((count - 1) * stride + reach - frames, 0)
     before = around // 2
+    after = around - before
     none = (0, 0)
-    padded = jnp.pad(x, (none, (before, around - before), none, none, none))
+    padded = jnp.pad(x, (none, (before, after), none, none, none))
     last = (count - 1) * stride + 1
     parts = [padded[:, first : first + last : stride] for first in range(reach)]
     return jnp.concatenate(parts, axis=-1)
@@ -81,7 +89,8 @@ def _windows(x: Array, reach: int, stride: int) -> Array:
 def _as_channels(kernel: Array) -> Array:
     """Return a kernel [t, h, w, C, O] as that of one frame with t * C channels."""
     t, h, w, c, o = kernel.shape
-    return kernel.transpose(1, 2, 0, 3, 4).reshape(h, w, t * c, o)
+    inside = jnp.moveaxis(kernel, 0, 2)
+    return inside.reshape(h, w, t * c, o)
 
 
 def _frames_as_batch(x: Array) -> Array:
@@ -110,7 +119,8 @@ class Conv3D(nn.Module):
         """Map x [B, T, H, W, C] to [B, T', H', W', features]."""
         shape = (*[self.kernel_size] * 3, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        return _biased(self, conv3d(x, kernel, self.stride))
+        y = conv3d(x, kernel, self.stride)
+        return _biased(self, y)
 
 
 class ConvTranspose3D(nn.Module):
@@ -131,11 +141,13 @@ class ConvTranspose3D(nn.Module):
         """Map x [B, t, h, w, C] to [B, *size, features]."""
         shape = (*[self.kernel_size] * 3, self.features, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape)
-        return _biased(self, conv_transpose3d(x, kernel, self.stride, self.size))
+        y = conv_transpose3d(x, kernel, self.stride, self.size)
+        return _biased(self, y)
 
 
 def _biased(layer: nn.Module, y: Array) -> Array:
     if not layer.use_bias:
         return y
-    bias = layer.param("bias", nn.initializers.zeros, y.shape[-1:])
-    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+    channels = y.shape[-1:]
+    bias = layer.param("bias", nn.initializers.zeros, channels)
+    return y + jnp.broadcast_to(bias, y.shape)
