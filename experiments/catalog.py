@@ -385,6 +385,14 @@ CATALOG = (
         minutes=4,
         claims=("falls", "no-copies", "momentum"),
     ),
+    Entry(
+        name="moving_shapes",
+        theme="generating",
+        title="Moving shapes in two streams",
+        sentence="A mask that nobody taught lies on what moves.",
+        minutes=8,
+        claims=("mask-finds",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

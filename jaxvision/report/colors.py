@@ -189,6 +189,12 @@ _MEANINGS = {
     "β₁ = .9": "#BF4417",
     "between codes": "#45818E",
     "memorizer": "#7D2E68",
+    # generators of clips, and what their masks are held against
+    "two streams": "#0B6E4F",
+    "no penalty": "#8FBF6A",
+    "one stream": "#C4572B",
+    "another clip's mask": "#9C9C6E",
+    "real clips": "#3F4E8C",
     # what is sent back to the pixels
     "gradient": "#1B6CA8",
     "softmax's gradient": "#79A8CC",
