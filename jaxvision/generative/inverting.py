@@ -1,7 +1,7 @@
 """How an inverter learns: by the features, the image and a discriminator, and who pauses when.
 
-Source: Dosovitskiy & Brox 2016 (arXiv 1602.02644), section 3, and the authors' training script. The
-net that is inverted stays as it is. The inverter gets its features of an image, the code, and is to
+Source: Dosovitskiy & Brox 2016 (arXiv 1602.02644), and the authors' training script. The net that
+is inverted stays as it is. The inverter gets its features of an image, the code, and is to
 make the image again: so that the net's features of both agree (``compared``, of another layer), so
 that the pixels do, and so that a discriminator takes it for real. Without the third the image is a
 blur: the mean of all that have such features.
@@ -149,23 +149,23 @@ class InverterTask:
     """The functions of one inverter on a data set.
 
     A run's variables are ``{'params': {'generator', 'discriminator'}, 'batch_stats': {...,
-    'encoder'}}``, the last what ``encode`` takes. Its hyper-parameters are ``learning_rate``,
+    'encoder'}}``, the last what ``encode`` takes. Its hyper-parameters are those of the optimizer,
     ``adversarial``, what share of that loss's weight there is, and ``inverts``: 1, or 0 for a net
     that inverts nothing, the same one as the generator of a GAN. It gets codes that are uniform on
-    [-1, 1] and has the adversarial loss alone.
+    [-1, 1], has the adversarial loss alone, and nobody ever pauses.
 
     Attributes:
       paint: (variables, codes [B, Z]) -> images [B, H, W, C] in (-1, 1).
       judge: (variables, images, train) -> logits [B], new batch statistics.
       encode: (encoder, images in [-1, 1]) -> what it sees.
-      optimizer: learning rate -> of both players.
+      optimizer: from the run's hyper-parameters to that of both players.
       weights: of the losses.
     """
 
     paint: Callable[[Variables, Array], Array]
     judge: Callable[[Variables, Array, bool], tuple[Array, PyTree]]
     encode: Callable[[PyTree, Array], Seen]
-    optimizer: Callable[[Array], optax.GradientTransformation]
+    optimizer: Callable[[Hyper], optax.GradientTransformation]
     weights: Weights = DOSOVITSKIY
 
     def start(self, variables: PyTree, hyper: Hyper) -> InverterState:
@@ -215,6 +215,7 @@ class InverterTask:
         )
         parts = of_generator.aside.metrics | {"discriminator": of_discriminator.loss}
         turns = next_turns(state.turns, parts["discriminator"] / parts["adversarial"])
+        turns = Turns(*(turn | (hyper["inverts"] == 0) for turn in turns))
         after = GameState(generator, discriminator, after.step)
         return InverterState(after, state.encoder, turns), parts | {"loss": of_generator.loss}
 
@@ -250,7 +251,7 @@ class InverterTask:
         return lax.map(one_batch, rows)
 
     def _game(self, hyper: Hyper) -> Game:
-        optimizer = self.optimizer(hyper["learning_rate"])
+        optimizer = self.optimizer(hyper)
         return Game(Player(self._inverter_cost, optimizer), Player(self._judge_cost, optimizer))
 
     def _inverter_cost(
@@ -287,9 +288,13 @@ def scaled(images: Array) -> Array:
     return images.astype(jnp.float32) / 127.5 - 1
 
 
-def authors_adam(learning_rate: Array) -> optax.GradientTransformation:
-    """Return Adam as the source's: beta .9 and .999, a decay of 4e-4 inside the gradient."""
-    return optax.chain(optax.add_decayed_weights(DECAY), optax.adam(learning_rate))
+def authors_adam(hyper: Hyper) -> optax.GradientTransformation:
+    """Return Adam with the source's decay of 4e-4 inside the gradient.
+
+    Reads ``learning_rate`` and ``beta1``: the source has 2e-4 and .9.
+    """
+    adam = optax.adam(hyper["learning_rate"], hyper["beta1"])
+    return optax.chain(optax.add_decayed_weights(DECAY), adam)
 
 
 def _if(condition: Array, one: PlayerState, other: PlayerState) -> PlayerState:

@@ -65,7 +65,13 @@ def encode(encoder, images):
     return Seen(code, code**2, code)
 
 
-TASK = InverterTask(paint, judge, encode, optax.sgd, Weights(0.0, 1.0, 1.0))
+TASK = InverterTask(
+    paint,
+    judge,
+    encode,
+    lambda hyper: optax.sgd(hyper["learning_rate"]),
+    Weights(0.0, 1.0, 1.0),
+)
 
 
 def variables():
