@@ -393,6 +393,14 @@ CATALOG = (
         minutes=8,
         claims=("mask-finds",),
     ),
+    Entry(
+        name="preferred_inputs",
+        theme="generating",
+        title="Preferred inputs through a learnt prior",
+        sentence="Climbed in an inverter's codes, a net's class pictures convince other nets.",
+        minutes=4,
+        claims=("prior",),
+    ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture
 

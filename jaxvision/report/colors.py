@@ -206,6 +206,16 @@ _MEANINGS = {
     "small start": "#E0A100",
     "other draws": "#9DB4C0",
     "wider": "#7A5195",
+    # learnt priors of class pictures
+    "GAN": "#0B7285",
+    "inverter": "#A61E4D",
+    "no discriminator": "#E599B0",
+    "no bounds": "#C27C2C",
+    "untrained inverter": "#8D99AE",
+    "dense net, no prior": "#9C9C86",
+    "dense net, inverter": "#5F2167",
+    "distance to the class": "#1D5FA8",
+    "distance between pictures": "#B8540F",
 }
 THEORY_COLOR = "#333333"
 CONTRADICTED_COLOR = "#B00020"
