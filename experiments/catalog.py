@@ -397,9 +397,9 @@ CATALOG = (
         name="preferred_inputs",
         theme="generating",
         title="Preferred inputs through a learnt prior",
-        sentence="Climbed in an inverter's codes, a net's class pictures convince other nets.",
+        sentence="Other nets see a net's classes best in pictures climbed in an inverter's codes.",
         minutes=4,
-        claims=("prior",),
+        claims=("prior", "beats-yosinski", "beats-fourier", "beats-gan"),
     ),
 )
 THEMES = tuple(dict.fromkeys(entry.theme for entry in CATALOG))  # in the order of the lecture

@@ -152,7 +152,7 @@ def _draw_odd(ax: Axes, record: Record, nets: int) -> None:
         words.append([f"{judges * vote:.0f}/{judges}" for vote in votes[some]])
     columns = record.numbers["class_names"][:shown]
     _captioned(ax, np.stack(images), np.array(words), rows, columns)
-    ax.set_title("Classes that the inverter never saw\n(% seen as such; chance 33 %)")
+    ax.set_title("Classes that the inverter never saw\n(%: the kind, chance 33; below: the class)")
     plots.mark_contradicted(ax, record, "odd-mosaic", "odd-blurred", "odd-least")
 
 
@@ -167,7 +167,7 @@ def _draw_blur(ax: Axes, record: Record) -> None:
     words = []
     for key, name in NEARNESS.items():
         z = record.arrays[f"near/{key}/z"].mean()
-        words.append(f"{name} {z:+.0f}")
+        words.append(f"{name} {round(z):+d}")
     told = ", ".join(words)
     ax.set_xlabel(f"copy test of pictures, z:\n{told}", fontsize=10)
     plots.mark_contradicted(ax, record, "blur", "smooth-short", "no-copies", "held-out")

@@ -192,7 +192,9 @@ def plot(record: Record, config: Config) -> Figure:
     """Draw pictures by prior, who sees them, how near they are, odd classes, and the blur."""
     figure = panels.drawn(record, {name: way.label for name, way in WAYS.items()}, config.seeds)
     titles = {
-        ("prior", "beats-fourier"): "Through a learnt inverter other nets see the class best",
+        ("prior", "beats-yosinski", "beats-fourier", "beats-gan"): (
+            "Through a learnt inverter other nets see the class best"
+        ),
         "prior": "Through a learnt inverter other nets see the class better than without a prior",
     }
     return plots.finish(
