@@ -177,6 +177,6 @@ def draw_alike(ax: Axes, record: Record) -> None:
         _pair(ax, place, np.stack([part, random], axis=1), color)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set(xlim=(0, 0.55), ylim=(-0.6, len(rows) - 0.4))
-    title = "Signs that differ, two objects:\nsame part (disk), random (ring)"
+    title = "Signs that differ: same part\n(disk), random part (ring)"
     plots.describe(ax, title, "share that differs (.5: chance)", "")
     plots.mark_contradicted(ax, record, "alike-conv", "alike-top", "alike-moved")
