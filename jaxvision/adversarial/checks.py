@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxvision import runtime
 from jaxvision.adversarial.aims import Aim, Logits, log_odds, predictions
 from jaxvision.adversarial.gradient import fgsm, pgd
 from jaxvision.adversarial.results import Result
@@ -193,12 +194,15 @@ def masking_signs(
       The signs, those that were looked for; ``seen`` says which are there.
     """
     starts, noises, longer = jax.random.split(key, 3)
-    climb = partial(pgd, images=images, labels=labels, ball=ball)
+    # One program a net and number of steps, in place of one for every operation in them.
+    attack = runtime.jit(partial(pgd, ball=ball), static_argnames=("f", "steps"))
+    climb = partial(attack, images=images, labels=labels)
     everything = ball.diameter(images.shape[1:])
     sizes = jnp.array([eps / 2, eps, everything], jnp.float32)
     by_size = climb(f, eps=sizes, steps=steps, key=starts)
     half, full, unbounded = by_size.success.mean(1)
-    single = fgsm(f, images, labels, eps, ball=ball)
+    one_step = runtime.jit(partial(fgsm, ball=ball), static_argnames="f")
+    single = one_step(f, images, labels, eps)
     more = climb(f, eps=eps, steps=2 * steps, key=longer)
     random = _random_search(f, noises, images, labels, eps, ball, draws)
     dead = dead_gradients(f, images, labels)

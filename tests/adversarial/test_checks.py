@@ -5,12 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.adversarial import checks
+from jaxvision.adversarial import checks, gradient
 from jaxvision.adversarial.aims import Aim
-from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import judged
 from jaxvision.adversarial.threat import L2, LINF, norms
 from tests.adversarial.linear_nets import affine
+
+pgd = jax.jit(gradient.pgd, static_argnames=("f", "ball", "steps", "loss"))
+noise = jax.jit(checks.noise, static_argnames=("f", "draws"))
+equal_norm = jax.jit(checks.equal_norm, static_argnames="draws")
 
 RNG = np.random.default_rng(2)
 IMAGES = jnp.asarray(RNG.random((60, 16)), jnp.float32)
@@ -41,7 +44,7 @@ def test_an_attack_that_does_nothing_fails():
     idle = do_nothing(EPS)
     assert checks.falls(idle.success).max() == 0  # so monotone is not enough
     honest = pgd(NET, IMAGES, LABELS, EPS, steps=10)
-    flipped = checks.noise(
+    flipped = noise(
         NET,
         jax.random.key(0),
         IMAGES,
@@ -71,7 +74,7 @@ def test_eps_0_and_monotone_and_audits():
 
 def test_noise_is_as_long_as_the_attack_s_perturbation_in_the_same_box():
     size = jnp.linspace(0.0, 1.0, 60)
-    moved = checks.equal_norm(
+    moved = equal_norm(
         jax.random.key(1),
         IMAGES,
         size,
@@ -82,7 +85,7 @@ def test_noise_is_as_long_as_the_attack_s_perturbation_in_the_same_box():
     )
     assert bool(((moved >= 0) & (moved <= 1)).all())
     np.testing.assert_array_equal(moved[:, 0], np.tile(IMAGES[:1], (3, 1)))
-    too_far = checks.equal_norm(jax.random.key(2), IMAGES, jnp.full(60, 100.0), 1)[0]
+    too_far = equal_norm(jax.random.key(2), IMAGES, jnp.full(60, 100.0), 1)[0]
     assert ((too_far == 0) | (too_far == 1)).mean() > 0.99
 
 
@@ -93,7 +96,7 @@ def test_noise_flips_a_linear_net_as_often_as_a_normal_variable_says():
     f = affine(np.stack([0 * w, w], 1), [0.0, -w.sum() / 2 - 0.02 * np.linalg.norm(w)])
     x = jnp.full((1, d), 0.5)
     size = jnp.float32([c * np.sqrt(d) * 0.02])
-    found = checks.noise(
+    found = noise(
         f,
         jax.random.key(3),
         x,

@@ -6,12 +6,17 @@ import numpy as np
 import optax
 import pytest
 
+from jaxvision.adversarial import eot as over_poses
+from jaxvision.adversarial import gradient
 from jaxvision.adversarial.aims import log_odds
 from jaxvision.adversarial.checks import audited
-from jaxvision.adversarial.eot import answers, eot
-from jaxvision.adversarial.gradient import pgd
+from jaxvision.adversarial.eot import answers
 from jaxvision.adversarial.threat import L2, LINF, Ball
 from tests.adversarial.linear_nets import two_class
+
+CHOICES = ("f", "ball", "steps", "relative_step", "loss")  # of each a program
+eot = jax.jit(over_poses.eot, static_argnames=(*CHOICES, "transform", "draws", "optimizer"))
+pgd = jax.jit(gradient.pgd, static_argnames=CHOICES)
 
 RNG = np.random.default_rng(0)
 IMAGES = jnp.asarray(RNG.random((3, 4, 4, 1)), jnp.float32)

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from jaxvision.adversarial import evolution
 from jaxvision.adversarial.api import attack
 from jaxvision.adversarial.evolution import (
     PAPER,
     TORCHATTACKS,
     Budget,
     differential_evolution,
-    evolve,
 )
 from jaxvision.adversarial.pixels import corners, every_pixel
 from jaxvision.types import UserError
+
+evolve = jax.jit(evolution.evolve, static_argnames=("energy", "scale"))
 
 
 def valley(genomes):

@@ -11,6 +11,8 @@ from jaxvision.adversarial import patterns, universal
 from jaxvision.adversarial.threat import L2, LINF
 from jaxvision.random import stream
 
+fooled = jax.jit(universal.fooled, static_argnames=("f", "ball"))
+
 SHAPE = (3, 4, 1)
 DIMENSIONS = 12
 EPSILON = 0.2
@@ -59,12 +61,12 @@ def test_perturbations_keep_their_radius_and_rates_are_those_of_other_images(mak
     assert not found.perturbation[0].any()
     assert found.fooling[0] == 0
     assert found.fooling[1:].min() > 0.4
-    judged = universal.fooled(f, images, found.perturbation, ball)
+    judged = fooled(f, images, found.perturbation, ball)
     np.testing.assert_allclose(judged.rate, found.fooling, atol=1e-6)
-    held_out = universal.fooled(f, others, found.perturbation, ball)
+    held_out = fooled(f, others, found.perturbation, ball)
     signs = 0.05 * patterns.random_signs(stream(0, "noise"), 20, SHAPE)
     if ball.norm == "linf":
-        noise = universal.fooled(f, others, signs)
+        noise = fooled(f, others, signs)
         assert held_out.rate[1] > noise.rate.mean() + 0.1
 
 
@@ -75,7 +77,7 @@ def test_two_classes_of_a_linear_net_have_one_best_perturbation(make):
     images = gray_images(60)
     of_zero = images[np.asarray(f(images)).argmax(1) == 0]
     best = EPSILON * np.sign(w).reshape(1, *SHAPE)
-    attainable = universal.fooled(f, of_zero, jnp.asarray(best, jnp.float32)).rate[0]
+    attainable = fooled(f, of_zero, jnp.asarray(best, jnp.float32)).rate[0]
     options = {"wanted": 1.0} if make is universal.accumulate else {}
     found = jax.jit(partial(make, f, **options))(
         of_zero,
@@ -154,7 +156,7 @@ def test_random_perturbations_in_a_span_stay_in_it():
 def test_nothing_fools_nobody_even_where_the_net_errs():
     """Fooling is a change of prediction: no label of the images is asked for."""
     f, _ = affine(4)
-    found = universal.fooled(
+    found = fooled(
         f,
         gray_images(30),
         jnp.zeros((2, *SHAPE)),
@@ -171,7 +173,7 @@ def test_shares_of_classes_are_counted_among_the_images_that_change():
     levels = jnp.float32([0.05, 0.5, 0.5, 0.95])
     images = jnp.broadcast_to(levels[:, None, None, None], (4, *SHAPE))
     moved = jnp.stack([jnp.full(SHAPE, 0.3), jnp.full(SHAPE, -0.2)])
-    found = universal.fooled(f, images, moved)
+    found = fooled(f, images, moved)
     np.testing.assert_allclose(found.classes, [[0, 0, 0.5], [0.5, 0, 0]])
     np.testing.assert_allclose(found.rate, [0.5, 0.5])
     np.testing.assert_allclose(found.dominant, [1, 1])
@@ -201,7 +203,7 @@ def test_no_images_make_no_perturbation(make):
     )
     np.testing.assert_array_equal(found.perturbation, np.zeros((2, *SHAPE)))
     np.testing.assert_array_equal(found.fooling, [0, 0])
-    nobody = universal.fooled(
+    nobody = fooled(
         f,
         jnp.zeros((0, *SHAPE)),
         jnp.ones((1, *SHAPE)),

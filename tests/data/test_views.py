@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data import views as module
-from jaxvision.data.views import PAPER, Views, viewed
+from jaxvision.data.views import PAPER, Views
 from jaxvision.data.warps import Pose, warp
+
+viewed = jax.jit(module.viewed, static_argnames="views")  # one program, as in a step
 
 RNG = np.random.default_rng(0)
 IMAGES = jnp.asarray(RNG.uniform(0.3, 0.7, (200, 7, 7, 1)), jnp.float32)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,13 +25,17 @@ class Case(NamedTuple):
 
 def draw(case, seed=0):
     """Return x, kernel, scale, bias, center and residual."""
-    keys = jax.random.split(jax.random.key(seed), 6)
+    rng = np.random.default_rng(seed)  # jax.random compiles for every shape
     inputs, outputs = case.channels
-    x = jax.random.normal(keys[0], (case.batch, *case.image, inputs))
-    shape = (case.window, case.window, inputs, outputs)
-    kernel = jax.random.normal(keys[1], shape) / (case.window * inputs**0.5)
-    scale, bias, center = (jax.random.normal(key, (inputs,)) for key in keys[2:5])
-    return x, kernel, scale, bias, center, jax.random.normal(keys[5], x.shape)
+
+    def normal(*shape, over=1.0):
+        return jnp.asarray(rng.normal(size=shape) / over, jnp.float32)
+
+    x, residual = (normal(case.batch, *case.image, inputs) for _ in range(2))
+    window = case.window
+    kernel = normal(window, window, inputs, outputs, over=window * inputs**0.5)
+    scale, bias, center = (normal(inputs) for _ in range(3))
+    return x, kernel, scale, bias, center, residual
 
 
 def call(case, x, kernel, scale, bias, center, residual):
