@@ -88,13 +88,18 @@ def encoding(subjects: Family, layer: str) -> Callable[[PyTree, Array], Seen]:
 
     def encode(encoder: PyTree, images: Array) -> Seen:
         layers = layers_of(subjects.apply, subjects.preprocess, encoder["net"])
-        logits, activations = layers((images + 1) / 2)
+        shares = (images + 1) / 2
+        logits, activations = layers(shares)
         if layer not in activations:
             known = ", ".join(activations)
             raise UserError(f"the nets have no layer {layer!r} to invert: use {known}")
-        code = jax.nn.relu(activations[layer]).reshape(len(images), -1)
+        code = jax.nn.relu(activations[layer])
         compared = jax.nn.relu(activations[COMPARED])
-        return Seen(code / encoder["code"], compared / encoder["compared"], logits)
+        return Seen(
+            code.reshape(len(images), -1) / encoder["code"],
+            compared / encoder["compared"],
+            logits,
+        )
 
     return encode
 
@@ -129,27 +134,45 @@ def learn(
     encode = encoding(subjects, layer)
     encoders, bounds = _encoders(subjects, data, encode)
     inverter = inverter_of(data, budget)
+    paint = painting(inverter)
     judge = dcgan.Discriminator(budget.width, budget.layers, WINDOW)
-    task = InverterTask(painting(inverter), dcgan.judging(judge), encode, authors_adam)
+    task = InverterTask(paint, dcgan.judging(judge), encode, authors_adam)
     start = _start(inverter, judge, bounds.high.shape[1:], data, encoders, seeds)
-    rows = Orders(seeds, len(data.train.labels), budget.batch_size).rows(0, budget.steps)
-    arms = len(ARMS)
-    runs = jax.tree.map(lambda leaf: np.concatenate([leaf] * arms), (start, np.int32(seeds), rows))
+    orders = Orders(seeds, len(data.train.labels), budget.batch_size)
+    rows = orders.rows(0, budget.steps)
+    runs = _repeated((start, np.int32(seeds), rows))
     hyper = _hyper(budget.learning_rate, len(seeds))
     found, metrics = trained(task, runs[0], hyper, runs[1], runs[2], data.train)
     after = found["params"]["generator"]
-    all_of = jax.tree.map(
-        lambda first, last: np.concatenate([first, last]), start["params"]["generator"], after
-    )
-    broken = ~np.isfinite(metrics["loss"])
-    at = np.where(broken.any(1), broken.argmax(1), -1).reshape(arms, -1)
-    rebuilt = _rebuilt(encode, painting(inverter), encoders, after, shown_images)
+    rebuilt = _rebuilt(encode, paint, encoders, after, shown_images)
+    both = jax.tree.map(_stacked, start["params"]["generator"], after)
     return Learnt(
         bounds,
-        {"params": jax.tree.map(lambda leaf: _by_arm(leaf, 1 + arms), all_of)},
-        _by_arm(rebuilt, arms),
-        dict(zip(ARMS, at.tolist(), strict=True)),
+        {"params": both},
+        _by_arm(rebuilt),
+        _broken_at(metrics["loss"]),
     )
+
+
+def _repeated(tree: PyTree) -> PyTree:
+    """Return leaves [N, ...] once for every arm, [arms N, ...]."""
+    return jax.tree.map(lambda leaf: np.concatenate([leaf] * len(ARMS)), tree)
+
+
+def _by_arm(leaf: np.ndarray) -> np.ndarray:
+    return leaf.reshape(len(ARMS), -1, *leaf.shape[1:])
+
+
+def _stacked(start: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return weights before training and by arm, [1 + arms, N, ...]."""
+    return np.concatenate([start[None], _by_arm(after)])
+
+
+def _broken_at(losses: np.ndarray) -> dict[str, list[int]]:
+    """Return by arm the step of each run's first loss [arms N, T] that is not finite, or -1."""
+    broken = ~np.isfinite(losses)
+    first = np.where(broken.any(1), broken.argmax(1), -1)
+    return dict(zip(ARMS, _by_arm(first).tolist(), strict=True))
 
 
 def _hyper(learning_rate: float, seeds: int) -> dict[str, np.ndarray]:
@@ -164,10 +187,6 @@ def _hyper(learning_rate: float, seeds: int) -> dict[str, np.ndarray]:
         "beta1": np.repeat(beta1, seeds),
         "learning_rate": np.full(runs, learning_rate, np.float32),
     }
-
-
-def _by_arm(leaf: np.ndarray, arms: int) -> np.ndarray:
-    return leaf.reshape(arms, -1, *leaf.shape[1:])
 
 
 def _encoders(
@@ -206,13 +225,19 @@ def _start(
     keys = [stream(seed, "init") for seed in seeds]
     others = [jax.random.fold_in(key, 1) for key in keys]
     image_shape = data.train.images.shape[1:]
-    both = {
-        "generator": initialize_runs(inverter, jnp.stack(keys), code_shape),
-        "discriminator": initialize_runs(judge, jnp.stack(others), image_shape),
+    generator = initialize_runs(inverter, jnp.stack(keys), code_shape)
+    discriminator = initialize_runs(judge, jnp.stack(others), image_shape)
+    return {
+        "params": {
+            "generator": generator["params"],
+            "discriminator": discriminator["params"],
+        },
+        "batch_stats": {
+            "generator": generator["batch_stats"],
+            "discriminator": discriminator["batch_stats"],
+            "encoder": encoders,
+        },
     }
-    params = {name: variables["params"] for name, variables in both.items()}
-    stats = {name: variables["batch_stats"] for name, variables in both.items()}
-    return {"params": params, "batch_stats": stats | {"encoder": encoders}}
 
 
 def _rebuilt(
@@ -236,5 +261,6 @@ def _rebuilt(
 
 def shown(images: Array) -> Array:
     """Return images in [-1, 1] as uint8; gray where they are not finite."""
-    levels = jnp.round(127.5 * (jnp.nan_to_num(images) + 1))
+    finite = jnp.nan_to_num(images)
+    levels = jnp.round(127.5 * (finite + 1))
     return jnp.clip(levels, 0, 255).astype(jnp.uint8)

@@ -213,30 +213,36 @@ def found(
     """Return all that is found of the pictures; ``means`` as in ``league``."""
     data = trained.data
     seeds = seeds_of(config)
-    sets = [scores.real(data, config.starts, seed) for seed in seeds]
-    plain, dense, odd = pictures["plain"], pictures["dense"], pictures["odd"]
-    anchors = [scores.anchor_images(real, seed) for seed, real in zip(seeds, sets, strict=True)]
+    plain = pictures["plain"]
+    dense = pictures["dense"]
+    odd = pictures["odd"]
+    sets = []
+    anchors = []
+    for seed in seeds:
+        real = scores.real(data, config.starts, seed)
+        sets.append(real)
+        anchors += scores.anchor_images(real, seed)
     rows = [
         plain.rows,
         dense.rows,
         odd.rows,
         np.stack([real.sample for real in sets]),
-        np.concatenate(anchors),
+        np.stack(anchors),
         scores.in_rows(data.test.images, len(plain.classes)),
     ]
-    of_plain, of_dense, of_odd, of_sample, of_anchors, of_all = ask(trained, rows)
+    of_plain, of_dense, of_odd, *of_real = ask(trained, rows)
     by_dense = league(of_dense, dense, means)
     return {
         **league(of_plain, plain, means),
         "dense/agreement": by_dense["agreement"],
         "dense/permuted": by_dense["permuted"],
         **odd_seen(of_odd, odd, data.num_classes),
-        **distances((of_plain, of_sample, of_anchors, of_all), plain, sets, data),
+        **distances((of_plain, *of_real), plain, sets, data),
         **looks_of(plain, sets),
         **near(config, plain, sets, data),
         **blur(trained),
         **kept(plain, odd, data.num_classes),
-        "ceiling": ceiling(of_sample, plain.classes),
+        "ceiling": ceiling(of_real[0], plain.classes),
     }
 
 
@@ -245,5 +251,6 @@ def kept(plain: Pictures, odd: Pictures, classes: int) -> dict[str, np.ndarray]:
     drawn = [plain.ways.index(name) for name in DRAWN if name in plain.ways]
     arrays = {"pictures": plain.images[0, drawn, :classes]}
     if "inverter" in odd.ways:
-        arrays["odd/pictures"] = odd.images[0, odd.ways.index("inverter"), : 2 * classes]
+        row = odd.ways.index("inverter")
+        arrays["odd/pictures"] = odd.images[0, row, : 2 * classes]
     return arrays

@@ -35,16 +35,22 @@ def drawn(record: Record, labels: Mapping[str, str], nets: int) -> Figure:
 
 
 def _captioned(
-    ax: Axes, images: np.ndarray, words: np.ndarray, rows: Sequence[str], columns: Sequence[str]
+    ax: Axes,
+    images: np.ndarray,
+    words: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
 ) -> None:
     """Draw images [rows, columns, H, W, C], and ``words`` [rows, columns] under each."""
     down, _, height, width, _ = images.shape
     gap = max(2, round(0.38 * height))
     image_grid(ax, images, rows=rows, columns=columns, gap=gap)
+    look = {"ha": "center", "va": "center", "fontsize": 9.5}
     for (row, column), word in np.ndenumerate(words):
-        place = column * (width + gap) + (width - 1) / 2
-        below = row * (height + gap) + height + 0.4 * gap
-        ax.text(place, below, word, ha="center", va="center", fontsize=9.5)
+        left = column * (width + gap)
+        top = row * (height + gap)
+        middle = left + (width - 1) / 2
+        ax.text(middle, top + height + 0.4 * gap, word, **look)
     ax.set_ylim(down * (height + gap) - 0.5, -0.5)
 
 
@@ -57,12 +63,19 @@ def _draw_pictures(ax: Axes, record: Record, labels: Mapping[str, str], nets: in
     words = []
     for name in names:
         share = 100 * of_way(record, "agreement", name).mean()
-        rows.append(f"{labels[name]}\n{share:.0f} %".replace(" + ", "\n+ "))
-        votes = record.arrays["votes"][record.numbers["ways"].index(name), : len(columns)]
-        words.append([f"{judges * vote:.0f}/{judges}" for vote in votes])
+        label = labels[name].replace(" + ", "\n+ ")
+        rows.append(f"{label}\n{share:.0f} %")
+        row = record.numbers["ways"].index(name)
+        votes = record.arrays["votes"][row, : len(columns)]
+        words.append(_counted(votes, judges))
     _captioned(ax, record.arrays["pictures"], np.array(words), rows, columns)
     ax.tick_params(axis="x", labelsize=9)
     ax.set_title("One net's pictures of its classes; below: how many other nets see the class")
+
+
+def _counted(shares: np.ndarray, judges: int) -> list[str]:
+    """Return shares of judges as counts, such as 3/4."""
+    return [f"{judges * share:.0f}/{judges}" for share in shares]
 
 
 def _draw_agreement(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
@@ -83,9 +96,11 @@ def _draw_agreement(ax: Axes, record: Record, labels: Mapping[str, str]) -> None
     for row, (label, (shares, permuted)) in enumerate(found.items()):
         color = plots.color_of(label)
         rows = np.full(len(shares), row)
+        dots = {"color": color, "markersize": 5}
+        ticks = {"color": CHANCE, "markersize": 8}
         ax.barh(row, 100 * shares.mean(), color=color, alpha=0.35)
-        ax.plot(100 * shares, rows, "o", color=color, markersize=5)
-        ax.plot(100 * permuted, rows, "|", color=CHANCE, markersize=8)
+        ax.plot(100 * shares, rows, "o", **dots)
+        ax.plot(100 * permuted, rows, "|", **ticks)
     ax.set_yticks(range(len(found)), list(found))
     ax.set_ylim(len(found) + 0.4, -0.6)
     ax.set_xlim(0, 102)
@@ -106,19 +121,29 @@ def _draw_nearness(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
         unlike = of_way(record, "diversity", name)
         _draw_marks(ax, place, distance, "o", "distance to the class")
         _draw_marks(ax, place, unlike, "s", "distance between pictures")
+    small = {"ha": "right", "va": "center", "fontsize": 9, "color": CHANCE}
+    dashed = {"linewidth": 1, "linestyle": (0, (4, 3)), "color": CHANCE}
     for column, word in ((1, "blurred"), (2, "noise")):
         across = np.median(anchors[:, column] / floor)
-        ax.axvline(across, color=CHANCE, linewidth=1, linestyle=(0, (4, 3)))
-        ax.annotate(word, (across, -0.7), ha="right", va="center", fontsize=9, color=CHANCE)
+        ax.axvline(across, **dashed)
+        ax.annotate(word, (across, -0.7), **small)
     ax.axvline(1, color=CHANCE, linewidth=1)
     plots.log_axis(ax, "x")
     left, right = ax.get_xlim()
     ax.set_xlim(min(left, 0.2), right)
     told = {"distance to the class": "● ", "distance between pictures": "■ "}
     for row, (meaning, mark) in enumerate(told.items()):
-        look = {"color": plots.color_of(meaning), "va": "center", "fontsize": 10}
+        color = plots.color_of(meaning)
         below = len(names) + 0.1 + 0.7 * row
-        ax.text(0.02, below, mark + meaning, transform=ax.get_yaxis_transform(), **look)
+        ax.text(
+            0.02,
+            below,
+            mark + meaning,
+            transform=ax.get_yaxis_transform(),
+            color=color,
+            va="center",
+            fontsize=10,
+        )
     ax.set_yticks(range(len(names)), [labels[name] for name in names])
     ax.set_ylim(len(names) + 1.3, -1.0)
     title = "Distance to real images (FCD),\nand between pictures"
@@ -139,7 +164,8 @@ def _draw_odd(ax: Axes, record: Record, nets: int) -> None:
     pictures = record.arrays["odd/pictures"]
     classes = len(pictures) // 2
     shown = min(ODD_SHOWN, classes)
-    votes = record.arrays["odd/votes"][record.numbers["odd_ways"].index("inverter")]
+    row = record.numbers["odd_ways"].index("inverter")
+    votes = record.arrays["odd/votes"][row]
     judges = nets - 1
     rows = []
     images = []
@@ -149,7 +175,7 @@ def _draw_odd(ax: Axes, record: Record, nets: int) -> None:
         shares = of_way(record, f"odd/{name}/kind", "inverter", "odd_ways")
         rows.append(f"{name}\n{100 * shares.mean():.0f} %")
         images.append(pictures[some])
-        words.append([f"{judges * vote:.0f}/{judges}" for vote in votes[some]])
+        words.append(_counted(votes[some], judges))
     columns = record.numbers["class_names"][:shown]
     _captioned(ax, np.stack(images), np.array(words), rows, columns)
     ax.set_title("Classes that the inverter never saw\n(%: the kind, chance 33; below: the class)")

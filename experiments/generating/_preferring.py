@@ -100,12 +100,17 @@ class Priors(NamedTuple):
     def sizes(self) -> dict[Medium, int]:
         """Return the numbers of a code by medium."""
         pixels = self.center.size
-        return {"pixels": pixels, "waves": pixels, "codes": self.bounds.high.shape[1]}
+        return {
+            "pixels": pixels,
+            "waves": pixels,
+            "codes": self.bounds.high.shape[1],
+        }
 
 
 def of_images(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of images uint8 [N, H, W, C] in [0, 1], and the root of their colors."""
-    return per_pixel_mean(images) / np.float32(LEVELS), color_root(images[:COLORED])
+    mean = per_pixel_mean(images) / np.float32(LEVELS)
+    return mean, color_root(images[:COLORED])
 
 
 def rows_of(ways: Sequence[Way], nets: Sequence[int], priors: Priors) -> Rows:
@@ -125,14 +130,18 @@ def _row(way: Way, net: int, priors: Priors) -> Rows:
     recipe = way.recipe
     falls = way.rate is None and recipe is None
     decay = DECAY if falls else 0.0
+    most_rate = 0.0
+    if recipe is not None:
+        decay = recipe.decay
+        most_rate = recipe.most / LEVELS**2
     return Rows(
         medium=np.int32(MEDIA.index(way.medium)),
         adam=np.bool_(way.rate is not None),
         rate=np.float32(way.rate or 0.0),
         progress=np.bool_(recipe is not None),
-        most=np.float32(0.0 if recipe is None else recipe.most / LEVELS**2),
+        most=np.float32(most_rate),
         first=np.float32(FIRST_STEP * used / most),
-        decay=np.float32(decay if recipe is None else recipe.decay),
+        decay=np.float32(decay),
         jitter=np.int32(way.jitter),
         spread=np.float32(spreads[way.medium]),
         low=low,

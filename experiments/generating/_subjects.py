@@ -92,9 +92,11 @@ def learned(
     seeds = [*plain, *odd]
     everything = np.arange(len(copies.labels))
     as_they_are = np.resize(np.arange(len(data.train.labels)), len(everything))
-    pools = np.stack([as_they_are] * len(plain) + [everything] * len(odd))
-    both = _family(model, data, copies, budget.steps, seeds, pools)
-    return both.at(slice(len(plain))), both.at(slice(len(plain), None))
+    pools = [as_they_are] * len(plain) + [everything] * len(odd)
+    both = _family(model, data, copies, budget.steps, seeds, np.stack(pools))
+    first = slice(len(plain))
+    second = slice(len(plain), None)
+    return both.at(first), both.at(second)
 
 
 def dense(data: Splits, budget: Budget, seeds: Sequence[int]) -> Family:
@@ -124,7 +126,8 @@ def _family(
         "learning_rate": np.full(count, RATE, np.float32),
         "train_biases": np.ones(count, np.float32),
     }
-    rows = Orders(seeds, len(learns.labels), BATCH, pools).rows(0, steps)
+    orders = Orders(seeds, len(learns.labels), BATCH, pools)
+    rows = orders.rows(0, steps)
     found, _ = trained(task, start, hyper, seeds, rows, learns)
     return Family(apply, preprocess, found)
 

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from experiments.generating import _learnt_priors as learnt
 from experiments.generating import _preferred_scores as scores
 from experiments.generating import _preferring as preferring
 from experiments.generating import _subjects as subjects
@@ -165,6 +166,18 @@ def test_steps_do_not_depend_on_the_length_of_other_priors_codes():
     np.testing.assert_array_equal(row.high[0], [1] * 5 + [0] * 11)
     free = preferring.rows_of([experiment.WAYS["unbounded"]], [0], priors)
     assert np.isinf(free.high[0, :5]).all()
+
+
+def test_a_layer_that_the_nets_do_not_have_is_refused():
+    family = subjects.Family(
+        lambda params, stats, images, train: (images, {"conv3": images, "dense": images}, {}),
+        lambda images, key: images,
+        None,
+    )
+    encode = learnt.encoding(family, "fc6")
+    encoder = {"net": {"params": {}, "batch_stats": {}}, "code": 1.0, "compared": 1.0}
+    with pytest.raises(UserError, match="no layer 'fc6' to invert: use conv3, dense"):
+        encode(encoder, np.zeros((2, 4, 4, 1), np.float32))
 
 
 def a_set(counts):
