@@ -19,6 +19,8 @@ CACHE = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" /
 # One folder a test process: JAX writes an entry in place, and another would read it half written.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # it has inherited CACHE from its controller
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(CACHE) / worker)
+# A test process a core: NumPy's linear algebra on all of them would make them wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Most of a test's time is LLVM optimizing programs that run for milliseconds. What XLA makes of a
 # program (fusion, layouts, convolutions) stays as it is. XLA_FLAGS= (empty) runs them optimized.
 # The emitters of fused loops cost as much again.

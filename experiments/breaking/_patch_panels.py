@@ -128,16 +128,7 @@ def draw_led(
 ) -> None:
     """Draw how often pictures lead to a class, by area, at one kind of places."""
     names = list(LABELS) if place == ANYWHERE else ["patch", "object", "noise", "gray"]
-    for name in names:
-        found = rates.led(record, "own", name)[:, place]
-        plots.seed_band(
-            ax,
-            config.areas,
-            found,
-            plots.color_of(LABELS[name]),
-            LABELS[name],
-        )
-    _area_axis(ax, config)
+    _by_area(ax, config, {name: rates.led(record, "own", name)[:, place] for name in names})
     where = ("Anywhere:", "Off the object:")[place]
     plots.describe(
         ax,
@@ -158,16 +149,8 @@ def draw_kept(
     config: Any,
 ) -> None:
     """Draw the right answers that are left beside patches, which cover nothing of the object."""
-    for name in ("gray", "object", "noise", "patch"):
-        found = rates.kept(record, "own", name)[:, OFF]
-        plots.seed_band(
-            ax,
-            config.areas,
-            found,
-            plots.color_of(LABELS[name]),
-            LABELS[name],
-        )
-    _area_axis(ax, config)
+    names = ("gray", "object", "noise", "patch")
+    _by_area(ax, config, {name: rates.kept(record, "own", name)[:, OFF] for name in names})
     plots.describe(
         ax,
         "Off the object:\nstill answered right",
@@ -185,7 +168,11 @@ def _named_area(record: Record, place: int) -> str:
     return f"area of the patch; {most:.0f} to\n{least:.0f} % of scenes have room for it"
 
 
-def _area_axis(ax: Axes, config: Any) -> None:
+def _by_area(ax: Axes, config: Any, found: Mapping[str, np.ndarray]) -> None:
+    """Draw what was found of every kind of picture, [S, areas], by the area that it covers."""
+    for name, values in found.items():
+        label = LABELS[name]
+        plots.seed_band(ax, config.areas, values, plots.color_of(label), label)
     if len(config.areas) > 1:
         ax.set_xscale("log")
     ax.set_xticks(config.areas, [f"{area:.0%}" for area in config.areas])

@@ -24,9 +24,7 @@ while its object moves, which on a body it would not. All patches meet the same 
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
-
-import numpy as np
+from collections.abc import Mapping
 
 from experiments.breaking import _nets
 from experiments.breaking import _patch_nets as kinds
@@ -34,12 +32,13 @@ from experiments.breaking import _patch_panels as panels
 from experiments.breaking import _patch_rates as rates
 from experiments.breaking import _patch_scenes as scenes
 from experiments.breaking import _patching as patching
+from experiments.breaking._patch_claims import BROWN, claims_of
 from experiments.breaking._patch_rates import ANYWHERE, OFF
 from jaxvision import cli
 from jaxvision.fields import flagged
 from jaxvision.nets import Wanted
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -170,105 +169,9 @@ def _shown(
     return patches, patterns
 
 
-BROWN = "Brown et al. 2017"
-
-
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims; the rules are fixed here."""
-    Statistic = Callable[[Record], np.ndarray]
-    at = config.areas.index(config.area) if config.area in config.areas else 0
-    judged = [i for i, area in enumerate(config.areas) if area >= 0.05]
-
-    def led(name: str, place: int = ANYWHERE, net: str = "own") -> Statistic:
-        return lambda record: rates.led(record, net, name)[:, place, at]
-
-    def rivals(place: int = ANYWHERE, net: str = "own") -> Statistic:
-        return lambda record: rates.best_control(record, net)[:, place, at]
-
-    def minus(one: Statistic, other: Statistic) -> Statistic:
-        return lambda record: one(record) - other(record)
-
-    def least_lead(record: Record) -> np.ndarray:
-        patch, others = rates.led(record, "own", "patch"), rates.best_control(record, "own")
-        return (patch - others)[:, ANYWHERE, judged].min(1)
-
-    def least_gain(record: Record) -> np.ndarray:
-        return np.diff(rates.led(record, "own", "patch")[:, ANYWHERE], axis=1).min(1)
-
-    def largest(record: Record) -> np.ndarray:
-        return rates.led(record, "own", "patch")[:, ANYWHERE, -1]
-
-    def lost(name: str, place: int) -> Statistic:
-        return lambda record: 1 - rates.kept(record, "own", name)[:, place, at]
-
-    def part_lost(record: Record) -> np.ndarray:
-        return rates.part(lost("gray", OFF)(record), lost("patch", OFF)(record))
-
-    def worn_lead(name: str, net: str = "own") -> Statistic:
-        return lambda record: rates.worn(record, net, name) - rates.best_worn(record, net)
-
-    def halves(record: Record) -> np.ndarray:
-        noise = record.arrays["own/led/noise"][:, ANYWHERE, at].mean(1)
-        half = noise.shape[1] // 2
-        return noise[:, :half].mean(1) - noise[:, half:].mean(1)
-
-    area = f"{config.area:.0%} of the scene"
-    masks = "" if config.dataset in scenes.MASKED else "a set with masks: --dataset=shapes16k"
-    handed = "" if config.other != "none" else "another kind of nets: --other=resnet"
-    few = "" if len(config.areas) > 1 else "several --areas"
-    none = "" if judged else "--areas of .05 and more"
-    dazzle = "CV Dazzle, Harvey 2010"
-    question = "question"
-    return [
-        Claim("beats-controls", f"{BROWN}, figure 3", "Anywhere, at every area from 5 %: the patch "
-              "leads to its class more often than the best of real object, noise and gray (least "
-              "lead, share of scenes)", least_lead, Greater(), not_run=none),
-        Claim("beats-object", f"{BROWN}, figure 3", f"Anywhere, at {area}: it leads there more "
-              "often than a real object of the class does",
-              minus(led("patch"), led("object")), Greater()),
-        Claim("grows", f"{BROWN}, figure 3", "The larger it is, the more often it leads there "
-              "(least gain from an area to the next)", least_gain, Greater(), not_run=few),
-        Claim("most", f"{BROWN}, notebook", f"At {config.areas[-1]:.0%} of the scene it leads "
-              "there in over half of the scenes (93 % on Xception at 20 %)",
-              largest, Greater(0.5)),
-        Claim("off-object", f"{question}, occlusion", "Off the object, none of it covered, at "
-              f"{area}: it leads there more often than the best control",
-              minus(led("patch", OFF), rivals(OFF)), Greater(), not_run=masks),
-        Claim("led-away", f"{question}, occlusion", f"Off the object, at {area}: gray at the same "
-              "place costs less than half of the right answers that the patch costs (ratio)",
-              part_lost, Less(0.5), not_run=masks),
-        Claim("costs", f"{question}, occlusion", f"Anywhere, at {area}: it costs more right "
-              "answers than gray at the same place",
-              minus(lost("patch", ANYWHERE), lost("gray", ANYWHERE)), Greater()),
-        Claim("one-place", f"{question}, places", f"Anywhere, at {area}: a patch made at places "
-              "drawn anew leads there more often than one made at one place",
-              minus(led("patch"), led("one_place")), Greater()),
-        Claim("sibling", f"{BROWN}, transfer", f"Anywhere, at {area}: a patch made for the next "
-              "seed's net of the same kind leads there more often than the best control",
-              minus(led("sibling"), rivals()), Greater()),
-        Claim("other-kind", f"{BROWN}, transfer", f"Anywhere, at {area}: so does one made for a "
-              "net of another kind",
-              minus(led("patch", net="other"), rivals(net="other")), Greater(), not_run=handed),
-        Claim("own", f"{question}, transfer", f"Anywhere, at {area}: a patch leads its own net "
-              "there more often than the next seed's",
-              minus(led("patch"), led("sibling")), Greater()),
-        Claim("dazzle", dazzle, "A pattern worn by the object changes more right answers than the "
-              "best of gray, noise and the pattern with its pixels in another order",
-              worn_lead("pattern"), Greater(), not_run=masks),
-        Claim("dazzle-sibling", dazzle, "So does one made for the next seed's net of the same kind",
-              worn_lead("sibling"), Greater(), not_run=masks),
-        Claim("dazzle-other", dazzle, "So does one made for a net of another kind",
-              worn_lead("pattern", "other"), Greater(), not_run=masks or handed),
-        Claim("overlap", "negative control, masks", "A patch off the object covers nothing of it "
-              "(largest share of a pixel)", lambda r: r.arrays["overlap"], Within(0.0, 1e-9),
-              "theory", not_run=masks),
-        Claim("outside", "negative control, masks", "A pattern changes nothing but the object "
-              "(largest change of another pixel)", lambda r: r.arrays["outside"],
-              Within(0.0, 1e-9), "theory", not_run=masks),
-        Claim("control", "negative control, noise", f"Anywhere, at {area}: random patches lead to "
-              "a class as often as other random patches, within 2 points",
-              halves, Equivalent(0.02)),
-    ]  # fmt: skip
+    """Return the sources' claims and the questions beside them."""
+    return claims_of(config)
 
 
 def plot(record: Record, config: Config) -> Figure:

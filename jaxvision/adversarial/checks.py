@@ -194,15 +194,12 @@ def masking_signs(
       The signs, those that were looked for; ``seen`` says which are there.
     """
     starts, noises, longer = jax.random.split(key, 3)
-    # One program a net and number of steps, in place of one for every operation in them.
-    attack = runtime.jit(partial(pgd, ball=ball), static_argnames=("f", "steps"))
-    climb = partial(attack, images=images, labels=labels)
+    climb = partial(_compiled(pgd, ball, "steps"), images=images, labels=labels)
     everything = ball.diameter(images.shape[1:])
     sizes = jnp.array([eps / 2, eps, everything], jnp.float32)
     by_size = climb(f, eps=sizes, steps=steps, key=starts)
     half, full, unbounded = by_size.success.mean(1)
-    one_step = runtime.jit(partial(fgsm, ball=ball), static_argnames="f")
-    single = one_step(f, images, labels, eps)
+    single = _compiled(fgsm, ball)(f, images, labels, eps)
     more = climb(f, eps=eps, steps=2 * steps, key=longer)
     random = _random_search(f, noises, images, labels, eps, ball, draws)
     dead = dead_gradients(f, images, labels)
@@ -222,6 +219,11 @@ def masking_signs(
         chance = 1 / f(images[:1]).shape[1]
         found.append(_sign("right above chance at eps .5", right, chance, slack))
     return found
+
+
+def _compiled(attack: Callable[..., Result], ball: Ball, *static: str) -> Callable[..., Result]:
+    """Return an attack that is one program a net, in place of one for every operation in it."""
+    return runtime.jit(partial(attack, ball=ball), static_argnames=("f", *static))
 
 
 def _sign(

@@ -17,6 +17,7 @@ from experiments.catalog import CATALOG, module_name
 from jaxvision import cli
 from jaxvision.cli import one_claim
 from jaxvision.report import claims as claims_lib
+from jaxvision.report import plots
 from jaxvision.report import record as records
 
 CPU_SECONDS = 6  # of a tiny preset
@@ -123,8 +124,11 @@ def test_claims_do_not_depend_on_how_often_they_are_asked_for(experiment):
         assert [getattr(a, name) for name in shown] == [getattr(b, name) for name in shown]
 
 
-def test_tiny_preset_from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys):
-    """What ``make plot-NAME`` does changes not a byte of a record that was just written."""
+def from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys, to_svg=None):
+    """What ``make plot-NAME`` does changes not a byte of a record that was just written.
+
+    ``to_svg(written)``: what redraws the SVG in place of the real function.
+    """
     module, measured = tiny
     cli.finish(module, measured, tmp_path / "run")
     written = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
@@ -140,11 +144,27 @@ def test_tiny_preset_from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, ca
         np.testing.assert_array_equal(loaded.arrays[name], array)
 
     monkeypatch.setattr(cli.runtime, "configure", lambda **_: None)  # JAX has started
+    if to_svg is not None:
+        monkeypatch.setattr(plots, "to_svg", to_svg(written))
     with pytest.raises(SystemExit) as ended:
         cli.main(module, ["x", "--plot_only", f"--results={tmp_path}", "--run_name=run"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == first
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == written
+
+
+def test_tiny_preset_from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys):
+    """The PNG is drawn anew; equal figures have equal SVGs, as ``test_plots`` says."""
+
+    def kept(written):
+        return lambda figure: written["figure.svg"]
+
+    from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys, to_svg=kept)
+
+
+@pytest.mark.slow
+def test_redrawing_changes_no_byte_of_the_svg_either(tiny, tmp_path, monkeypatch, capsys):
+    from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.slow

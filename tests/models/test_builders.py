@@ -104,7 +104,9 @@ def test_plain_and_resnet_differ_by_the_shortcuts_alone():
     jax.tree.map(np.testing.assert_array_equal, *variables)
     x = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
     plain, residual = (
-        apply_function(net)(v["params"], v["batch_stats"], x, train=False)[0]
+        jax.jit(apply_function(net), static_argnames="train")(
+            v["params"], v["batch_stats"], x, train=False
+        )[0]
         for net, v in zip(nets, variables, strict=True)
     )
     assert not np.allclose(plain, residual)

@@ -1,5 +1,7 @@
 """Batch normalization against its closed form, ``nn.BatchNorm`` and autodiff."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,8 @@ VARIABLES = {
 
 
 def run(module, variables=VARIABLES, x=X, **train):
-    return module.apply(variables, x, **train, mutable=["batch_stats"])
+    apply = jax.jit(partial(module.apply, **train, mutable=["batch_stats"]))
+    return apply(variables, x)
 
 
 def test_training_is_the_closed_form():
@@ -84,12 +87,12 @@ def test_gradient_ignores_a_shift_and_a_stretch_of_the_batch():
 
 def test_same_under_vmap_map_and_scan():
     batches = jnp.stack([X, 2 * X + 1])
-    step = gradient(BatchNorm(), train=True)
+    step = jax.jit(gradient(BatchNorm(), train=True))
     alone = [step(VARIABLES["params"], x) for x in batches]
     alone = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
     mapped = [
-        jax.vmap(step, (None, 0))(VARIABLES["params"], batches),
-        lax.map(lambda x: step(VARIABLES["params"], x), batches),
+        jax.jit(jax.vmap(step, (None, 0)))(VARIABLES["params"], batches),
+        jax.jit(lambda xs: lax.map(lambda x: step(VARIABLES["params"], x), xs))(batches),
     ]
     for found in mapped:
         jax.tree.map(
@@ -143,7 +146,7 @@ def test_a_mean_that_is_large_beside_the_deviation_costs_no_digit(mean, std, sha
         y, updated = BatchNorm(momentum=0.0).apply(given, x, train=True, mutable=["batch_stats"])
         return jnp.sum(weight * y), (y, updated["batch_stats"])
 
-    step = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+    step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
     if parts is None:
         (_, (y, stats)), (d_params, dx) = step(params, x, weight)
     else:

@@ -74,7 +74,7 @@ def test_equal_nets_average_to_their_own_output_with_batch_norm_too():
     model = ResidualMLP(4, 8, 3, he_forward(), normalized=True)
     start = initialize(model, stream(0, "init"), (4, 4, 1))
     images = jax.random.normal(jax.random.key(1), (5, 4, 4, 1))
-    apply = apply_function(model)
+    apply = jax.jit(apply_function(model), static_argnames="train")
     _, _, statistics = apply(start["params"], start["batch_stats"], images, train=True)
     net = start | {"batch_stats": statistics}
     net["batch_stats"]["count"] = jnp.int32(7)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.initialization import he_init
+from experiments.initialization import escape_time
 from jaxvision import cli
 from jaxvision.data import load
 
@@ -16,11 +16,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def command(tmp_path, capsys):
-    """Return ``command(*flags) -> (exit code, stderr)`` of he_init at its tiny preset."""
+    """Return ``command(*flags) -> (exit code, stderr)`` of escape_time at its tiny preset."""
 
     def ran(*flags):
         with pytest.raises(SystemExit) as ended:
-            cli.main(he_init, ["he_init", "--preset=tiny", f"--results={tmp_path / 'out'}", *flags])
+            cli.main(
+                escape_time,
+                ["escape_time", "--preset=tiny", f"--results={tmp_path / 'out'}", *flags],
+            )
         return ended.value.code, capsys.readouterr().err
 
     return ran
