@@ -88,10 +88,21 @@ DISPUTES = (
                 "Simonyan et al. 2013 (arXiv 1312.6034), section 2; Yosinski et al. 2015 "
                 "(arXiv 1506.06579), section 3; Olah et al. 2017",
                 "With a prior the class shows.",
-                cited("class_pictures", "meaning", "l2", "blur", "fourier", "jitter"),
+                cited(
+                    "class_pictures",
+                    "meaning",
+                    "l2",
+                    "blur",
+                    *(f"yosinski-{number}" for number in range(1, 5)),
+                    "fourier",
+                    "jitter",
+                ),
             ),
         ),
         beside=cited("class_pictures", "short", "control"),
+        answer="To other nets it often does not; L2, a blur, waves and jitter help, but with waves "
+        "and jitter too they see the class less often than in test images.",
+        upheld=cited("class_pictures", "unseen", "l2", "blur", "fourier", "jitter", "short"),
     ),
     Dispute(
         question="Is there anything in single units that is not in any direction of their layer?",

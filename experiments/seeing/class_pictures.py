@@ -6,7 +6,7 @@ section 3, and their code; Olah et al. 2017, Feature Visualization
 Source: Simonyan et al. 2013. Claim in one sentence: gradient ascent on a class's score draws a
 picture of what the net means by the class, and with a prior it is one that others recognize.
 
-Command: make exp-class-pictures (five minutes on two cores; an embedded set, no download).
+Command: make exp-class-pictures (six minutes on two cores; an embedded set, no download).
 
 A picture is no evidence: beside each stands how many of the other nets, trained alike from other
 seeds, put it into its class. The floor is the same pictures scored for the next class, the ceiling
@@ -245,8 +245,8 @@ def plot(record: Record, config: Config) -> Figure:
         panels.draw_objectives(axes[2, 0], record)
         panels.draw_slopes(axes[2, 1], record)
     titles = {
-        ("unseen", "fourier", "jitter"): (
-            "Others see what one net calls a class best in waves, with jitter"
+        ("unseen", "l2", "blur", "fourier", "jitter"): (
+            "Others often miss what one net calls a class; L2, blur, waves and jitter help"
         ),
         ("unseen", "fourier"): "What one net calls a class, others see better in waves",
         "unseen": "What one net calls a class, other nets often do not see",
