@@ -56,7 +56,7 @@ class Config:
     first_seed: int = flagged(930, "First seed.", low=0, high=10**9)
     width: int = flagged(16, "Channels of the first convolution.", low=1, high=1024)
     steps: int = flagged(_nets.SURE_STEPS, "Training steps.", low=10, high=10**6)
-    small_steps: int = flagged(1600, "Those on small objects.", low=10, high=10**6)
+    small_steps: int = flagged(2400, "Those on small objects.", low=10, high=10**6)
     batch_size: int = flagged(_nets.BATCH_SIZE, "Images in a step.", low=2, high=65_536)
     learning_rate: float = flagged(_nets.LEARNING_RATE, "Adam's, at its highest.", low=0)
     small_learning_rate: float = flagged(0.008, "The one on small objects.", low=0)
@@ -106,23 +106,24 @@ PRESETS = {
 
 def specs_of(config: Config) -> dict[str, Spec]:
     """Return the nets by the size of their objects."""
-    shared = {"width": config.width, "batch_size": config.batch_size}
     specs = {
         "large": _nets.spec_of(
             config.dataset,
+            width=config.width,
             steps=config.steps,
+            batch_size=config.batch_size,
             learning_rate=config.learning_rate,
-            **shared,
         )
     }
     if config.small_dataset != "none":
         specs["small"] = _nets.spec_of(
             config.small_dataset,
             depth=len(_nets.CHANNELS),
+            width=config.width,
             steps=config.small_steps,
+            batch_size=config.batch_size,
             learning_rate=config.small_learning_rate,
             normalized=True,
-            **shared,
         )
     return specs
 
@@ -204,7 +205,7 @@ def _said_of_nets(record: Record, config: Config) -> str:
     if "small/error" not in record.arrays:
         return said
     small = _nets.in_percent(record.arrays["small/error"])
-    return f"{said}; of small objects: a sixth one and batch norm, {small}"
+    return f"{said}; of small objects: six and batch norm, {small}"
 
 
 if __name__ == "__main__":
