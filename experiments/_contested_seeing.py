@@ -59,6 +59,10 @@ DISPUTES = (
                 cited("backward_rules", "center-large", "center-small"),
             ),
         ),
+        answer="Not where objects are large: there the center beats them all. Where they are small "
+        "guided backprop beats the center, and does not point as the gradient does.",
+        upheld=cited("backward_rules", "center-large", "center-small"),
+        refuted=cited("backward_rules", "pointing-guided"),
     ),
     Dispute(
         question="Is a map better than an edge detector?",

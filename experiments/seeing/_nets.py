@@ -118,6 +118,11 @@ def in_words(width: int, error: np.ndarray) -> str:
 
     ``error``: of the test images [S].
     """
-    worst, best = (100 * (1 - each) for each in (error.max(), error.min()))
     convolutions = f"Five convolutions, {width} channels first"
-    return f"{convolutions}, right on {worst:.0f} to {best:.0f} % of test images"
+    return f"{convolutions}, right on {in_percent(error)} of test images"
+
+
+def in_percent(error: np.ndarray) -> str:
+    """Return how often nets are right, from the worst to the best."""
+    worst, best = (100 * (1 - each) for each in (error.max(), error.min()))
+    return f"{worst:.0f} to {best:.0f} %"

@@ -10,11 +10,11 @@ survives the loss of the upper layers.
 Command: make exp-backward-rules (5 minutes on two cores, drawn shapes, no download).
 
 What differs from the sources: small nets on drawn shapes, whose objects have exact masks; large
-objects, which cover the center of most pictures, and small ones, which do not
-(``--small_dataset=small_shapes``: their nets need another five minutes). Scores are means over
-images, the same ones for all maps, one number a net; each stands beside maps that have never seen a
-net. Where a net's values are tied in a pool the signal is shared, not switched. A random net's
-weights are those that another seed's net began with.
+objects, which cover the center of most pictures, and small ones, which do not. Nets of small
+objects have batch norm, without which they are right on 84 %. Scores are means over images, the
+same ones for all maps, one number a net; each stands beside maps that have never seen a net. Where
+a net's values are tied in a pool the signal is shared, not switched. A random net's weights are
+those that another seed's net began with.
 """
 
 import dataclasses
@@ -51,15 +51,15 @@ class Config:
     """Flags of the experiment."""
 
     dataset: str = flagged("shapes16k", "Data set: digits, shapes, a TFDS name, or a path.")
-    small_dataset: str = flagged("none", "One of small objects: small_shapes.")
+    small_dataset: str = flagged("small_shapes", "One of small objects, or none.")
     seeds: int = flagged(5, "Nets.", low=2, high=1000)
     first_seed: int = flagged(930, "First seed.", low=0, high=10**9)
     width: int = flagged(16, "Channels of the first convolution.", low=1, high=1024)
     steps: int = flagged(_nets.SURE_STEPS, "Training steps.", low=10, high=10**6)
-    small_steps: int = flagged(3200, "Those on small objects.", low=10, high=10**6)
+    small_steps: int = flagged(2400, "Those on small objects.", low=10, high=10**6)
     batch_size: int = flagged(_nets.BATCH_SIZE, "Images in a step.", low=2, high=65_536)
     learning_rate: float = flagged(_nets.LEARNING_RATE, "Adam's, at its highest.", low=0)
-    small_learning_rate: float = flagged(0.003, "The one on small objects.", low=0)
+    small_learning_rate: float = flagged(0.008, "The one on small objects.", low=0)
     n_images: int = flagged(100, "Test images that are explained.", low=10, high=10**5)
     window: int = flagged(7, "Pixels of the covering window's side.", low=1, high=512)
     stride: int = flagged(3, "Pixels between two of its places.", low=1, high=512)
@@ -72,6 +72,7 @@ class Config:
 PRESETS = {
     "tiny": Config(
         dataset="digits",
+        small_dataset="none",
         seeds=2,
         first_seed=0,
         width=2,
@@ -85,7 +86,6 @@ PRESETS = {
     ),
     "cpu": Config(),
     "gpu": Config(
-        small_dataset="small_shapes",
         seeds=10,
         width=64,
         steps=5000,
@@ -94,6 +94,7 @@ PRESETS = {
     ),
     "paper": Config(
         dataset="imagenet_resized/64x64",
+        small_dataset="none",
         width=96,
         steps=100_000,
         batch_size=128,
@@ -105,23 +106,24 @@ PRESETS = {
 
 def specs_of(config: Config) -> dict[str, Spec]:
     """Return the nets by the size of their objects."""
-    shared = {"width": config.width, "batch_size": config.batch_size}
     specs = {
         "large": _nets.spec_of(
             config.dataset,
+            width=config.width,
             steps=config.steps,
+            batch_size=config.batch_size,
             learning_rate=config.learning_rate,
-            **shared,
         )
     }
     if config.small_dataset != "none":
         specs["small"] = _nets.spec_of(
             config.small_dataset,
             depth=len(_nets.CHANNELS),
+            width=config.width,
             steps=config.small_steps,
+            batch_size=config.batch_size,
             learning_rate=config.small_learning_rate,
             normalized=True,
-            **shared,
         )
     return specs
 
@@ -192,10 +194,18 @@ def plot(record: Record, config: Config) -> Figure:
         figure,
         record,
         title,
-        net=_nets.in_words(config.width, record.arrays["large/error"]),
+        net=_said_of_nets(record, config),
         optimizer=f"Adam, {config.steps:,} steps",
         paper="Springenberg et al. 2014; Nie et al. 2018; Adebayo et al. 2018",
     )
+
+
+def _said_of_nets(record: Record, config: Config) -> str:
+    said = _nets.in_words(config.width, record.arrays["large/error"])
+    if "small/error" not in record.arrays:
+        return said
+    small = _nets.in_percent(record.arrays["small/error"])
+    return f"{said}; of small objects: six and batch norm, {small}"
 
 
 if __name__ == "__main__":
