@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from experiments.breaking import _along as along
 from experiments.breaking._along import Seen
 from experiments.breaking._along_nets import Kind, Lab, Size, Snapshots, steps_of_sizes, together
-from experiments.breaking._along_pairs import Watched, medians, together_right
+from experiments.breaking._along_pairs import Watched, medians, rows_of, together_right
 from jaxvision.progress import Progress
 
 
@@ -82,39 +81,52 @@ def measured_families(
     bar: Progress,
 ) -> Found:
     """Train the other sizes of every family and measure all along training on common images."""
-    nets = {
-        Member(name, value): lab.sized(arms[family.arm], family.other(value))
-        for name, family in families.items()
-        for value in family.values
-        if value != family.usual
-    }
-    rates = {f"{one.family}/{one.value}": each.learning_rate for one, each in nets.items()}
+    nets = _trained(lab, families, arms)
     attacked = _attacked(nets, families, config)
-    arrays = {}
+    found = Found({}, {})
+    for one, snapshots in nets.items():
+        found.rates[f"{one.family}/{one.value}"] = snapshots.learning_rate
     for name, family in families.items():
         seen = {family.usual: until_size_steps(watched[family.arm], config)}
-        seen |= {one.value: each for one, each in attacked.items() if one.family == name}
+        for one, each in attacked.items():
+            if one.family == name:
+                seen[one.value] = each
         rising = [seen[value] for value in sorted(seen)]
-        arrays |= compared(name, rising)
-        arrays |= compared_along(name, rising)
+        found.arrays.update(compared(name, rising))
+        found.arrays.update(compared_along(name, rising))
         bar.advance()
-    return Found(arrays, rates)
+    return found
+
+
+def _trained(
+    lab: Lab, families: Mapping[str, Family], arms: Mapping[str, Kind]
+) -> dict[Member, Snapshots]:
+    """Return the nets of every size that is not its arm's own."""
+    nets = {}
+    for name, family in families.items():
+        kind = arms[family.arm]
+        others = [value for value in family.values if value != family.usual]
+        for value in others:
+            size = family.other(value)
+            nets[Member(name, value)] = lab.sized(kind, size)
+    return nets
 
 
 def _attacked(
     nets: Mapping[Member, Snapshots], families: Mapping[str, Family], config: Any
 ) -> dict[Member, Seen]:
     """Attack all snapshots of all runs of one size, whatever their start, by one program."""
-    sizes = {one: families[one.family].other(one.value) for one in nets}
+    of_size: dict[Size, list[Member]] = {}
+    for one in nets:
+        size = families[one.family].other(one.value)
+        of_size.setdefault(size, []).append(one)
     found = {}
-    for size in dict.fromkeys(sizes.values()):
-        alike = [one for one in nets if sizes[one] == size]
+    for alike in of_size.values():
         snapshots = together([nets[one] for one in alike])
-        seen = along.sweep(snapshots, along.given(snapshots, config), config, "population")
+        shown = along.given(snapshots, config)
+        seen = along.sweep(snapshots, shown, config, "population")
         for place, one in enumerate(alike):
-            first = place * config.seeds
-            rows = slice(first, first + config.seeds)
-            found[one] = jax.tree.map(lambda field, rows=rows: field[rows], seen)
+            found[one] = rows_of(seen, place, config.seeds)
     return found
 
 
