@@ -153,11 +153,9 @@ def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
     if shown:
         plots.log_axis(ax, "x")
         ax.axhline(1, color="#999999", linewidth=1)
-    title = (
-        f"Distance of larger nets, thin: step\n{config.reference:,}, thick: step "
-        f"{config.size_steps:,}"
-    )
-    plots.describe(ax, title, "times as deep or wide", "distance / smallest's at the end")
+    steps = f"(thin: step {config.reference:,}, thick: {config.size_steps:,})"
+    title = f"Distance of larger nets\n{steps}"
+    plots.describe(ax, title, "times as deep or wide", "distance / smallest, late")
     plots.mark_contradicted(ax, record, *SIZE_CLAIMS)
 
 
