@@ -51,17 +51,23 @@ DISPUTES = (
                 "Mickisch et al. 2020 (arXiv 2002.01810), abstract",
                 "It comes closer over training, late in it as well.",
                 cited("robustness_in_training", "closer-he", "closer-xavier", "closer-decay")
-                + cited("robustness_in_training", "closer-bn", "closer-small"),
+                + cited("robustness_in_training", "closer-bn", "closer-small")
+                + cited("robustness_in_training", "closer-deepest-he", "closer-deepest-xavier")
+                + cited("robustness_in_training", "closer-widest-he"),
             ),
             Side(
                 "Lyu & Li 2020 (arXiv 1906.05890), abstract",
                 "Once the loss is small the normalized margin grows, and longer training may make "
                 "homogeneous nets more robust.",
                 cited("robustness_in_training", "farther-he", "farther-xavier", "farther-decay")
-                + cited("robustness_in_training", "farther-bn", "farther-small", "margin-grows"),
+                + cited("robustness_in_training", "farther-bn", "farther-small", "margin-grows")
+                + cited("robustness_in_training", "farther-deepest-he", "farther-deepest-xavier")
+                + cited("robustness_in_training", "farther-widest-he"),
             ),
         ),
         beside=cited("robustness_in_training", "still-he", "still-xavier", "still-small")
+        + cited("robustness_in_training", "still-deepest-he", "still-deepest-xavier")
+        + cited("robustness_in_training", "still-widest-he")
         + cited("robustness_in_training", "decay-farther", "xavier-farther", "control"),
         answer="Neither: from three starts, without decay or batch norm, the distance stays "
         "within a tenth of an octave once nets have learned, while He's normalized margin grows.",
@@ -104,7 +110,8 @@ DISPUTES = (
                 cited("robustness_in_training", "start-depth", "half-normal"),
             ),
         ),
-        beside=cited("robustness_in_training", "depth-trained", "bn-start-distance"),
+        beside=cited("robustness_in_training", "depth-trained", "bn-start-distance")
+        + cited("robustness_in_training", "same-depth-he", "same-depth-xavier", "same-width-he"),
         answer="Not here: after training deeper nets are farther from their mistakes from either "
         "start, and so are wider ones.",
         upheld=cited("robustness_in_training", "depth-helps", "width-helps"),

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from experiments.breaking._along_larger_claims import of_larger_nets
 from experiments.breaking._along_nets import Kind
 from experiments.breaking._along_pairs import Statistic, late_steps, missing_arms
+from experiments.breaking._along_sides import LYU, STILL, above_zero, both_sides, neither_side
 from experiments.breaking._along_size_claims import of_conv_nets, of_random_nets, of_sizes
 from jaxvision.report import stats
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
 
-MICKISCH, LYU = "Mickisch et al. 2020", "Lyu & Li 2020"
 GALLOWAY = "Galloway et al. 2019"
-STILL = 0.1  # octaves: 7 %
 FREE = ("he", "xavier", "small")  # arms without decay or normalization
 
 
@@ -27,6 +27,7 @@ def claims_of(config: Any, arms: Mapping[str, Kind]) -> list[Claim]:
         *_of_gradients(config),
         *_of_universal(config),
         *of_sizes(config),
+        *of_larger_nets(config),
         *of_conv_nets(config),
         *_controls(config),
     ]
@@ -37,18 +38,12 @@ def ranks_together(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.array([stats.spearman(*pair).estimate for pair in zip(a, b, strict=True)])
 
 
-def _above_zero(values: np.ndarray) -> np.ndarray:
-    """Return the values that have a logarithm; NaN for the others, as of nets that learned none."""
-    usable = np.isfinite(values) & (values > 0)
-    return np.where(usable, values, np.nan)
-
-
 def _change(config: Any, arm: str, quantity: str, first: int | None = None) -> Statistic:
     """Return by how many octaves a quantity changes from a step, the reference, to the end."""
     early = config.snapshots.index(config.reference if first is None else first)
 
     def octaves(record: Record) -> np.ndarray:
-        values = _above_zero(record.arrays[f"{arm}/{quantity}"])
+        values = above_zero(record.arrays[f"{arm}/{quantity}"])
         return np.log2(values[:, -1] / values[:, early])
 
     return octaves
@@ -58,7 +53,7 @@ def _apart(arm: str, other: str) -> Statistic:
     """Return by how many octaves an arm ends farther than another."""
 
     def octaves(record: Record) -> np.ndarray:
-        ends = [_above_zero(record.arrays[f"{name}/distance"][:, -1]) for name in (arm, other)]
+        ends = [above_zero(record.arrays[f"{name}/distance"][:, -1]) for name in (arm, other)]
         return np.log2(ends[0] / ends[1])
 
     return octaves
@@ -71,35 +66,10 @@ def _along_training(config: Any, arms: Mapping[str, Kind]) -> list[Claim]:
         if arm.others:
             continue
         octaves, lacks = _change(config, name, "distance"), missing_arms(config, name)
-        claims += [
-            Claim(
-                f"closer-{name}",
-                f"{MICKISCH}, abstract",
-                f"{arm.label}: the boundary moves closer {span} (octaves of distance)",
-                octaves,
-                Less(),
-                not_run=lacks,
-            ),
-            Claim(
-                f"farther-{name}",
-                f"{LYU}, abstract",
-                f"{arm.label}: the boundary moves away {span} (octaves of distance)",
-                octaves,
-                Greater(),
-                not_run=lacks,
-            ),
-        ]
+        told = (name, arm.label, span, octaves, lacks)
+        claims += both_sides(*told)
         if name in FREE:
-            claims.append(
-                Claim(
-                    f"still-{name}",
-                    "question, neither side",
-                    f"{arm.label}: the distance stays within {STILL:g} octaves {span}",
-                    octaves,
-                    Equivalent(STILL),
-                    not_run=lacks,
-                )
-            )
+            claims.append(neither_side(*told))
     return [*claims, _margin_grows(config)]
 
 

@@ -74,10 +74,10 @@ class Lab:
         size = Size(config.depth, config.width)
         return self._trained(kind, self._dense(kind, size, config.steps), config.snapshots)
 
-    def at_the_end(self, kind: Kind, size: Size) -> Snapshots:
-        """Return nets of another size after ``size_steps`` steps."""
-        steps = self.config.size_steps
-        return self._trained(kind, self._dense(kind, size, steps), (steps,))
+    def sized(self, kind: Kind, size: Size) -> Snapshots:
+        """Return nets of another size along training, at ``steps_of_sizes``."""
+        spec = self._dense(kind, size, self.config.size_steps)
+        return self._trained(kind, spec, steps_of_sizes(self.config))
 
     def conv(self, normalized: bool) -> Snapshots:
         """Return conv nets with or without batch norm after ``size_steps`` steps."""
@@ -121,6 +121,12 @@ class Lab:
         spec = dataclasses.replace(spec, learning_rate=rate)
         found = nets.trained(spec, seeds, snapshots=snapshots)
         return Snapshots(found, found.snapshots, rate)
+
+
+def steps_of_sizes(config: Any) -> tuple[int, ...]:
+    """Return the snapshots of nets of other sizes: from the reference to their last step."""
+    first, last = config.reference, config.size_steps
+    return tuple(step for step in config.snapshots if first <= step <= last)
 
 
 def together(arms: Sequence[Snapshots]) -> Snapshots:

@@ -1,7 +1,7 @@
 """From what all nets of all arms showed to numbers that may be compared: on the same images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from experiments.breaking._along_nets import Kind, Lab, Snapshots, together
 from jaxvision.models.inference import Inference
 from jaxvision.report.record import Record
 
+Rows = TypeVar("Rows", Seen, Fooling)
 Statistic = Callable[[Record], np.ndarray]  # [S], or one number []
 
 
@@ -40,13 +41,17 @@ def watch(
         seen = along.sweep(snapshots, shown, config, inference)
         fooling = along.universal_along(snapshots, shown, config, inference)
         for place, name in enumerate(alike):
-            first = place * config.seeds
-            rows = slice(first, first + config.seeds)
-            own = jax.tree.map(lambda field, rows=rows: field[rows], seen)
-            handed = jax.tree.map(lambda field, rows=rows: field[rows], fooling)
+            own = rows_of(seen, place, config.seeds)
+            handed = rows_of(fooling, place, config.seeds)
             margins = along.log_normalized_margins(nets[name], own, config.depth)
             found[name] = Watched(nets[name], own, handed, margins)
     return found
+
+
+def rows_of(fields: Rows, place: int, count: int) -> Rows:
+    """Return the ``count`` runs of one kind, of fields [S, ...] of kinds one after the other."""
+    first = place * count
+    return jax.tree.map(lambda field: field[first : first + count], fields)
 
 
 def together_right(seen: Sequence[np.ndarray]) -> np.ndarray:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.breaking._along_claims import STILL
 from experiments.breaking._along_families import families_of, sizes_of
 from experiments.breaking._along_nets import Kind
 from experiments.breaking._along_pairs import late_steps
+from experiments.breaking._along_sides import STILL
 from jaxvision.report import plots
 from jaxvision.report.record import Record
 from jaxvision.types import Axes, Figure
@@ -22,6 +22,13 @@ COLORS = {
     "small": "small start",
     "he_again": "other draws",
 }
+SIZE_CLAIMS = (
+    *("width-helps", "depth-hurts", "depth-helps"),
+    *("same-width-he", "same-depth-he", "same-depth-xavier"),
+    *("still-widest-he", "still-deepest-he", "still-deepest-xavier"),
+    *("closer-widest-he", "closer-deepest-he", "closer-deepest-xavier"),
+    *("farther-widest-he", "farther-deepest-he", "farther-deepest-xavier"),
+)
 
 
 def across(figure: Figure, axes: np.ndarray) -> Axes:
@@ -125,27 +132,31 @@ def draw_crossed(ax: Axes, record: Record, config: Any) -> None:
 
 
 def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
-    """Draw the distance by depth and by width, relative to the smallest net of each family."""
+    """Draw the distance by depth and by width, early and late in training.
+
+    Relative to the smallest net of each family at the end: what lies lower early moves away.
+    """
     looks = {"depth_he": "He", "depth_xavier": "Xavier", "width": "wider"}
     labels = {"depth_he": "deeper, He", "depth_xavier": "deeper, Xavier", "width": "wider, He"}
     families = families_of(config)
     shown = [name for name in looks if name in families]
     for name in shown:
         sizes = sizes_of(families[name])
-        distance = record.arrays[f"{name}/distance"]
-        plots.seed_band(
-            ax,
-            sizes / sizes[0],
-            distance / distance[:, :1],
-            plots.color_of(looks[name]),
-            labels[name],
-        )
+        distance = record.arrays[f"{name}/along"]
+        relative = distance / distance[:, :1, -1:]
+        times = sizes / sizes[0]
+        color = plots.color_of(looks[name])
+        late = plots.seed_band(ax, times, relative[..., -1], color, labels[name])
+        late.set_linewidth(3)
+        early = np.nanmedian(relative[..., 0], axis=0)
+        ax.plot(times, early, color=color, linewidth=1, label=f"_{name}")
     if shown:
         plots.log_axis(ax, "x")
         ax.axhline(1, color="#999999", linewidth=1)
-    title = "Distance of larger nets,\nafter training"
-    plots.describe(ax, title, "times as deep or wide", "distance / smallest net's")
-    plots.mark_contradicted(ax, record, "width-helps", "depth-hurts", "depth-helps")
+    steps = f"(thin: step {config.reference:,}, thick: {config.size_steps:,})"
+    title = f"Distance of larger nets\n{steps}"
+    plots.describe(ax, title, "times as deep or wide", "distance / smallest, late")
+    plots.mark_contradicted(ax, record, *SIZE_CLAIMS)
 
 
 def draw_conv(ax: Axes, record: Record, config: Any) -> None:

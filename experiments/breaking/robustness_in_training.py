@@ -17,9 +17,9 @@ on 8x8 digits; sizes in units of [0, 1] (Galloway's code has them of normalized 
 .03 being about 1.5/255); the rate is chosen for each arm and size on other seeds; hidden biases
 train, so a net is only nearly homogeneous. Distances are DeepFool's in L2, drawn back to the
 boundary by bisection, and medians over test images that all arms of a seed classify right at every
-late snapshot: else easy images would be compared with hard ones. A net that has not learned has no
-honest distance. Batch norm answers with statistics of the training set, taken anew at every
-snapshot.
+late snapshot, or all sizes: else easy images would be compared with hard ones. A net that has not
+learned has no honest distance. Batch norm answers with statistics of the training set, taken anew
+at every snapshot.
 """
 
 import dataclasses
@@ -83,7 +83,9 @@ class Config:
         (2, 4), "Times that images are enlarged, rising.", low=2, high=64
     )
     channels: int = flagged(8, "First channels of conv nets; 0: none.", low=0, high=1024)
-    size_steps: int = flagged(3000, "Steps of these nets; one of the snapshots.", low=1, high=10**7)
+    size_steps: int = flagged(
+        3000, "Steps of these nets, attacked at snapshots since --reference.", low=1, high=10**7
+    )
     epsilons: tuple[float, ...] = flagged(
         (2 / 255, 4 / 255, 8 / 255), "PGD's sizes for conv nets, of [0, 1].", low=0, high=1
     )
@@ -108,6 +110,10 @@ class Config:
             raise UserError(f"the last of --snapshots must be --steps={self.steps}")
         if list(self.snapshots) != sorted(set(self.snapshots)):
             raise UserError("--snapshots must rise")
+        if self.size_steps < self.reference:
+            raise UserError(
+                f"--size_steps={self.size_steps} must not be before --reference={self.reference}"
+            )
 
 
 PRESETS = {
@@ -177,10 +183,11 @@ def measure(
     inference: Inference = "population",
     judged_on: str = "test",
 ) -> tuple[dict, dict]:
-    """Attack every arm at every snapshot, sizes at their end, and random nets.
+    """Attack every arm and size along training, conv nets at their end, and random nets.
 
     Returns:
-      Chosen rates and numbers of images, and arrays 'arm/quantity' [S, T, ...].
+      Chosen rates and numbers of images, and arrays 'arm/quantity' [S, T, ...], of sizes
+      'family/quantity' [S, sizes] at their end and 'family/along' [S, sizes, T].
     """
     lab = Lab(config)
     families = families_of(config)

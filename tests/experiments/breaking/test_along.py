@@ -14,7 +14,14 @@ from experiments.breaking import _along_pairs as pairs
 from experiments.breaking import _along_pixels as pixels
 from experiments.breaking import _along_start as start
 from experiments.breaking import robustness_in_training as experiment
-from experiments.breaking._along_families import families_of, sizes_of, slopes
+from experiments.breaking._along_families import (
+    compared,
+    compared_along,
+    families_of,
+    measured_families,
+    sizes_of,
+    slopes,
+)
 from jaxvision.adversarial.universal import Universal
 from jaxvision.data import load
 from jaxvision.data.augment import standardizer
@@ -149,6 +156,63 @@ def test_families_hold_the_usual_size():
     assert not families_of(experiment.PRESETS["tiny"])
 
 
+def seen_as(distance, right):
+    """Return what S nets show at T steps: ``distance`` and ``right`` [S, T, B], all else zeros."""
+    nothing = np.zeros_like(distance)
+    fields = dict.fromkeys(along.Seen._fields, nothing)
+    return along.Seen(**fields | {"distance": distance, "right": right})
+
+
+def test_sizes_are_compared_along_training_on_images_that_all_always_have_right():
+    """Two sizes, two steps, three images: the first is wrong early, the last wrong late."""
+    small = seen_as(np.float32([[[9, 1, 7], [9, 2, 7]]]), np.ones((1, 2, 3), bool))
+    right = np.array([[[False, True, True], [True, True, False]]])
+    large = seen_as(np.float32([[[9, 3, 7], [5, 4, 7]]]), right)
+    found = compared_along("width", [small, large])
+    np.testing.assert_array_equal(found["width/along"], [[[1, 2], [3, 4]]])
+    np.testing.assert_allclose(found["width/along_error"][0, 1], [1 / 3, 1 / 3], rtol=1e-6)
+    np.testing.assert_array_equal(found["width/along_paired"], [1])
+    at_the_end = compared("width", [small, large])
+    np.testing.assert_array_equal(at_the_end["width/distance"], [[5.5, 4.5]])
+    np.testing.assert_array_equal(at_the_end["width/paired"], [2])
+
+
+def test_starts_of_one_size_share_a_sweep_and_keep_their_rows(monkeypatch):
+    """Nets are numbers; what they show is themselves."""
+    config = experiment.Config(seeds=2, depths=(5,), widths=())
+    steps = along_nets.steps_of_sizes(config)
+    assert steps == (300, 1000, 3000)
+    first = {"He": 10, "Xavier": 20}
+    sweeps = []
+
+    def sized(kind, size):
+        assert size == (5, config.width)
+        numbers = first[kind.label] + np.float32([[1, 2, 3], [4, 5, 6]])
+        return along_nets.Snapshots(None, numbers, 0.1)
+
+    def sweep(snapshots, *_):
+        sweeps.append(snapshots.variables.shape)
+        distance = snapshots.variables[..., None]
+        return seen_as(distance, np.ones_like(distance, bool))
+
+    monkeypatch.setattr(along, "given", lambda *_: None)
+    monkeypatch.setattr(along, "sweep", sweep)
+    usual = np.arange(8, dtype=np.float32)[:, None] * np.ones((2, 1, 1), np.float32)
+    watched = SimpleNamespace(seen=seen_as(usual, np.ones_like(usual, bool)))
+    found = measured_families(
+        SimpleNamespace(sized=sized),
+        families_of(config),
+        {"he": watched, "xavier": watched},
+        experiment.ARMS,
+        config,
+        SimpleNamespace(advance=lambda: None),
+    )
+    assert sweeps == [(4, 3)]
+    np.testing.assert_array_equal(found.arrays["depth_xavier/along"][1], [[4, 5, 6], [24, 25, 26]])
+    np.testing.assert_array_equal(found.arrays["depth_he/distance"], [[6, 13], [6, 16]])
+    assert found.rates == {"depth_he/5": 0.1, "depth_xavier/5": 0.1}
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What is tuned and trained, without doing it."""
@@ -180,6 +244,13 @@ def test_rates_are_chosen_apart_on_other_seeds(asked):
     assert [spec.weight_decay for spec in specs[::2]] == [1e-3, 0, 0]
     assert specs[2].initializer == "small_he"
     assert specs[1].learning_rate == 0.3
+
+
+def test_other_sizes_are_kept_along_training(asked):
+    config = experiment.Config(seeds=2)
+    kept = along_nets.Lab(config).sized(experiment.ARMS["he"], along_nets.Size(9, 64))
+    assert kept.variables == [300, 1000, 3000]
+    assert asked[1][1].steps == 3000
 
 
 def test_conv_nets_differ_by_batch_norm_alone(asked):

@@ -83,6 +83,13 @@ def power(of, sizes, spread=0.02):
     return 0.4 * (np.array(sizes) / sizes[0]) ** powers
 
 
+def sized(early, late, sizes, change=1.0):
+    """Return distances [S, sizes, T] whose power of size, and whose level, change in training."""
+    ends = np.stack([power(early, sizes), change * power(late, sizes)], axis=-1)
+    middle = np.sqrt(ends.prod(-1, keepdims=True))
+    return np.concatenate([ends[..., :1], middle, ends[..., 1:]], axis=-1)
+
+
 def exponential(octaves):
     """Return values [S, depths] that grow by octaves a layer, a little different in every net."""
     octaves = octaves + 0.01 * np.arange(-2, 3)[:, None]
@@ -128,6 +135,9 @@ def made_up(arms=EXPECTED, **changes):
         "depth_he/distance": power(-0.05, (3, 5, 9)),
         "depth_xavier/distance": power(0.2, (3, 5, 9)),
         "width/distance": power(0.1, (16, 64, 256)),
+        "depth_he/along": sized(0.1, 0.1, (3, 5, 9)),
+        "depth_xavier/along": sized(0.1, 0.1, (3, 5, 9)),
+        "width/along": sized(0.05, 0.05, (16, 64, 256)),
         "pixels/loss_slope": power(0.5, (64, 256, 1024)),
         "pixels/margin_slope": power(0.5, (64, 256, 1024)),
         "conv/error": SPREAD[:, 0] * 0.03,
@@ -151,6 +161,8 @@ def test_what_notes_on_digits_have_is_what_the_claims_find():
         *("universal-early", "universal-late", "universal-own"),
         *("width-helps", "depth-hurts", "depth-helps", "depth-trained", "root-d-trained"),
         "root-d-margin",
+        *("still-deepest-he", "still-deepest-xavier", "still-widest-he"),
+        *("same-depth-he", "same-depth-xavier", "same-width-he"),
         *("conv-equal", "bn-cost", "bn-cost-large", "bn-conv"),
         *("control", "noise", "alone"),
     }
@@ -180,6 +192,9 @@ def test_the_opposite_is_contradicted():
             "depth_he/distance": power(0.3, (3, 5, 9)),
             "depth_xavier/distance": power(-0.3, (3, 5, 9)),
             "width/distance": power(-0.2, (16, 64, 256)),
+            "depth_he/along": sized(0.1, 0.3, (3, 5, 9)),
+            "depth_xavier/along": sized(0.1, -0.3, (3, 5, 9)),
+            "width/along": sized(-0.1, 0.1, (16, 64, 256)),
             "pixels/loss_slope": power(0.0, (64, 256, 1024)),
             "pixels/margin_slope": power(0.0, (64, 256, 1024)),
             "conv/error": SPREAD[:, 0] * 0.2,
@@ -199,6 +214,38 @@ def test_the_opposite_is_contradicted():
         name: "contradicted" for name in found if name not in kept
     }
     assert found["closer-he"] == found["farther-decay"] == "contradicted"
+
+
+@pytest.mark.parametrize(("change", "upheld"), [(0.8, "closer"), (1.25, "farther")])
+def test_where_the_largest_nets_go_is_found_and_the_order_of_sizes_is_no_matter(change, upheld):
+    """All sizes move by a third of an octave: one side is right, the order stays as it is."""
+    sizes = {"depth_he": (3, 5, 9), "depth_xavier": (3, 5, 9), "width": (16, 64, 256)}
+    moved = {f"{name}/along": sized(0.05, 0.05, some, change) for name, some in sizes.items()}
+    found = judged(WHOLE, *made_up(**moved))
+    for net in ("deepest-he", "deepest-xavier", "widest-he"):
+        sides = {side: found[f"{side}-{net}"] for side in ("closer", "farther", "still")}
+        assert sides == dict.fromkeys(sides, "contradicted") | {upheld: "reproduced"}
+    for name in ("same-depth-he", "same-depth-xavier", "same-width-he"):
+        assert found[name] == "reproduced"
+
+
+def test_sizes_that_have_not_learned_early_decide_nothing():
+    along = sized(0.1, 0.1, (3, 5, 9))
+    along[:3, -1, 0] = np.nan
+    found = judged(WHOLE, *made_up(**{"depth_he/along": along}))
+    for name in ("closer-deepest-he", "farther-deepest-he", "still-deepest-he", "same-depth-he"):
+        assert found[name] == "inconclusive"
+
+
+def test_sizes_are_not_judged_along_training_where_they_have_one_snapshot():
+    config = dataclasses.replace(experiment.Config(), reference=3000)
+    claims = {claim.id: claim for claim in experiment.claims(config)}
+    assert claims["same-depth-he"].not_run == "--size_steps after --reference"
+    assert not claims["depth-hurts"].not_run
+    narrow = dataclasses.replace(experiment.Config(), widths=(16,))
+    claims = {claim.id: claim for claim in experiment.claims(narrow)}
+    assert claims["closer-widest-he"].not_run == "--widths above --width"
+    assert not claims["same-width-he"].not_run
 
 
 def test_arms_and_sizes_that_are_left_out_are_not_run():
@@ -224,6 +271,7 @@ def test_nets_that_have_trained_are_not_judged_as_random_ones():
     [
         ({"reference": 200}, "--reference=200 must be one of --snapshots"),
         ({"size_steps": 500}, "--size_steps=500 must be one of --snapshots"),
+        ({"reference": 10_000}, "--size_steps=3000 must not be before --reference=10000"),
         ({"steps": 20_000}, "the last of --snapshots must be --steps=20000"),
         ({"snapshots": (0, 3000, 300, 10_000)}, "--snapshots must rise"),
     ],
