@@ -27,6 +27,7 @@ _ANCHOR_NAMES = {
     "blurred": "blurred",
     "noise": "noise",
 }
+_BELOW = "blurred"  # the anchor that is named below its line
 _SOUGHT = {
     "mask": ("two/sought/mask", "two streams"),
     "mask, by\nchance": ("two/sought/by_chance", _CHANCE),
@@ -161,10 +162,10 @@ def draw_distances(
         ax.annotate(
             _ANCHOR_NAMES[name],
             (0, height),
-            (0, 2),
+            (0, -3 if name == _BELOW else 2),
             textcoords="offset points",
             ha="left",
-            va="bottom",
+            va="top" if name == _BELOW else "bottom",
             fontsize=9.5,
         )
     plots.log_axis(ax, "y")
