@@ -15,6 +15,9 @@ seen. Each is beside the mask of another clip, by chance, and beside what the fi
 pixels itself makes of real clips. Third, one stream, the same net with its mask held at 1, is
 measured by the same numbers wherever it has them.
 
+Pitfall: a small generator paints no given clip well. What is found misses a real clip by more than
+the clip's own mean picture does, so the second number speaks of where masks lie, not of outlines.
+
 What differs from the paper: drawn clips of 8 frames of 16x16, nets of two layers in place of four,
 Adam at 1e-3, and numbers where the paper asks people. The penalty on the mask is over its elements
 on average, as in the authors' code; the paper has their sum. Distances are Frechet's in the
