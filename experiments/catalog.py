@@ -389,9 +389,11 @@ CATALOG = (
         name="moving_shapes",
         theme="generating",
         title="Moving shapes in two streams",
-        sentence="A mask that nobody taught lies on what moves.",
-        minutes=8,
-        claims=("mask-finds",),
+        sentence="A mask that nobody taught follows what moves better than chance, less than half "
+        "as well as a finder of motion does.",
+        minutes=6,
+        claims=("mask-finds", "mask-true"),
+        contradicts=("mask-half",),
     ),
     Entry(
         name="preferred_inputs",

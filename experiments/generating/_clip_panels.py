@@ -27,6 +27,8 @@ _ANCHOR_NAMES = {
     "blurred": "blurred",
     "noise": "noise",
 }
+_ERRORS = ("two/sought/error", "one/sought/error")
+_BELOW = "blurred"  # the anchor that is named below its line
 _SOUGHT = {
     "mask": ("two/sought/mask", "two streams"),
     "mask, by\nchance": ("two/sought/by_chance", _CHANCE),
@@ -112,7 +114,10 @@ def draw_sought(ax: Axes, record: Record) -> None:
     ax.set_ylim(-len(there) + 0.4, 0.6)
     ax.set_xlim(0, 1)
     title = "Real clips, sought in generators:\noverlap with the true mask"
-    plots.describe(ax, title, "intersection over union", "")
+    errors = [record.arrays[name].mean() for name in _ERRORS if name in record.arrays]
+    told = " and ".join(f"{error:.2g}" for error in errors)
+    axis = f"intersection over union\n(found clips miss by {told} times\nwhat a still picture does)"
+    plots.describe(ax, title, axis, "")
 
 
 def draw_overlaps(ax: Axes, record: Record, looks: Sequence[int]) -> None:
@@ -161,10 +166,10 @@ def draw_distances(
         ax.annotate(
             _ANCHOR_NAMES[name],
             (0, height),
-            (0, 2),
+            (0, -3 if name == _BELOW else 2),
             textcoords="offset points",
             ha="left",
-            va="bottom",
+            va="top" if name == _BELOW else "bottom",
             fontsize=9.5,
         )
     plots.log_axis(ax, "y")
