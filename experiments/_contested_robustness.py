@@ -69,8 +69,9 @@ DISPUTES = (
         + cited("robustness_in_training", "still-deepest-he", "still-deepest-xavier")
         + cited("robustness_in_training", "still-widest-he")
         + cited("robustness_in_training", "decay-farther", "xavier-farther", "control"),
-        answer="Neither: from three starts, without decay or batch norm, the distance stays "
-        "within a tenth of an octave once nets have learned, while He's normalized margin grows.",
+        answer="Neither: from three starts, without decay or batch norm, the distance of nets of "
+        "three layers stays within a tenth of an octave once they have learned, while He's "
+        "normalized margin grows. On digits nine layers from He's start move away.",
         upheld=cited("robustness_in_training", "still-he", "still-xavier", "still-small")
         + cited("robustness_in_training", "margin-grows"),
     ),

@@ -304,10 +304,10 @@ CATALOG = (
         name="robustness_in_training",
         theme="breaking",
         title="Robustness along training",
-        sentence="Nets that train on keep their distance; batch norm costs conv nets less than ten "
-        "points.",
+        sentence="Three layers that train on keep their distance, He's nine move away; batch norm "
+        "costs less than ten points.",
         minutes=4,
-        claims=("still-he", "still-xavier", "still-small"),
+        claims=("still-he", "still-xavier", "still-small", "farther-deepest-he"),
         contradicts=("bn-cost-large",),
     ),
     Entry(

@@ -240,8 +240,8 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("still-he", "still-xavier", "still-small"): "From three starts, nets that train on "
-            "keep their distance to the nearest mistake",
+            ("still-he", "still-xavier", "still-small"): "From three starts, nets of "
+            f"{config.depth} layers that train on keep their distance to the nearest mistake",
         },
         "How far the nearest mistake is while a net learns, arm by arm",
     )
