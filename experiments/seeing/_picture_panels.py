@@ -12,6 +12,7 @@ from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
 CHANCE = "#777777"
+MOST_LETTERS = 8  # of a name above a picture
 OBJECTIVES = ("-log", "-softmax", "-near", "")  # of a prior, as ways are named
 OBJECTIVE_NAMES = ("log p", "p", "logit, as\nfar as p", "logit")
 SLOPES = ("logit", "log p", "p")
@@ -49,11 +50,16 @@ def draw_pictures(
     judges = nets - 1
     votes = judges * record.arrays["picture_agreement"]
     words = np.array([[f"{count:.0f}/{judges}" for count in row] for row in votes])
-    columns = record.numbers["class_names"]
+    columns = [_short(name) for name in record.numbers["class_names"]]
     captioned_grid(ax, record.arrays["pictures"], words, rows=rows, columns=columns)
     ax.tick_params(axis="x", labelsize=9)
     title = "What one net takes for each class; below: how many other nets see it"
     ax.set_title(title)
+
+
+def _short(name: str) -> str:
+    """Return a class's name as far as it fits above a picture."""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}."
 
 
 def draw_agreement(
@@ -76,10 +82,10 @@ def draw_agreement(
         ax.plot(permuted, places, "|", color=CHANCE, markersize=9)
     ax.set_yticks(range(len(labels)), labels.values())
     ax.set_ylim(len(labels) + 0.3, -0.6)
-    ax.set_xlim(0, 100)
+    ax.set_xlim(0, 103)
     title = "Other nets that see the class\n(gray: the next class, a control)"
     plots.describe(ax, title, "% of pictures, a dot a net", "")
-    contested = ("l2", "blur", "fourier", "jitter", "unseen")
+    contested = ("l2", "blur", "fourier", "jitter", "unseen", "short")
     sets = tuple(f"yosinski-{i}" for i in range(1, 5))
     plots.mark_contradicted(ax, record, *contested, *sets)
 
@@ -122,7 +128,8 @@ def draw_objectives(ax: Axes, record: Record) -> None:
         line = plots.seed_band(ax, places, shares, color, name)
         line.set_marker("o")
     ax.set_xticks(places, OBJECTIVE_NAMES, fontsize=9)
-    ax.set_ylim(0, 100)
+    ax.set_ylim(0, 115)
+    ax.set_yticks(range(0, 101, 20))
     title = "By what is climbed in as many steps,\nand by the logit as far as p comes"
     plots.describe(ax, title, "", "others that see it, %")
     contested = ("softmax-none", "softmax-jitter", "log-none", "log-jitter")
