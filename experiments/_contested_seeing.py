@@ -104,9 +104,10 @@ DISPUTES = (
             ),
         ),
         beside=cited("class_pictures", "short", "control"),
-        answer="To other nets it often does not; L2, a blur, waves and jitter help, but with waves "
-        "and jitter too they see the class less often than in test images.",
-        upheld=cited("class_pictures", "unseen", "l2", "blur", "fourier", "jitter", "short"),
+        answer="With a prior it does so more: other nets see the class oftener where there is L2, a "
+        "blur, or waves, and with jitter oftener still. Whether they see it oftener in test images "
+        "than with waves and jitter depends on the set.",
+        upheld=cited("class_pictures", "l2", "blur", "fourier", "jitter"),
     ),
     Dispute(
         question="Is there anything in single units that is not in any direction of their layer?",
