@@ -104,9 +104,9 @@ DISPUTES = (
             ),
         ),
         beside=cited("class_pictures", "short", "control"),
-        answer="With a prior it does so more: other nets see the class oftener where there is L2, a "
-        "blur, or waves, and with jitter oftener still. Whether they see it oftener in test images "
-        "than with waves and jitter depends on the set.",
+        answer="More so with a prior: other nets see the class oftener where there is L2, a blur "
+        "or waves, and with jitter oftener still. Whether they see it oftener in test images than "
+        "with waves and jitter depends on the set.",
         upheld=cited("class_pictures", "l2", "blur", "fourier", "jitter"),
     ),
     Dispute(
