@@ -178,7 +178,7 @@ def _draw_odd(ax: Axes, record: Record, nets: int) -> None:
         words.append(_counted(votes[some], judges))
     columns = record.numbers["class_names"][:shown]
     _captioned(ax, np.stack(images), np.array(words), rows, columns)
-    ax.set_title("Classes that the inverter never saw\n(%: the kind, chance 33; below: the class)")
+    ax.set_title("Classes that the inverter never saw\n(kind: chance 33 %; below: class)")
     plots.mark_contradicted(ax, record, "odd-mosaic", "odd-blurred", "odd-least")
 
 

@@ -90,7 +90,7 @@ def draw_scores(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(labels) - 0.4))
     title = "Is the strongest pixel on the object?"
     if "small" in sizes:
-        title += "\n(disks: large objects, diamonds: small)"
+        title += "\n(disks: large ones, diamonds: small)"
     plots.describe(ax, title, "share of images", "")
     found = ("center-large", "center-small", "deconvnet-center", "pointing-guided")
     plots.mark_contradicted(ax, record, *found)
