@@ -138,7 +138,7 @@ def draw_anywhere(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     ax.axvline(0, color=_BACKGROUND, linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    plots.describe(ax, "What covering any place costs\n(mean, and range of nets)", "fall", "")
+    plots.describe(ax, "What covering costs\n(mean, and range of nets)", "fall", "")
     plots.mark_contradicted(ax, record, "self", *OF_MEMORY)
 
 
