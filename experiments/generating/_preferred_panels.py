@@ -121,12 +121,12 @@ def _draw_nearness(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
         unlike = of_way(record, "diversity", name)
         _draw_marks(ax, place, distance, "o", "distance to the class")
         _draw_marks(ax, place, unlike, "s", "distance between pictures")
-    small = {"ha": "right", "va": "center", "fontsize": 9, "color": CHANCE}
+    small = {"va": "center", "fontsize": 9, "color": CHANCE}
     dashed = {"linewidth": 1, "linestyle": (0, (4, 3)), "color": CHANCE}
-    for column, word in ((1, "blurred"), (2, "noise")):
+    for column, word, side in ((1, "blurred ", "right"), (2, " noise", "left")):
         across = np.median(anchors[:, column] / floor)
         ax.axvline(across, **dashed)
-        ax.annotate(word, (across, -0.7), **small)
+        ax.annotate(word, (across, -0.7), ha=side, **small)
     ax.axvline(1, color=CHANCE, linewidth=1)
     plots.log_axis(ax, "x")
     left, right = ax.get_xlim()
