@@ -256,9 +256,6 @@ def _abstract(x, kernel, **geometry):
 
 def _transpose_input(cotangent, x, kernel, **geometry):
     """Gradient with respect to the images: convolve with the turned kernel, channels exchanged."""
-    if _is_exchanged(cotangent.shape, kernel.shape, geometry):
-        size = x.aval.shape[1:3]
-        return _by_phases(cotangent, kernel, geometry["strides"], geometry["padding"], size)
     extents = _extents(x.aval.shape, kernel.shape, cotangent.shape, geometry)
     pads = []
     for (size, window, out), (before, _) in zip(extents, geometry["padding"], strict=True):
@@ -274,18 +271,6 @@ def _transpose_input(cotangent, x, kernel, **geometry):
         input_dilation=geometry["strides"],
         kernel_dilation=geometry["kernel_dilation"],
     )
-
-
-def _is_exchanged(maps_shape, kernel_shape, geometry) -> bool:
-    """Whether XLA would take window and maps for each other, and leave its fast layout.
-
-    It does where the window is larger than maps between which zeros are to be put: ten times the
-    time for 5x5 windows on 4x4 maps of 256 channels.
-    """
-    is_plain = geometry["input_dilation"] == geometry["kernel_dilation"] == (1, 1)
-    is_spread = max(geometry["strides"]) > 1
-    sides = zip(maps_shape[1:3], kernel_shape[:2], strict=True)
-    return is_plain and is_spread and any(maps < window for maps, window in sides)
 
 
 def _transpose_kernel(cotangent, x, kernel, **geometry):

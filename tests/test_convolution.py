@@ -238,23 +238,6 @@ def test_plain_lax_has_slow_convolutions_in_the_same_step():
     assert any("feature_group_count" in line for line in grouped)
 
 
-def test_windows_larger_than_maps_stay_in_the_fast_layout(monkeypatch):
-    """XLA takes them for the images, unless zeros between the maps are left out."""
-
-    def found():
-        def loss(x, kernel):
-            return jnp.sum(conv2d(x, kernel, 2) ** 2)
-
-        shapes = [
-            jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((4, 8, 8, 3), (5, 5, 3, 8))
-        ]
-        return convolutions(jax.jit(jax.grad(loss)).lower(*shapes).compile().as_text())
-
-    assert all("dim_labels=b01f_01io->b01f" in line for line in found())
-    monkeypatch.setattr(convolution, "_is_exchanged", lambda *_: False)
-    assert not all("dim_labels=b01f_01io->b01f" in line for line in found())
-
-
 def test_program_does_not_grow_with_depth():
     shallow, deep = (convolutions(swept_step_hlo(layers, in_turn)) for layers in (2, 9))
     assert len(shallow) == len(deep)
