@@ -1,6 +1,6 @@
 """Panels of ``preferred_inputs``, and the few pictures that its record keeps for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from experiments.generating._preferred_claims import of_way
 from experiments.generating._preferred_looks import DRAWN
 from experiments.generating._subjects import KINDS
 from jaxvision.report import plots
-from jaxvision.report.image_grid import image_grid
+from jaxvision.report.image_grid import captioned_grid, image_grid
 from jaxvision.report.record import Record
 from jaxvision.types import Axes, Figure
 
@@ -34,26 +34,6 @@ def drawn(record: Record, labels: Mapping[str, str], nets: int) -> Figure:
     return figure
 
 
-def _captioned(
-    ax: Axes,
-    images: np.ndarray,
-    words: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-) -> None:
-    """Draw images [rows, columns, H, W, C], and ``words`` [rows, columns] under each."""
-    down, _, height, width, _ = images.shape
-    gap = max(2, round(0.38 * height))
-    image_grid(ax, images, rows=rows, columns=columns, gap=gap)
-    look = {"ha": "center", "va": "center", "fontsize": 9.5}
-    for (row, column), word in np.ndenumerate(words):
-        left = column * (width + gap)
-        top = row * (height + gap)
-        middle = left + (width - 1) / 2
-        ax.text(middle, top + height + 0.4 * gap, word, **look)
-    ax.set_ylim(down * (height + gap) - 0.5, -0.5)
-
-
 def _draw_pictures(ax: Axes, record: Record, labels: Mapping[str, str], nets: int) -> None:
     """Draw the first net's picture of every class, how many judges see it under each."""
     judges = nets - 1
@@ -68,7 +48,7 @@ def _draw_pictures(ax: Axes, record: Record, labels: Mapping[str, str], nets: in
         row = record.numbers["ways"].index(name)
         votes = record.arrays["votes"][row, : len(columns)]
         words.append(_counted(votes, judges))
-    _captioned(ax, record.arrays["pictures"], np.array(words), rows, columns)
+    captioned_grid(ax, record.arrays["pictures"], np.array(words), rows=rows, columns=columns)
     ax.tick_params(axis="x", labelsize=9)
     ax.set_title("One net's pictures of its classes; below: how many other nets see the class")
 
@@ -177,7 +157,7 @@ def _draw_odd(ax: Axes, record: Record, nets: int) -> None:
         images.append(pictures[some])
         words.append(_counted(votes[some], judges))
     columns = record.numbers["class_names"][:shown]
-    _captioned(ax, np.stack(images), np.array(words), rows, columns)
+    captioned_grid(ax, np.stack(images), np.array(words), rows=rows, columns=columns)
     ax.set_title("Classes that the inverter never saw\n(kind: chance 33 %; below: class)")
     plots.mark_contradicted(ax, record, "odd-mosaic", "odd-blurred", "odd-least")
 

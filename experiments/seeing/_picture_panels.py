@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 
 from experiments.seeing._ascents import FIRST_PART
-from experiments.seeing._captions import captioned_grid
 from jaxvision.report import plots
+from jaxvision.report.image_grid import captioned_grid
 from jaxvision.report.record import Record
 from jaxvision.types import Axes
 

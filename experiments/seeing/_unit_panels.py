@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.seeing._captions import captioned_grid
 from jaxvision.report import plots
+from jaxvision.report.image_grid import captioned_grid
 from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
