@@ -12,6 +12,7 @@ import optax
 from jaxvision.data import Splits
 from jaxvision.generative.contest import Contest, Nets
 from jaxvision.generative.losses import NON_SATURATING
+from jaxvision.generative.pixels import scaled
 from jaxvision.generative.players import Aside, Cost, Game, Player, Variables
 from jaxvision.generative.trained import GameTask
 from jaxvision.models import video
@@ -178,7 +179,7 @@ def _generator_cost(sizes: Sizes, nets: Nets, hyper: Hyper) -> Cost:
 def _scaled(frames: int, images: Array, key: Array | None) -> Array:
     """Return clips as uint8 images as float32 clips in [-1, 1]."""
     del key
-    return as_clips(images, frames).astype(jnp.float32) / 127.5 - 1
+    return scaled(as_clips(images, frames))
 
 
 def _start(sizes: Sizes, keys: Array) -> PyTree:

@@ -15,6 +15,7 @@ from jaxvision.data import Splits
 from jaxvision.generative import anchors
 from jaxvision.generative.contest import Contest, Nets
 from jaxvision.generative.losses import NON_SATURATING
+from jaxvision.generative.pixels import levels, scaled
 from jaxvision.generative.players import Game, Player
 from jaxvision.generative.trained import GameTask
 from jaxvision.models import dcgan
@@ -122,7 +123,7 @@ def _nets(sizes: Sizes, batch_size: int) -> Nets:
 def _scaled(images: Array, key: Array | None) -> Array:
     """Return uint8 images as float32 in [-1, 1]."""
     del key
-    return images.astype(jnp.float32) / 127.5 - 1
+    return scaled(images)
 
 
 def _start(sizes: Sizes, keys: Array) -> PyTree:
@@ -176,8 +177,7 @@ def _painter(sizes: Sizes) -> Callable[[PyTree, Array], tuple[Array, Array]]:
 
     def one(variables: PyTree, codes: Array) -> tuple[Array, Array]:
         images, _ = paint(variables, codes, False)
-        levels = jnp.round(127.5 * (images + 1))
-        return jnp.clip(levels, 0, 255).astype(jnp.uint8), jnp.isfinite(images).all()
+        return levels(images), jnp.isfinite(images).all()
 
     return runtime.jit(one)
 

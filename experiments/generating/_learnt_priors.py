@@ -10,7 +10,8 @@ import numpy as np
 from experiments.generating._subjects import Family, trained
 from jaxvision.adversarial.nets import layers_of, over_nets
 from jaxvision.data import Splits
-from jaxvision.generative.inverting import InverterTask, Seen, authors_adam, scaled
+from jaxvision.generative.inverting import InverterTask, Seen, authors_adam
+from jaxvision.generative.pixels import levels, scaled
 from jaxvision.generative.preferred import Bounds, bounds_of
 from jaxvision.models import dcgan
 from jaxvision.models.drawing import initialize_runs
@@ -254,13 +255,6 @@ def _rebuilt(
 
     def one(run: PyTree, images: Array) -> Array:
         code = encode(run["encoder"], scaled(images)).code
-        return shown(paint({"params": run["inverter"]}, code))
+        return levels(paint({"params": run["inverter"]}, code))
 
     return over_nets(one, {"encoder": nets, "inverter": inverters}, images, mapping="map")
-
-
-def shown(images: Array) -> Array:
-    """Return images in [-1, 1] as uint8; gray where they are not finite."""
-    finite = jnp.nan_to_num(images)
-    levels = jnp.round(127.5 * (finite + 1))
-    return jnp.clip(levels, 0, 255).astype(jnp.uint8)

@@ -13,13 +13,14 @@ import numpy as np
 import optax
 from jax import lax
 
-from experiments.generating._learnt_priors import ARMS, shown
+from experiments.generating._learnt_priors import ARMS
 from experiments.generating._subjects import Family
 from jaxvision.adversarial.nets import layers_of, over_nets
 from jaxvision.attribution.ascent import Layers, maximize
 from jaxvision.attribution.parametrizations import SPREAD, Parametrization, color_root, fourier
 from jaxvision.attribution.regularizers import LEVELS, Recipe, decayed, progress
 from jaxvision.data.augment import per_pixel_mean
+from jaxvision.generative.pixels import levels
 from jaxvision.generative.preferred import DECAY, FIRST_STEP, Bounds, clipped, falling_steps
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree
@@ -216,7 +217,7 @@ def _climb(conv: Family, dense: Family, climb: Climb, priors: Priors, steps: int
         jitter=row.jitter,
         key=shifts,
     )
-    return shown(2 * found.last - 1)
+    return levels(2 * found.last - 1)
 
 
 def _layers(conv: Family, dense: Family, climb: Climb) -> Layers:

@@ -19,6 +19,7 @@ import optax
 from jax import lax
 
 from jaxvision.generative.losses import NON_SATURATING, discriminator_loss
+from jaxvision.generative.pixels import scaled
 from jaxvision.generative.players import (
     Aside,
     Game,
@@ -281,11 +282,6 @@ class InverterTask:
         of_real, batch_stats = self.judge(own, batch.images, True)
         of_made, batch_stats = self.judge(own | {"batch_stats": batch_stats}, made, True)
         return discriminator_loss(NON_SATURATING, of_real, of_made), Aside(batch_stats, {})
-
-
-def scaled(images: Array) -> Array:
-    """Return pixels of 0 to 255 as float32 in [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1
 
 
 def authors_adam(hyper: Hyper) -> optax.GradientTransformation:

@@ -14,8 +14,8 @@ from jaxvision.generative.inverting import (
     Turns,
     Weights,
     next_turns,
-    scaled,
 )
+from jaxvision.generative.pixels import scaled
 from jaxvision.parallel.shards import Split
 from jaxvision.training.fit import Runs, Trainer
 from jaxvision.types import UserError
