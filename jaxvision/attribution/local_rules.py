@@ -19,8 +19,33 @@ _ELEMENTWISE = (
     *("cbrt", "ceil", "clamp", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma"),
     *("div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt"),
     *("integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt", "max", "min"),
-    *("mul", "ne", "neg", "nextafter", "not", "or", "pow", "reduce_precision", "rem", "round"),
-    *("rsqrt", "select_n", "sign", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "xor"),
+    *(
+        "mul",
+        "name",
+        "ne",
+        "neg",
+        "nextafter",
+        "not",
+        "or",
+        "pow",
+        "reduce_precision",
+        "rem",
+        "round",
+    ),
+    *(
+        "rsqrt",
+        "select_n",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "stop_gradient",
+        "sub",
+        "tan",
+        "tanh",
+        "xor",
+    ),
 )
 _REDUCTIONS = (
     *("argmax", "argmin", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod"),
@@ -135,18 +160,18 @@ def _reshape(here: Here, eqn: JaxprEqn, seen: Sequence[Seen]) -> list[Patch] | N
         if changed != before[:1]:
             return None
         axis, first = before[0], after[0]
-        by = math.prod(new[after_first] for after_first in after[1:])
-        rest = math.prod(old[after_axis] for after_axis in before[1:])
-        if by > 1 and rest > 1:
+        held = math.prod(old[other] for other in before[1:])
+        made = math.prod(new[other] for other in after[1:])
+        if made % held and held % made:
             return None
         given = wanted.pop(axis)
-        if by > 1:
-            found = split(given, by, new[first])
+        if made > held:
+            found = split(given, made // held, new[first])
             if found is None:
                 continue
-            given = multiplied(found, by)
+            given = multiplied(found, made // held)
         else:
-            found = multiplied(given, rest)
+            found = multiplied(given, held // made)
         wanted[axis], spans[first] = given, found
         sizes[first] = found.frame.size
     return [Patch(here.values(x, wanted).reshape(sizes), spans)]
