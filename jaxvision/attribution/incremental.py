@@ -47,6 +47,11 @@ class Work:
     whole: float = 0
     saved: float = 0
 
+    @property
+    def share(self) -> float:
+        """The share that is not made."""
+        return self.saved / max(self.whole, 1)
+
 
 # A position, a piece of the first input, and the spans in whose frames it lies -> what the function
 # is with that piece in place, and the work.
@@ -76,14 +81,14 @@ class Traced:
 
         return anew
 
-    def saved(self, spans: Spans) -> float:
-        """Return the share of work that need not be done; nothing is computed."""
+    def work(self, spans: Spans) -> Work:
+        """Return the work at one position; nothing is computed."""
         found = []
 
         def one(index: Array, *inputs: Array) -> PyTree:
             here = Here(index)
             outs, work = self.at(*inputs)(here, here.cut(inputs[0], frames(spans)), spans)
-            found.append(work.saved / max(work.whole, 1))
+            found.append(work)
             return outs
 
         jax.eval_shape(one, jax.ShapeDtypeStruct((), jnp.int32), *self._inputs)

@@ -23,7 +23,9 @@ from jaxvision.types import Array, PyTree, UserError
 # Pixels of covered images that are answered at once.
 _PIXELS = 2**16
 _ANEW = 2**14  # where they are evaluated in pieces
-_LEAST = 0.1  # share of multiplications; where fewer are saved, nothing is evaluated in pieces
+# Where fewer multiplications are saved, nothing is evaluated in pieces: it takes longer to compile.
+_LEAST_SHARE = 0.1
+_LEAST_SAVED = 2**30
 
 
 class Windows(NamedTuple):
@@ -120,7 +122,9 @@ def sweep(
         jax.ShapeDtypeStruct((size, *images.shape[1:]), images.dtype),
         jax.ShapeDtypeStruct((size,), jnp.int32),
     )
-    if traced.saved(places.spans) < _LEAST:
+    work = traced.work(places.spans)
+    count = len(images) / size * len(places.rows) * len(places.columns)
+    if work.share < _LEAST_SHARE or work.saved * count < _LEAST_SAVED:
         return _sweep_whole(outputs, images, fills, places)
 
     def some(images: Array, fills: Array, which: Array) -> PyTree:

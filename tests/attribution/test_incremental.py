@@ -11,10 +11,13 @@ from jax import lax
 
 from jaxvision.attribution import occluding
 from jaxvision.attribution.incremental import Traced
+from jaxvision.attribution.windowed import multiplications
 from jaxvision.convolution import conv2d
+from jaxvision.dynamics.traced.plan import inner_programs
 from jaxvision.initializers import he_forward
 from jaxvision.models import builders
 from jaxvision.models.layers import apply_function, initialize, max_pool
+from jaxvision.native import switch
 from jaxvision.relu import relu
 
 RNG = np.random.default_rng(5)
@@ -122,7 +125,7 @@ WHOLE = {
     "running sum": lambda x: jnp.cumsum(x, axis=1),
     "resized": lambda x: jax.image.resize(x, (len(x), 9, 9, 4), "linear"),
     "zeros between": lambda x: lax.pad(
-        x, np.float32(0), ((0, 0, 0), (0, 0, 1), (-1, 2, 0)) + ((0, 0, 0),)
+        x, np.float32(0), ((0, 0, 0), (0, 0, 1), (-1, 2, 0), (0, 0, 0))
     ),
 }
 
@@ -165,7 +168,7 @@ def is_local(block):
         return out @ np.ones((out.shape[-1], 10**5), np.float32)
 
     traced = Traced(product_of_channels, jax.ShapeDtypeStruct(IMAGES.shape, np.float32))
-    return traced.saved(occluding.windows(13, 15, 2, 2).spans) > 0.3
+    return traced.work(occluding.windows(13, 15, 2, 2).spans).share > 0.3
 
 
 @pytest.mark.parametrize("name", [*BLOCKS, *WHOLE])
@@ -178,6 +181,7 @@ def test_what_is_local_stays_so(name):
     [(3, 3, 2**14), (1, 1, 195), pytest.param(4, 1, 2**14, marks=pytest.mark.slow)],
 )
 def test_pieces_give_what_the_whole_gives(window, stride, pixels, monkeypatch):
+    monkeypatch.setattr(occluding, "_LEAST_SAVED", 0)
     monkeypatch.setattr(occluding, "_ANEW", pixels)
     places = occluding.windows(13, 15, window, stride)
     fill = IMAGES[:, ::-1]
@@ -188,3 +192,76 @@ def test_pieces_give_what_the_whole_gives(window, stride, pixels, monkeypatch):
             jax.tree.leaves(found[name]), jax.tree.leaves(expected[name]), strict=True
         ):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+SHAPE = (16, 16, 3)
+# Sizes, and the share of multiplications that windows of 2 leave undone.
+NETS = {
+    "resnet": ({"depth": 8, "width": 4}, 0.455),
+    "shallow": ({"channels": (4, 6), "units": 4}, 0.82),
+}
+
+
+def net(name):
+    """Return images -> logits of a net of ours, biases and statistics drawn as well."""
+    sizes, _ = NETS[name]
+    model = builders.NETS[name](3, SHAPE, he_forward(), **sizes)
+    shapes = jax.eval_shape(partial(initialize, model, image_shape=SHAPE), jax.random.key(0))
+    variables = jax.tree.map(lambda leaf: np.float32(RNG.uniform(0.1, 0.5, leaf.shape)), shapes)
+    apply = apply_function(model)
+
+    def logits(images):
+        return apply(variables["params"], variables["batch_stats"], images, train=False)[0]
+
+    return logits
+
+
+@pytest.mark.parametrize("native", ["auto", "off"])
+@pytest.mark.parametrize("name", NETS)
+def test_nets_of_ours(name, native, monkeypatch):
+    monkeypatch.setattr(switch, "_mode", native)
+    monkeypatch.setattr(occluding, "_LEAST_SAVED", 0)
+    images = np.float32(RNG.normal(size=(2, *SHAPE)))
+    f, places = net(name), occluding.windows(16, 16, 2, 2)
+    share = Traced(f, jax.ShapeDtypeStruct(images.shape, np.float32)).work(places.spans).share
+    assert share == pytest.approx(NETS[name][1], abs=1e-3)
+    few = places._replace(rows=places.rows[[0, 3, 7]], columns=places.columns[[1, 7]])
+    found = jax.jit(lambda x: occluding.sweep(lambda x, _: f(x), x, few, 0.5))(images)
+    expected = covered_one_by_one(f, images, few, 0.5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def made(jaxpr):
+    """Return how many multiplications a program makes."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        rounds = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        inner = sum(made(program.jaxpr) for program in inner_programs(eqn))
+        total += multiplications(eqn) + rounds * inner
+    return total
+
+
+def test_less_is_multiplied(monkeypatch):
+    # Three convolutions, a pool after the second: windows of 8 change 10, 12 and 8 pixels a side.
+    kernels = [np.ones((3, 3, *pair), np.float32) for pair in ((3, 8), (8, 8), (8, 16))]
+    last = np.ones((16 * 16 * 16, 10), np.float32)
+
+    def f(x):
+        x = conv2d(conv2d(x, kernels[0]), kernels[1])
+        return conv2d(max_pool(x), kernels[2]).reshape(len(x), -1) @ last
+
+    places = occluding.windows(32, 32, 8, 2)
+    images = jax.ShapeDtypeStruct((4, 32, 32, 3), np.float32)
+
+    def program(least):
+        monkeypatch.setattr(occluding, "_LEAST_SAVED", least)
+        sweep = jax.make_jaxpr(lambda x: occluding.sweep(lambda x, _: f(x), x, places))(images)
+        return made(sweep.jaxpr)
+
+    each = np.array([27 * 8, 72 * 8, 72 * 16]), np.array([1024, 1024, 256]), last.size
+    whole = each[0] @ each[1] + each[2]
+    pieces = each[0] @ np.array([100, 144, 64]) + each[2]
+    # Images are 4 x 169 in 11 rounds of 62; positions 43 rounds of 4, beside images as they are.
+    assert program(np.inf) == 11 * 62 * whole
+    assert program(0) == 43 * 4 * 4 * pieces + 4 * whole
+    assert program(0) < 0.3 * program(np.inf)
