@@ -88,6 +88,8 @@ def probe_seed(
     tasks: Mapping[str, Task],
     place: int,
     seed: int,
+    *,
+    sized: bool = True,
 ) -> dict[str, np.ndarray]:
     """Return a seed's accuracies: tasks [T, L], by number of images [N, L], from scratch [N].
 
@@ -98,6 +100,7 @@ def probe_seed(
       tasks: what is told apart, by name.
       place: of the seed among the S.
       seed: itself.
+      sized: probe fewer images too, and read the nets from scratch.
     """
     images = images_of(lab, second, seed)
     found: dict[str, list] = {}
@@ -110,9 +113,10 @@ def probe_seed(
             probes = _probe_layers(lab, net, images[task.images], task, seed)
             for quantity, values in probes.items():
                 found.setdefault(f"{name}/{quantity}", []).append(values)
-        if kind == "end":
+        if kind == "end" and sized:
             found |= _by_size(lab, net, images["other"])
-    found["scratch/accuracy"] = _from_scratch(lab, nets, images["other"].test, place, seed)
+    if sized:
+        found["scratch/accuracy"] = _from_scratch(lab, nets, images["other"].test, place, seed)
     return {name: np.asarray(values) for name, values in found.items()}
 
 

@@ -46,6 +46,7 @@ def _of_tables(sizes: Sizes) -> list[Claim]:
             f"Equal steps: {most} leave less test error than {second}",
             _more("plain", -2, "plain", -1),
             Greater(),
+            needs=("plain",),
         ),
         Claim(
             "gain-shrinks",
@@ -53,6 +54,7 @@ def _of_tables(sizes: Sizes) -> list[Claim]:
             f"Equal steps: the step from {third} to {second} buys more points than that to {most}",
             _slows,
             Greater(),
+            needs=("plain",),
         ),
         Claim(
             "noise-half",
@@ -60,6 +62,7 @@ def _of_tables(sizes: Sizes) -> list[Claim]:
             f"{most} with half of the labels random err more than {second} with clean ones",
             _more("half", -1, "plain", -2),
             Greater(),
+            needs=("plain", "half"),
         ),
         Claim(
             "noise-tenth",
@@ -67,6 +70,7 @@ def _of_tables(sizes: Sizes) -> list[Claim]:
             f"{most} with a tenth of the labels random err less than {second} with clean ones",
             _more("plain", -2, "tenth", -1),
             Greater(),
+            needs=("plain", "tenth"),
         ),
         Claim(
             "width",
@@ -74,6 +78,7 @@ def _of_tables(sizes: Sizes) -> list[Claim]:
             f"With {most} a net of a quarter of the width errs more",
             _more("narrow", -1, "plain", -1),
             Greater(),
+            needs=("plain", "narrow"),
         ),
     ]
 
@@ -95,6 +100,7 @@ def _of_power_laws(sizes: Sizes) -> list[Claim]:
             "the smaller)",
             bend("plain"),
             Equivalent(0.1),
+            needs=("plain",),
         ),
         Claim(
             "power-law-epochs",
@@ -103,6 +109,7 @@ def _of_power_laws(sizes: Sizes) -> list[Claim]:
             "the smaller)",
             bend("epochs"),
             Equivalent(0.1),
+            needs=("epochs",),
         ),
         Claim(
             "width-shifts",
@@ -110,6 +117,7 @@ def _of_power_laws(sizes: Sizes) -> list[Claim]:
             "A net of a quarter of the width has the same exponent (difference)",
             _exponent_gap(sizes, "narrow", "plain"),
             Equivalent(0.05),
+            needs=("plain", "narrow"),
         ),
         Claim(
             "moved-shifts",
@@ -117,6 +125,7 @@ def _of_power_laws(sizes: Sizes) -> list[Claim]:
             "Augmentation by moved copies leaves the exponent as it is (difference)",
             _exponent_gap(sizes, "moved", "plain"),
             Equivalent(0.05),
+            needs=("plain", "moved"),
         ),
     ]
 
@@ -144,6 +153,7 @@ def _of_predictions(sizes: Sizes) -> list[Claim]:
             f"predicts the error of {most} within a tenth (log of measured over predicted)",
             miss("plain"),
             Equivalent(0.1),
+            needs=("plain",),
         ),
         Claim(
             "predicts-epochs",
@@ -152,6 +162,7 @@ def _of_predictions(sizes: Sizes) -> list[Claim]:
             f"predicts the error of {most} within a tenth (log of measured over predicted)",
             miss("epochs"),
             Equivalent(0.1),
+            needs=("epochs",),
         ),
     ]
 
@@ -165,6 +176,7 @@ def _of_protocols(sizes: Sizes) -> list[Claim]:
             "The exponent is the same at equal epochs and at equal steps (difference)",
             _exponent_gap(sizes, "epochs", "plain"),
             Equivalent(0.05),
+            needs=("plain", "epochs"),
         ),
         Claim(
             "undertrained",
@@ -172,6 +184,7 @@ def _of_protocols(sizes: Sizes) -> list[Claim]:
             f"Equal epochs: {sizes[0]} images get too few steps (error above that at equal steps)",
             _more("epochs", 0, "plain", 0),
             Greater(),
+            needs=("plain", "epochs"),
         ),
     ]
 
@@ -185,6 +198,7 @@ def _of_moved_copies(sizes: Sizes) -> list[Claim]:
             "Moved copies lower the error (log of error without over error with, mean over sizes)",
             _helped,
             Greater(),
+            needs=("plain", "moved"),
         ),
         Claim(
             "moved-buys",
@@ -193,6 +207,7 @@ def _of_moved_copies(sizes: Sizes) -> list[Claim]:
             "with copies, mean over sizes)",
             _bought,
             Greater(),
+            needs=("plain", "moved"),
         ),
         Claim(
             "moved-late",
@@ -200,6 +215,7 @@ def _of_moved_copies(sizes: Sizes) -> list[Claim]:
             f"Moved copies still lower the error of {most}",
             _more("plain", -1, "moved", -1),
             Greater(),
+            needs=("plain", "moved"),
         ),
     ]
 
@@ -228,6 +244,7 @@ def _controls(sizes: Sizes) -> list[Claim]:
             "Other initial weights leave the exponent as it is (difference)",
             _exponent_gap(sizes, "again", "plain"),
             Equivalent(0.05),
+            needs=("plain", "again"),
         ),
         Claim(
             "control-random",
@@ -235,5 +252,6 @@ def _controls(sizes: Sizes) -> list[Claim]:
             f"With random labels {most} are no better than {sizes[0]} (points of error)",
             _more("random", 0, "random", -1),
             Equivalent(0.03),
+            needs=("half", "random"),
         ),
     ]

@@ -20,7 +20,7 @@ have different numbers of features; where they are few, a linear probe has less 
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -43,6 +43,7 @@ TASKS = {
     "second": Task("another set", "second", ("start", "end")),
     "shuffled": Task("shuffled labels", "other", ("end",), shuffled=True),
 }
+PARTS = ("sizes",)  # probes of fewer images beside nets trained on them from scratch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +112,10 @@ PRESETS = {
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, tasks: dict[str, Task] = TASKS
+    config: Config,
+    progress: cli.ShowProgress,
+    tasks: Mapping[str, Task] = TASKS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Train the nets and probe their layers; accuracies [S, T, L] by task, [S, N] by size."""
     seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.seeds, config.tuning_seeds)
@@ -120,8 +124,10 @@ def measure(
     lab = make_lab(config, data)
     check_sizes(config, lab.train, data.num_classes)
     ways = {"own": Way(scratch=False)}
-    ways |= {str(size): Way(scratch=True, images=size) for size in config.sizes}
-    tuned = {"own": ways["own"], "scratch": ways[str(config.sizes[-1])]}
+    tuned = {"own": ways["own"]}
+    if "sizes" in parts:
+        ways |= {str(size): Way(scratch=True, images=size) for size in config.sizes}
+        tuned["scratch"] = ways[str(config.sizes[-1])]
     rates, tuning = {}, {}
     tried = len(config.learning_rates) * len(tuning_seeds)
     with progress(len(tuned) * tried * config.steps, "choosing rates") as bar:
@@ -136,7 +142,7 @@ def measure(
     found = []
     with progress(len(seeds), "probing") as bar:
         for i, seed in enumerate(seeds):
-            found.append(probe_seed(lab, second, nets, tasks, i, seed))
+            found.append(probe_seed(lab, second, nets, tasks, i, seed, sized="sizes" in parts))
             bar.advance(1)
     arrays = {name: np.float32([each[name] for each in found]) for name in found[0]}
     others = data.num_classes - data.num_classes // 2
@@ -177,6 +183,7 @@ def claims(config: Config) -> list[Claim]:
             f"Probes {on}: conv3 is worth more than pixels",
             minus(at("other", "conv3"), at("other", "pixels")),
             Greater(),
+            needs=("other",),
         ),
         Claim(
             "rises-late",
@@ -184,6 +191,7 @@ def claims(config: Config) -> list[Claim]:
             f"Probes {on}: conv5 is worth more than conv1",
             minus(at("other", "conv5"), at("other", "conv1")),
             Greater(),
+            needs=("other",),
         ),
         Claim(
             "drops",
@@ -191,6 +199,7 @@ def claims(config: Config) -> list[Claim]:
             f"Probes {on}: fc7 is worth less than conv5",
             minus(at("other", "fc7"), at("other", "conv5")),
             Less(),
+            needs=("other",),
         ),
         Claim(
             "drops-last",
@@ -198,6 +207,7 @@ def claims(config: Config) -> list[Claim]:
             f"Probes {on}: the outputs are worth less than fc7",
             minus(at("other", "fc8"), at("other", "fc7")),
             Less(),
+            needs=("other",),
         ),
         Claim(
             "rises-second",
@@ -205,6 +215,7 @@ def claims(config: Config) -> list[Claim]:
             "Probes on another set: conv5 is worth more than conv1",
             minus(at("second", "conv5"), at("second", "conv1")),
             Greater(),
+            needs=("second",),
         ),
         Claim(
             "drops-second",
@@ -212,6 +223,7 @@ def claims(config: Config) -> list[Claim]:
             "Probes on another set: fc7 is worth less than conv5",
             minus(at("second", "fc7"), at("second", "conv5")),
             Less(),
+            needs=("second",),
         ),
         Claim(
             "beats-pixels",
@@ -219,6 +231,7 @@ def claims(config: Config) -> list[Claim]:
             f"Probes {on}: the layer chosen on held-out images beats pixels by over 5 points",
             minus(chosen("other"), at("other", "pixels")),
             Greater(0.05),
+            needs=("other",),
         ),
         Claim(
             "scratch-few",
@@ -226,6 +239,7 @@ def claims(config: Config) -> list[Claim]:
             f"With {few} images a probe beats training from scratch",
             by_size(0),
             Greater(),
+            needs=("sizes",),
         ),
         Claim(
             "scratch-many",
@@ -233,6 +247,7 @@ def claims(config: Config) -> list[Claim]:
             f"With {many} images a probe beats training from scratch",
             by_size(-1),
             Greater(),
+            needs=("sizes",),
         ),
         Claim(
             "beats-random",
@@ -241,6 +256,7 @@ def claims(config: Config) -> list[Claim]:
             "held-out images, the trained net beats the net before its first step",
             minus(chosen("other"), chosen("other", 0)),
             Greater(),
+            needs=("other",),
         ),
         Claim(
             "beats-random-second",
@@ -250,6 +266,7 @@ def claims(config: Config) -> list[Claim]:
             "step",
             minus(chosen("second"), chosen("second", 0)),
             Greater(),
+            needs=("second",),
         ),
         Claim(
             "random-beats-pixels",
@@ -257,6 +274,7 @@ def claims(config: Config) -> list[Claim]:
             f"Probes {on}: conv3 before the first step is worth more than pixels",
             minus(at("other", "conv3", 0), at("other", "pixels")),
             Greater(),
+            needs=("other",),
         ),
         Claim(
             "own-rises",
@@ -264,6 +282,7 @@ def claims(config: Config) -> list[Claim]:
             "Probes on the classes that the net has learned: fc7 is worth more than conv3",
             minus(at("own", "fc7"), at("own", "conv3")),
             Greater(),
+            needs=("own",),
         ),
         Claim(
             "specializes",
@@ -274,6 +293,7 @@ def claims(config: Config) -> list[Claim]:
                 minus(at("other", "fc7"), at("other", "conv5")),
             ),
             Greater(),
+            needs=("own", "other"),
         ),
         Claim(
             "still-gains",
@@ -282,6 +302,7 @@ def claims(config: Config) -> list[Claim]:
             f"after {config.steps:,} steps than after {config.snapshots[-1]:,}",
             minus(at("other", "conv5"), at("other", "conv5", -2)),
             Greater(),
+            needs=("other",),
         ),
         Claim(
             "control",
@@ -292,6 +313,7 @@ def claims(config: Config) -> list[Claim]:
                 record.numbers["others"] * record.arrays["shuffled/accuracy"][:, -1].mean(-1)
             ),
             Equivalent(0.15, 1.0),
+            needs=("shuffled",),
         ),
     ]
 

@@ -40,6 +40,7 @@ def of_gradients(config: Any, net: Net) -> list[Claim]:
                 "within a factor of 10 (decades)",
                 lambda r, step=step: np.log10(ratio(r, step)),
                 Equivalent(1.0),
+                needs=("plain",),
             )
             for step in config.watched
         ],
@@ -49,6 +50,7 @@ def of_gradients(config: Any, net: Net) -> list[Claim]:
             f"step {first}: gradients explode, squared by pi/(pi - 1) a layer",
             lambda r: ratio(r, first) ** (2 / layers),
             Within(YANG, 0.1, relative=True),
+            needs=("plain",),
         ),
         *[
             Claim(
@@ -58,6 +60,7 @@ def of_gradients(config: Any, net: Net) -> list[Claim]:
                 f"taken most of the explosion away (log growth over that of step {first})",
                 lambda r, step=step: np.log(ratio(r, step)) / np.log(ratio(r, first)),
                 Less(0.5),
+                needs=("plain",),
             )
             for step in config.watched[1:]
         ],
@@ -88,6 +91,7 @@ def of_the_paper(config: Any, followed: bool) -> list[Claim]:
                 Within(error, 0.5),
                 "paper",
                 missing(depth),
+                needs=("resnet",),
             )
             for depth, error in TABLE_6.items()
         ],
@@ -99,6 +103,7 @@ def of_the_paper(config: Any, followed: bool) -> list[Claim]:
             Greater(),
             "paper",
             missing(20, 32, 44, 56),
+            needs=("resnet",),
         ),
         Claim(
             "plain-110",
@@ -108,5 +113,6 @@ def of_the_paper(config: Any, followed: bool) -> list[Claim]:
             Greater(60.0),
             "paper",
             missing(110),
+            needs=("plain",),
         ),
     ]

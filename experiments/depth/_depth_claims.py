@@ -113,6 +113,7 @@ def _of_the_cure(config: Any) -> list[Claim]:
             lambda r: plain_rise(r) - residual_rise(r),
             Greater(),
             not_run=lacking,
+            needs=("plain", "resnet"),
         ),
     ]
 
@@ -133,6 +134,7 @@ def _of_learning(config: Any) -> list[Claim]:
             "error over the run)",
             lead,
             Greater(),
+            needs=("plain", "resnet"),
         ),
         Claim(
             "learns",
@@ -179,6 +181,7 @@ def _of_responses(config: Any) -> list[Claim]:
             f"layers of {words} respond less than the plain net's (before the addition)",
             less("response_std", residual, plain),
             Greater(),
+            needs=("plain", "resnet"),
         ),
     ]
 
@@ -218,5 +221,6 @@ def _of_lesions(config: Any) -> list[Claim]:
             f"at {middle} layers a block less costs the plain net more than the residual one",
             lambda r: damage(r, mid_plain) - damage(r, mid_residual),
             Greater(),
+            needs=("plain", "resnet"),
         ),
     ]

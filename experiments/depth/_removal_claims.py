@@ -39,6 +39,7 @@ def _of_costs(config: Any) -> list[Claim]:
             costs.cost("no7"),
             Less(3.0),
             not_run=_lacking(config, "no7"),
+            needs=("whole", "no7"),
         ),
         Claim(
             "no67-costs",
@@ -47,6 +48,7 @@ def _of_costs(config: Any) -> list[Claim]:
             costs.cost("no67"),
             Greater(),
             not_run=_lacking(config, "no67"),
+            needs=("whole", "no67"),
         ),
         Claim(
             "no34-costs",
@@ -55,6 +57,7 @@ def _of_costs(config: Any) -> list[Claim]:
             costs.cost("no34"),
             Greater(),
             not_run=_lacking(config, "no34"),
+            needs=("whole", "no34"),
         ),
         Claim(
             "collapse",
@@ -64,6 +67,7 @@ def _of_costs(config: Any) -> list[Claim]:
             costs.lost("no3467", costs.final),
             Greater(0.25),
             not_run=_lacking(config, "no3467"),
+            needs=("whole", "no3467"),
         ),
     ]
 
@@ -79,6 +83,7 @@ def _of_comparisons(config: Any) -> list[Claim]:
             costs.dearer("no3467", "no67", "no34"),
             Greater(),
             not_run=_lacking(config, "no34", "no67", "no3467"),
+            needs=("whole", "no34", "no67", "no3467"),
         ),
         Claim(
             "not-parameters",
@@ -88,6 +93,7 @@ def _of_comparisons(config: Any) -> list[Claim]:
             costs.dearer("no34", "no7"),
             Greater(),
             not_run=_lacking(config, "no34", "no7"),
+            needs=("whole", "no34", "no7"),
         ),
         Claim(
             "no7-trains-better",
@@ -96,6 +102,7 @@ def _of_comparisons(config: Any) -> list[Claim]:
             costs.training_gain("no7"),
             Greater(),
             not_run=_lacking(config, "no7"),
+            needs=("whole", "no7"),
         ),
     ]
 
@@ -110,6 +117,7 @@ def _of_the_lecture(config: Any, off_the_table: float) -> list[Claim]:
             costs.dearer("no67", "no34"),
             Greater(),
             not_run=_lacking(config, "no34", "no67"),
+            needs=("whole", "no34", "no67"),
         ),
         Claim(
             "lecture-numbers",
@@ -119,6 +127,7 @@ def _of_the_lecture(config: Any, off_the_table: float) -> list[Claim]:
             lambda r: off_the_table,
             Within(0.0, 0.05),
             "theory",
+            needs=(),
         ),
     ]
 
@@ -132,6 +141,7 @@ def _fatal(config: Any, name: str, layers: Layers) -> Claim:
         costs.lost(name, costs.lesioned),
         Greater(0.5),
         not_run=_lacking(config, name),
+        needs=("whole", name),
     )
 
 
@@ -142,4 +152,5 @@ def _control() -> Claim:
         "the whole net from other draws has the same test error (points)",
         costs.cost("again"),
         Equivalent(3.0),
+        needs=("whole", "again"),
     )

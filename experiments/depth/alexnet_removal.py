@@ -166,8 +166,9 @@ def measure(
     for name, history in histories.items():
         arrays |= curves(name, history, config.period)
     lesions = {name: nets[name].removed for name in nets if nets[name].removed}
-    found = lab.lesions(histories["whole"].variables, lesions)
-    arrays |= {f"{name}/lesion": errors for name, errors in found.items()}
+    if lesions:
+        found = lab.lesions(histories["whole"].variables, lesions)
+        arrays |= {f"{name}/lesion": errors for name, errors in found.items()}
     return numbers | {"chance_error": data.test.chance_error}, arrays
 
 

@@ -243,6 +243,7 @@ def claims(config: Config) -> list[Claim]:
             f"as in 2012, 16.4 of 26.2 ({jump:.2f})",
             share_of_best,
             Less(jump),
+            needs=("conv", "mlp", "features"),
         ),
         Claim(
             "shuffled-dense",

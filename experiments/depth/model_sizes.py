@@ -79,6 +79,7 @@ NETS = {
     "resnet101": Net("ResNet-101", "residual", partial(_resnet, 101), ("logits",), 6.05, "101"),
     "resnet152": Net("ResNet-152", "residual", partial(_resnet, 152), ("logits",), 5.71, "152"),
 }
+PARTS = ("cifar",)  # the nets of --cifar_depths, beside those of ImageNet
 VGG_PRINTED = {"vgg11": 133, "vgg13": 133, "vgg16": 138, "vgg19": 144}  # millions, table 2
 # He et al. 2016, table 6: millions as printed, and to how many digits.
 CIFAR_PRINTED = {
@@ -110,14 +111,19 @@ PRESETS = {
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, nets: Mapping[str, Net] = NETS
+    config: Config,
+    progress: cli.ShowProgress,
+    nets: Mapping[str, Net] = NETS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Count; returns numbers by net, ``dense`` those of its dense layers alone."""
-    plain = {depth: cifar_resnet(depth, shortcut="none") for depth in config.cifar_depths}
+    depths = config.cifar_depths if "cifar" in parts else ()
+    plain = {depth: cifar_resnet(depth, shortcut="none") for depth in depths}
+    counted = [name for name in config.nets if name in nets]
     numbers = {"parameters": {}, "dense": {}, "cifar_a": {}, "cifar_plain": {}}
     arrays = {}
-    with progress(len(config.nets) + len(plain), "counting") as bar:
-        for name in config.nets:
+    with progress(len(counted) + len(plain), "counting") as bar:
+        for name in counted:
             net, counts = nets[name], nets[name].count()
             numbers["parameters"][name] = sum(counts.values())
             numbers["dense"][name] = sum(counts[part] for part in net.dense)
@@ -178,6 +184,7 @@ def claims(config: Config) -> list[Claim]:
             Within(0, 0.5),
             "paper",
             lacking("alexnet"),
+            needs=("alexnet",),
         ),
         Claim(
             "twelve-times",
@@ -187,6 +194,7 @@ def claims(config: Config) -> list[Claim]:
             Within(12, 0.5),
             "paper",
             lacking("alexnet", "googlenet"),
+            needs=("alexnet", "googlenet"),
         ),
         Claim(
             "sixty-million",
@@ -196,6 +204,7 @@ def claims(config: Config) -> list[Claim]:
             Within(60, 5),
             "paper",
             lacking("alexnet"),
+            needs=("alexnet",),
         ),
         Claim(
             "vgg",
@@ -205,6 +214,7 @@ def claims(config: Config) -> list[Claim]:
             Within(0, 0.5),
             "paper",
             lacking(*VGG_PRINTED),
+            needs=tuple(VGG_PRINTED),
         ),
         Claim(
             "cifar",
@@ -215,6 +225,7 @@ def claims(config: Config) -> list[Claim]:
             Within(0, 0.5),
             "paper",
             few,
+            needs=("cifar",),
         ),
         Claim(
             "option-a",
@@ -223,6 +234,7 @@ def claims(config: Config) -> list[Claim]:
             option_a,
             Within(0, 0.5),
             "theory",
+            needs=("cifar",),
         ),
         Claim(
             "same-size",
@@ -232,6 +244,7 @@ def claims(config: Config) -> list[Claim]:
             Within(1, 0.02),
             "theory",
             lacking("alexnet", "resnet152"),
+            needs=("alexnet", "resnet152"),
         ),
     ]
 

@@ -42,6 +42,7 @@ def _of_the_edge(config: Any) -> list[Claim]:
             f"2 / rate = {at:g}: sharpness stays there (their ratio, second half of the run)",
             hover,
             Equivalent(0.03, target=1.0),
+            needs=("mlp",),
         )
         for at, hover in zip(config.thresholds, at_each, strict=True)
     ]
@@ -53,6 +54,7 @@ def _of_the_edge(config: Any) -> list[Claim]:
             "sharpness hovers just above 2 / rate, not below (mean over the rates)",
             mean_over_rates,
             Greater(1.0),
+            needs=("mlp",),
         ),
     ]
 
@@ -69,6 +71,7 @@ def _of_the_loss(config: Any) -> list[Claim]:
             "at the edge some steps raise the loss, at every rate",
             rises,
             Share(0.7),
+            needs=("mlp",),
         ),
         Claim(
             "loss-falls",
@@ -77,6 +80,7 @@ def _of_the_loss(config: Any) -> list[Claim]:
             "at every rate",
             _falls,
             Share(0.7),
+            needs=("mlp",),
         ),
     ]
 
@@ -100,6 +104,7 @@ def _below_the_edge(config: Any) -> list[Claim]:
             "below the edge sharpness keeps rising (log of last over first at the smallest rate)",
             _sharpening,
             Greater(),
+            needs=("mlp",),
         ),
         Claim(
             "calm",
@@ -107,6 +112,7 @@ def _below_the_edge(config: Any) -> list[Claim]:
             "below the edge the loss falls at every step",
             calm,
             Share(0.7),
+            needs=("mlp",),
         ),
     ]
 
@@ -126,6 +132,7 @@ def _of_batch_norm(config: Any) -> list[Claim]:
             "with batch norm the sharpness of train mode stays at 2 / rate",
             by_train,
             Equivalent(0.03, target=1.0),
+            needs=("batch_norm",),
         ),
         Claim(
             "batch-norm-eval",
@@ -134,6 +141,7 @@ def _of_batch_norm(config: Any) -> list[Claim]:
             "/ rate)",
             lambda r: by_eval(r) - by_train(r),
             Greater(),
+            needs=("batch_norm",),
         ),
     ]
 
@@ -150,6 +158,7 @@ def _of_kernels(config: Any) -> list[Claim]:
             "the kernel's relative change falls faster than 1 / sqrt(width) (power of width)",
             power("lazy", all_widths),
             Less(-0.5),
+            needs=("kernels",),
         ),
         Claim(
             "lazy",
@@ -158,6 +167,7 @@ def _of_kernels(config: Any) -> list[Claim]:
             "of width)",
             power("lazy", 2),
             Equivalent(0.1, target=-1.0),
+            needs=("kernels",),
         ),
         Claim(
             "feature",
@@ -166,6 +176,7 @@ def _of_kernels(config: Any) -> list[Claim]:
             "(power of width)",
             power("feature", all_widths),
             Equivalent(0.15),
+            needs=("kernels",),
         ),
     ]
 

@@ -27,6 +27,7 @@ def of_the_map() -> list[Claim]:
             lambda r: np.array(r.numbers["exponent_at_4"]),
             Within(math.log(2), 1e-3),
             "theory",
+            needs=(),
         ),
         Claim(
             "doubling-4",
@@ -35,6 +36,7 @@ def of_the_map() -> list[Claim]:
             lambda r: r.numbers["doubling-4"],
             Within(logistic.SECOND_DOUBLING, 1e-3),
             "theory",
+            needs=(),
         ),
     ]
 

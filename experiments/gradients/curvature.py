@@ -17,7 +17,7 @@ mode, whose statistics move with the weights (what descends), and of eval mode, 
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -58,6 +58,7 @@ NETS = {
 }
 # How a wide net learns: the label in the figure. Both start from the same draws.
 WIDE = {"feature": "learns features", "lazy": "lazy"}
+PARTS = ("kernels",)  # what is measured beside NETS: how far the kernels of wide nets move
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +127,11 @@ PRESETS = {
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, descent: Callable = descending.gradient_descent
+    config: Config,
+    progress: cli.ShowProgress,
+    descent: Callable = descending.gradient_descent,
+    nets: Mapping[str, Net] = NETS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return loss [G, S, T] and sharpness [G, S, M] by threshold, and the drifts [widths, S].
 
@@ -141,8 +146,9 @@ def measure(
         "batch_norm": (config.batch_norm_threshold,),
     }
     arrays = {}
-    with progress(len(NETS) + len(config.widths), "nets") as bar:
-        for name, net in NETS.items():
+    widths = config.widths if "kernels" in parts else ()
+    with progress(len(nets) + len(widths), "nets") as bar:
+        for name, net in nets.items():
             descend = partial(_descend, config, net, data.num_classes, descent)
             shared = (2 / np.float32(grids[name]), images, few.labels)
             loss, sharpness = over_seeds(descend, config.seeds, shared, config.first_seed)
@@ -152,11 +158,11 @@ def measure(
             bar.advance(1)
         shared = images[: config.kernel_images], few.labels[: config.kernel_images]
         drifts = []
-        for width in config.widths:
+        for width in widths:
             drift = partial(_drift, config, width, descent)
             drifts.append(over_seeds(drift, config.seeds, shared, config.first_seed))
             bar.advance(1)
-    for kind in WIDE:
+    for kind in WIDE if drifts else ():
         arrays[f"drift/{kind}"] = np.stack([drift[kind] for drift in drifts])
     return {}, arrays
 

@@ -1,7 +1,7 @@
 """Groups of nets for model_averaging: their images, their branches, what is kept of a run."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -110,10 +110,15 @@ def check(config: Any) -> None:
         )
 
 
-def sized(ways: dict[str, Way], config: Any, image_shape: tuple[int, ...], classes: int) -> dict:
+def sized(
+    ways: Mapping[str, Way], config: Any, image_shape: tuple[int, ...], classes: int
+) -> dict[str, Way]:
     """Return the ways with what follows from the config: the wide net's width, the long run."""
     inputs = int(np.prod(image_shape))
-    width = equal_width(config.width, config.depth, inputs, classes, config.members)
-    wide = dataclasses.replace(ways["wide"], width=width)
-    long = dataclasses.replace(ways["long"], longer=config.members)
-    return ways | {"wide": wide, "long": long}
+    found = dict(ways)
+    if "wide" in ways:
+        width = equal_width(config.width, config.depth, inputs, classes, config.members)
+        found["wide"] = dataclasses.replace(ways["wide"], width=width)
+    if "long" in ways:
+        found["long"] = dataclasses.replace(ways["long"], longer=config.members)
+    return found

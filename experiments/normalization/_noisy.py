@@ -106,6 +106,15 @@ class Lab:
                     " that are left when rates are chosen: lower --sizes"
                 )
 
+    def prepare(self, ways: Mapping[str, Way]) -> None:
+        """Make what trains all these ways, of which a run may leave some out.
+
+        How many runs train side by side moves their last bits: few ways are trained as among all.
+        """
+        for group in self._groups(ways):
+            one = next(iter(group.values()))
+            self.trainer(self.kind_of(one), len(group) * len(self.seeds))
+
     def compare(
         self,
         ways: Mapping[str, Way],

@@ -31,6 +31,11 @@ def _over_starts(quantity: Callable[[str], Statistic], one: str, other: str) -> 
     return mean_of(*gaps)
 
 
+def _from_both(*optimizers: str) -> tuple[str, ...]:
+    """Return the arms of these optimizers, from both starts."""
+    return tuple(f"{name}_{start}" for name in optimizers for start in STARTS)
+
+
 def of_ranges(read: Reader, optimizers: tuple[str, ...]) -> list[Claim]:
     """Return what is claimed of the usable rates of the optimizers and starts."""
     sgd_shift = _between_starts(read.smallest_rate, "sgd")
@@ -44,6 +49,7 @@ def of_ranges(read: Reader, optimizers: tuple[str, ...]) -> list[Claim]:
             "mean over the starts)",
             _over_starts(read.decades, "adam", "sgd"),
             Greater(),
+            needs=_from_both("adam", "sgd"),
         ),
         Claim(
             "start-moves-sgd",
@@ -52,6 +58,7 @@ def of_ranges(read: Reader, optimizers: tuple[str, ...]) -> list[Claim]:
             "usable rates)",
             sgd_shift,
             Greater(),
+            needs=_from_both("sgd"),
         ),
         Claim(
             "adam-steadier",
@@ -59,6 +66,7 @@ def of_ranges(read: Reader, optimizers: tuple[str, ...]) -> list[Claim]:
             "the start moves Adam's smallest usable rate less than SGD's (decades)",
             difference(absolute(sgd_shift), absolute(adam_shift)),
             Greater(),
+            needs=_from_both("adam", "sgd"),
         ),
         Claim(
             "start-level",
@@ -67,6 +75,7 @@ def of_ranges(read: Reader, optimizers: tuple[str, ...]) -> list[Claim]:
             "over optimizers)",
             start_gap,
             Equivalent(0.02),
+            needs=_from_both(*optimizers),
         ),
         Claim(
             "momentum-tenfold",
@@ -75,6 +84,7 @@ def of_ranges(read: Reader, optimizers: tuple[str, ...]) -> list[Claim]:
             "(decades)",
             difference(read.smallest_rate("momentum_he"), read.smallest_rate("sgd_he")),
             Equivalent(0.2, -1.0),
+            needs=("momentum_he", "sgd_he"),
         ),
     ]
 
@@ -90,6 +100,7 @@ def of_muon(read: Reader) -> list[Claim]:
             "training losses)",
             _over_starts(read.log_loss, "muon", "adam"),
             Less(),
+            needs=_from_both("muon", "adam"),
         ),
         Claim(
             "muon-momentum",
@@ -98,6 +109,7 @@ def of_muon(read: Reader) -> list[Claim]:
             "training losses)",
             _over_starts(read.log_loss, "muon", "momentum"),
             Less(),
+            needs=_from_both("muon", "momentum"),
         ),
         Claim(
             "muon-error",
@@ -105,6 +117,7 @@ def of_muon(read: Reader) -> list[Claim]:
             f"Muon's test error is below Adam's {budget}, each at its best rate",
             _over_starts(read.error, "muon", "adam"),
             Less(),
+            needs=_from_both("muon", "adam"),
         ),
     ]
 
@@ -118,6 +131,7 @@ def of_warm_up(read: Reader, warmed: Mapping[str, str]) -> list[Claim]:
             f"{read.arms[name].label}: a warm-up raises the largest usable rate (decades)",
             difference(read.largest_rate(name), read.largest_rate(without)),
             Greater(),
+            needs=(name, without),
         )
         for name, without in warmed.items()
     ]
@@ -131,6 +145,7 @@ def control(read: Reader) -> Claim:
         "with other draws of the weights the usable rates span as many decades",
         difference(read.decades("momentum_again"), read.decades("momentum_he")),
         Equivalent(OCTAVE),
+        needs=("momentum_again", "momentum_he"),
     )
 
 
@@ -150,6 +165,7 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
             "error after as many images",
             scaled_gap(size),
             Equivalent(0.02),
+            needs=("batches",),
         )
         for size in others[:-1]
     ]
@@ -160,6 +176,7 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
             f"batch {size} at the rate scaled up: a warm-up lowers the test error",
             difference(read.scaled_error(size), read.warm_error(size)),
             Greater(),
+            needs=("batches",),
         )
         for size in others[-2:]
     ]
@@ -172,6 +189,7 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
             f"scaling fails (test error above batch {base}'s)",
             scaled_gap(largest),
             Greater(0.05),
+            needs=("batches",),
         ),
         *warm,
     ]
@@ -189,6 +207,7 @@ def of_steps_to_a_target(read: Reader) -> list[Claim]:
             "(power; 1: in proportion)",
             read.efficiency(base, second, "late"),
             Equivalent(0.15, 1.0),
+            needs=("batches",),
         ),
         Claim(
             "diminishing",
@@ -197,6 +216,7 @@ def of_steps_to_a_target(read: Reader) -> list[Claim]:
             "below one half",
             read.efficiency(sizes[-2], largest, "late"),
             Less(0.5),
+            needs=("batches",),
         ),
         Claim(
             "noise-grows",
@@ -207,5 +227,6 @@ def of_steps_to_a_target(read: Reader) -> list[Claim]:
                 read.efficiency(base, second, "late"), read.efficiency(base, second, "early")
             ),
             Greater(),
+            needs=("batches",),
         ),
     ]

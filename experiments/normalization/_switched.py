@@ -176,6 +176,8 @@ class Lab:
         inside: bool = False,
     ) -> dict[str, History]:
         """Return the history of every mixture, ``inside`` with looks at every period."""
+        if not nets:
+            return {}
         look = self._look(trainer) if inside else None
         arms = {name: self.arm(net) for name, net in nets.items()}
         return fit_arms(trainer, arms, self.seeds, self.config.steps, advance, look)

@@ -21,7 +21,7 @@ training images that stay the same. Distances of gradients are relative to the g
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ import numpy as np
 from experiments.normalization import _batchnorm_panels as panels
 from experiments.normalization import _factorial as factorial
 from experiments.normalization import _shift as shifting
+from experiments.normalization._batchnorm_claims import claims_of
 from experiments.normalization._invariance import gaps_of_seeds
 from experiments.normalization._switched import Lab, Net, Rest
 from jaxvision import cli
@@ -36,7 +37,7 @@ from jaxvision.data import load
 from jaxvision.data.augment import standardizer
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
 from jaxvision.types import Figure, UserError
@@ -63,6 +64,9 @@ KINDS = {
 OLD = Rest(dropout=0.2, weight_decay=5e-4, decay=0.1)
 NEW = Rest(dropout=0.0, weight_decay=1e-4, decay=0.6)
 SCALES = (0.1, 10.0)  # of the starting weights, beside 1
+# What is measured beside KINDS: the exact invariance, other scales of the weights, other rates,
+# the factorial of table 3, nets of more layers.
+PARTS = ("invariance", "scales", "sweep", "cells", "deep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +114,7 @@ def measure(
     progress: cli.ShowProgress,
     kinds: Mapping[str, Kind] = KINDS,
     rests: tuple[Rest, Rest] = (OLD, NEW),
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Train every net; returns numbers and arrays, errors [S, E] at ``steps`` [E]."""
     check_periods(config, "steps")
@@ -119,17 +124,18 @@ def measure(
     data = load(config.dataset)
     lab = Lab(config, 4, data, standardizer(data.train), seeds, tuning_seeds)
     trainer = lab.trainer()
-    plain = Net(normalized=False)
-    tuned = {"plain": plain, "bn": Net(normalized=True), "base": plain._replace(rest=rests[0])}
-    with progress(len(tuned) * lab.tuning_work, "choosing rates") as bar:
-        rates = {name: lab.tune(trainer, net, bar.advance) for name, net in tuned.items()}
+    nets = _to_tune(rests[0])
+    asked = {name: nets[name] for name in _rates_asked(kinds, parts)}
+    with progress(len(asked) * lab.tuning_work, "choosing rates") as bar:
+        rates = {name: lab.tune(trainer, net, bar.advance) for name, net in asked.items()}
     looked_into = {
         name: Net(kind.normalized, rates[kind.rate_of], kind.noise, replicate=kind.replicate)
         for name, kind in kinds.items()
     }
-    others = _beside(config, tuned, rates) | _mixtures(config, rests, rates["base"])
-    found = gaps_of_seeds(lab.model, config.seeds, config.first_seed, *lab.batch(), SCALES)
-    arrays = {f"gap/{name}": values for name, values in found._asdict().items()}
+    others = _beside(config, nets, rates, parts)
+    if "cells" in parts:
+        others |= _mixtures(config, rests, rates["base"])
+    arrays = _gaps(lab) if "invariance" in parts else {}
     with progress((len(looked_into) + len(others)) * lab.work, "training") as bar:
         for name, history in lab.train(trainer, looked_into, bar.advance, inside=True).items():
             arrays |= {f"{name}/{key}": value for key, value in _seen(history).items()}
@@ -137,20 +143,47 @@ def measure(
             arrays[f"{name}/error"] = _errors(history)
     arrays["steps"] = np.arange(0, config.steps + 1, config.period)
     numbers = {"rates": rates, "chance_error": data.test.chance_error}
-    if config.deep:
+    if config.deep and "deep" in parts:
         deep = dataclasses.replace(lab, depth=config.deep)
-        numbers["deep_rates"], errors = _deep(deep, tuned, progress)
+        numbers["deep_rates"], errors = _deep(deep, nets, progress)
         arrays |= errors
     return numbers, arrays
 
 
-def _beside(config: Config, nets: Mapping[str, Net], rates: Mapping[str, float]) -> dict[str, Net]:
+def _gaps(lab: Lab) -> dict[str, np.ndarray]:
+    """Return what other scales of the weights change in exact arithmetic, which is nothing."""
+    config = lab.config
+    found = gaps_of_seeds(lab.model, config.seeds, config.first_seed, *lab.batch(), SCALES)
+    return {f"gap/{name}": values for name, values in found._asdict().items()}
+
+
+def _to_tune(rest: Rest) -> dict[str, Net]:
+    """Return the nets whose best rates are chosen; the base of the factorial has the old rest."""
+    plain = Net(normalized=False)
+    return {"plain": plain, "bn": Net(normalized=True), "base": plain._replace(rest=rest)}
+
+
+def _rates_asked(kinds: Mapping[str, Kind], parts: tuple[str, ...]) -> list[str]:
+    """Return the nets, of ``_to_tune``, at whose rates something is trained."""
+    asked = {kind.rate_of for kind in kinds.values()}
+    if "scales" in parts:
+        asked |= {"plain", "bn"}
+    if "cells" in parts:
+        asked.add("base")
+    return [name for name in ("plain", "bn", "base") if name in asked]
+
+
+def _beside(
+    config: Config, nets: Mapping[str, Net], rates: Mapping[str, float], parts: tuple[str, ...]
+) -> dict[str, Net]:
     """Return the plain and the normalized net at every rate, and from other scales of weights."""
+    swept = config.learning_rates if "sweep" in parts else ()
+    scales = SCALES if "scales" in parts else ()
     found = {}
     for name in ("plain", "bn"):
-        for i, rate in enumerate(config.learning_rates):
+        for i, rate in enumerate(swept):
             found[f"{name}/rate{i}"] = nets[name]._replace(rate=rate)
-        for i, scale in enumerate(SCALES):
+        for i, scale in enumerate(scales):
             found[f"{name}/scale{i}"] = nets[name]._replace(rate=rates[name], scale=scale)
     return found
 
@@ -196,121 +229,8 @@ def _seen(history: History) -> dict[str, np.ndarray]:
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims; the rules are fixed here."""
-
-    def settled(name: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: factorial.settled(record.arrays[f"{name}/error"])
-
-    def worse(one: str, other: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: settled(one)(record) - settled(other)(record)
-
-    def of_chance(name: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: settled(name)(record) / record.numbers["chance_error"]
-
-    def sooner(name: str, base: str) -> Callable[[Record], np.ndarray]:
-        """Return log2 of the base's steps to its own accuracy over another net's."""
-
-        def octaves(record: Record) -> np.ndarray:
-            return np.log2(
-                factorial.steps_of(record, base, base) / factorial.steps_of(record, name, base)
-            )
-
-        return octaves
-
-    more = shifting.octaves
-
-    def worst(gap: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: record.arrays[f"gap/{gap}"].max(1)
-
-    def fragile(record: Record) -> np.ndarray:
-        """Return what other scales cost the plain net more than the normalized one, mean error."""
-        cost = {}
-        for net in ("plain", "bn"):
-            scaled = [worse(f"{net}/scale{i}", net)(record) for i in range(len(SCALES))]
-            cost[net] = np.mean(scaled, axis=0)
-        return cost["plain"] - cost["bn"]
-
-    def share(factor: str) -> Callable[[Record], np.ndarray]:
-        return lambda record: factorial.speed_up(record, times)[1][factor]
-
-    def first_share(record: Record) -> np.ndarray:
-        whole = sooner(f"cells/{every}", base)(record)
-        with np.errstate(divide="ignore", invalid="ignore"):  # no speed-up has no shares
-            return sooner(f"cells/{alone}", base)(record) / whole
-
-    times = config.times[0]
-    base, every = f"cells/{factorial.BASE.name}", factorial.Cell(True, times, True).name
-    alone, fast = factorial.Cell(True, 1, False).name, factorial.Cell(False, times, False).name
-    first, table = "Ioffe & Szegedy 2015, figure 1", "Ioffe & Szegedy 2015, table 3"
-    scale, second = "Ioffe & Szegedy 2015, section 3.3", "Santurkar et al. 2018, section 2"
-    found = [
-        Claim("higher", first, "with batch norm the net ends at a lower test error, both at their "
-              "own rates", worse("plain", "bn"), Greater()),
-        Claim("sooner", first, "with batch norm it reaches the plain net's accuracy in less than "
-              "half the steps (octaves)", sooner("bn", "plain"), Greater(1.0)),
-        Claim("steady", first, "at their own rates, moments of what enters the last hidden layer "
-              "move less than half as far with batch norm (octaves)",
-              more("shift", "plain", "bn"), Greater(1.0)),
-        Claim("steady-shared", first, "at the plain net's rate, moments of what enters the last "
-              "hidden layer move less than half as far with batch norm (octaves)",
-              more("shift", "plain", "bn_shared"), Greater(1.0)),
-        Claim("scale-outputs", scale, "weights 10 times larger or smaller give the same logits "
-              "under batch norm (relative distance)", worst("outputs"), Within(0, 1e-4), "theory"),
-        Claim("scale-gradients", scale, "weights a times larger have a gradient a times smaller "
-              "(relative distance)", worst("gradients"), Within(0, 1e-3), "theory"),
-        Claim("scale-paths", scale, "weights a times larger at a^2 times the rate take the same "
-              "path for 10 steps (relative distance)", worst("paths"), Within(0, 1e-3), "theory"),
-        Claim("resilient", scale, "weights 10 times larger or smaller cost the plain net over 2 "
-              "points of error more than the normalized one", fragile, Greater(0.02)),
-        Claim("alone", table, "batch norm alone reaches the base's accuracy in fewer steps "
-              "(octaves)", sooner(f"cells/{alone}", base), Greater()),
-        Claim("rate-alone", table, f"{times} times the rate alone ends at a higher error than the "
-              "base", worse(f"cells/{fast}", base), Greater()),
-        Claim("all", table, f"batch norm, {times} times the rate and the rest together reach the "
-              "base's accuracy in less than half the steps (octaves)",
-              sooner(f"cells/{every}", base), Greater(1.0)),
-        Claim("first-share", table, "batch norm alone has less than half of the log speed-up of "
-              "all (31 % in the table)", first_share, Less(0.5)),
-        Claim("share", "question, shares over all orders", "batch norm has more than half of the "
-              "log speed-up (Shapley value)", share("batch norm"), Greater(0.5)),
-        Claim("share-rest", "question, shares over all orders", "the rest has less than a quarter "
-              "of the log speed-up (Shapley value)", share("rest"), Less(0.25)),
-        Claim("noise-moves", second, "noise after batch norm moves the layer's input further than "
-              "the plain net's moves (octaves)", more("shift", "noisy", "plain"), Greater()),
-        Claim("noise-learns", second, "the noisy net still reaches the plain net's accuracy in "
-              "fewer steps (octaves)", sooner("noisy", "plain"), Greater()),
-        Claim("noise-costless", second, "noise costs the normalized net less than a point of test "
-              "error", worse("noisy", "bn"), Equivalent(0.01)),
-        Claim("gradients-shift", second, "at the plain net's rate, updates of the layers below "
-              "change a layer's gradient no less with batch norm (octaves above 0)",
-              more("below", "bn_shared", "plain"), Greater()),
-        Claim("predictive", second, "at the plain net's rate, the gradient changes less along the "
-              "step with batch norm (octaves)", more("change", "bn_shared", "plain"), Less()),
-        Claim("predictive-own", second, "at their own rates, the gradient changes less along the "
-              "step with batch norm (octaves)", more("change", "bn", "plain"), Less()),
-        Claim("control", "negative control", "batch norm from other draws ends within half a point "
-              "of test error", worse("bn_again", "bn"), Equivalent(0.005)),
-    ]  # fmt: skip
-    if config.deep:
-        sigmoid = "Ioffe & Szegedy 2015, section 4.2.2"
-        found += [
-            Claim(
-                "deep-plain",
-                sigmoid,
-                f"{config.deep} layers of sigmoids without batch norm "
-                "stay at nine tenths of chance or worse",
-                of_chance("plain/deep"),
-                Greater(0.9),
-            ),
-            Claim(
-                "deep-bn",
-                sigmoid,
-                f"with batch norm {config.deep} layers of sigmoids end below half of chance",
-                of_chance("bn/deep"),
-                Less(0.5),
-            ),
-        ]
-    return found
+    """Return the sources' claims."""
+    return claims_of(config, SCALES)
 
 
 def plot(record: Record, config: Config) -> Figure:

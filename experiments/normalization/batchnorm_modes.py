@@ -128,11 +128,12 @@ def measure(
     seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.seeds, config.tuning_seeds)
     data = load(config.dataset)
     lab = Lab(config, data, ways, standardizer(data.train), seeds, tuning_seeds)
-    prepared = {name: lab.prepare(nets[name]) for name in config.nets}
+    asked = [name for name in config.nets if name in nets]
+    prepared = {name: lab.prepare(nets[name]) for name in asked}
     numbers = {"chance_error": data.test.chance_error, "rates": {}}
     arrays = {}
-    with progress(sum(lab.work(nets[name]) for name in config.nets), "nets") as bar:
-        for name in config.nets:
+    with progress(sum(lab.work(nets[name]) for name in asked), "nets") as bar:
+        for name in asked:
             rate, history = lab.train(nets[name], *prepared[name], bar.advance)
             numbers["rates"][name] = rate
             arrays[f"{name}/steps"] = np.array(nets[name].looked_at(config))
@@ -242,7 +243,11 @@ def claims(config: Config) -> list[Claim]:
          "batches are within half a point", cost("relu", "again"), Equivalent(0.005))),
     ]  # fmt: skip
     runs = set(config.nets)
-    return [claim for needed, claim in found if runs.issuperset(needed)]
+    return [
+        dataclasses.replace(claim, needs=needed)
+        for needed, claim in found
+        if runs.issuperset(needed)
+    ]
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -18,18 +18,19 @@ dropout keep .8 of their inputs, nets with batch norm all.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from experiments.normalization import _dropout_panels as panels
 from experiments.normalization import _inside as inside
+from experiments.normalization._dropout_claims import claims_of
 from experiments.normalization._noisy import Lab, Way
 from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.fields import disjoint_seeds, flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
 from jaxvision.types import Figure
@@ -54,6 +55,7 @@ WAYS = {
 }
 SHIFTED = ("bn", "bn_before", "bn_after")
 ACTIVE = ("none", "dropout")  # whose units are looked at
+PARTS = ("keeps", "scaled_keeps", "sizes")  # the sweeps, changed from rows of WAYS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,14 +122,19 @@ PRESETS = {
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, ways: Mapping[str, Way] = WAYS
+    config: Config,
+    progress: cli.ShowProgress,
+    ways: Mapping[str, Way] = WAYS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Train in every way; returns rates, and errors [S] and looks inside by way."""
     seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.seeds, config.tuning_seeds)
     lab = Lab(config, load(config.dataset), seeds, tuning_seeds, progress)
-    everything = ways | swept(config, ways)
-    lab.check(everything)
-    rates, histories = lab.compare(everything)
+    every = {**WAYS, **ways}
+    every |= swept(config, every)
+    lab.check(every)
+    lab.prepare(every)
+    rates, histories = lab.compare({**ways, **swept(config, ways, parts)})
     arrays = {}
     for name, history in histories.items():
         finite = np.isfinite(history.test["loss"][:, -1])
@@ -139,22 +146,26 @@ def measure(
     return {"rates": rates, "chance_error": lab.data.test.chance_error}, arrays
 
 
-def swept(config: Config, ways: Mapping[str, Way]) -> dict[str, Way]:
-    """Return the ways of the three sweeps, changed from those of the table."""
-    dropout, found = ways["dropout"], {}
-    for keep in config.keeps:
-        way = dataclasses.replace(dropout, keep=keep, keep_last=keep)
-        found[f"keep/{keep:g}"] = way
-    for keep in config.scaled_keeps:
+def swept(
+    config: Config, ways: Mapping[str, Way], parts: tuple[str, ...] = PARTS
+) -> dict[str, Way]:
+    """Return the ways of the sweeps, changed from those of the table, which has them."""
+    keeps = config.keeps if "keeps" in parts else ()
+    scaled_keeps = config.scaled_keeps if "scaled_keeps" in parts else ()
+    sizes = config.sizes if "sizes" in parts else ()
+    found = {}
+    for keep in keeps:
+        found[f"keep/{keep:g}"] = dataclasses.replace(ways["dropout"], keep=keep, keep_last=keep)
+    for keep in scaled_keeps:
         same = f"keep/{keep:g}" if keep in config.keeps else "dropout"
         found[f"scaled/{keep:g}"] = dataclasses.replace(
-            dropout,
+            ways["dropout"],
             keep=keep,
             keep_last=keep,
             width=round(config.kept_units / keep),
             rate_of=same,
         )
-    for size in config.sizes:
+    for size in sizes:
         for name in ACTIVE:
             found[f"size/{size}/{name}"] = dataclasses.replace(ways[name], images=size)
     return found
@@ -168,7 +179,7 @@ def _look_inside(
     test = lab.preprocess(data.test.images, None), data.test.labels
     train = lab.preprocess(data.train.images, None)
     arrays = {}
-    for name in ACTIVE:
+    for name in [name for name in ACTIVE if name in ways]:
         net, variables = lab.net(lab.kind_of(ways[name])), histories[name].variables
         active = inside.last_hidden(net, variables, test[0])
         arrays[f"{name}/activation"] = active.mean((1, 2))
@@ -176,7 +187,7 @@ def _look_inside(
         kernel = variables["params"]["layer1"]["kernel"][0]
         shape = data.train.images.shape[1:]
         arrays[f"{name}/features"] = kernel[:, : config.n_features].T.reshape(-1, *shape)
-    for name in SHIFTED:
+    for name in [name for name in SHIFTED if name in ways]:
         net, variables = lab.net(lab.kind_of(ways[name])), histories[name].variables
         shift = inside.variance_shift(net, variables, ways[name].keep, train, test)
         arrays[f"{name}/shift"] = shift.measured
@@ -185,124 +196,9 @@ def _look_inside(
     return arrays
 
 
-def points(name: str, other: str = "") -> Callable[[Record], np.ndarray]:
-    """Return the statistic: test error of a way less that of another, percentage points [S]."""
-
-    def difference(record: Record) -> np.ndarray:
-        error = record.arrays[f"{name}/test_error"]
-        return 100 * (error - record.arrays[f"{other}/test_error"]) if other else 100 * error
-
-    return difference
-
-
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims; the rules are fixed here."""
-    first, last = config.sizes[0], config.sizes[-1]
-
-    def gain(size: int) -> Callable[[Record], np.ndarray]:
-        return points(f"size/{size}/none", f"size/{size}/dropout")
-
-    def changes(one: Callable, other: Callable) -> Callable[[Record], np.ndarray]:
-        return lambda r: one(r) - other(r)
-
-    def activity(r: Record) -> np.ndarray:  # octaves
-        return np.log2(r.arrays["dropout/activation"] / r.arrays["none/activation"])
-
-    def nats(r: Record) -> np.ndarray:
-        return r.arrays["none/test_loss"] - r.arrays["dropout/test_loss"]
-
-    def taken_again(r: Record) -> np.ndarray:
-        error = r.arrays["bn_before/test_error"] - r.arrays["bn_before/taken_again"]
-        return 100 * error
-
-    def off_law(r: Record) -> np.ndarray:
-        return r.arrays["bn_before/shift"] - r.arrays["bn_before/shift_law"]
-
-    paper, li = "Srivastava et al. 2014", "Li et al. 2018"
-    found = [
-        Claim("helps", f"{paper}, table 2", "dropout lowers the test error (points gained)",
-              points("none", "dropout"), Greater()),
-        Claim("max-norm", f"{paper}, table 9", "max-norm lowers the error of a net with dropout "
-              "further (points gained)", points("dropout", "both"), Greater()),
-        Claim("not-alone", f"{paper}, table 9", "with max-norm in both, dropout still lowers the "
-              "error (points gained)", points("max_norm", "both"), Greater()),
-        Claim("loss", "question, log loss", "dropout lowers the test loss (nats gained)", nats,
-              Greater()),
-        Claim("gaussian", f"{paper}, table 10", "Gaussian dropout is worse by less than a quarter "
-              "of a point (points)", points("gaussian", "dropout"), Less(0.25)),
-        Claim("sparse", f"{paper}, figure 8", "dropout lowers the mean activation of the last "
-              "hidden layer (octaves)", activity, Less()),
-        Claim("sparse-half", f"{paper}, figure 8", "it lowers it to less than half (octaves)",
-              activity, Less(-1.0)),
-        Claim("few-images", f"{paper}, figure 10", f"with {first} images dropout gains less than "
-              "half a point", gain(first), Less(0.5)),
-        Claim("more-images", f"{paper}, figure 10", f"with {last} images it gains more than with "
-              f"{first} (points)", changes(gain(last), gain(first)), Greater()),
-        Claim("all-images", f"{paper}, figure 10", "with all images it gains less than with "
-              f"{last} (points)", changes(gain(last), points("none", "dropout")), Greater()),
-        Claim("shift-law", f"{li}, section 3", "before batch norm dropout raises the variance that "
-              "is kept by the closed form (difference of logarithms)", off_law,
-              Within(0.0, 0.05), "theory"),
-        Claim("shift-after", f"{li}, section 4", "after the last batch norm it shifts no variance "
-              "(logarithm of kept over true)", lambda r: r.arrays["bn_after/shift"],
-              Equivalent(0.05)),
-        Claim("shift-costs", f"{li}, table 1", "before batch norm dropout errs more than after the "
-              "last one (points)", points("bn_before", "bn_after"), Greater()),
-        Claim("shift-cured", f"{li}, table 3", "moments taken again without dropout lower that "
-              "error (points gained)", taken_again, Greater()),
-        Claim("control", "negative control, dropout against dropout", "from other draws dropout "
-              "errs as often (points)", points("again", "dropout"), Equivalent(0.5)),
-    ]  # fmt: skip
-    return found + _sweep_claims(config)
-
-
-def _sweep_claims(config: Config) -> list[Claim]:
-    """Return what figure 9 claims, where its probabilities were run."""
-    figure, found = "Srivastava et al. 2014, figure 9", []
-    if {0.1, 0.4, 0.6, 0.8, 1.0} <= set(config.keeps):
-        found += [
-            Claim(
-                "flat",
-                figure,
-                "keeping .4 or .8 of the hidden units gives the same error (points)",
-                points("keep/0.4", "keep/0.8"),
-                Equivalent(0.5),
-            ),
-            Claim(
-                "too-few-kept",
-                figure,
-                "keeping .1 errs more than keeping .6 (points)",
-                points("keep/0.1", "keep/0.6"),
-                Greater(),
-            ),
-            Claim(
-                "too-many-kept",
-                figure,
-                "keeping all hidden units errs more than keeping .6 (points)",
-                points("keep/1", "keep/0.6"),
-                Greater(),
-            ),
-        ]
-    if {0.1, 0.6, 1.0} <= set(config.scaled_keeps) and found:
-        found += [
-            Claim(
-                "wider",
-                figure,
-                "keeping .1, a layer ten times as wide as what it keeps errs "
-                "less than one of the usual width (points gained)",
-                points("keep/0.1", "scaled/0.1"),
-                Greater(),
-            ),
-            Claim(
-                "same-kept",
-                figure,
-                "of nets that keep equally many units, those that keep .6 "
-                "err less than those that keep all (points gained)",
-                points("scaled/1", "scaled/0.6"),
-                Greater(),
-            ),
-        ]
-    return found
+    """Return the sources' claims and the questions beside them."""
+    return claims_of(config)
 
 
 def plot(record: Record, config: Config) -> Figure:

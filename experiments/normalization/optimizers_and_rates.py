@@ -66,6 +66,7 @@ ARMS = {
 OPTIMIZERS = ("sgd", "momentum", "adam", "muon")
 WARMED = {"sgd_warm": "sgd_he", "momentum_warm": "momentum_he", "adam_warm": "adam_he"}
 BATCHED = "momentum_he"  # the arm that is trained with several batch sizes
+PARTS = ("batches",)  # that training, beside the arms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +158,10 @@ PRESETS = {
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, arms: Mapping[str, Arm] = ARMS
+    config: Config,
+    progress: cli.ShowProgress,
+    arms: Mapping[str, Arm] = ARMS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Train every arm at its rates, and one arm with every batch size.
 
@@ -171,9 +175,10 @@ def measure(
     preprocess = standardizer(data.train)
     lab = Lab(config, data, INITS, preprocess, progress, seeds, tuning_seeds)
     numbers, arrays = sweep_arms(lab, arms)
-    batches, found = sweep_batches(lab, arms[BATCHED])
-    numbers |= {"batches": batches, "chance_error": data.test.chance_error}
-    return numbers, arrays | found
+    if "batches" in parts:
+        numbers["batches"], found = sweep_batches(lab, arms.get(BATCHED, ARMS[BATCHED]))
+        arrays |= found
+    return numbers | {"chance_error": data.test.chance_error}, arrays
 
 
 def claims(config: Config) -> list[Claim]:

@@ -208,8 +208,8 @@ class Claim:
       rule: what the statistic must satisfy.
       tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
       not_run: when set, the claim is listed but not judged; says which command would run it.
-      needs: the rows of the experiment's table that the statistic reads, for ``--claim``; () is
-        none of them. None: all of them, or there is no table whose rows are measured apart.
+      needs: the rows of the experiment's table, and its parts, that the statistic reads, for
+        ``--claim``; () is none of them. None: nothing can be left out.
     """
 
     id: str

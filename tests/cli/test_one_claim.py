@@ -98,11 +98,27 @@ def test_a_mistake_is_one_line_before_anything_is_run(tabled, results, capsys, f
     assert not results.exists()
 
 
+def test_parts_are_left_out_beside_rows(tabled, capsys):
+    toy, _ = tabled
+    toy.measure = lambda config, progress, rows=ROWS, parts=("law", "looks"): None
+    (claim, *_) = toy.claims(toy.PRESETS["cpu"])
+    asked = dataclasses.replace(claim, needs=("down", "law"))
+    assert one_claim.rows(toy, asked) == {"rows": {"down": -1.0}, "parts": ("law",)}
+    assert "1 of the 3 rows: down, and 1 of the 2 parts: law" in capsys.readouterr().err
+    assert one_claim.rows(toy, claim) == {"rows": {"up": 1.0}, "parts": ()}
+    toy.measure = lambda config, progress, parts=("law", "looks"): None
+    law = dataclasses.replace(claim, needs=("law",))
+    assert one_claim.rows(toy, law) == {"parts": ("law",)}
+
+
 def test_a_row_that_there_is_not_is_a_mistake_of_the_experiment(tabled):
     toy, _ = tabled
     (claim, *_) = toy.claims(toy.PRESETS["cpu"])
     with pytest.raises(ValueError, match="no rows of rows"):
         one_claim.rows(toy, dataclasses.replace(claim, needs=("upp",)))
+    toy.measure = lambda config, progress, rows=ROWS, parts=("up",): None
+    with pytest.raises(ValueError, match="two rows of one name"):
+        one_claim.rows(toy, claim)
     toy.measure = lambda config, progress: None
     with pytest.raises(ValueError, match="toy has no table"):
         one_claim.rows(toy, claim)

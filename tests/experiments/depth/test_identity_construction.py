@@ -8,7 +8,8 @@ import pytest
 
 from experiments.depth import _growing as growing
 from experiments.depth import identity_construction as experiment
-from experiments.depth.identity_construction import ARMS, NO_WORSE, Arm
+from experiments.depth._growing_claims import NO_WORSE
+from experiments.depth.identity_construction import ARMS, Arm
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record, as_stored

@@ -1,0 +1,267 @@
+"""The claims of batchnorm; their rules are fixed here."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.normalization import _factorial as factorial
+from experiments.normalization import _shift as shifting
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.record import Record
+
+
+def claims_of(config: Any, scales: Sequence[float]) -> list[Claim]:
+    """Return the sources' claims; ``scales``: of the starting weights, beside 1."""
+
+    def settled(name: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: factorial.settled(record.arrays[f"{name}/error"])
+
+    def worse(one: str, other: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: settled(one)(record) - settled(other)(record)
+
+    def of_chance(name: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: settled(name)(record) / record.numbers["chance_error"]
+
+    def sooner(name: str, base: str) -> Callable[[Record], np.ndarray]:
+        """Return log2 of the base's steps to its own accuracy over another net's."""
+
+        def octaves(record: Record) -> np.ndarray:
+            return np.log2(
+                factorial.steps_of(record, base, base) / factorial.steps_of(record, name, base)
+            )
+
+        return octaves
+
+    more = shifting.octaves
+
+    def worst(gap: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: record.arrays[f"gap/{gap}"].max(1)
+
+    def fragile(record: Record) -> np.ndarray:
+        """Return what other scales cost the plain net more than the normalized one, mean error."""
+        cost = {}
+        for net in ("plain", "bn"):
+            scaled = [worse(f"{net}/scale{i}", net)(record) for i in range(len(scales))]
+            cost[net] = np.mean(scaled, axis=0)
+        return cost["plain"] - cost["bn"]
+
+    def share(factor: str) -> Callable[[Record], np.ndarray]:
+        return lambda record: factorial.speed_up(record, times)[1][factor]
+
+    def first_share(record: Record) -> np.ndarray:
+        whole = sooner(f"cells/{every}", base)(record)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no speed-up has no shares
+            return sooner(f"cells/{alone}", base)(record) / whole
+
+    times = config.times[0]
+    base, every = f"cells/{factorial.BASE.name}", factorial.Cell(True, times, True).name
+    alone, fast = factorial.Cell(True, 1, False).name, factorial.Cell(False, times, False).name
+    first, table = "Ioffe & Szegedy 2015, figure 1", "Ioffe & Szegedy 2015, table 3"
+    of_scale, second = "Ioffe & Szegedy 2015, section 3.3", "Santurkar et al. 2018, section 2"
+    found = [
+        Claim(
+            "higher",
+            first,
+            "with batch norm the net ends at a lower test error, both at their own rates",
+            worse("plain", "bn"),
+            Greater(),
+            needs=("plain", "bn"),
+        ),
+        Claim(
+            "sooner",
+            first,
+            "with batch norm it reaches the plain net's accuracy in less than "
+            "half the steps (octaves)",
+            sooner("bn", "plain"),
+            Greater(1.0),
+            needs=("plain", "bn"),
+        ),
+        Claim(
+            "steady",
+            first,
+            "at their own rates, moments of what enters the last hidden layer "
+            "move less than half as far with batch norm (octaves)",
+            more("shift", "plain", "bn"),
+            Greater(1.0),
+            needs=("plain", "bn"),
+        ),
+        Claim(
+            "steady-shared",
+            first,
+            "at the plain net's rate, moments of what enters the last "
+            "hidden layer move less than half as far with batch norm (octaves)",
+            more("shift", "plain", "bn_shared"),
+            Greater(1.0),
+            needs=("plain", "bn_shared"),
+        ),
+        Claim(
+            "scale-outputs",
+            of_scale,
+            "weights 10 times larger or smaller give the same logits "
+            "under batch norm (relative distance)",
+            worst("outputs"),
+            Within(0, 1e-4),
+            "theory",
+            needs=("invariance",),
+        ),
+        Claim(
+            "scale-gradients",
+            of_scale,
+            "weights a times larger have a gradient a times smaller (relative distance)",
+            worst("gradients"),
+            Within(0, 1e-3),
+            "theory",
+            needs=("invariance",),
+        ),
+        Claim(
+            "scale-paths",
+            of_scale,
+            "weights a times larger at a^2 times the rate take the same "
+            "path for 10 steps (relative distance)",
+            worst("paths"),
+            Within(0, 1e-3),
+            "theory",
+            needs=("invariance",),
+        ),
+        Claim(
+            "resilient",
+            of_scale,
+            "weights 10 times larger or smaller cost the plain net over 2 "
+            "points of error more than the normalized one",
+            fragile,
+            Greater(0.02),
+            needs=("plain", "bn", "scales"),
+        ),
+        Claim(
+            "alone",
+            table,
+            "batch norm alone reaches the base's accuracy in fewer steps (octaves)",
+            sooner(f"cells/{alone}", base),
+            Greater(),
+            needs=("cells",),
+        ),
+        Claim(
+            "rate-alone",
+            table,
+            f"{times} times the rate alone ends at a higher error than the base",
+            worse(f"cells/{fast}", base),
+            Greater(),
+            needs=("cells",),
+        ),
+        Claim(
+            "all",
+            table,
+            f"batch norm, {times} times the rate and the rest together reach the "
+            "base's accuracy in less than half the steps (octaves)",
+            sooner(f"cells/{every}", base),
+            Greater(1.0),
+            needs=("cells",),
+        ),
+        Claim(
+            "first-share",
+            table,
+            "batch norm alone has less than half of the log speed-up of all (31 % in the table)",
+            first_share,
+            Less(0.5),
+            needs=("cells",),
+        ),
+        Claim(
+            "share",
+            "question, shares over all orders",
+            "batch norm has more than half of the log speed-up (Shapley value)",
+            share("batch norm"),
+            Greater(0.5),
+            needs=("cells",),
+        ),
+        Claim(
+            "share-rest",
+            "question, shares over all orders",
+            "the rest has less than a quarter of the log speed-up (Shapley value)",
+            share("rest"),
+            Less(0.25),
+            needs=("cells",),
+        ),
+        Claim(
+            "noise-moves",
+            second,
+            "noise after batch norm moves the layer's input further than "
+            "the plain net's moves (octaves)",
+            more("shift", "noisy", "plain"),
+            Greater(),
+            needs=("noisy", "plain"),
+        ),
+        Claim(
+            "noise-learns",
+            second,
+            "the noisy net still reaches the plain net's accuracy in fewer steps (octaves)",
+            sooner("noisy", "plain"),
+            Greater(),
+            needs=("noisy", "plain"),
+        ),
+        Claim(
+            "noise-costless",
+            second,
+            "noise costs the normalized net less than a point of test error",
+            worse("noisy", "bn"),
+            Equivalent(0.01),
+            needs=("noisy", "bn"),
+        ),
+        Claim(
+            "gradients-shift",
+            second,
+            "at the plain net's rate, updates of the layers below "
+            "change a layer's gradient no less with batch norm (octaves above 0)",
+            more("below", "bn_shared", "plain"),
+            Greater(),
+            needs=("bn_shared", "plain"),
+        ),
+        Claim(
+            "predictive",
+            second,
+            "at the plain net's rate, the gradient changes less along the "
+            "step with batch norm (octaves)",
+            more("change", "bn_shared", "plain"),
+            Less(),
+            needs=("bn_shared", "plain"),
+        ),
+        Claim(
+            "predictive-own",
+            second,
+            "at their own rates, the gradient changes less along the "
+            "step with batch norm (octaves)",
+            more("change", "bn", "plain"),
+            Less(),
+            needs=("plain", "bn"),
+        ),
+        Claim(
+            "control",
+            "negative control",
+            "batch norm from other draws ends within half a point of test error",
+            worse("bn_again", "bn"),
+            Equivalent(0.005),
+            needs=("bn", "bn_again"),
+        ),
+    ]
+    if config.deep:
+        sigmoid = "Ioffe & Szegedy 2015, section 4.2.2"
+        found += [
+            Claim(
+                "deep-plain",
+                sigmoid,
+                f"{config.deep} layers of sigmoids without batch norm "
+                "stay at nine tenths of chance or worse",
+                of_chance("plain/deep"),
+                Greater(0.9),
+                needs=("deep",),
+            ),
+            Claim(
+                "deep-bn",
+                sigmoid,
+                f"with batch norm {config.deep} layers of sigmoids end below half of chance",
+                of_chance("bn/deep"),
+                Less(0.5),
+                needs=("deep",),
+            ),
+        ]
+    return found
