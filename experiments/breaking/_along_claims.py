@@ -19,7 +19,10 @@ FREE = ("he", "xavier", "small")  # arms without decay or normalization
 
 
 def claims_of(config: Any, arms: Mapping[str, Kind]) -> list[Claim]:
-    """Return all claims; what a run has no nets for is not run."""
+    """Return all claims; what a run has no nets for is not run.
+
+    Distances and gradients are of images that all arms of a seed have right: one arm needs all.
+    """
     return [
         *of_random_nets(config),
         *_along_training(config, arms),
@@ -66,7 +69,7 @@ def _along_training(config: Any, arms: Mapping[str, Kind]) -> list[Claim]:
         if arm.others:
             continue
         octaves, lacks = _change(config, name, "distance"), missing_arms(config, name)
-        told = (name, arm.label, span, octaves, lacks)
+        told = (name, arm.label, span, octaves, lacks, config.arms)
         claims += both_sides(*told)
         if name in FREE:
             claims.append(neither_side(*told))
@@ -88,6 +91,7 @@ def _margin_grows(config: Any) -> Claim:
         growth,
         Greater(),
         not_run=missing_arms(config, "he"),
+        needs=("he",),
     )
 
 
@@ -101,6 +105,7 @@ def _between_arms(config: Any) -> list[Claim]:
             _apart("xavier", "he"),
             Greater(),
             not_run=missing_arms(config, "he", "xavier"),
+            needs=config.arms,
         ),
         Claim(
             "decay-farther",
@@ -109,6 +114,7 @@ def _between_arms(config: Any) -> list[Claim]:
             _apart("decay", "he"),
             Greater(),
             not_run=missing_arms(config, "he", "decay"),
+            needs=config.arms,
         ),
         Claim(
             "small-closer",
@@ -117,6 +123,7 @@ def _between_arms(config: Any) -> list[Claim]:
             _apart("small", "he"),
             Less(),
             not_run=missing_arms(config, "he", "small"),
+            needs=config.arms,
         ),
         Claim(
             "bn-dense",
@@ -125,6 +132,7 @@ def _between_arms(config: Any) -> list[Claim]:
             _apart("bn", "he"),
             Less(),
             not_run=missing_arms(config, "he", "bn"),
+            needs=config.arms,
         ),
     ]
 
@@ -161,6 +169,7 @@ def _of_gradients(config: Any) -> list[Claim]:
             _change(config, "he", "loss_slope"),
             Less(-2.0),
             not_run=missing_arms(config, "he"),
+            needs=config.arms,
         ),
         Claim(
             "friend",
@@ -170,6 +179,7 @@ def _of_gradients(config: Any) -> list[Claim]:
             over_arms("loss_slope"),
             Less(-0.5),
             not_run=few,
+            needs=config.arms,
         ),
         Claim(
             "false-friend",
@@ -179,6 +189,7 @@ def _of_gradients(config: Any) -> list[Claim]:
             friendship("bn", "loss_slope"),
             Greater(),
             not_run=few or missing_arms(config, "bn"),
+            needs=config.arms,
         ),
         Claim(
             "margin-friend",
@@ -188,6 +199,7 @@ def _of_gradients(config: Any) -> list[Claim]:
             over_arms("first_order"),
             Greater(0.5),
             not_run=few,
+            needs=config.arms,
         ),
     ]
 
@@ -213,6 +225,7 @@ def _of_universal(config: Any) -> list[Claim]:
             handed(reference, -1),
             Greater(),
             not_run=lacks,
+            needs=("he",),
         ),
         Claim(
             "universal-late",
@@ -222,6 +235,7 @@ def _of_universal(config: Any) -> list[Claim]:
             handed(-1, reference),
             Greater(),
             not_run=lacks,
+            needs=("he",),
         ),
         Claim(
             "universal-own",
@@ -230,6 +244,7 @@ def _of_universal(config: Any) -> list[Claim]:
             own_lead,
             Greater(),
             not_run=lacks,
+            needs=("he",),
         ),
     ]
 
@@ -249,6 +264,7 @@ def _controls(config: Any) -> list[Claim]:
             _apart("he_again", "he"),
             Equivalent(STILL),
             not_run=again,
+            needs=config.arms,
         ),
         Claim(
             "noise",
@@ -257,6 +273,7 @@ def _controls(config: Any) -> list[Claim]:
             lambda r: r.arrays["he/noise"][:, -1],
             Less(0.05),
             not_run=missing_arms(config, "he"),
+            needs=config.arms,
         ),
         Claim(
             "alone",
@@ -266,5 +283,6 @@ def _controls(config: Any) -> list[Claim]:
             company,
             Within(0.0, 1e-3),
             "theory",
+            needs=config.arms,
         ),
     ]

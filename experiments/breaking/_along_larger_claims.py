@@ -67,6 +67,7 @@ def _of_largest(config: Any, name: str, family: Family) -> list[Claim]:
         _span(config),
         octaves,
         _lacks(config, family, spoken) or usual,
+        (family.arm, name),
     )
     return [*both_sides(*told), neither_side(*told)]
 
@@ -88,6 +89,7 @@ def _of_order(config: Any, name: str, family: Family) -> Claim:
         change,
         Equivalent(spoken.alike),
         not_run=_lacks(config, family, spoken),
+        needs=(family.arm, name),
     )
 
 

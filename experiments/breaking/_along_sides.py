@@ -15,7 +15,9 @@ def above_zero(values: np.ndarray) -> np.ndarray:
     return np.where(usable, values, np.nan)
 
 
-def both_sides(name: str, nets: str, span: str, octaves: Statistic, lacks: str) -> list[Claim]:
+def both_sides(
+    name: str, nets: str, span: str, octaves: Statistic, lacks: str, needs: tuple[str, ...]
+) -> list[Claim]:
     """Return the claims that the boundary moves closer, and that it moves away.
 
     Args:
@@ -24,6 +26,7 @@ def both_sides(name: str, nets: str, span: str, octaves: Statistic, lacks: str) 
       span: from which step to which, in words.
       octaves: of distance, by which it moves.
       lacks: what a run needs for them and has not.
+      needs: see ``Claim``.
     """
     return [
         Claim(
@@ -33,6 +36,7 @@ def both_sides(name: str, nets: str, span: str, octaves: Statistic, lacks: str) 
             octaves,
             Less(),
             not_run=lacks,
+            needs=needs,
         ),
         Claim(
             f"farther-{name}",
@@ -41,11 +45,14 @@ def both_sides(name: str, nets: str, span: str, octaves: Statistic, lacks: str) 
             octaves,
             Greater(),
             not_run=lacks,
+            needs=needs,
         ),
     ]
 
 
-def neither_side(name: str, nets: str, span: str, octaves: Statistic, lacks: str) -> Claim:
+def neither_side(
+    name: str, nets: str, span: str, octaves: Statistic, lacks: str, needs: tuple[str, ...]
+) -> Claim:
     """Return the claim that the boundary stays; arguments as in ``both_sides``."""
     return Claim(
         f"still-{name}",
@@ -54,4 +61,5 @@ def neither_side(name: str, nets: str, span: str, octaves: Statistic, lacks: str
         octaves,
         Equivalent(STILL),
         not_run=lacks,
+        needs=needs,
     )

@@ -37,6 +37,7 @@ def of_random_nets(config: Any) -> list[Claim]:
             Within(1.0, 5e-3),
             "theory",
             not_run=pair,
+            needs=("he", "xavier"),
         ),
         Claim(
             "regions-gradient",
@@ -47,6 +48,7 @@ def of_random_nets(config: Any) -> list[Claim]:
             Within(config.depth / 2, 0.01),
             "theory",
             not_run=pair,
+            needs=("he", "xavier"),
         ),
         Claim(
             "half-normal",
@@ -56,6 +58,7 @@ def of_random_nets(config: Any) -> list[Claim]:
             lambda r: r.arrays["start/distance"].mean(1),
             Within(HALF_NORMAL, 0.04),
             "theory",
+            needs=("random",),
         ),
         Claim(
             "start-depth",
@@ -65,6 +68,7 @@ def of_random_nets(config: Any) -> list[Claim]:
             of_random("distance", start.DEPTHS),
             Within(0.0, 0.08),
             "theory",
+            needs=("random",),
         ),
         Claim(
             "root-d",
@@ -73,6 +77,7 @@ def of_random_nets(config: Any) -> list[Claim]:
             of_random("slope", start.PIXELS),
             Within(0.5, 0.03),
             "theory",
+            needs=("random",),
         ),
         *_of_normalized_nets(),
     ]
@@ -89,6 +94,7 @@ def _of_normalized_nets() -> list[Claim]:
             lambda r: octaves_a_layer(r.arrays["start_bn/square"]),
             Within(GROWTH, 0.05),
             "theory",
+            needs=("random",),
         ),
         Claim(
             "bn-start-distance",
@@ -98,6 +104,7 @@ def _of_normalized_nets() -> list[Claim]:
             lambda r: octaves_a_layer(r.arrays["start_bn/distance"]),
             Within(-GROWTH / 2, 0.05),
             "theory",
+            needs=("random",),
         ),
     ]
 
@@ -126,6 +133,7 @@ def of_sizes(config: Any) -> list[Claim]:
             power("width", "distance"),
             Greater(),
             not_run=lacks("width", "arm he, --widths"),
+            needs=("he", "width"),
         ),
         Claim(
             "depth-hurts",
@@ -134,6 +142,7 @@ def of_sizes(config: Any) -> list[Claim]:
             power("depth_he", "distance"),
             Less(),
             not_run=he,
+            needs=("he", "depth_he"),
         ),
         Claim(
             "depth-helps",
@@ -142,6 +151,7 @@ def of_sizes(config: Any) -> list[Claim]:
             power("depth_xavier", "distance"),
             Greater(),
             not_run=lacks("depth_xavier", deep),
+            needs=("xavier", "depth_xavier"),
         ),
         Claim(
             "depth-trained",
@@ -150,6 +160,7 @@ def of_sizes(config: Any) -> list[Claim]:
             power("depth_he", "distance"),
             Equivalent(0.1),
             not_run=he,
+            needs=("he", "depth_he"),
         ),
         Claim(
             "root-d-trained",
@@ -159,6 +170,7 @@ def of_sizes(config: Any) -> list[Claim]:
             of_pixels("loss_slope"),
             Equivalent(0.1, target=0.5),
             not_run=enlarged,
+            needs=("he", "pixels"),
         ),
         Claim(
             "root-d-margin",
@@ -168,6 +180,7 @@ def of_sizes(config: Any) -> list[Claim]:
             of_pixels("margin_slope"),
             Equivalent(0.1, target=0.5),
             not_run=enlarged,
+            needs=("he", "pixels"),
         ),
     ]
 
@@ -195,6 +208,7 @@ def of_conv_nets(config: Any) -> list[Claim]:
             lead("error"),
             Equivalent(0.015),
             not_run=none,
+            needs=("conv",),
         ),
         Claim(
             "bn-cost",
@@ -203,6 +217,7 @@ def of_conv_nets(config: Any) -> list[Claim]:
             lambda r: lead("stands")(r).mean(1),
             Less(),
             not_run=none,
+            needs=("conv",),
         ),
         Claim(
             "bn-cost-large",
@@ -211,6 +226,7 @@ def of_conv_nets(config: Any) -> list[Claim]:
             at_largest,
             Less(-0.1),
             not_run=none,
+            needs=("conv",),
         ),
         Claim(
             "bn-conv",
@@ -219,5 +235,6 @@ def of_conv_nets(config: Any) -> list[Claim]:
             lambda r: np.log2(r.arrays["conv_bn/distance"] / r.arrays["conv/distance"]),
             Less(),
             not_run=none,
+            needs=("conv",),
         ),
     ]

@@ -107,4 +107,5 @@ def claim_of(not_run: str) -> Claim:
         turns_harm_most,
         Share(),
         not_run=not_run,
+        needs=("canvas",),
     )

@@ -12,6 +12,7 @@ from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
 from jaxvision.report.record import Record
 
 Statistic = Callable[[Record], np.ndarray]
+MADE = ("patch", "one_place")  # they share their draws
 BROWN, DAZZLE = "Brown et al. 2017", "CV Dazzle, Harvey 2010"
 
 
@@ -79,6 +80,7 @@ def _of_areas(config: Any) -> list[Claim]:
             least_lead,
             Greater(),
             not_run=none,
+            needs=MADE,
         ),
         Claim(
             "beats-object",
@@ -86,6 +88,7 @@ def _of_areas(config: Any) -> list[Claim]:
             f"Anywhere, at {area}: it leads there more often than a real object of the class does",
             _minus(_led(config, "patch"), _led(config, "object")),
             Greater(),
+            needs=MADE,
         ),
         Claim(
             "grows",
@@ -94,6 +97,7 @@ def _of_areas(config: Any) -> list[Claim]:
             _least_gain,
             Greater(),
             not_run=few,
+            needs=MADE,
         ),
         Claim(
             "most",
@@ -102,6 +106,7 @@ def _of_areas(config: Any) -> list[Claim]:
             "(93 % on Xception at 20 %)",
             _largest,
             Greater(0.5),
+            needs=MADE,
         ),
     ]
 
@@ -131,6 +136,7 @@ def _of_occlusion(config: Any) -> list[Claim]:
             _minus(_led(config, "patch", OFF), _rivals(config, OFF)),
             Greater(),
             not_run=masks,
+            needs=MADE,
         ),
         Claim(
             "led-away",
@@ -140,6 +146,7 @@ def _of_occlusion(config: Any) -> list[Claim]:
             part_lost,
             Less(0.5),
             not_run=masks,
+            needs=MADE,
         ),
         Claim(
             "costs",
@@ -147,6 +154,7 @@ def _of_occlusion(config: Any) -> list[Claim]:
             f"Anywhere, at {area}: it costs more right answers than gray at the same place",
             _minus(_lost(config, "patch", ANYWHERE), _lost(config, "gray", ANYWHERE)),
             Greater(),
+            needs=MADE,
         ),
     ]
 
@@ -161,6 +169,7 @@ def _of_places(config: Any) -> list[Claim]:
             "one made at one place",
             _minus(_led(config, "patch"), _led(config, "one_place")),
             Greater(),
+            needs=MADE,
         ),
     ]
 
@@ -175,6 +184,7 @@ def _of_transfer(config: Any) -> list[Claim]:
             "there more often than the best control",
             _minus(_led(config, "sibling"), _rivals(config)),
             Greater(),
+            needs=MADE,
         ),
         Claim(
             "other-kind",
@@ -183,6 +193,7 @@ def _of_transfer(config: Any) -> list[Claim]:
             _minus(_led(config, "patch", net="other"), _rivals(config, net="other")),
             Greater(),
             not_run=_without_others(config),
+            needs=(*MADE, "other"),
         ),
         Claim(
             "own",
@@ -190,6 +201,7 @@ def _of_transfer(config: Any) -> list[Claim]:
             f"Anywhere, at {area}: a patch leads its own net there more often than the next seed's",
             _minus(_led(config, "patch"), _led(config, "sibling")),
             Greater(),
+            needs=MADE,
         ),
     ]
 
@@ -205,6 +217,7 @@ def _of_patterns(config: Any) -> list[Claim]:
             _worn_lead("pattern"),
             Greater(),
             not_run=masks,
+            needs=MADE,
         ),
         Claim(
             "dazzle-sibling",
@@ -213,6 +226,7 @@ def _of_patterns(config: Any) -> list[Claim]:
             _worn_lead("sibling"),
             Greater(),
             not_run=masks,
+            needs=MADE,
         ),
         Claim(
             "dazzle-other",
@@ -221,6 +235,7 @@ def _of_patterns(config: Any) -> list[Claim]:
             _worn_lead("pattern", "other"),
             Greater(),
             not_run=masks or _without_others(config),
+            needs=(*MADE, "other"),
         ),
     ]
 
@@ -246,6 +261,7 @@ def _controls(config: Any) -> list[Claim]:
             Within(0.0, 1e-9),
             "theory",
             not_run=masks,
+            needs=(),
         ),
         Claim(
             "outside",
@@ -255,6 +271,7 @@ def _controls(config: Any) -> list[Claim]:
             Within(0.0, 1e-9),
             "theory",
             not_run=masks,
+            needs=(),
         ),
         Claim(
             "control",
@@ -263,5 +280,6 @@ def _controls(config: Any) -> list[Claim]:
             "patches, within 2 points",
             halves,
             Equivalent(0.02),
+            needs=MADE,
         ),
     ]

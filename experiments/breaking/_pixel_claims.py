@@ -53,6 +53,7 @@ def _controls(attacks: list[str]) -> list[Claim]:
             impossible,
             Within(0.0, 0.5),
             "theory",
+            needs=tuple(attacks),
         ),
         Claim(
             "chance",
@@ -60,6 +61,7 @@ def _controls(attacks: list[str]) -> list[Claim]:
             "A random pixel of a random level changes the answer on under 2 % of the images",
             panels.chance_rate,
             Less(0.02),
+            needs=("family", "random"),
         ),
     ]
 
@@ -74,6 +76,7 @@ def _of_one_pixel(config: Any, rate: Rate) -> list[Claim]:
             "Gray images, everything tried: one pixel fools over a tenth of the images",
             rate("exact"),
             Greater(0.1),
+            needs=("exact",),
         ),
         Claim(
             "fools-color",
@@ -81,6 +84,7 @@ def _of_one_pixel(config: Any, rate: Rate) -> list[Claim]:
             f"{_colors(config)}: one pixel fools over a tenth of the images",
             _color_rate,
             Greater(0.1),
+            needs=("color",),
         ),
         Claim(
             "two-thirds",
@@ -90,6 +94,7 @@ def _of_one_pixel(config: Any, rate: Rate) -> list[Claim]:
             Within(0.6797, 0.1),
             "paper",
             not_run=other_set,
+            needs=("color",),
         ),
     ]
 
@@ -108,6 +113,7 @@ def _of_searches(rate: Rate) -> list[Claim]:
             "everything finds (rate)",
             _minus(rate("evolution"), rate("exact")),
             Equivalent(0.02),
+            needs=("evolution", "exact"),
         ),
         Claim(
             "short",
@@ -116,6 +122,7 @@ def _of_searches(rate: Rate) -> list[Claim]:
             "points of the rate",
             _minus(rate("short"), rate("exact")),
             Less(-0.05),
+            needs=("short", "exact"),
         ),
         Claim(
             "corners",
@@ -123,6 +130,7 @@ def _of_searches(rate: Rate) -> list[Claim]:
             "Gray images, one pixel: black and white alone find what all levels find (rate)",
             _minus(rate("corners"), rate("exact")),
             Equivalent(0.01),
+            needs=("corners", "exact"),
         ),
         Claim(
             "rounded",
@@ -131,6 +139,7 @@ def _of_searches(rate: Rate) -> list[Claim]:
             "bits (rate)",
             _minus(rate("evolution"), rate("evolution", kind="success_8bit")),
             Equivalent(0.01),
+            needs=("evolution",),
         ),
     ]
 
@@ -145,6 +154,7 @@ def _of_several_pixels(config: Any, rate: Rate) -> list[Claim]:
             _minus(rate("evolution", 3), rate("evolution")),
             Greater(),
             not_run=few,
+            needs=("evolution",),
         ),
         Claim(
             "five",
@@ -153,6 +163,7 @@ def _of_several_pixels(config: Any, rate: Rate) -> list[Claim]:
             _minus(rate("evolution", 5), rate("evolution", 3)),
             Greater(),
             not_run=few,
+            needs=("evolution",),
         ),
         Claim(
             "greedy",
@@ -162,6 +173,7 @@ def _of_several_pixels(config: Any, rate: Rate) -> list[Claim]:
             _minus(rate("corners", 3), rate("evolution", 3)),
             Equivalent(0.03),
             not_run=few,
+            needs=("corners", "evolution"),
         ),
     ]
 
@@ -176,6 +188,7 @@ def _of_nets_and_places(config: Any) -> list[Claim]:
             "is higher (rank correlation)",
             _by_accuracy,
             Less(0.0),
+            needs=("family",),
         ),
         Claim(
             "object",
@@ -185,6 +198,7 @@ def _of_nets_and_places(config: Any) -> list[Claim]:
             _on_object,
             Greater(),
             not_run=no_masks,
+            needs=("color",),
         ),
     ]
 

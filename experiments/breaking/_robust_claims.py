@@ -74,6 +74,7 @@ def _controls(config: Any) -> list[Claim]:
             in_own_pose("flat"),
             Greater(0.9),
             not_run=_lacking(config, "flat"),
+            needs=("flat",),
         ),
         Claim(
             "own-pose-solid",
@@ -82,6 +83,7 @@ def _controls(config: Any) -> list[Claim]:
             in_own_pose("solid"),
             Greater(0.9),
             not_run=_lacking(config, "solid"),
+            needs=("solid",),
         ),
         Claim(
             "noise",
@@ -91,6 +93,7 @@ def _controls(config: Any) -> list[Claim]:
             _mean_rate("solid", "noise"),
             Less(0.15),
             not_run=_lacking(config, "solid"),
+            needs=("solid",),
         ),
     ]
 
@@ -109,6 +112,7 @@ def _leads(config: Any) -> list[Claim]:
                 _lead(kind),
                 Greater(0.5),
                 not_run=lacks,
+                needs=(kind,),
             ),
             Claim(
                 f"equal-{kind}",
@@ -117,6 +121,7 @@ def _leads(config: Any) -> list[Claim]:
                 _lead(kind, "eot_equal", "one_pose_equal"),
                 Greater(0.5),
                 not_run=lacks,
+                needs=(kind,),
             ),
         ]
     return claims
@@ -133,6 +138,7 @@ def _of_solids(config: Any) -> list[Claim]:
             _mean_rate("solid", "eot", "right"),
             Less(0.1),
             not_run=lacks,
+            needs=("solid",),
         ),
         Claim(
             "worst",
@@ -142,6 +148,7 @@ def _of_solids(config: Any) -> list[Claim]:
             worst_below_mean,
             Greater(0.3),
             not_run=lacks,
+            needs=("solid",),
         ),
         Claim(
             "skewed",
@@ -150,6 +157,7 @@ def _of_solids(config: Any) -> list[Claim]:
             skew,
             Greater(),
             not_run=lacks,
+            needs=("solid",),
         ),
     ]
 
@@ -183,6 +191,7 @@ def _budgets(config: Any) -> list[Claim]:
             longer(stage),
             Greater(),
             not_run=lacks,
+            needs=("flat",),
         )
         for name, (stage, label) in grown.items()
     ]
@@ -201,6 +210,7 @@ def _questions(config: Any) -> list[Claim]:
             lambda record: diagonal_lead(record.arrays["flat/matrix"]),
             Greater(),
             not_run=_lacking(config, "flat"),
+            needs=("flat",),
         ),
         Claim(
             "rival",
@@ -209,6 +219,7 @@ def _questions(config: Any) -> list[Claim]:
             _lead("solid", "eot", "rival"),
             Greater(),
             not_run=_lacking(config, "solid"),
+            needs=("solid",),
         ),
         Claim(
             "learned",
@@ -217,5 +228,6 @@ def _questions(config: Any) -> list[Claim]:
             shrinks,
             Greater(),
             not_run=_lacking(config, "flat", "viewed"),
+            needs=("flat", "viewed"),
         ),
     ]

@@ -22,6 +22,7 @@ def of_decay(octaves: Callable) -> list[Claim]:
             "larger changes than FC10(1e-2) (octaves of distortion)",
             octaves("fc10_strong", "fc10_middle"),
             Greater(),
+            needs=("fc10_strong", "fc10_middle"),
         ),
         Claim(
             "decay-some",
@@ -29,6 +30,7 @@ def of_decay(octaves: Callable) -> list[Claim]:
             "FC10(1e-2) needs larger changes than FC10(1e-4) (octaves of distortion)",
             octaves("fc10_middle", "fc10_weak"),
             Greater(),
+            needs=("fc10_middle", "fc10_weak"),
         ),
         Claim(
             "width",
@@ -36,6 +38,7 @@ def of_decay(octaves: Callable) -> list[Claim]:
             "FC200-200-10 needs larger changes than FC100-100-10 (octaves of distortion)",
             octaves("fc200", "fc100"),
             Greater(),
+            needs=("fc200", "fc100"),
         ),
         Claim(
             "autoencoder",
@@ -43,6 +46,7 @@ def of_decay(octaves: Callable) -> list[Claim]:
             "AE400-10 needs larger changes than FC100-100-10 (octaves of distortion)",
             octaves("autoencoder", "fc100"),
             Greater(),
+            needs=("autoencoder", "fc100"),
         ),
         Claim(
             "robust-is-bad",
@@ -50,6 +54,7 @@ def of_decay(octaves: Callable) -> list[Claim]:
             "Decay has a price: FC10(1) errs more on clean images than FC10(1e-4) (test error)",
             lambda r: r.arrays["fc10_strong/test_error"] - r.arrays["fc10_weak/test_error"],
             Greater(),
+            needs=("fc10_strong", "fc10_weak"),
         ),
     ]
 
@@ -66,6 +71,7 @@ def of_halves(rate: Callable, minus: Callable, longer: float) -> list[Claim]:
             "from the other half",
             minus(rate("same"), rate("other")),
             Greater(),
+            needs=("halves",),
         ),
         Claim(
             "same-half-longer",
@@ -73,6 +79,7 @@ def of_halves(rate: Callable, minus: Callable, longer: float) -> list[Claim]:
             f"Of the same two nets, that of the same half errs more on perturbations {times}, too",
             minus(rate("same/longer"), rate("other/longer")),
             Greater(),
+            needs=("halves",),
         ),
         Claim(
             "other-half",
@@ -81,6 +88,7 @@ def of_halves(rate: Callable, minus: Callable, longer: float) -> list[Claim]:
             f"perturbations {times} than on noise as large",
             minus(rate("other/longer"), rate("other/noise")),
             Greater(),
+            needs=("halves",),
         ),
     ]
 
@@ -101,6 +109,7 @@ def of_numbers(kinds: Mapping[str, Kind], dataset: str) -> list[Claim]:
             Within(kind.published, 0.25, relative=True),
             "paper",
             other,
+            needs=(name,),
         )
         for name, kind in kinds.items()
     ]

@@ -35,6 +35,7 @@ from experiments.breaking import _patching as patching
 from experiments.breaking._patch_claims import BROWN, claims_of
 from experiments.breaking._patch_rates import ANYWHERE, OFF
 from jaxvision import cli
+from jaxvision.data import load
 from jaxvision.fields import flagged
 from jaxvision.nets import Wanted
 from jaxvision.report import plots
@@ -47,6 +48,7 @@ WAYS = {
     "patch": patching.Way("patch", moves=True),
     "one_place": patching.Way("one place", moves=False),
 }
+PARTS = ("other",)  # nets of another kind, which see what was made for the first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +124,34 @@ def wanted_nets(config: Config) -> list[Wanted]:
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, ways: Mapping[str, patching.Way] = WAYS
+    config: Config,
+    progress: cli.ShowProgress,
+    ways: Mapping[str, patching.Way] = WAYS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Make patches and patterns and show them: arrays "own/..." and "other/..." [S, ...]."""
     scenes.refuse(config)
-    nets = [_nets.trained(each.spec, each.seeds) for each in wanted_nets(config)]
-    data = nets[0].data
+    data = load(config.dataset)
     given = scenes.given_of(config, data)
-    effort = patching.Effort(config.patch_steps, config.patch_draws, config.patch_rate)
     arrays = scenes.checks(given)
+    if ways:
+        arrays |= _made_and_shown(config, progress, given, ways, parts)
+    has_masks = given.masks is not None
+    return {"class_names": list(data.class_names), "has_masks": has_masks}, arrays
+
+
+def _made_and_shown(
+    config: Config,
+    progress: cli.ShowProgress,
+    given: patching.Given,
+    ways: Mapping[str, patching.Way],
+    parts: tuple[str, ...],
+) -> dict:
+    """Return what patches in all ways, which share their draws, do to the nets."""
+    wanted = wanted_nets(config) if "other" in parts else wanted_nets(config)[:1]
+    nets = [_nets.trained(each.spec, each.seeds) for each in wanted]
+    effort = patching.Effort(config.patch_steps, config.patch_draws, config.patch_rate)
+    arrays = {}
     with progress(1 + len(nets), "patches and patterns") as bar:
         made = patching.make(nets[0], given, ways, effort)
         bar.advance()
@@ -147,8 +168,7 @@ def measure(
                 worn = patching.rows_of(patterns)
                 arrays |= panels.examples(made, seen, given, rows, worn, at)
             bar.advance()
-    has_masks = given.masks is not None
-    return {"class_names": list(data.class_names), "has_masks": has_masks}, arrays
+    return arrays
 
 
 def _shown(

@@ -54,6 +54,8 @@ WAYS = {
 }
 # Who makes images by FGSM, and who is asked about them.
 HANDED = {"old_to_new": ("plain", "mix"), "new_to_old": ("mix", "plain"), "black": ("copy", "mix")}
+# What is asked beside WAYS: images handed on, a margin between two classes, pictures.
+PARTS = ("handed", "pair", "pictures")
 SLIDE = 0.87  # "of MNIST digits"
 
 
@@ -132,7 +134,10 @@ def sizes_of(config: Config) -> np.ndarray:
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, ways: Mapping[str, Way] = WAYS
+    config: Config,
+    progress: cli.ShowProgress,
+    ways: Mapping[str, Way] = WAYS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Train every way on every seed and attack it; arrays 'way/quantity' [S, E]."""
     if not 0 < config.honest_epsilon < config.epsilon <= 2 / 3:
@@ -143,8 +148,9 @@ def measure(
     some = some_of(data.test, config.test_images)
     given = Attacked(some.images, some.labels, sizes_of(config), config.first_seed)
     arrays, variables = {}, {}
-    nets = ("softmax", "mlp", *config.others)
-    ways = {name: way for name, way in ways.items() if way.net in nets}
+    known = ("softmax", "mlp", *config.others)
+    ways = {name: way for name, way in ways.items() if way.net in known}
+    nets = [net for net in known if net in {way.net for way in ways.values()}]
     runs = config.seeds * sum(lab.steps(way.net) for way in ways.values())
     with progress(runs, "training") as bar:
         for net in nets:
@@ -154,9 +160,13 @@ def measure(
             variables |= {name: history.variables for name, history in histories.items()}
             arrays |= reports.attacked(lab, net, histories, given)
     arrays["looks"] = reports.steps_of_looks(config)
-    arrays |= reports.handed_to(lab, variables, HANDED, given)
-    arrays |= reports.pair(lab, variables["softmax"], given)
-    arrays |= reports.pictures(lab, variables["plain"], given)
+    if "handed" in parts:
+        pairs = {name: pair for name, pair in HANDED.items() if variables.keys() >= set(pair)}
+        arrays |= reports.handed_to(lab, variables, pairs, given)
+    if "pair" in parts:
+        arrays |= reports.pair(lab, variables["softmax"], given)
+    if "pictures" in parts:
+        arrays |= reports.pictures(lab, variables["plain"], given)
     return {"sizes": sizes_of(config).tolist()}, arrays
 
 
@@ -211,80 +221,91 @@ def claims(config: Config) -> list[Claim]:
     return [
         Claim("slide", f"{paper}, section 4", "On MNIST FGSM at .25 fools softmax regression and "
               "dense nets on more than the slide's 87 %, which is CIFAR-10's number (the lower "
-              "error)", lower, Greater(SLIDE), not_run=on_mnist),
+              "error)", lower, Greater(SLIDE), not_run=on_mnist, needs=("softmax", "plain")),
         Claim("exact-fall", f"{paper}, section 5", "Between two classes of softmax regression the "
               "margin falls by sum |w| min(eps, room) (largest gap, relative)",
-              lambda r: r.arrays["pair/gap"], Within(0.0, 1e-4), "theory"),
+              lambda r: r.arrays["pair/gap"], Within(0.0, 1e-4), "theory",
+              needs=("softmax", "pair")),
         Claim("unclipped", f"{paper}, section 5", f"Between two classes FGSM {at} fools more "
               "images outside the box than clipped to it",
-              lambda r: r.arrays["pair/free"] - r.arrays["pair/clipped"], Greater()),
+              lambda r: r.arrays["pair/free"] - r.arrays["pair/clipped"], Greater(),
+              needs=("softmax", "pair")),
         Claim("softmax-mnist", f"{paper}, section 4", "MNIST, FGSM at .25: softmax regression "
               "errs on 99.9 %, within 2 points",
-              error("softmax", "fgsm"), Within(0.999, 0.02), "paper", on_mnist),
+              error("softmax", "fgsm"), Within(0.999, 0.02), "paper", on_mnist, needs=("softmax",)),
         Claim("dense-mnist", f"{paper}, section 4", "MNIST, FGSM at .25: a dense net errs on 89.4 "
               "% (a maxout net's), within 2 points",
-              error("plain", "fgsm"), Within(0.894, 0.02), "paper", on_mnist),
+              error("plain", "fgsm"), Within(0.894, 0.02), "paper", on_mnist, needs=("plain",)),
         Claim("mix-mnist", f"{paper}, section 6", "MNIST, FGSM at .25: a net trained on half FGSM "
               "errs on 17.9 %, within 10 points",
-              error("mix", "fgsm"), Within(0.179, 0.1), "paper", on_mnist),
+              error("mix", "fgsm"), Within(0.179, 0.1), "paper", on_mnist, needs=("mix",)),
         Claim("noise-mnist", f"{paper}, section 7", "MNIST, FGSM at .25: a net trained on noise at "
               "the corners errs on 86.2 %, within 10 points",
-              error("corners", "fgsm"), Within(0.862, 0.1), "paper", on_mnist),
+              error("corners", "fgsm"), Within(0.862, 0.1), "paper", on_mnist, needs=("corners",)),
         Claim("softmax-falls", f"{paper}, section 4", f"FGSM {at} fools softmax regression more "
               "than noise of the same size does, by .3",
-              minus(error("softmax", "fgsm"), error("softmax", "noise")), Greater(0.3)),
+              minus(error("softmax", "fgsm"), error("softmax", "noise")), Greater(0.3),
+              needs=("softmax",)),
         Claim("dense-falls", f"{paper}, section 4", f"FGSM {at} fools dense nets more than noise "
               "of the same size does, by .3",
-              minus(error("plain", "fgsm"), error("plain", "noise")), Greater(0.3)),
+              minus(error("plain", "fgsm"), error("plain", "noise")), Greater(0.3),
+              needs=("plain",)),
         Claim("conv-falls", f"{paper}, section 4", f"FGSM {at} fools conv nets more than noise of "
               "the same size does, by .3",
               minus(error("conv", "fgsm"), error("conv", "noise")), Greater(0.3),
-              not_run=no_conv),
+              not_run=no_conv, needs=("conv",)),
         Claim("mix-helps", f"{paper}, section 6", f"Training on half FGSM {at}: FGSM's error falls "
-              "by .3 and more", minus(error("plain", "fgsm"), error("mix", "fgsm")), Greater(0.3)),
+              "by .3 and more", minus(error("plain", "fgsm"), error("mix", "fgsm")), Greater(0.3),
+              needs=("plain", "mix")),
         Claim("clean-gains", f"{paper}, section 6", "Training on half FGSM lowers the error on "
-              "clean images", minus(clean("mix"), clean("plain")), Less()),
+              "clean images", minus(clean("mix"), clean("plain")), Less(), needs=("plain", "mix")),
         Claim("noise-fails", f"{paper}, section 7", f"FGSM {at} fools nets trained on noise more "
               "than those trained on half FGSM, by .3",
-              minus(error("corners", "fgsm"), error("mix", "fgsm")), Greater(0.3)),
+              minus(error("corners", "fgsm"), error("mix", "fgsm")), Greater(0.3),
+              needs=("corners", "mix")),
         Claim("transfer", f"{paper}, section 6", f"FGSM {at}: the new net's images fool the old "
               "net more than the old one's the new", minus(handed("new_to_old"),
-              handed("old_to_new")), Greater()),
+              handed("old_to_new")), Greater(), needs=("plain", "mix", "handed")),
         Claim("masked-pgd", f"{masks}, section 4", f"Nets of half FGSM {at}: PGD fools more than "
-              "FGSM, by .3", minus(error("mix", "pgd"), error("mix", "fgsm")), Greater(0.3)),
+              "FGSM, by .3", minus(error("mix", "pgd"), error("mix", "fgsm")), Greater(0.3),
+              needs=("mix",)),
         Claim("masked-size", "sign of masking, Athalye et al. 2018", "Nets of half FGSM err more "
               f"{below} than {at}", minus(error("mix", "fgsm", small), error("mix", "fgsm")),
-              Greater()),
+              Greater(), needs=("mix",)),
         Claim("masked-noise", "question, masking", f"Noise {at} fools nets of half FGSM more than "
-              "clean ones", minus(error("mix", "noise"), error("plain", "noise")), Greater()),
+              "clean ones", minus(error("mix", "noise"), error("plain", "noise")), Greater(),
+              needs=("plain", "mix")),
         Claim("masked-black", f"{masks}, table 5", f"Another net's images {at} fool nets of half "
               "FGSM more than their own FGSM", minus(handed("black"), error("mix", "fgsm")),
-              Greater()),
+              Greater(), needs=("copy", "mix", "handed")),
         Claim("worst", "question, worst case", f"Under the worst attack on each image {at}, half "
               "FGSM gains nothing", minus(error("plain", "worst"), error("mix", "worst")),
-              Equivalent(0.05)),
+              Equivalent(0.05), needs=("plain", "mix")),
         Claim("leak", "Kurakin et al. 2017, section 4", f"Nets of FGSM alone err less on FGSM {at} "
-              "than on clean images", minus(clean("fgsm"), error("fgsm", "fgsm")), Greater()),
+              "than on clean images", minus(clean("fgsm"), error("fgsm", "fgsm")), Greater(),
+              needs=("fgsm",)),
         Claim("leak-answer", "Kurakin et al. 2017, section 4", "They err more where FGSM follows "
               "their answer, not the label",
-              minus(error("fgsm", "predicted"), error("fgsm", "fgsm")), Greater()),
+              minus(error("fgsm", "predicted"), error("fgsm", "fgsm")), Greater(), needs=("fgsm",)),
         Claim("honest", f"{masks}, section 5", f"PGD training {below}: PGD's error falls by .3 and "
               "more", minus(error("plain", "pgd", small), error("honest_pgd", "pgd", small)),
-              Greater(0.3)),
+              Greater(0.3), needs=("plain", "honest_pgd")),
         Claim("honest-gap", f"{masks}, section 5", f"Nets of PGD training {below}: the worst of "
               "all attacks fools less than .1 more than FGSM",
               minus(error("honest_pgd", "worst", small), error("honest_pgd", "fgsm", small)),
-              Less(0.1)),
+              Less(0.1), needs=("honest_pgd",)),
         Claim("few-filters", few, "One layer of 4 filters trained on FGSM: the gap between PGD and "
               "FGSM opens from the first look to the last",
-              minus(gap("filters", -1), gap("filters", 0)), Greater(), not_run=no_filters),
+              minus(gap("filters", -1), gap("filters", 0)), Greater(), not_run=no_filters,
+              needs=("filters",)),
         Claim("few-turn", few, "4 filters: the gradient near an image turns away (fall of the "
               "cosine)",
-              turned, Greater(), not_run=no_filters),
+              turned, Greater(), not_run=no_filters, needs=("filters",)),
         Claim("few-collapse", few, "4 filters: PGD's error rises from its lowest by more "
-              "than .05", collapse, Greater(0.05), not_run=no_filters),
+              "than .05", collapse, Greater(0.05), not_run=no_filters, needs=("filters",)),
         Claim("few-pgd", few, "4 filters: trained on PGD, the gap stays smaller",
-              minus(gap("filters", -1), gap("filters_pgd", -1)), Greater(), not_run=no_filters),
+              minus(gap("filters", -1), gap("filters_pgd", -1)), Greater(), not_run=no_filters,
+              needs=("filters", "filters_pgd")),
     ]  # fmt: skip
 
 

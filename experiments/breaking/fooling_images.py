@@ -20,7 +20,7 @@ ranked by their log odds, which do not end at 1 in float32; retraining uses the 
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from experiments.breaking import _fooling_panels as panels
 from experiments.breaking import _nets as lab
 from experiments.breaking import _pixel_searches as spec_of
 from experiments.breaking import _retraining as retraining
+from experiments.breaking._fooling_claims import NGUYEN, claims_of
 from jaxvision import cli
 from jaxvision.adversarial.cppn import cppn
 from jaxvision.adversarial.elites import map_elites, random_search
@@ -36,7 +37,7 @@ from jaxvision.adversarial.genomes import binary_noise, direct
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Share
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -65,8 +66,10 @@ WAYS = {
     "binary": Way("random black and white", binary_noise, random_search),
     "painted": Way("random CPPN", cppn, random_search),
 }
+# What is asked beside WAYS: gradient ascent, images of N(0, I), trainings with fooling images, and
+# color images.
+PARTS = ("ascent", "rubbish", "retraining", "color")
 MOST_COMPARED = 500  # test images whose nearest training image is looked for
-RANDOM = ("noise", "binary", "painted")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +138,11 @@ def _conv(config: Config) -> Spec:
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, ways: Mapping[str, Way] = WAYS, knows: bool = True
+    config: Config,
+    progress: cli.ShowProgress,
+    ways: Mapping[str, Way] = WAYS,
+    knows: bool = True,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return log odds by way and class, [S, K] at the end, [S, T, K] along evolution, and more.
 
@@ -143,15 +150,29 @@ def measure(
     """
     seeds = seeds_of(config)
     nets = lab.trained(_dense(config), seeds)
-    arrays = _searched(config, progress, nets, ways)
-    ascended = fooling.ascend_nets(nets, seeds, config.ascent_steps)
-    arrays |= {
-        "ascent/log_odds": ascended.log_odds,
-        "ascent/images": fooling.as_pixels(ascended.images[0]),
-    }
-    for name, spec in {"dense": _dense(config), "linear": _linear(config)}.items():
-        found = fooling.rubbish(lab.trained(spec, seeds), seeds, config.n_rubbish)
-        arrays[f"{name}/rubbish"], arrays[f"{name}/rubbish_confidence"] = found
+    arrays = _searched(config, progress, nets, ways) if ways else {}
+    if "ascent" in parts:
+        ascended = fooling.ascend_nets(nets, seeds, config.ascent_steps)
+        arrays["ascent/log_odds"] = ascended.log_odds
+        arrays["ascent/images"] = fooling.as_pixels(ascended.images[0])
+    if "rubbish" in parts:
+        for name, spec in {"dense": _dense(config), "linear": _linear(config)}.items():
+            found = fooling.rubbish(lab.trained(spec, seeds), seeds, config.n_rubbish)
+            arrays[f"{name}/rubbish"], arrays[f"{name}/rubbish_confidence"] = found
+    if "retraining" in parts:
+        arrays |= _retrained(config, progress, nets, knows)
+    if "color" in parts and config.color_generations:
+        arrays |= _colored(config, progress, {**WAYS, **ways})  # alone it needs no row of the table
+    some = lab.some_of(nets.data.test, MOST_COMPARED).images
+    test, _ = fooling.nearest(some, nets.data.train.images)
+    names = list(nets.data.class_names)
+    return {"class_names": names, "test_distance": float(np.median(test))}, arrays
+
+
+def _retrained(
+    config: Config, progress: cli.ShowProgress, nets: lab.Nets, knows: bool
+) -> dict[str, np.ndarray]:
+    """Return what evolution finds after each training with fooling images."""
     plan = retraining.Retraining(
         config.width,
         config.steps,
@@ -162,15 +183,9 @@ def measure(
         knows,
     )
     with progress(1, "retraining") as bar:
-        rounds = retraining.retrain(nets.data, WAYS["direct"].encoding, plan, seeds)
+        rounds = retraining.retrain(nets.data, WAYS["direct"].encoding, plan, seeds_of(config))
         bar.advance()
-    arrays |= {f"rounds/{name}": array for name, array in rounds._asdict().items()}
-    if config.color_generations:
-        arrays |= _colored(config, progress, ways)
-    some = lab.some_of(nets.data.test, MOST_COMPARED).images
-    test, _ = fooling.nearest(some, nets.data.train.images)
-    names = list(nets.data.class_names)
-    return {"class_names": names, "test_distance": float(np.median(test))}, arrays
+    return {f"rounds/{name}": array for name, array in rounds._asdict().items()}
 
 
 def _searched(
@@ -215,98 +230,9 @@ def _colored(
     return arrays
 
 
-NGUYEN = "Nguyen et al. 2015"
-
-
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims and the questions beside them; the rules are fixed here."""
-    Statistic = Callable[[Record], np.ndarray]
-
-    def all_reach(name: str, odds: float) -> Statistic:
-        return lambda record: (record.arrays[f"{name}/log_odds"] >= odds).all(1)
-
-    def random_falls_short(record: Record) -> np.ndarray:
-        best = np.max([record.arrays[f"{name}/log_odds"] for name in RANDOM], axis=0)
-        return (best < fooling.NINES).any(1)
-
-    def lead(name: str, others: tuple[str, ...]) -> Statistic:
-        def ahead(record: Record) -> np.ndarray:
-            best = np.max([record.arrays[f"{other}/log_odds"] for other in others], axis=0)
-            return (record.arrays[f"{name}/log_odds"] - best).mean(1)
-
-        return ahead
-
-    def color_lead(record: Record) -> np.ndarray:
-        medians = [
-            np.median(panels.probability(record.arrays[f"color/{name}/log_odds"]), axis=1)
-            for name in ("cppn", "direct")
-        ]
-        return medians[0] - medians[1]
-
-    def second(name: str) -> Statistic:
-        return lambda record: (
-            record.arrays[f"{name}/second"] - 1 / len(record.numbers["class_names"])
-        )
-
-    def far(record: Record) -> np.ndarray:
-        distance = np.median(record.arrays["cppn/distance"], axis=1)
-        return distance / record.numbers["test_distance"]
-
-    def gain(record: Record) -> np.ndarray:
-        effort = panels.efforts(record)
-        return effort[:, -1] - effort[:, 0]
-
-    def still(record: Record) -> np.ndarray:
-        last = record.arrays["rounds/generations"][:, -1]
-        return (last <= config.generations).all((1, 2))
-
-    def rubbish(name: str) -> Statistic:
-        return lambda record: record.arrays[f"{name}/rubbish"]
-
-    mnist = f"{NGUYEN}, MNIST"
-    appendix = "Goodfellow et al. 2015, appendix A"
-    no_color = "" if config.color_generations else "needs --color_generations"
-    question = "question"
-    by = f"within {config.generations} generations"
-    return [
-        Claim("nines-direct", mnist, f"Evolved pixels: all classes reach 99.99 % {by}",
-              all_reach("direct", fooling.NINES), Share()),
-        Claim("nines-cppn", mnist, f"Evolved CPPNs: all classes reach 99.99 % {by}",
-              all_reach("cppn", fooling.NINES), Share()),
-        Claim("random-short", f"{question}, random search", "Random search with the same budget, "
-              "the best of three kinds of draws, stays below 99.99 % in some class",
-              random_falls_short, Share()),
-        Claim("evolution-direct", f"{question}, random search", "Evolved pixels are surer than the "
-              "best that random search finds with the same budget (log odds, mean over classes)",
-              lead("direct", RANDOM), Greater()),
-        Claim("evolution-cppn", f"{question}, random search", "Evolved CPPNs are surer than CPPNs "
-              "drawn at random with the same budget (log odds, mean over classes)",
-              lead("cppn", ("painted",)), Greater()),
-        Claim("ascent", f"{NGUYEN}, gradient ascent", "Gradient ascent: all classes reach 99 % "
-              f"within {config.ascent_steps} steps", all_reach("ascent", fooling.SURE), Share()),
-        Claim("color-cppn", f"{NGUYEN}, ImageNet", f"{config.color_dataset}, conv nets: CPPNs "
-              "reach a higher confidence than pixels in as many generations (median over classes)",
-              color_lead, Greater(), not_run=no_color),
-        Claim("second-direct", f"{NGUYEN}, generalization", "Evolved pixels: a second net sees the "
-              "class oftener than by chance", second("direct"), Greater()),
-        Claim("second-cppn", f"{NGUYEN}, generalization", "Evolved CPPNs: a second net sees the "
-              "class oftener than by chance", second("cppn"), Greater()),
-        Claim("far", f"{NGUYEN}, unrecognizable", "Evolved CPPNs lie farther from their nearest "
-              "training image than test images do (ratio of medians)", far, Greater(1.0)),
-        Claim("rubbish", appendix, "Dense nets give most images of N(0, I) a class above .5",
-              rubbish("dense"), Greater(0.5)),
-        Claim("rubbish-linear", appendix, "Dense nets give more images of N(0, I) a class above .5 "
-              "than softmax regression does",
-              lambda record: rubbish("dense")(record) - rubbish("linear")(record), Greater()),
-        Claim("still", f"{NGUYEN}, retraining", f"After {config.rounds} trainings with fooling "
-              f"images as a class all classes still reach 99 % {by}", still, Share()),
-        Claim("harder", f"{question}, retraining", f"After {config.rounds} such trainings "
-              "evolution needs more generations to 99 % (log2, mean over classes)",
-              gain, Greater()),
-        Claim("control", "negative control, other draws", "Two evolutions against one net need as "
-              "many generations to 99 % (log2, mean over classes)",
-              panels.redrawn, Equivalent(0.5)),
-    ]  # fmt: skip
+    """Return the sources' claims and the questions beside them."""
+    return claims_of(config)
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -24,7 +24,7 @@ that the law is asked there of boundaries that are near those of a net before tr
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -55,6 +55,9 @@ HALVES = {
     "same": ("fc200", False),
     "other": ("fc100", True),
 }
+# What is asked beside KINDS: who errs on whose images, both objectives, one class for all, how far
+# noise must go, here and on other sets, and nets of both halves of the images.
+PARTS = ("transfer", "objectives", "pictures", "noise", "halves")
 TARGET = 8  # the class that pictures are all taken for: an ostrich in the paper
 
 
@@ -112,7 +115,11 @@ PRESETS = {
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, attack: Callable = min_norm
+    config: Config,
+    progress: cli.ShowProgress,
+    attack: Callable = min_norm,
+    kinds: Mapping[str, Kind] = KINDS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return distances [S] by kind, who errs on whose images [A, A, S], curves of noise [S, M].
 
@@ -120,28 +127,30 @@ def measure(
     """
     data = load(config.dataset)
     given = smallest.given(some_of(data.test, config.images), data.num_classes, config.first_seed)
-    parts = len(config.kinds) + len(config.noise_sets) + 2
+    asked = [name for name in config.kinds if name in kinds]
+    other_sets = config.noise_sets if "noise" in parts else ()
     arrays, nets, found = {}, {}, {}
-    with progress(parts, "attacking") as bar:
-        for name in config.kinds:
-            nets[name] = nets_of(KINDS[name], data, config)
+    with progress(len(asked) + len(other_sets) + 2, "attacking") as bar:
+        for name in asked:
+            nets[name] = nets_of(kinds[name], data, config)
             found[name] = smallest.attacked(nets[name], given, config, attack)
             arrays |= smallest.distances(name, nets[name], given, found[name])
             bar.advance(1)
-        errors = smallest.transfer(list(nets.values()), given, list(found.values()))
-        arrays |= {f"transfer/{name}": rates for name, rates in errors.items()}
+        if "transfer" in parts:
+            errors = smallest.transfer(list(nets.values()), given, list(found.values()))
+            arrays |= {f"transfer/{name}": rates for name, rates in errors.items()}
         bar.advance(1)
-        if "fc100" in config.kinds:
-            arrays |= _of_fc100(config, data, given, nets["fc100"], found["fc100"], attack)
+        if "fc100" in asked:
+            arrays |= _of_fc100(config, data, given, nets["fc100"], found["fc100"], attack, parts)
+        if "halves" in parts and len(config.kinds) == len(KINDS):
+            arrays |= _of_halves(config, data, given, attack)
         bar.advance(1)
-        for name in config.noise_sets:
+        for name in other_sets:
             arrays |= _noise_elsewhere(name, config, attack)
             bar.advance(1)
-    shape = data.train.images.shape[1:]
-    names = {"target": data.class_names[TARGET], "pixels": {config.dataset: int(np.prod(shape))}}
-    for name in config.noise_sets:
-        names["pixels"][name] = int(np.prod(load(name).train.images.shape[1:]))
-    return names, arrays
+    sizes = {name: int(np.prod(load(name).train.images.shape[1:])) for name in config.noise_sets}
+    here = {config.dataset: int(np.prod(data.train.images.shape[1:]))}
+    return {"target": data.class_names[TARGET], "pixels": here | sizes}, arrays
 
 
 def _of_fc100(
@@ -151,19 +160,24 @@ def _of_fc100(
     nets: Nets,
     found: smallest.Found,
     attack: Callable,
+    parts: tuple[str, ...],
 ) -> dict:
-    """Return what is asked of FC100-100-10 alone: noise, both objectives, halves, pictures."""
-    arrays = {
-        "objectives": smallest.apart(nets, given, found, config, attack),
-        "pictures": np.float16(
-            smallest.one_class_for_all(nets, some_of(data.test, 500), TARGET, config, attack)
-        ),
-        f"noise/{config.dataset}": smallest.noise_curve(
-            nets, given, found, config.draws, config.first_seed
-        ),
-    }
-    if len(config.kinds) < len(KINDS):
-        return arrays
+    """Return what is asked of FC100-100-10 alone: both objectives, pictures, noise."""
+    arrays = {}
+    if "objectives" in parts:
+        arrays["objectives"] = smallest.apart(nets, given, found, config, attack)
+    if "pictures" in parts:
+        some = some_of(data.test, 500)
+        pictures = smallest.one_class_for_all(nets, some, TARGET, config, attack)
+        arrays["pictures"] = np.float16(pictures)
+    if "noise" in parts:
+        curve = smallest.noise_curve(nets, given, found, config.draws, config.first_seed)
+        arrays[f"noise/{config.dataset}"] = curve
+    return arrays
+
+
+def _of_halves(config: Config, data: Splits, given: smallest.Given, attack: Callable) -> dict:
+    """Return who errs on what is made for FC100-100-10 that learned from half of the images."""
     made = half_nets(KINDS["fc100"], data, config, left_out=False)
     judges = {
         name: half_nets(KINDS[kind], data, config, left_out)
@@ -171,7 +185,7 @@ def _of_fc100(
     }
     of_half = smallest.attacked(made, given, config, attack)
     rates = smallest.handed_on(judges, made, given, of_half, config.longer)
-    return arrays | {f"halves/{name}": rate for name, rate in rates.items()}
+    return {f"halves/{name}": rate for name, rate in rates.items()}
 
 
 def _noise_elsewhere(name: str, config: Config, attack: Callable) -> dict:
@@ -215,6 +229,7 @@ def claims(config: Config) -> list[Claim]:
             "images that it gets right (share, the least of all kinds, both objectives)",
             least("success"),
             Greater(0.99),
+            needs=config.kinds,
         ),
         Claim(
             "noise",
@@ -223,6 +238,7 @@ def claims(config: Config) -> list[Claim]:
             "fewer than 5 % of the images (the most of all kinds)",
             most("noise_flips"),
             Less(0.05),
+            needs=config.kinds,
         ),
     ]
     if len(config.kinds) > 1:
@@ -234,6 +250,7 @@ def claims(config: Config) -> list[Claim]:
                 "on noise as large (mean over all pairs of kinds)",
                 minus(others("adversarial"), others("noise")),
                 Greater(),
+                needs=(*config.kinds, "transfer"),
             )
         )
     if "fc100" in config.kinds:
@@ -245,6 +262,7 @@ def claims(config: Config) -> list[Claim]:
                 "Szegedy's objective without a target end equally far away (octaves)",
                 lambda r: r.arrays["objectives"],
                 Equivalent(0.1),
+                needs=("fc100", "objectives"),
             )
         )
     if len(config.kinds) == len(KINDS):
@@ -261,6 +279,7 @@ def claims(config: Config) -> list[Claim]:
                 "root of the number of pixels (slope on log axes)",
                 lambda r: panels.noise_slope(r, [config.dataset, *config.noise_sets]),
                 Equivalent(0.1, target=0.5),
+                needs=("fc100", "noise"),
             )
         )
     return found

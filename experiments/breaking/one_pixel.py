@@ -21,7 +21,7 @@ The paper's 67.97 % is a rate of any of nine targets, which is the rate of leavi
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -60,6 +60,8 @@ ATTACKS = {
     "evolution": Attack("evolution, paper's budget", (1, 3, 5), searches.by_evolution),
     "short": Attack("evolution, library's budget", (1,), searches.by_short_evolution),
 }
+# What is asked beside ATTACKS: nets of all widths, a random pixel, color images.
+PARTS = ("family", "random", "color")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,22 +127,33 @@ def _conv(config: Config) -> searches.Spec:
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, attacks: Mapping[str, Attack] = ATTACKS
+    config: Config,
+    progress: cli.ShowProgress,
+    attacks: Mapping[str, Attack] = ATTACKS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return who is fooled: gray images [S, B] by attack, [S, W, B] by width, color [S, B]."""
-    gray = _gray(config, progress, attacks)
+    arrays = {}
+    if attacks or {"family", "random"} & set(parts):
+        arrays = _gray(config, progress, attacks, parts)
+    if "color" not in parts:
+        return {}, arrays
     names, color = _color(config, progress)
-    return {"class_names": names}, gray | color
+    return {"class_names": names}, arrays | color
 
 
 def _gray(
-    config: Config, progress: cli.ShowProgress, attacks: Mapping[str, Attack]
+    config: Config,
+    progress: cli.ShowProgress,
+    attacks: Mapping[str, Attack],
+    parts: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
     seeds = seeds_of(config)
-    family = [lab.trained(spec, seeds) for spec in _family(config)]
+    specs = _family(config) if "family" in parts else _family(config)[-1:]
+    family = [lab.trained(spec, seeds) for spec in specs]
     some = lab.some_of(family[0].data.test, config.n_exact_images)
     arrays = {}
-    with progress(len(attacks) + len(family), "attacks on gray images") as bar:
+    with progress(len(attacks) + 1, "attacks on gray images") as bar:
         for name, attack in attacks.items():
             pixels = [number for number in attack.pixels if number <= config.most_pixels]
             search = partial(attack.search, config, pixels)
@@ -148,16 +161,23 @@ def _gray(
             for quantity in ("right", "success", "success_8bit", "forwards"):
                 arrays[f"{name}/{quantity}"] = found._asdict()[quantity]
             bar.advance()
-        by_width = []
-        for nets in family:
-            search = partial(searches.by_corners, config, (1,))
-            by_width.append(searches.attack_nets(nets, seeds, some, search))
-            bar.advance()
-    arrays["family/right"] = np.stack([found.right for found in by_width], 1)
-    arrays["family/success"] = np.stack([found.success[:, 0] for found in by_width], 1)
-    arrays["family/test_error"] = np.stack([nets.test_error for nets in family], 1)
-    arrays["random/share"] = searches.random_pixels(family[-1], seeds, some, draws=400)
+        if "family" in parts:
+            arrays |= _by_width(config, family, some)
+        if "random" in parts:
+            arrays["random/share"] = searches.random_pixels(family[-1], seeds, some, draws=400)
+        bar.advance()
     return arrays
+
+
+def _by_width(config: Config, family: Sequence[lab.Nets], some: lab.Images) -> dict:
+    """Return what one pixel, black or white, does to nets of every width."""
+    search = partial(searches.by_corners, config, (1,))
+    found = [searches.attack_nets(nets, seeds_of(config), some, search) for nets in family]
+    return {
+        "family/right": np.stack([each.right for each in found], 1),
+        "family/success": np.stack([each.success[:, 0] for each in found], 1),
+        "family/test_error": np.stack([nets.test_error for nets in family], 1),
+    }
 
 
 def _color(config: Config, progress: cli.ShowProgress) -> tuple[list[str], dict[str, np.ndarray]]:

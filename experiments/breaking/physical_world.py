@@ -167,8 +167,8 @@ def wanted_nets(config: Config) -> list[Wanted]:
 def measure(
     config: Config,
     progress: cli.ShowProgress,
-    attacks: Mapping[str, Attack] = ATTACKS,
     ways: Mapping[str, Artificial] = WAYS,
+    attacks: Mapping[str, Attack] = ATTACKS,
 ) -> tuple[dict, dict]:
     """Return success and destruction rates by net, see ``_destruction.rates``, and pictures."""
     if list(config.levels) != sorted(set(config.levels), reverse=True):
@@ -239,65 +239,70 @@ def claims(config: Config) -> list[Claim]:
     return [
         Claim("at-rest", "equation 1 of Kurakin et al. 2017", "A camera whose parameters do "
               "nothing destroys no adversarial image (largest number on a net)",
-              lambda r: r.arrays["at_rest"].max(), Within(0.0, 1e-9), "theory"),
+              lambda r: r.arrays["at_rest"].max(), Within(0.0, 1e-9), "theory", needs=()),
         Claim("readable", f"{paper}, table 1", "The nets read photographs of clean images: "
               "accuracy over that without a camera is above .9",
-              lambda r: r.arrays["retained/photo"].mean(1), Greater(0.9)),
+              lambda r: r.arrays["retained/photo"].mean(1), Greater(0.9), needs=()),
         Claim("fool", f"{paper}, section 3.2", "Photographs of fast adversarial images are read "
               "worse than those of images with noise of the same size, by .1",
-              minus(read(-1), read(0)), Greater(0.1)),
+              minus(read(-1), read(0)), Greater(0.1), needs=()),
         Claim("survive-fast", table, "Photographs destroy fewer than half of the fast attack's "
-              "images, average case", destroyed("fast", "photo", "average"), Less(0.5)),
+              "images, average case", destroyed("fast", "photo", "average"), Less(0.5), needs=()),
         Claim("survive-basic", table, "Photographs destroy fewer than half of the basic iterative "
-              "attack's images, average case", destroyed("basic", "photo", "average"), Less(0.5)),
+              "attack's images, average case", destroyed("basic", "photo", "average"), Less(0.5),
+              needs=()),
         Claim("most-least", table, "Photographs destroy more than half of the least likely "
               "attack's images, average case", destroyed("least", "photo", "average"),
-              Greater(0.5)),
+              Greater(0.5), needs=()),
         Claim("least-photo", table, "Photographs destroy more of least likely than of basic "
               "images (of those that all three attacks fool)",
-              more("least", "basic", "photo", "paired"), Greater()),
+              more("least", "basic", "photo", "paired"), Greater(), needs=()),
         Claim("fast-photo", table, "Photographs destroy more of basic than of fast images, each "
               "among its own as in the paper", more("basic", "fast", "photo", "average"),
-              Greater()),
+              Greater(), needs=()),
         Claim("fast-paired", "question, paired sets", "The same among images that all three "
-              "attacks fool", more("basic", "fast", "photo", "paired"), Greater()),
+              "attacks fool", more("basic", "fast", "photo", "paired"), Greater(), needs=()),
         Claim("fast-equal", "question, equal confidence", "The same among images of equal "
-              "confidence in the wrong answer", lambda r: r.arrays["equal"][:, 0], Greater()),
+              "confidence in the wrong answer", lambda r: r.arrays["equal"][:, 0], Greater(),
+              needs=()),
         Claim("least-kept", "question, clean photographs read right", "Photographs destroy more "
               "of least likely than of basic images, where the clean one is still read right",
-              more("least", "basic", "photo", "kept"), Greater()),
+              more("least", "basic", "photo", "kept"), Greater(), needs=()),
         Claim("prefiltered-fast", table, "Prefiltering to sure answers lowers what photographs "
-              "destroy of fast images", filtered("fast"), Less()),
+              "destroy of fast images", filtered("fast"), Less(), needs=()),
         Claim("prefiltered-basic", table, "Prefiltering to sure answers raises what photographs "
-              "destroy of basic images", filtered("basic"), Greater()),
+              "destroy of basic images", filtered("basic"), Greater(), needs=()),
         Claim("prefiltered-least", table, "Prefiltering to sure answers raises what photographs "
-              "destroy of least likely images", filtered("least"), Greater()),
+              "destroy of least likely images", filtered("least"), Greater(), needs=()),
         Claim("least-blur", section, "Blur destroys more of least likely than of basic images "
-              "(paired)", more("least", "basic", "blur", "paired"), Greater()),
+              "(paired)", more("least", "basic", "blur", "paired"), Greater(), needs=("blur",)),
         Claim("least-noise", section, "Noise destroys more of least likely than of basic images "
-              "(paired)", more("least", "basic", "noise", "paired"), Greater()),
+              "(paired)", more("least", "basic", "noise", "paired"), Greater(), needs=("noise",)),
         Claim("least-jpeg", section, "JPEG destroys more of least likely than of basic images "
-              "(paired)", more("least", "basic", "jpeg", "paired"), Greater()),
+              "(paired)", more("least", "basic", "jpeg", "paired"), Greater(), needs=("jpeg",)),
         Claim("fast-blur", section, "Blur destroys more of basic than of fast images (paired)",
-              more("basic", "fast", "blur", "paired"), Greater()),
+              more("basic", "fast", "blur", "paired"), Greater(), needs=("blur",)),
         Claim("fast-noise", section, "Noise destroys more of basic than of fast images (paired)",
-              more("basic", "fast", "noise", "paired"), Greater()),
+              more("basic", "fast", "noise", "paired"), Greater(), needs=("noise",)),
         Claim("fast-jpeg", section, "JPEG destroys more of basic than of fast images (paired)",
-              more("basic", "fast", "jpeg", "paired"), Greater()),
+              more("basic", "fast", "jpeg", "paired"), Greater(), needs=("jpeg",)),
         Claim("brightness", section, "Brightness destroys less than noise, mean over the attacks "
-              "(paired)", noisy, Greater()),
+              "(paired)", noisy, Greater(), needs=("noise", "brightness")),
         Claim("small", section, "Brightness and contrast destroy less than 5 % of fast and basic "
-              "images (the largest of the four)", largest("fast", "basic"), Less(0.05)),
+              "images (the largest of the four)", largest("fast", "basic"), Less(0.05),
+              needs=("brightness", "contrast")),
         Claim("small-least", section, "Brightness and contrast destroy less than 20 % of least "
-              "likely images (the larger of the two)", largest("least"), Less(0.2)),
+              "likely images (the larger of the two)", largest("least"), Less(0.2),
+              needs=("brightness", "contrast")),
         Claim("success-fast", f"{paper}, figure 2", "The fast attack fools fewer images than the "
-              "basic iterative one", minus(success("basic"), success("fast")), Greater()),
+              "basic iterative one", minus(success("basic"), success("fast")), Greater(), needs=()),
         Claim("success-least", "question, success beside destruction", "The least likely attack "
               "fools fewer images than the basic iterative one",
-              minus(success("basic"), success("least")), Greater()),
+              minus(success("basic"), success("least")), Greater(), needs=()),
         Claim("published", table, "Real photographs destroy 87.5 % of prefiltered least likely "
               "images at 16 levels, within 10 points",
-              destroyed("least", "photo", "prefiltered"), Within(0.875, 0.1), "paper", no_phone),
+              destroyed("least", "photo", "prefiltered"), Within(0.875, 0.1), "paper", no_phone,
+              needs=()),
     ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ most.
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from experiments.breaking import _nets as lab
@@ -196,12 +197,15 @@ def kinds_of(config: Config) -> dict[str, Kind]:
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, attack: robust.Attack = eot
+    config: Config,
+    progress: cli.ShowProgress,
+    attack: robust.Attack = eot,
+    kinds: Mapping[str, Kind] = KINDS,
 ) -> tuple[dict, dict]:
     """Attack and judge the nets of every kind; arrays 'kind/quantity' [S, ...], and a turntable."""
     robust.refuse_sizes(sizes=config.sizes, solid_sizes=config.solid_sizes)
     arrays = {}
-    kinds = kinds_of(config)
+    kinds = {name: kinds[name] for name in config.kinds if name in kinds}
     with progress(2 * len(kinds), "attacking") as bar:
         for name, kind in kinds.items():
             nets = lab.trained(spec_of(config, kind), seeds_of(config))

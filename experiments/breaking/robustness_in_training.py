@@ -51,6 +51,8 @@ ARMS = {
     "small": Kind("He / 10", initializer="small_he"),
     "he_again": Kind("He, other draws", others=True),
 }
+# What is measured beside ARMS: three families of sizes, enlarged images, conv nets, random nets.
+PARTS = ("depth_he", "depth_xavier", "width", "pixels", "conv", "random")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +184,7 @@ def measure(
     arms: Mapping[str, Kind] = ARMS,
     inference: Inference = "population",
     judged_on: str = "test",
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Attack every arm and size along training, conv nets at their end, and random nets.
 
@@ -190,37 +193,45 @@ def measure(
       'family/quantity' [S, sizes] at their end and 'family/along' [S, sizes, T].
     """
     lab = Lab(config)
-    families = families_of(config)
+    asked = [name for name in config.arms if name in arms]
+    families = {name: one for name, one in families_of(config).items() if name in parts}
     numbers = {"rates": {}, "pixels": []}
     arrays = {}
-    with progress(len(config.arms) + len(families) + 4, "arms, sizes, conv nets") as bar:
+    with progress(len(asked) + len(families) + 4, "arms, sizes, conv nets") as bar:
         nets = {}
-        for name in config.arms:
+        for name in asked:
             nets[name] = lab.along(arms[name])
             numbers["rates"][name] = nets[name].learning_rate
             bar.advance()
         watched = watch(arms, nets, config, inference, judged_on)
         bar.advance()
-        arrays |= paired_arrays(watched, config)
+        if watched:
+            arrays |= paired_arrays(watched, config)
         found = measured_families(lab, families, watched, arms, config, bar)
         arrays |= found.arrays
         numbers["rates"] |= found.rates
-        if config.enlargements and "he" in watched:
+        if config.enlargements and "he" in watched and "pixels" in parts:
             larger = measured_pixels(lab, watched["he"], config)
             arrays |= larger.arrays
             numbers["rates"] |= larger.rates
             numbers["pixels"] = larger.pixels
         bar.advance()
-        if config.channels:
+        if config.channels and "conv" in parts:
             arrays |= conv_arrays(lab, config, inference)
         bar.advance()
-        random = start.at_start(config.first_seed, config.theory_nets, start.WIDTH)
-        arrays |= {f"start/{key}": value for key, value in random._asdict().items()}
-        few = math.ceil(config.theory_nets / 50)
-        random = normalized.normalized_at_start(config.first_seed, few)
-        arrays |= {f"start_bn/{key}": value for key, value in random._asdict().items()}
+        if "random" in parts:
+            arrays |= _random_nets(config)
         bar.advance()
     return numbers, arrays
+
+
+def _random_nets(config: Config) -> dict:
+    """Return what nets show before training, without batch norm and with it."""
+    plain = start.at_start(config.first_seed, config.theory_nets, start.WIDTH)
+    few = math.ceil(config.theory_nets / 50)
+    scaled = normalized.normalized_at_start(config.first_seed, few)
+    arrays = {f"start/{key}": value for key, value in plain._asdict().items()}
+    return arrays | {f"start_bn/{key}": value for key, value in scaled._asdict().items()}
 
 
 def claims(config: Config) -> list[Claim]:

@@ -22,7 +22,7 @@ compared on images that all nets of a seed get right. Nets on a larger canvas ha
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -33,12 +33,13 @@ from experiments.breaking import _pose_search as searched
 from experiments.breaking import _torus as torus
 from experiments.breaking import _transform_panels as panels
 from experiments.breaking import _transforming as measured
+from experiments.breaking._transform_claims import AZULAY, ENGSTROM, ZEILER, ZHANG, claims_of
 from experiments.breaking._transforms import BORDERS, CANVAS, SYMMETRIC, TRANSFORMS, all_poses
 from jaxvision import cli
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Greater, Less, Share, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -66,6 +67,7 @@ NETS = {
 }
 ALEXNETS = ("upright", "turned")
 ON_TORUS = ("strided", "blurred")
+PARTS = ("borders", "searches", "canvas")  # what is asked beside the curves of NETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,27 +140,46 @@ def _on_torus(config: Config, net: Net, depth: int) -> Spec:
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, kinds: Mapping[str, Net] = NETS
+    config: Config,
+    progress: cli.ShowProgress,
+    kinds: Mapping[str, Net] = NETS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return curves by kind and transform, [S, P], rates of searches [S], and consistency."""
     torus.check_size(config.dataset)
-    groups = [lab.trained(_alexnet(config, kinds[name]), seeds_of(config)) for name in ALEXNETS]
+    arrays = {}
+    alexnets = [name for name in ALEXNETS if name in kinds]
+    if alexnets:
+        arrays = _of_alexnets(config, progress, {name: kinds[name] for name in alexnets}, parts)
+    if CANVAS in config.borders and "canvas" in parts:
+        upright = kinds.get("upright", NETS["upright"])
+        on_canvas = canvas.trained(_alexnet(config, upright), seeds_of(config))
+        arrays |= canvas.measured_on(on_canvas, config.n_few)
+    on_torus = [name for name in ON_TORUS if name in kinds]
+    if config.depths and on_torus:
+        arrays |= _shifted(config, progress, {name: kinds[name] for name in on_torus})
+    return {}, arrays
+
+
+def _of_alexnets(
+    config: Config, progress: cli.ShowProgress, kinds: Mapping[str, Net], parts: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """Return what becomes of nets in AlexNet's shape, and examples."""
+    groups = [lab.trained(_alexnet(config, kind), seeds_of(config)) for kind in kinds.values()]
     nets = measured.together(groups)
     with progress(2, "showing images") as bar:
-        by_net, examples = _looked(config, nets)
+        by_net, examples = _looked(config, nets, parts)
         bar.advance()
-        by_net |= _searched(config, nets)
+        if "searches" in parts:
+            by_net |= _searched(config, nets, len(kinds))
         bar.advance()
-    arrays = measured.by_kind({"test_error": nets.test_error} | by_net, ALEXNETS)
-    if CANVAS in config.borders:
-        on_canvas = canvas.trained(_alexnet(config, kinds["upright"]), seeds_of(config))
-        arrays |= canvas.measured_on(on_canvas, config.n_few)
-    if config.depths:
-        arrays |= _shifted(config, progress, kinds)
-    return {}, arrays | examples
+    by_net = {"test_error": nets.test_error} | by_net
+    return measured.by_kind(by_net, list(kinds)) | examples
 
 
-def _looked(config: Config, nets: lab.Nets) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _looked(
+    config: Config, nets: lab.Nets, parts: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return what becomes of answers and features of N nets, and examples of the first one."""
     some = lab.some_of(nets.data.test, config.n_images)
     few = lab.some_of(nets.data.test, config.n_few)
@@ -169,16 +190,16 @@ def _looked(config: Config, nets: lab.Nets) -> tuple[dict[str, np.ndarray], dict
     arrays = measured.curves(found, side)
     arrays["half_turn"] = measured.half_turn(found, side, symmetric)
     borders = [name for name in config.borders if name in BORDERS]
-    if borders:
+    if borders and "borders" in parts:
         arrays["area_by_border"] = measured.areas(nets, few, borders)
     return arrays, measured.examples_of(found, some, symmetric)
 
 
-def _searched(config: Config, nets: lab.Nets) -> dict[str, np.ndarray]:
-    """Return how many of the images that a net gets right each search fools, [N]."""
+def _searched(config: Config, nets: lab.Nets, kinds: int) -> dict[str, np.ndarray]:
+    """Return how many of the images that nets of so many kinds get right each search fools."""
     few = lab.some_of(nets.data.test, config.n_few)
     search = searched.Search(config.grid_shifts, config.grid_turns, config.ascent_steps)
-    seeds = np.tile(np.array(seeds_of(config), np.int32), len(ALEXNETS))
+    seeds = np.tile(np.array(seeds_of(config), np.int32), kinds)
     found = searched.worst_poses(nets, seeds, few, search)
     return {way: searched.rate(found, way) for way in searched.WAYS}
 
@@ -188,10 +209,10 @@ def _shifted(
 ) -> dict[str, np.ndarray]:
     """Return what shifts around the torus do, by kind, [S, depths, ...]."""
     found, errors = [], []
-    with progress(len(ON_TORUS) * len(config.depths), "shifting on a torus") as bar:
-        for name in ON_TORUS:
+    with progress(len(kinds) * len(config.depths), "shifting on a torus") as bar:
+        for kind in kinds.values():
             for depth in config.depths:
-                nets = lab.trained(_on_torus(config, kinds[name], depth), seeds_of(config))
+                nets = lab.trained(_on_torus(config, kind, depth), seeds_of(config))
                 some = lab.some_of(nets.data.test, config.n_images)
                 found.append(torus.on_torus(nets, some, torus.mean_image(nets)))
                 errors.append(nets.test_error)
@@ -201,121 +222,12 @@ def _shifted(
         "change": np.stack([each.change for each in found], 1),
         "test_error": np.stack(errors, 1),
     }
-    return measured.by_kind(by_quantity, ON_TORUS, axis=1)
-
-
-ZEILER, ENGSTROM = "Zeiler & Fergus 2014", "Engstrom et al. 2019"
-AZULAY, ZHANG = "Azulay & Weiss 2019", "Zhang 2019"
+    return measured.by_kind(by_quantity, list(kinds), axis=1)
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims and the questions beside them; the rules are fixed here."""
-    Statistic = Callable[[Record], np.ndarray]
-
-    def more_area(one: str, other: str, net: str = "upright") -> Statistic:
-        return lambda record: panels.area(record, net, one) - panels.area(record, net, other)
-
-    def first_pixel(record: Record) -> np.ndarray:
-        sizes, distance = panels.folded(record, "upright", "shift", "distance")
-        at_one = distance[:, sizes == 1][:, 0]
-        return at_one[:, 0] / at_one[:, 1]
-
-    def straight(transform: str, layer: int) -> Statistic:
-        return lambda record: panels.straightness(record, transform, layer)
-
-    def straighter(record: Record) -> np.ndarray:
-        return straight("shift", 1)(record) - straight("shift", 0)(record)
-
-    def with_every_border(record: Record) -> np.ndarray:
-        areas = record.arrays["upright/area_by_border"]
-        shift, scale, turn = np.moveaxis(areas, 2, 0)
-        return (np.minimum(shift, scale) > turn).all(1)
-
-    def half_turn(record: Record) -> np.ndarray:
-        symmetric, others = record.arrays["upright/half_turn"].T
-        return symmetric - others
-
-    def found(way: str, net: str = "upright") -> Statistic:
-        return lambda record: record.arrays[f"{net}/{way}"]
-
-    def minus(one: Statistic, other: Statistic) -> Statistic:
-        return lambda record: one(record) - other(record)
-
-    def consistency(net: str) -> Statistic:
-        return lambda record: record.arrays[f"{net}/consistency"].mean(1)
-
-    def error(net: str) -> Statistic:
-        return lambda record: record.arrays[f"{net}/test_error"].mean(1)
-
-    def change(net: str) -> Statistic:
-        return lambda record: panels.change_between(record, net)
-
-    def by_depth(record: Record) -> np.ndarray:
-        doublings = np.log2(config.depths)
-        return np.polyfit(doublings, record.arrays["strided/consistency"].T, 1)[0]
-
-    no_classes = (
-        ""
-        if config.dataset in SYMMETRIC
-        else ("no class of the set is known to be symmetric: --dataset=mnist")
-    )
-    no_torus = "" if len(config.depths) > 1 else "needs --depths=1,2,4"
-    few_borders = "" if BORDERS.keys() <= set(config.borders) else "needs all borders"
-    no_canvas = "" if CANVAS in config.borders else f"needs --borders with {CANVAS}"
-    question = "question"
-    return [
-        Claim("rest", "negative control, no transformation", "Images at rest keep features and "
-              "answers (largest change over nets)", panels.change_at_rest, Within(0.0, 1e-4),
-              "theory"),
-        Claim("period", "negative control, total stride", "Nets on a torus: a shift by the total "
-              "stride keeps the logits (largest relative change)", panels.change_at_period,
-              Within(0.0, 1e-3), "theory", not_run=no_torus),
-        Claim("layer1", f"{ZEILER}, figure 5", "A shift by one pixel moves the first layer more "
-              "than the top layer (ratio of distances)", first_pixel, Greater(1.0)),
-        Claim("linear-shift", f"{ZEILER}, section 4.1", "The top layer moves in a line with the "
-              "shift (R squared above .9)", straight("shift", 1), Greater(0.9)),
-        Claim("linear-scale", f"{ZEILER}, section 4.1", "The top layer moves in a line with the "
-              "scale (R squared above .9)", straight("scale", 1), Greater(0.9)),
-        Claim("straighter", f"{ZEILER}, section 4.1", "The top layer moves more in a line with the "
-              "shift than the first layer (R squared)", straighter, Greater()),
-        Claim("shift-turn", f"{ZEILER}, section 4.1", "Shifts leave the probability of the class "
-              "higher than turns do (mean over the paper's ranges)",
-              more_area("shift", "turn"), Greater()),
-        Claim("scale-turn", f"{ZEILER}, section 4.1", "Scalings leave the probability of the class "
-              "higher than turns do (mean over the paper's ranges)",
-              more_area("scale", "turn"), Greater()),
-        Claim("symmetric", f"{ZEILER}, section 4.1", "Half a turn leaves the probability higher "
-              "for classes that look alike after it", half_turn, Greater(), not_run=no_classes),
-        Claim("borders", f"{question}, borders", "Turns harm most whatever lies beyond the border: "
-              "black, last pixel, mirror, torus, or nothing to cut", with_every_border, Share(),
-              not_run=few_borders),
-        canvas.claim_of(no_canvas),
-        Claim("learned", f"{question}, training", "Nets trained on turned images are harmed more "
-              "by shifts than by turns", more_area("turn", "shift", "turned"), Greater()),
-        Claim("breaks", f"{ENGSTROM}, abstract", "Shifts by up to 3/32 of a side and turns by up "
-              "to 30 degrees fool nets on over a fifth of the images (grid)",
-              found("grid"), Greater(0.2)),
-        Claim("augmented", f"{ENGSTROM}, abstract", "They still fool nets that were trained on "
-              "turned images on over a tenth", found("grid", "turned"), Greater(0.1)),
-        Claim("ten", f"{ENGSTROM}, search", "The grid fools over 2 points more than the worst of "
-              "ten random poses", minus(found("grid"), found("ten")), Greater(0.02)),
-        Claim("first-order", f"{ENGSTROM}, search", "The grid fools over 5 points more than a "
-              "search along the gradient", minus(found("grid"), found("ascent")), Greater(0.05)),
-        Claim("random-ascent", f"{ENGSTROM}, search", "The worst of ten random poses fools more "
-              "than a search along the gradient", minus(found("ten"), found("ascent")), Greater()),
-        Claim("blur", f"{ZHANG}, tables", "A blur before each stride makes answers to two shifts "
-              "agree more often", minus(consistency("blurred"), consistency("strided")),
-              Greater(), not_run=no_torus),
-        Claim("curve", f"{question}, total stride", "Between multiples of the total stride shifts "
-              "move logits less where a blur is before each stride (relative change)",
-              minus(change("strided"), change("blurred")), Greater(), not_run=no_torus),
-        Claim("blur-error", f"{ZHANG}, tables", "A blur before each stride lowers the test error",
-              minus(error("strided"), error("blurred")), Greater(), not_run=no_torus),
-        Claim("deeper-better", f"{ZHANG}, tables", "Deeper strided nets give two shifts one "
-              "answer more often (slope by doublings)", by_depth, Greater(), not_run=no_torus),
-        Claim("deeper-worse", f"{AZULAY}, first version", "Deeper strided nets give two shifts "
-              "one answer less often (slope by doublings)", by_depth, Less(), not_run=no_torus),
-    ]  # fmt: skip
+    """Return the sources' claims and the questions beside them."""
+    return claims_of(config)
 
 
 def plot(record: Record, config: Config) -> Figure:

@@ -25,12 +25,13 @@ import numpy as np
 
 from experiments.breaking import _nets, _sharing
 from experiments.breaking import _universal_panels as panels
+from experiments.breaking._universal_claims import claims_of
 from jaxvision import cli
 from jaxvision.adversarial import patterns, universal
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -67,6 +68,7 @@ KINDS = {
     ),
     "resnet": Kind("ResNet", "resnet", lambda config: {"depth": 8, "width": config.channels}),
 }
+PARTS = ("spans", "transfer")  # normals of the boundaries; what nets make of each other's
 WAYS = _sharing.Ways(
     ascent=partial(universal.ascend, steps=200), deepfool=partial(universal.accumulate, passes=2)
 )
@@ -168,11 +170,15 @@ def wanted_nets(config: Config) -> list[Wanted]:
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, ways: _sharing.Ways = WAYS
+    config: Config,
+    progress: cli.ShowProgress,
+    ways: _sharing.Ways = WAYS,
+    kinds: Mapping[str, Kind] = KINDS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Make perturbations for every net and judge them; arrays 'kind/quantity' [S, ...]."""
     _sharing.refuse(config)
-    specs = specs_of(config)
+    specs = {name: spec for name, spec in specs_of(config).items() if name in kinds}
     nets = {name: _nets.trained(spec, seeds_of(config)) for name, spec in specs.items()}
     data = next(iter(nets.values())).data
     given = _given(config, data)
@@ -181,13 +187,16 @@ def measure(
         for name, kind in nets.items():
             found = _sharing.look_at(kind, given, ways, config.draws)._asdict()
             made[name] = found.pop("perturbation")
-            found["in_span"], found["energy"] = _sharing.in_spans(
-                kind, found.pop("normals"), given, config.draws, config.directions
-            )
+            normals = found.pop("normals")
+            if "spans" in parts:
+                found["in_span"], found["energy"] = _sharing.in_spans(
+                    kind, normals, given, config.draws, config.directions
+                )
             arrays |= {f"{name}/{key}": value for key, value in found.items()}
             arrays[f"{name}/error"] = kind.test_error
             bar.advance()
-    arrays["transfer"], arrays["sibling"] = _sharing.transfer(nets, made, given.held_out)
+    if "transfer" in parts:
+        arrays["transfer"], arrays["sibling"] = _sharing.transfer(nets, made, given.held_out)
     arrays |= {f"{name}/perturbation": of_seeds[0] for name, of_seeds in made.items()}  # shown
     arrays["image"] = given.held_out[0]
     numbers = {"classes": data.num_classes, "patterns": list(patterns.structured(data_shape(data)))}
@@ -215,98 +224,8 @@ def _given(config: Config, data: _nets.Splits) -> _sharing.Given:
 
 
 def claims(config: Config) -> list[Claim]:
-    """Return the sources' claims; the rules are fixed here. Statistics are means over kinds."""
-    at = config.epsilons.index(config.epsilon) if config.epsilon in config.epsilons else 0
-    few = len(config.epsilons) < 2
-
-    def mean(read: Callable[[Record, str], np.ndarray]) -> Callable[[Record], np.ndarray]:
-        return lambda record: np.mean([read(record, name) for name in config.kinds], axis=0)
-
-    def rate(quantity: str) -> Callable[[Record, str], np.ndarray]:
-        return lambda record, name: record.arrays[f"{name}/{quantity}"][:, at]
-
-    def best(quantity: str) -> Callable[[Record, str], np.ndarray]:
-        return lambda record, name: record.arrays[f"{name}/{quantity}"][:, at].max(-1)
-
-    def lead(one: Callable, other: Callable) -> Callable[[Record], np.ndarray]:
-        return mean(lambda record, name: one(record, name) - other(record, name))
-
-    def drawn(quantity: str) -> Callable[[Record, str], np.ndarray]:
-        return lambda record, name: record.arrays[f"{name}/{quantity}"].mean(-1)
-
-    def size(which: int) -> Callable[[Record, str], np.ndarray]:
-        return lambda record, name: record.arrays[f"{name}/by_size"][:, which]
-
-    def handed(record: Record) -> np.ndarray:
-        return panels.off_diagonal(record.arrays["transfer"]).mean((1, 2))
-
-    def own(record: Record) -> np.ndarray:
-        return np.trace(record.arrays["transfer"], axis1=1, axis2=2) / len(config.kinds)
-
-    def dominance(record: Record, name: str) -> np.ndarray:
-        return record.numbers["classes"] * record.arrays[f"{name}/dominant"][:, at]
-
-    def outside(record: Record) -> np.ndarray:
-        linear = next(name for name in config.kinds if KINDS[name].linear)
-        return 1 - record.arrays[f"{linear}/energy"][:, record.numbers["classes"] - 2]
-
-    def directions(record: Record, name: str) -> np.ndarray:
-        return panels.directions_for(record.arrays[f"{name}/energy"], 0.9)
-
-    def crowding(record: Record) -> np.ndarray:
-        pixels = record.arrays["image"].size
-        return mean(directions)(record) / min(pixels, config.n_images)
-
-    paper, ascent = "Moosavi-Dezfooli et al. 2017", "Shafahi et al. 2018"
-    eps = f"at {config.epsilon:g}"
-    has_linear = any(KINDS[name].linear for name in config.kinds)
-    return [
-        Claim("linear-rank", "algebra, after Moosavi-Dezfooli et al. 2017, figure 9", "Normals of "
-              "softmax regression of K classes span K - 1 directions (share of energy outside)",
-              outside, Within(0.0, 1e-4), "theory",
-              not_run="" if has_linear else "--kinds with softmax"),
-        Claim("beats-random", f"{paper}, figure 4", f"Fooling of held-out images {eps}: the "
-              "ascent's perturbation over the best of the random signs",
-              lead(rate("ascent"), best("random")), Greater()),
-        Claim("beats-patterns", "question, fixed patterns", f"Fooling {eps}: the ascent's "
-              "perturbation over the best fixed pattern", lead(rate("ascent"), best("structured")),
-              Greater()),
-        Claim("most", f"{paper}, table 1", f"The ascent's perturbation fools more than half of "
-              f"held-out images {eps}", mean(rate("ascent")), Greater(0.5)),
-        Claim("few-images", f"{paper}, figure 6", f"Made from {config.sizes[0]} images it fools "
-              f"more than the best of the random signs {eps}", lead(size(0), best("random")),
-              Greater()),
-        Claim("more-images", f"{paper}, figure 6", f"Made from {config.sizes[-1]} images it fools "
-              f"more than from {config.sizes[0]}", lead(size(-1), size(0)), Greater()),
-        Claim("transfers", f"{paper}, table 2", f"On another kind of net {eps} it fools more than "
-              "the best of the random signs there",
-              lambda r: handed(r) - mean(best("random"))(r), Greater()),
-        Claim("own", f"{paper}, table 2", "On its own net it fools more than on other kinds",
-              lambda r: own(r) - handed(r), Greater()),
-        Claim("sibling", "question, transfer", "On the next seed's net of its kind it fools more "
-              "than on other kinds", lambda r: r.arrays["sibling"].mean(1) - handed(r), Greater()),
-        Claim("handed-patterns", "question, fixed patterns", "On another kind of net it fools more "
-              f"than the best fixed pattern does {eps}",
-              lambda r: handed(r) - mean(best("structured"))(r), Greater()),
-        Claim("ascent", f"{ascent}, section 4", f"Ascent fools more than DeepFool's sum {eps}",
-              lead(rate("ascent"), rate("deepfool")), Greater()),
-        Claim("dominant", f"{paper}, section 4", "A dominant class takes over twice its part of "
-              "what is fooled (largest share times K)", mean(dominance), Greater(2.0)),
-        Claim("few-directions", f"{paper}, figure 9", "Normals of the boundaries lie in few "
-              "directions: 90 % of their energy in less than half of those there are",
-              crowding, Less(0.5)),
-        Claim("span", f"{paper}, section 5", f"Random directions in the span of {config.directions}"
-              " of the normals' fool more than in all", lead(drawn("in_span"), drawn("anywhere")),
-              Greater()),
-        Claim("grows", f"{paper}, section 3", f"It fools more at {config.epsilons[-1]:g} than at "
-              f"{config.epsilons[0]:g}",
-              mean(lambda r, n: r.arrays[f"{n}/ascent"][:, -1] - r.arrays[f"{n}/ascent"][:, 0]),
-              Greater(), not_run="several --epsilons" if few else ""),
-        Claim("control", "negative control, pixels in another order", "With its pixels shuffled it "
-              f"fools as many as random signs do on average {eps}, within 10 points",
-              lead(rate("shuffled"), lambda r, n: r.arrays[f"{n}/random"][:, at].mean(-1)),
-              Equivalent(0.1)),
-    ]  # fmt: skip
+    """Return the sources' claims and the questions beside them."""
+    return claims_of(config, [name for name in config.kinds if KINDS[name].linear])
 
 
 def plot(record: Record, config: Config) -> Figure:

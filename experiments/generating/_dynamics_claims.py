@@ -1,5 +1,6 @@
 """The claims of gan_dynamics."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -80,16 +81,20 @@ def last(record: Record, name: str, arm: int) -> np.ndarray:
 
 
 def claims_of(drags: Mapping[str, float]) -> list[Claim]:
-    """Return the claims; ``drags``: of each game's discriminator at rest."""
-    return [
+    """Return the claims; ``drags``: of each game's discriminator at rest.
+
+    All but those of small GANs need every game: a part measures them side by side.
+    """
+    of_games = [
         *_of_circles(),
         _of_eigenvalues(drags),
         *_of_the_non_saturating_loss(),
         *_of_r1_and_noise(),
         *_of_clipping_and_penalty(),
         *_of_momentum(),
-        *_of_small_gans(),
     ]
+    told = [dataclasses.replace(claim, needs=(*drags, *claim.needs)) for claim in of_games]
+    return [*told, *_of_small_gans()]
 
 
 def _of_circles() -> list[Claim]:
@@ -101,6 +106,7 @@ def _of_circles() -> list[Claim]:
             lambda r: r.arrays["flow/saturating/departure"],
             Within(0.0, 1e-3),
             "theory",
+            needs=("flows",),
         ),
         Claim(
             "circle-wasserstein",
@@ -109,6 +115,7 @@ def _of_circles() -> list[Claim]:
             lambda r: r.arrays["flow/wasserstein/departure"],
             Within(0.0, 1e-3),
             "theory",
+            needs=("flows",),
         ),
         Claim(
             "grows",
@@ -118,6 +125,7 @@ def _of_circles() -> list[Claim]:
             lambda r: r.arrays["steps/saturating/departure"],
             Within(0.0, 1e-4),
             "theory",
+            needs=("steps",),
         ),
         Claim(
             "edge",
@@ -126,6 +134,7 @@ def _of_circles() -> list[Claim]:
             edge,
             Within(4.0, 0.11),
             "theory",
+            needs=("steps",),
         ),
     ]
 
@@ -139,6 +148,7 @@ def _of_eigenvalues(drags: Mapping[str, float]) -> Claim:
         lambda r: spectrum_gap(r, drags),
         Within(0.0, 1e-3),
         "theory",
+        needs=("eigenvalues",),
     )
 
 
@@ -151,6 +161,7 @@ def _of_the_non_saturating_loss() -> list[Claim]:
             lambda r: r.arrays["flow/non_saturating/slope"],
             Within(0.125, 0.02, relative=True),
             "theory",
+            needs=("flows",),
         ),
         Claim(
             "falls-in-by-turns",
@@ -159,6 +170,7 @@ def _of_the_non_saturating_loss() -> list[Claim]:
             lambda r: r.arrays["steps/non_saturating/slope"],
             Within(0.125, 0.02, relative=True),
             "theory",
+            needs=("steps",),
         ),
         Claim(
             "imaginary-stays",
@@ -168,6 +180,7 @@ def _of_the_non_saturating_loss() -> list[Claim]:
             lambda r: r.arrays["flow/non_saturating/left"],
             Within(1.0, 0.1),
             "theory",
+            needs=("flows",),
         ),
         Claim(
             "end-circle",
@@ -177,6 +190,7 @@ def _of_the_non_saturating_loss() -> list[Claim]:
             circle_gap,
             Within(0.0, 0.03),
             "theory",
+            needs=("steps",),
         ),
     ]
 
@@ -191,6 +205,7 @@ def _of_r1_and_noise() -> list[Claim]:
             rate_gap,
             Within(0.0, 0.03),
             "theory",
+            needs=("flows",),
         ),
         Claim(
             "r1-critical",
@@ -199,6 +214,7 @@ def _of_r1_and_noise() -> list[Claim]:
             lambda r: critical(dynamics.GAMMAS, decay_of(r, "gamma")),
             Within(1.0, 0.02),
             "theory",
+            needs=("eigenvalues",),
         ),
         Claim(
             "r1-critical-misprint",
@@ -207,6 +223,7 @@ def _of_r1_and_noise() -> list[Claim]:
             lambda r: critical(dynamics.GAMMAS, decay_of(r, "gamma")),
             Within(2**0.5, 0.02),
             "theory",
+            needs=("eigenvalues",),
         ),
         Claim(
             "noise-critical",
@@ -215,6 +232,7 @@ def _of_r1_and_noise() -> list[Claim]:
             lambda r: critical(dynamics.SIGMAS, decay_of(r, "sigma")),
             Within(2**0.5, 0.02),
             "theory",
+            needs=("eigenvalues",),
         ),
     ]
 
@@ -228,6 +246,7 @@ def _of_clipping_and_penalty() -> list[Claim]:
             "away from the data (root mean square of theta late)",
             lambda r: r.arrays["steps/clipped/swing"],
             Greater(0.1),
+            needs=("steps",),
         ),
         Claim(
             "stays-penalty",
@@ -236,6 +255,7 @@ def _of_clipping_and_penalty() -> list[Claim]:
             "data (root mean square of theta late)",
             lambda r: r.arrays["steps/penalty/swing"],
             Greater(0.1),
+            needs=("steps",),
         ),
     ]
 
@@ -250,6 +270,7 @@ def _of_momentum() -> list[Claim]:
             momentum_gap,
             Within(0.0, 1e-3),
             "theory",
+            needs=("steps",),
         ),
         Claim(
             "negative-momentum",
@@ -258,6 +279,7 @@ def _of_momentum() -> list[Claim]:
             lambda r: _by_turns(-0.25, r),
             Within(0.998, 0.0019),
             "theory",
+            needs=("steps",),
         ),
         Claim(
             "adam-order",
@@ -266,6 +288,7 @@ def _of_momentum() -> list[Claim]:
             lambda r: _by_turns(0.9, r) - _by_turns(0.5, r),
             Within(0.16, 0.005),
             "theory",
+            needs=("steps",),
         ),
     ]
 
@@ -285,6 +308,7 @@ def _of_small_gans() -> list[Claim]:
             "imaginary above .05)",
             lambda r: last(r, "turning", 0),
             Greater(0.05),
+            needs=("small_gans",),
         ),
         Claim(
             "nets-saddle",
@@ -293,6 +317,7 @@ def _of_small_gans() -> list[Claim]:
             "Hessian over the largest below -.05)",
             lambda r: last(r, "lowest", 0),
             Less(-0.05),
+            needs=("small_gans",),
         ),
         Claim(
             "nets-calmer",
@@ -300,5 +325,6 @@ def _of_small_gans() -> list[Claim]:
             "Small GAN: with R1 a smaller share of the spectrum is imaginary (with less without)",
             lambda r: last(r, "turning", 1) - last(r, "turning", 0),
             Less(0.0),
+            needs=("small_gans",),
         ),
     ]

@@ -64,6 +64,8 @@ GAMES = {
     "clipped": Row("Wasserstein, clipped", dirac.rules(2, clip=1.0)),
     "penalty": Row("WGAN-GP", dirac.rules(2, penalty=1.0)),
 }
+# What is measured of GAMES, all of them side by side, and of small GANs.
+PARTS = ("portraits", "eigenvalues", "flows", "steps", "small_gans")
 ORDERS: dict[str, Step] = {"simultaneous": simultaneous, "alternating": alternating}
 
 
@@ -111,6 +113,7 @@ def measure(
     games: Mapping[str, Row] = GAMES,
     orders: Mapping[str, Step] = ORDERS,
     slope_of_r1: float = 1.0,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return rates of the Dirac-GANs, their paths, and spectra of the small GAN.
 
@@ -118,27 +121,36 @@ def measure(
     """
     rules = {name: row.rules for name, row in games.items()}
     starts = dynamics.starts_of(config.first_seed, config.seeds)
-    gammas = tuple(slope_of_r1 * gamma for gamma in dynamics.SMALL_GAMMAS)
     arrays = {}
     with progress(4, "games") as bar:
-        arrays |= dynamics.portraits(rules, orders)
-        arrays |= dynamics.eigenvalues_of(rules, slope_of_r1)
+        if "portraits" in parts:
+            arrays |= dynamics.portraits(rules, orders)
+        if "eigenvalues" in parts:
+            arrays |= dynamics.eigenvalues_of(rules, slope_of_r1)
         bar.advance(1)
-        arrays |= dynamics.flowing(rules, starts, config.seconds, slope_of_r1)
+        if "flows" in parts:
+            arrays |= dynamics.flowing(rules, starts, config.seconds, slope_of_r1)
         bar.advance(1)
-        arrays |= dynamics.stepping(rules, orders, starts, config.seconds)
+        if "steps" in parts:
+            arrays |= dynamics.stepping(rules, orders, starts, config.seconds)
         bar.advance(1)
-        setting = small_gan.Setting(
-            planes.Shape(4, config.width, config.hidden_layers),
-            config.points,
-            config.learning_rate,
-            config.steps_between,
-            config.looks,
-        )
-        found = small_gan.seen(setting, gammas, config.seeds, config.first_seed)
-        arrays |= dynamics.told(found)
+        if "small_gans" in parts:
+            arrays |= _of_small_gans(config, slope_of_r1)
         bar.advance(1)
     return {}, {name: np.float32(array) for name, array in arrays.items()}
+
+
+def _of_small_gans(config: Config, slope_of_r1: float) -> dict[str, np.ndarray]:
+    """Return the spectra of the small GANs, with R1 and without."""
+    gammas = tuple(slope_of_r1 * gamma for gamma in dynamics.SMALL_GAMMAS)
+    setting = small_gan.Setting(
+        planes.Shape(4, config.width, config.hidden_layers),
+        config.points,
+        config.learning_rate,
+        config.steps_between,
+        config.looks,
+    )
+    return dynamics.told(small_gan.seen(setting, gammas, config.seeds, config.first_seed))
 
 
 def claims(config: Config) -> list[Claim]:

@@ -63,6 +63,8 @@ DISTANCES = {
     8.0: Known(0.693054, 0.000393, 7.999607),
 }
 LOSSES = {"saturating": SATURATING, "non_saturating": NON_SATURATING}
+# What is measured beside the gradients of LOSSES; "overfitted" is one discriminator of few points.
+PARTS = ("divergence", "trained", "overfitted", "chance")
 TRAINED = tuple(distance for distance, known in DISTANCES.items() if known.trained)
 NOTHING = -np.log(4)  # the value where nobody can tell
 
@@ -93,6 +95,7 @@ def measure(
     progress: cli.ShowProgress,
     losses: Mapping[str, Objective] = LOSSES,
     labels: int = 1,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return gradients by distance, discriminators and what they are worth.
 
@@ -103,21 +106,24 @@ def measure(
     with progress(3, "discriminators") as bar:
         for name, objective in losses.items():
             arrays[f"gradient/{name}"] = line.gradients(objective, distances)
-        arrays["jsd"] = np.array([line.jensen_shannon(distance) for distance in distances])
+        if "divergence" in parts:
+            arrays["jsd"] = np.array([line.jensen_shannon(distance) for distance in distances])
         setting = line.Setting(config.width, config.steps, config.batch_size, labels)
-        fresh = line.trained(setting, TRAINED, config.seeds, config.first_seed)
-        arrays |= {"fresh/logits": fresh.logits, "fresh/value": fresh.value}
+        if "trained" in parts:
+            fresh = line.trained(setting, TRAINED, config.seeds, config.first_seed)
+            arrays |= {"fresh/logits": fresh.logits, "fresh/value": fresh.value}
         bar.advance(1)
-        setting = setting._replace(batch_size=config.points)
-        again = line.overfitted(setting, config.seeds, config.first_seed)
-        arrays |= {"again/own": again.own, "again/true": again.true}
+        if "overfitted" in parts:
+            setting = setting._replace(batch_size=config.points)
+            again = line.overfitted(setting, config.seeds, config.first_seed)
+            arrays |= {"again/own": again.own, "again/true": again.true}
         bar.advance(1)
-        arrays["chance"] = np.array(
-            [
+        if "chance" in parts:
+            gained = [
                 line.gained_by_chance(seed, config.chances, config.points)
                 for seed in seeds_of(config)
             ]
-        )
+            arrays["chance"] = np.array(gained)
         bar.advance(1)
     return {}, {name: np.float32(array) for name, array in arrays.items()}
 
@@ -163,6 +169,7 @@ def claims(config: Config) -> list[Claim]:
             wrong_by,
             Within(0.0, 0.02),
             "theory",
+            needs=("trained",),
         ),
         Claim(
             "value",
@@ -172,6 +179,7 @@ def claims(config: Config) -> list[Claim]:
             value_gap,
             Within(0.0, 0.01),
             "theory",
+            needs=("trained",),
         ),
         Claim(
             "divergence",
@@ -181,6 +189,7 @@ def claims(config: Config) -> list[Claim]:
             lambda r: float(np.abs(r.arrays["jsd"] - [each.jsd for each in known]).max()),
             Within(0.0, 2e-6),
             "theory",
+            needs=("divergence",),
         ),
         Claim(
             "saturating",
@@ -190,6 +199,7 @@ def claims(config: Config) -> list[Claim]:
             gap("saturating"),
             Within(0.0, 1e-4),
             "theory",
+            needs=("saturating",),
         ),
         Claim(
             "non-saturating",
@@ -199,6 +209,7 @@ def claims(config: Config) -> list[Claim]:
             gap("non_saturating"),
             Within(0.0, 1e-4),
             "theory",
+            needs=("non_saturating",),
         ),
         Claim(
             "sum",
@@ -207,6 +218,7 @@ def claims(config: Config) -> list[Claim]:
             both,
             Within(0.0, 1e-4),
             "theory",
+            needs=("saturating", "non_saturating"),
         ),
         Claim(
             "dies",
@@ -215,6 +227,7 @@ def claims(config: Config) -> list[Claim]:
             lambda r: last("saturating")(r) / asymptote,
             Within(1.0, 0.1),
             "theory",
+            needs=("saturating",),
         ),
         Claim(
             "lives",
@@ -223,6 +236,7 @@ def claims(config: Config) -> list[Claim]:
             lambda r: last("non_saturating")(r) / distances[-1],
             Within(1.0, 1e-3),
             "theory",
+            needs=("non_saturating",),
         ),
         Claim(
             "chance",
@@ -232,6 +246,7 @@ def claims(config: Config) -> list[Claim]:
             lambda r: r.arrays["chance"],
             Within(1.0, 0.15),
             "theory",
+            needs=("chance",),
         ),
         Claim(
             "overfitted",
@@ -240,6 +255,7 @@ def claims(config: Config) -> list[Claim]:
             "discriminator reports a divergence above .1 nats",
             lambda r: (r.arrays["again/own"][:, -1] - NOTHING) / 2,
             Greater(0.1),
+            needs=("overfitted",),
         ),
         Claim(
             "overfitted-fresh",
@@ -248,6 +264,7 @@ def claims(config: Config) -> list[Claim]:
             "than one that knows nothing (value plus log 4)",
             lambda r: r.arrays["again/true"][:, -1] - NOTHING,
             Less(0.0),
+            needs=("overfitted",),
         ),
     ]
 

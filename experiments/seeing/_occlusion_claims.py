@@ -77,6 +77,7 @@ def _of_covering(no_masks: str) -> list[Claim]:
             _whole("true/window/self/largest"),
             Within(0.0, 1e-4),
             "theory",
+            needs=("true", "windows"),
         ),
         Claim(
             "object",
@@ -86,6 +87,7 @@ def _of_covering(no_masks: str) -> list[Claim]:
             _lead("true/window/gray/fall"),
             Greater(),
             not_run=no_masks,
+            needs=("true", "windows"),
         ),
         Claim(
             "class",
@@ -94,6 +96,7 @@ def _of_covering(no_masks: str) -> list[Claim]:
             _lead("panels/changed"),
             Greater(),
             not_run=no_masks,
+            needs=("true", "panels"),
         ),
     ]
 
@@ -107,6 +110,7 @@ def _of_maps(no_masks: str) -> list[Claim]:
             _lead("panels/strongest"),
             Greater(),
             not_run=no_masks,
+            needs=("true", "panels"),
         ),
         Claim(
             "projection",
@@ -115,6 +119,7 @@ def _of_maps(no_masks: str) -> list[Claim]:
             "correlation)",
             _whole("panels/projection"),
             Greater(),
+            needs=("true", "panels"),
         ),
         Claim(
             "projection-own",
@@ -122,6 +127,7 @@ def _of_maps(no_masks: str) -> list[Claim]:
             "It does so more than where the second strongest map's projection has",
             _minus(_whole("panels/projection"), _whole("panels/another")),
             Greater(),
+            needs=("true", "panels"),
         ),
         Claim(
             "together",
@@ -129,6 +135,7 @@ def _of_maps(no_masks: str) -> list[Claim]:
             "Probability and strongest map fall together (rank correlation)",
             _whole("panels/alike"),
             Greater(),
+            needs=("true", "panels"),
         ),
         Claim(
             "apart",
@@ -137,6 +144,7 @@ def _of_maps(no_masks: str) -> list[Claim]:
             "window apart",
             _whole("panels/apart"),
             Greater(0.25),
+            needs=("true", "panels"),
         ),
     ]
 
@@ -151,6 +159,7 @@ def _of_parts(no_masks: str) -> list[Claim]:
             _beside(_nets.LAST),
             Less(),
             not_run=no_masks,
+            needs=("true", "alike"),
         ),
         Claim(
             "alike-top",
@@ -159,6 +168,7 @@ def _of_parts(no_masks: str) -> list[Claim]:
             _beside("logits"),
             Equivalent(0.02),
             not_run=no_masks,
+            needs=("true", "alike"),
         ),
         Claim(
             "alike-moved",
@@ -168,6 +178,7 @@ def _of_parts(no_masks: str) -> list[Claim]:
             _beside(_nets.LAST, "_moved"),
             Less(),
             not_run=no_masks,
+            needs=("true", "alike"),
         ),
     ]
 
@@ -189,6 +200,7 @@ def _of_windows(config: Any, no_masks: str) -> list[Claim]:
             weakest,
             Greater(),
             not_run=no_masks,
+            needs=("true", "windows"),
         ),
         Claim(
             "edges",
@@ -198,6 +210,7 @@ def _of_windows(config: Any, no_masks: str) -> list[Claim]:
             _minus(gray, blur),
             Greater(),
             not_run=no_masks,
+            needs=("true", "windows"),
         ),
         Claim(
             "window",
@@ -207,6 +220,7 @@ def _of_windows(config: Any, no_masks: str) -> list[Claim]:
             _minus(large, small),
             Greater(),
             not_run=no_masks,
+            needs=("true", "windows"),
         ),
     ]
 
@@ -225,6 +239,7 @@ def _of_memory(config: Any, no_masks: str) -> list[Claim]:
             "on these they are right in more than .9",
             _whole("shuffled/learned/right"),
             Greater(0.9),
+            needs=("shuffled", "learned"),
         ),
         Claim(
             "shuffled-chance",
@@ -232,6 +247,7 @@ def _of_memory(config: Any, no_masks: str) -> list[Claim]:
             "On test images they are at chance, within .03",
             above_chance,
             Equivalent(0.03),
+            needs=("shuffled",),
         ),
         Claim(
             "shuffled",
@@ -241,6 +257,7 @@ def _of_memory(config: Any, no_masks: str) -> list[Claim]:
             _lead("shuffled/window/gray/fall"),
             Equivalent(0.02),
             not_run=no_masks,
+            needs=("shuffled", "windows"),
         ),
         Claim(
             "shuffled-learned",
@@ -250,6 +267,7 @@ def _of_memory(config: Any, no_masks: str) -> list[Claim]:
             _lead("shuffled/learned/gray/fall"),
             Equivalent(0.05),
             not_run=no_masks,
+            needs=("shuffled", "learned"),
         ),
         Claim(
             "shuffled-less",
@@ -259,5 +277,6 @@ def _of_memory(config: Any, no_masks: str) -> list[Claim]:
             _minus(_share("true/learned/gray/fall"), _share("shuffled/learned/gray/fall")),
             Greater(),
             not_run=no_masks,
+            needs=("true", "shuffled", "learned"),
         ),
     ]

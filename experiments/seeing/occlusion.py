@@ -55,6 +55,7 @@ LEARNERS = {
     "shuffled": Learner("labels dealt at random", shuffled_labels=True, by_heart=True),
 }
 FILLS = ("gray", "mean", "blur", "noise", "self")
+PARTS = ("learned", "windows", "panels", "alike")  # what is asked of LEARNERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,7 @@ def measure(
     progress: cli.ShowProgress,
     learners: Mapping[str, Learner] = LEARNERS,
     masks: Callable[[np.ndarray], np.ndarray] = lambda masks: masks,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Train nets and cover images; arrays 'part/quantity' [S, ...].
 
@@ -146,12 +148,15 @@ def measure(
                 for data in (nets.data.test, nets.data.train)
             )
             arrays[f"{name}/error"] = nets.test_error
-            arrays[f"{name}/learned/right"] = _covering.right(nets, learned)
-            gray = {"gray": np.full_like(learned.images, _covering.GRAY)}
-            arrays |= _falls(config, f"{name}/learned", config.window, nets, learned, gray)
-            arrays |= _by_fill(config, name, nets, some)
-            if name == "true":
+            if "learned" in parts:
+                arrays[f"{name}/learned/right"] = _covering.right(nets, learned)
+                gray = {"gray": np.full_like(learned.images, _covering.GRAY)}
+                arrays |= _falls(config, f"{name}/learned", config.window, nets, learned, gray)
+            if "windows" in parts:
+                arrays |= _by_fill(config, name, nets, some)
+            if "panels" in parts and name == "true":
                 arrays |= _five_panels(config, nets, some)
+            if "alike" in parts and name == "true":
                 arrays |= _alike(config, nets)
             bar.advance()
     names = nets.data.class_names

@@ -275,21 +275,7 @@ def test_a_crop_shows_the_whole_object():
         ({"n_made": 10}, "fewer than its --draws=2"),
     ],
 )
-def test_impossible_flags_are_refused(change, message, monkeypatch):
-    monkeypatch.setattr(
-        experiment._nets,
-        "trained",
-        lambda *_: nets_of_digits(),
-    )
+def test_impossible_flags_are_refused_before_a_net_is_trained(change, message, monkeypatch):
+    monkeypatch.delattr(experiment._nets, "trained")
     with pytest.raises(UserError, match=message):
         experiment.measure(dataclasses.replace(CONFIG, **change), silent)
-
-
-def nets_of_digits():
-    return experiment._nets.Nets(
-        None,
-        None,
-        None,
-        embedded.digits(),
-        None,
-    )

@@ -122,7 +122,7 @@ def broken():
     config = dataclasses.replace(
         CONFIG, seeds=5, first_seed=100, dense=24, steps=200, levels=(40,), n_images=40
     )
-    return config, experiment.measure(config, silent, attacks, ways)
+    return config, experiment.measure(config, silent, ways, attacks)
 
 
 def test_without_a_transformation_nothing_is_destroyed(broken):
