@@ -1,6 +1,6 @@
 """All images with the window at all positions, evaluated in pieces where that pays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,8 @@ def in_pieces(
     """
     if not spans:
         return None
-    at_once = max(1, _PIXELS // (images.shape[1] * images.shape[2]))
+    _, height, width, _ = images.shape
+    at_once = max(1, _PIXELS // (height * width))
     size = rows_of_a_round(len(images), at_once)
     traced = Traced(
         outputs,
@@ -45,23 +46,28 @@ def in_pieces(
     parts = _parts(traced, images.shape, spans, len(images) / size)
     if not parts:
         return None
+    several = max(1, at_once // size)
     order = np.argsort(np.concatenate(parts))
 
     def some(images: Array, fills: Array, which: Array) -> PyTree:
         anew = traced.at(images, which)
-        several = max(1, at_once // size)
-        found = [
-            _at_positions(anew, fills, _of_part(spans, part, images.shape), len(part), several)
-            for part in parts
-        ]
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1)[:, order], *found)
+        found = []
+        for part in parts:
+            own = _of_part(spans, part, images.shape)
+            found.append(_at_positions(anew, fills, own, len(part), several))
+        return jax.tree.map(lambda *leaves: _in_order(leaves, order), *found)
 
     which = jnp.arange(len(images), dtype=jnp.int32)
     return in_rounds(some, images, fills, which, at_once=size)
 
 
+def _in_order(leaves: Sequence[Array], order: np.ndarray) -> Array:
+    joined = jnp.concatenate(leaves)[order]
+    return jnp.moveaxis(joined, 1, 0)
+
+
 def _at_positions(anew: Anew, fills: Array, spans: Spans, count: int, at_once: int) -> PyTree:
-    """Return the outputs of a few images at all positions, leaves [B, P, ...]."""
+    """Return the outputs of a few images at all positions, leaves [P, B, ...]."""
 
     def one(index: Array) -> PyTree:
         here = Here(index)
@@ -73,22 +79,27 @@ def _at_positions(anew: Anew, fills: Array, spans: Spans, count: int, at_once: i
             return jax.tree.map(lambda leaf: leaf[None], one(indices[0]))
         return jax.vmap(one)(indices)
 
-    found = in_rounds(several, jnp.arange(count, dtype=jnp.int32), at_once=at_once)
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), found)
+    indices = jnp.arange(count, dtype=jnp.int32)
+    return in_rounds(several, indices, at_once=at_once)
 
 
 def _parts(traced: Traced, shape: tuple[int, ...], spans: Spans, rounds: float) -> list[np.ndarray]:
     """Return the positions of every program, none where pieces do not pay."""
     count = len(next(iter(spans.values())).first)
-    everywhere = traced.work(spans)
-    if everywhere.share < _LEAST_SHARE or everywhere.saved * count * rounds < _LEAST_SAVED:
-        return []
+    evaluated = count * rounds
     undivided = [np.arange(count)]
-    if _left(everywhere) * count * rounds < _LEAST_DIVIDED:
+    everywhere = traced.work(spans)
+    if everywhere.share < _LEAST_SHARE or everywhere.saved * evaluated < _LEAST_SAVED:
+        return []
+    if _left(everywhere) * evaluated < _LEAST_DIVIDED:
         return undivided
     parts = _by_distance(spans, shape)
-    left = sum(len(part) * _left(traced.work(_of_part(spans, part, shape))) for part in parts)
-    return parts if left < (1 - _LEAST_SHARE) * count * _left(everywhere) else undivided
+    left = 0.0
+    for part in parts:
+        own = _of_part(spans, part, shape)
+        left += len(part) * _left(traced.work(own))
+    is_less = left < (1 - _LEAST_SHARE) * count * _left(everywhere)
+    return parts if is_less else undivided
 
 
 def _left(work: Work) -> float:
@@ -103,13 +114,17 @@ def _by_distance(spans: Spans, shape: tuple[int, ...]) -> list[np.ndarray]:
     key = 0
     for axis, one in spans.items():
         distance = np.minimum(one.first, shape[axis] - one.end)
-        limits = np.array_split(np.unique(distance), _CLASSES)
-        classes = sum((distance >= part[0]).astype(int) for part in limits if part.size)
-        key = key * (_CLASSES + 1) + classes
+        classes = np.array_split(np.unique(distance), _CLASSES)
+        firsts = [part[0] for part in classes if part.size]
+        key = key * _CLASSES + np.searchsorted(firsts, distance, side="right") - 1
     return [np.flatnonzero(key == value) for value in np.unique(key)]
 
 
 def _of_part(spans: Spans, part: np.ndarray, shape: tuple[int, ...]) -> Spans:
     """Return the spans of some positions."""
-    found = {axis: span(one.first[part], one.end[part], shape[axis]) for axis, one in spans.items()}
-    return {axis: one for axis, one in found.items() if one is not None}
+    found = {}
+    for axis, one in spans.items():
+        own = span(one.first[part], one.end[part], shape[axis])
+        if own is not None:
+            found[axis] = own
+    return found
