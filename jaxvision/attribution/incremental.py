@@ -16,23 +16,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxvision.attribution.local_rules import RULES
 from jaxvision.attribution.patches import Here, Patch, Seen, is_any_local
 from jaxvision.attribution.spans import Spans, frames
+from jaxvision.attribution.unchanged import Unchanged, is_unrolled, opened, rounds_of
 from jaxvision.attribution.windowed import Windowed, multiplications, windowed
-from jaxvision.dynamics.traced.layers import INLINE
-from jaxvision.dynamics.traced.plan import Loop, Place, inner_program, loop_of
+from jaxvision.dynamics.traced.plan import Place, loop_of
 from jaxvision.dynamics.traced.tapped import run_one
-from jaxvision.native import primitives
-from jaxvision.native.definition import Scaled, Spec
-from jaxvision.relu import relu
 from jaxvision.types import Array, PyTree
 
 _MOST = 0.75  # of the results of windows: more are evaluated whole
-_LONGEST = 16  # rounds of a loop that is unrolled
-_OPENED = INLINE | {"custom_jvp_call", "custom_vjp_call"}
 
 
 @dataclass
@@ -69,7 +64,7 @@ class Traced:
 
     def at(self, *inputs: Array) -> Anew:
         """Evaluate the function, and return how it is evaluated anew where a piece changes."""
-        known = _Whole()
+        known = Unchanged()
         known.program(self._program, inputs, ())
         first, *others = inputs
 
@@ -96,58 +91,6 @@ class Traced:
 
 
 @dataclass
-class _Whole:
-    """Evaluates a program and keeps what every equation puts out.
-
-    Attributes:
-      outs: of every equation.
-      framed: the padded operand of equations of windows.
-    """
-
-    outs: dict[Place, list[Array]] = field(default_factory=dict)
-    framed: dict[Place, Array] = field(default_factory=dict)
-
-    def program(
-        self, program: ClosedJaxpr, arguments: Sequence[Array], place: Place
-    ) -> list[Array]:
-        """Return the outputs of a program."""
-        jaxpr = program.jaxpr
-        values: dict[Any, Array] = dict(zip(jaxpr.constvars, program.consts, strict=True))
-        values |= dict(zip(jaxpr.invars, arguments, strict=True))
-
-        def value(variable: Any) -> Array:
-            return variable.val if isinstance(variable, Literal) else values[variable]
-
-        for number, eqn in enumerate(jaxpr.eqns):
-            at = (*place, number)
-            operands = [value(variable) for variable in eqn.invars]
-            self.outs[at] = self._equation(jaxpr, eqn, operands, at)
-            values |= dict(zip(eqn.outvars, self.outs[at], strict=True))
-        return [value(variable) for variable in jaxpr.outvars]
-
-    def _equation(self, jaxpr: Any, eqn: JaxprEqn, operands: list[Array], at: Place) -> list[Array]:
-        if is_unrolled(eqn):
-            return self._loop(loop_of(eqn), eqn, operands, at)
-        inner = opened(eqn)
-        if inner is not None:
-            return self.program(inner, operands, at)
-        windows = windowed(eqn)
-        if windows is not None:
-            self.framed[at] = windows.framed(operands[0])
-        return run_one(jaxpr, eqn, operands)
-
-    def _loop(self, loop: Loop, eqn: JaxprEqn, operands: list[Array], at: Place) -> list[Array]:
-        last = loop.fixed + loop.carried
-        carry, stacked = operands[loop.fixed : last], {}
-        for number in rounds_of(eqn):
-            sliced = [x[number] for x in operands[last:]]
-            given = [*operands[: loop.fixed], *carry, *sliced]
-            outs = self.program(loop.body, given, (*at, number))
-            carry, stacked[number] = outs[: loop.carried], outs[loop.carried :]
-        return [*carry, *map(jnp.stack, zip(*(stacked[n] for n in sorted(stacked)), strict=True))]
-
-
-@dataclass
 class _Changed:
     """Evaluates a program anew where its operands are changed.
 
@@ -157,7 +100,7 @@ class _Changed:
       work: done and left undone.
     """
 
-    known: _Whole
+    known: Unchanged
     here: Here
     work: Work = field(default_factory=Work)
 
@@ -182,28 +125,36 @@ class _Changed:
             values |= dict(zip(eqn.outvars, outs, strict=True))
         return [value(variable) for variable in jaxpr.outvars]
 
-    def _equation(self, jaxpr: Any, eqn: JaxprEqn, operands: list[Seen], at: Place) -> list[Seen]:
+    def _equation(self, jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Seen], at: Place) -> list[Seen]:
         wholes = self.known.outs[at]
-        if is_any_local(operands):
-            if is_unrolled(eqn):
-                return self._loop(loop_of(eqn), eqn, operands, at)
-            inner = opened(eqn)
-            if inner is not None:
-                return self.program(inner, operands, at)
-            patches = self._local(eqn, operands, at)
-            self._count(eqn, patches)
-            if patches is not None:
-                return [Seen(*pair) for pair in zip(wholes, patches, strict=True)]
-        else:
-            self._count(eqn, None)
-        outs = run_one(jaxpr, eqn, [self.here.everything(operand) for operand in operands])
-        return [Seen(whole, Patch(out, {})) for whole, out in zip(wholes, outs, strict=True)]
+        if not is_any_local(operands):
+            return self._whole(jaxpr, eqn, operands, wholes)
+        if is_unrolled(eqn):
+            return self._loop(eqn, operands, at)
+        inner = opened(eqn)
+        if inner is not None:
+            return self.program(inner, operands, at)
+        patches = self._local(eqn, operands, at)
+        if patches is None:
+            return self._whole(jaxpr, eqn, operands, wholes)
+        self._count(eqn, patches[0])
+        return [Seen(*pair) for pair in zip(wholes, patches, strict=True)]
 
-    def _count(self, eqn: JaxprEqn, patches: list[Patch] | None) -> None:
+    def _whole(
+        self, jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Seen], wholes: list[Array]
+    ) -> list[Seen]:
+        """Put pieces in their places, and evaluate as ever."""
+        self.work.whole += multiplications(eqn)
+        given = [self.here.everything(operand) for operand in operands]
+        outs = run_one(jaxpr, eqn, given)
+        patches = [Patch(out, {}) for out in outs]
+        return [Seen(*pair) for pair in zip(wholes, patches, strict=True)]
+
+    def _count(self, eqn: JaxprEqn, patch: Patch) -> None:
         work = multiplications(eqn)
+        made = patch.values.size / eqn.outvars[0].aval.size
         self.work.whole += work
-        if patches is not None:
-            self.work.saved += work * (1 - patches[0].values.size / eqn.outvars[0].aval.size)
+        self.work.saved += work * (1 - made)
 
     def _local(self, eqn: JaxprEqn, operands: list[Seen], at: Place) -> list[Patch] | None:
         windows = windowed(eqn)
@@ -218,79 +169,49 @@ class _Changed:
         first, *others = operands
         if first.patch is None or any(other.patch is not None for other in others):
             return None
-        out = eqn.outvars[0].aval
-        spans = windows.results(first.patch.spans, out.shape)
-        if spans is None:
+        shape = eqn.outvars[0].aval.shape
+        spans = windows.results(first.patch.spans, shape)
+        if spans is None or _share(spans, shape) > _MOST:
             return None
-        share = math.prod(one.frame.size / out.shape[axis] for axis, one in spans.items())
-        if share > _MOST:
-            return None
-        steps = windows.steps.items()
         reads = {
-            axis: step.reads(spans[step.out].frame) for axis, step in steps if step.out in spans
+            axis: step.reads(spans[step.out].frame)
+            for axis, step in windows.steps.items()
+            if step.out in spans
         }
-        own = {
-            axis: piece.shifted(windows.steps[axis].low)
-            for axis, piece in frames(first.patch.spans).items()
-        }
-        x = self.here.replaced(self.known.framed[at], first.patch.values, own, reads)
+        framed = self.known.framed[at]
+        own = windows.in_frame(first.patch.spans)
+        x = self.here.replaced(framed, first.patch.values, own, reads)
         outs = windows.bind([x, *(other.whole for other in others)], tuple(reads))
         return [Patch(values, spans) for values in outs]
 
-    def _loop(self, loop: Loop, eqn: JaxprEqn, operands: list[Seen], at: Place) -> list[Seen]:
+    def _loop(self, eqn: JaxprEqn, operands: list[Seen], at: Place) -> list[Seen]:
+        loop = loop_of(eqn)
         last = loop.fixed + loop.carried
-        carry, stacked = operands[loop.fixed : last], {}
+        fixed, carry, sliced = operands[: loop.fixed], operands[loop.fixed : last], operands[last:]
+        stacked = {}
         for number in rounds_of(eqn):
-            sliced = [self._round(x, number) for x in operands[last:]]
-            given = [*operands[: loop.fixed], *carry, *sliced]
-            outs = self.program(loop.body, given, (*at, number))
-            carry, stacked[number] = outs[: loop.carried], outs[loop.carried :]
+            own = [self._round(x, number) for x in sliced]
+            outs = self.program(loop.body, [*fixed, *carry, *own], (*at, number))
+            carry = outs[: loop.carried]
+            stacked[number] = outs[loop.carried :]
         columns = zip(*(stacked[number] for number in sorted(stacked)), strict=True)
         wholes = self.known.outs[at][loop.carried :]
         return [*carry, *map(self._stacked, columns, wholes)]
 
     def _round(self, x: Seen, number: int) -> Seen:
+        whole = x.whole[number]
         if x.patch is None:
-            return Seen(x.whole[number])
-        return Seen(x.whole[number], Patch(self.here.everything(x)[number], {}))
+            return Seen(whole)
+        changed = self.here.everything(x)
+        return Seen(whole, Patch(changed[number], {}))
 
     def _stacked(self, rounds: Sequence[Seen], whole: Array) -> Seen:
         if all(one.patch is None for one in rounds):
             return Seen(whole)
-        return Seen(whole, Patch(jnp.stack([self.here.everything(one) for one in rounds]), {}))
+        changed = [self.here.everything(one) for one in rounds]
+        return Seen(whole, Patch(jnp.stack(changed), {}))
 
 
-def is_unrolled(eqn: JaxprEqn) -> bool:
-    """Whether an equation is a loop whose rounds are evaluated one by one."""
-    return eqn.primitive.name == "scan" and eqn.params["length"] <= _LONGEST
-
-
-def rounds_of(eqn: JaxprEqn) -> Sequence[int]:
-    """Return the rounds of a loop, in the order in which they are run."""
-    rounds = range(eqn.params["length"])
-    return rounds[::-1] if eqn.params["reverse"] else rounds
-
-
-def opened(eqn: JaxprEqn) -> ClosedJaxpr | None:
-    """Return the program that an equation stands for, None where it stands for itself."""
-    if eqn.primitive.name in _OPENED:
-        return inner_program(eqn)
-    if eqn.primitive.name != "act_conv":
-        return None
-    spec: Spec = eqn.params["spec"]
-    if spec.moments or not (spec.affine or spec.residual or spec.keep):
-        return None
-    return jax.make_jaxpr(lambda *operands: _in_steps(spec, operands))(
-        *(variable.aval for variable in eqn.invars)
-    )
-
-
-def _in_steps(spec: Spec, operands: Sequence[Array]) -> list[Array]:
-    """Return what ``act_conv`` puts out, its convolution alone by the kernel."""
-    x, kernel, affine, residual = spec.named(operands)
-    h = x if affine is None else Scaled(x, *affine).value()
-    h = h if residual is None else h + residual
-    h = relu(h) if spec.relu else h
-    alone = spec._replace(relu=False, affine=False, residual=False, keep=False)
-    outs = primitives.forward(alone, [h, kernel])
-    return [*outs, h] if spec.keep else outs
+def _share(spans: Spans, shape: tuple[int, ...]) -> float:
+    """Return the share of a value that lies in the frames."""
+    return math.prod(one.frame.size / shape[axis] for axis, one in spans.items())

@@ -15,41 +15,81 @@ from jaxvision.attribution.spans import Spans, multiplied, split, union
 Rule = Callable[[Here, JaxprEqn, Sequence[Seen]], list[Patch] | None]
 
 _ELEMENTWISE = (
-    *("abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh"),
-    *("cbrt", "ceil", "clamp", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma"),
-    *("div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt"),
-    *("integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt", "max", "min"),
-    *(
-        "mul",
-        "name",
-        "ne",
-        "neg",
-        "nextafter",
-        "not",
-        "or",
-        "pow",
-        "reduce_precision",
-        "rem",
-        "round",
-    ),
-    *(
-        "rsqrt",
-        "select_n",
-        "sign",
-        "sin",
-        "sinh",
-        "sqrt",
-        "square",
-        "stop_gradient",
-        "sub",
-        "tan",
-        "tanh",
-        "xor",
-    ),
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "add_any",
+    "and",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "cbrt",
+    "ceil",
+    "clamp",
+    "convert_element_type",
+    "copy",
+    "copy_p",
+    "cos",
+    "cosh",
+    "digamma",
+    "div",
+    "eq",
+    "erf",
+    "erf_inv",
+    "erfc",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "ge",
+    "gt",
+    "integer_pow",
+    "is_finite",
+    "le",
+    "lgamma",
+    "log",
+    "log1p",
+    "logistic",
+    "lt",
+    "max",
+    "min",
+    "mul",
+    "name",
+    "ne",
+    "neg",
+    "nextafter",
+    "not",
+    "or",
+    "pow",
+    "reduce_precision",
+    "rem",
+    "round",
+    "rsqrt",
+    "select_n",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "stop_gradient",
+    "sub",
+    "tan",
+    "tanh",
+    "xor",
 )
 _REDUCTIONS = (
-    *("argmax", "argmin", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod"),
-    *("reduce_sum", "reduce_xor"),
+    "argmax",
+    "argmin",
+    "reduce_and",
+    "reduce_max",
+    "reduce_min",
+    "reduce_or",
+    "reduce_prod",
+    "reduce_sum",
+    "reduce_xor",
 )
 
 
@@ -58,29 +98,39 @@ def _shape(eqn: JaxprEqn) -> tuple[int, ...]:
 
 
 def _of_all(seen: Sequence[Seen], shape: tuple[int, ...]) -> Spans:
-    return union([one.patch.spans for one in seen if one.patch is not None], shape)
+    changed = [one.patch for one in seen if one.patch is not None]
+    return union([patch.spans for patch in changed], shape)
 
 
 def _elementwise(here: Here, eqn: JaxprEqn, seen: Sequence[Seen]) -> list[Patch]:
     spans = _of_all(seen, _shape(eqn))
     operands = [here.values(one, spans) for one in seen]
-    return [Patch(eqn.primitive.bind(*operands, **eqn.params), spans)]
+    values = eqn.primitive.bind(*operands, **eqn.params)
+    return [Patch(values, spans)]
 
 
 def _barrier(here: Here, eqn: JaxprEqn, seen: Sequence[Seen]) -> list[Patch] | None:
     del here
     if any(one.patch is None for one in seen):
         return None
-    values = eqn.primitive.bind(*(one.patch.values for one in seen))
-    return [Patch(x, one.patch.spans) for x, one in zip(values, seen, strict=True)]
+    patches = [one.patch for one in seen]
+    values = eqn.primitive.bind(*(patch.values for patch in patches))
+    return [patch._replace(values=x) for x, patch in zip(values, patches, strict=True)]
 
 
 def _moved(eqn: JaxprEqn, patch: Patch, to: dict[int, int], **changes) -> list[Patch] | None:
     """Return the results where the changed axes become others, None where some vanish."""
-    if not all(axis in to for axis in patch.spans):
+    spans = _renamed(patch.spans, to)
+    if spans is None:
         return None
     values = eqn.primitive.bind(patch.values, **(eqn.params | changes))
-    return [Patch(values, {to[axis]: one for axis, one in patch.spans.items()})]
+    return [Patch(values, spans)]
+
+
+def _renamed(spans: Spans, to: dict[int, int]) -> Spans | None:
+    if not all(axis in to for axis in spans):
+        return None
+    return {to[axis]: one for axis, one in spans.items()}
 
 
 def _kept(gone: Sequence[int], rank: int) -> dict[int, int]:
@@ -141,11 +191,13 @@ def _product(here: Here, eqn: JaxprEqn, seen: Sequence[Seen]) -> list[Patch] | N
     before = len(batched[0]) + side * len(free[0])
     to = {axis: before + number for axis, number in free[side].items()}
     patch = seen[side].patch
-    if not all(axis in to for axis in patch.spans):
+    spans = _renamed(patch.spans, to)
+    if spans is None:
         return None
-    operands = [one.whole if one.patch is None else patch.values for one in seen]
+    operands = [one.whole for one in seen]
+    operands[side] = patch.values
     values = eqn.primitive.bind(*operands, **eqn.params)
-    return [Patch(values, {to[axis]: one for axis, one in patch.spans.items()})]
+    return [Patch(values, spans)]
 
 
 def _reshape(here: Here, eqn: JaxprEqn, seen: Sequence[Seen]) -> list[Patch] | None:
@@ -184,13 +236,14 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], lis
     groups = []
     while left:
         before, after = [left.pop(0)], [right.pop(0)]
-        while (held := math.prod(old[i] for i in before)) != (
-            made := math.prod(new[i] for i in after)
-        ):
+        held, made = old[before[0]], new[after[0]]
+        while held != made:
             if held < made:
                 before.append(left.pop(0))
+                held *= old[before[-1]]
             else:
                 after.append(right.pop(0))
+                made *= new[after[-1]]
         groups.append((before, after))
     return groups
 

@@ -2,7 +2,7 @@
 
 All positions of all images are one program, and whatever is to be known of the covered images comes
 from one sweep: outputs are a tree of arrays. In a net's first layers a window changes a part of
-each map, and only that part is evaluated again: see ``incremental``.
+each map, and only that part is evaluated again: see ``pieces``.
 """
 
 from collections.abc import Callable
@@ -13,19 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.adversarial.aims import Logits
-from jaxvision.attribution.incremental import Anew, Traced
 from jaxvision.attribution.maps import Score, logit
-from jaxvision.attribution.patches import Here
-from jaxvision.attribution.rounds import in_rounds, rows_of_a_round
-from jaxvision.attribution.spans import Spans, frames, span
+from jaxvision.attribution.pieces import in_pieces
+from jaxvision.attribution.rounds import in_rounds
+from jaxvision.attribution.spans import Spans, span
 from jaxvision.types import Array, PyTree, UserError
 
-# Pixels of covered images that are answered at once.
-_PIXELS = 2**16
-_ANEW = 2**14  # where they are evaluated in pieces
-# Where fewer multiplications are saved, nothing is evaluated in pieces: it takes longer to compile.
-_LEAST_SHARE = 0.1
-_LEAST_SAVED = 2**30
+_PIXELS = 2**16  # of covered images that are answered at once
 
 
 class Windows(NamedTuple):
@@ -116,47 +110,11 @@ def sweep(
     """
     images = jnp.asarray(images)
     fills = jnp.broadcast_to(jnp.asarray(fill, images.dtype), images.shape)
-    size = rows_of_a_round(len(images), _at_once(_ANEW, places))
-    traced = Traced(
-        outputs,
-        jax.ShapeDtypeStruct((size, *images.shape[1:]), images.dtype),
-        jax.ShapeDtypeStruct((size,), jnp.int32),
-    )
-    work = traced.work(places.spans)
-    count = len(images) / size * len(places.rows) * len(places.columns)
-    if work.share < _LEAST_SHARE or work.saved * count < _LEAST_SAVED:
+    found = in_pieces(outputs, images, fills, places.spans)
+    if found is None:
         return _sweep_whole(outputs, images, fills, places)
-
-    def some(images: Array, fills: Array, which: Array) -> PyTree:
-        return _anew(traced.at(images, which), fills, places)
-
-    which = jnp.arange(len(images), dtype=jnp.int32)
-    found = in_rounds(some, images, fills, which, at_once=size)
     shape = (len(images), len(places.rows), len(places.columns))
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[2:]), found)
-
-
-def _at_once(pixels: int, places: Windows) -> int:
-    return max(1, pixels // (places.height * places.width))
-
-
-def _anew(anew: Anew, fills: Array, places: Windows) -> PyTree:
-    """Return the outputs of a few images at all places, leaves [B, P, ...]."""
-
-    def one(index: Array) -> PyTree:
-        here = Here(index)
-        piece = here.cut(fills, frames(places.spans))
-        return anew(here, piece, places.spans)[0]
-
-    def several(indices: Array) -> PyTree:
-        if len(indices) == 1:  # without the gathers of a mapped position
-            return jax.tree.map(lambda leaf: leaf[None], one(indices[0]))
-        return jax.vmap(one)(indices)
-
-    count = len(places.rows) * len(places.columns)
-    at_once = max(1, _at_once(_ANEW, places) // len(fills))
-    found = in_rounds(several, jnp.arange(count, dtype=jnp.int32), at_once=at_once)
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), found)
 
 
 def _sweep_whole(
@@ -174,7 +132,8 @@ def _sweep_whole(
         covered = jnp.where(in_rows & in_columns, fills[which], images[which])
         return outputs(covered, which)
 
-    found = in_rounds(some, jnp.arange(count), at_once=_at_once(_PIXELS, places))
+    at_once = max(1, _PIXELS // (places.height * places.width))
+    found = in_rounds(some, jnp.arange(count), at_once=at_once)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
 
 

@@ -13,6 +13,8 @@ from jax import lax
 from jaxvision.attribution.spans import Frame, Frames, Spans, frames, hull
 from jaxvision.types import Array
 
+_SELECTED = 4  # times a piece's size: into no more than that it is put by a selection
+
 
 class Patch(NamedTuple):
     """What the window changes of a value.
@@ -56,7 +58,10 @@ class Here(NamedTuple):
         """Return x with a piece of it replaced."""
         if piece.shape == x.shape:
             return piece
-        return lax.dynamic_update_slice(x, piece, self._starts(x.ndim, at))
+        starts = self._starts(x.ndim, at)
+        if x.size > _SELECTED * piece.size:
+            return lax.dynamic_update_slice(x, piece, starts)
+        return _selected(x, piece, starts)
 
     def _starts(self, rank: int, pieces: Frames) -> list[Array | int]:
         return [self._start(pieces.get(axis)) for axis in range(rank)]
@@ -97,6 +102,19 @@ class Here(NamedTuple):
     def everything(self, seen: Seen) -> Array:
         """Return a value as it is with the window, all of it."""
         return self.values(seen, {})
+
+
+def _selected(x: Array, piece: Array, starts: Sequence[Array | int]) -> Array:
+    """Return x with a piece replaced: one loop on several threads, where an update takes two."""
+    spare = [size - own for size, own in zip(x.shape, piece.shape, strict=True)]
+    padded = lax.pad(piece, np.zeros((), piece.dtype), [(pad, pad, 0) for pad in spare])
+    moved = [pad - start for pad, start in zip(spare, starts, strict=True)]
+    is_piece = np.True_
+    for axis, (start, own) in enumerate(zip(starts, piece.shape, strict=True)):
+        if spare[axis]:
+            index = lax.broadcasted_iota(jnp.int32, x.shape, axis)
+            is_piece &= (index >= start) & (index < start + own)
+    return jnp.where(is_piece, lax.dynamic_slice(padded, moved, x.shape), x)
 
 
 def _inside(pieces: Frames, around: Frames) -> Frames:

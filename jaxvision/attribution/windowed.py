@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import JaxprEqn
 
-from jaxvision.attribution.spans import Spans, Step
+from jaxvision.attribution.spans import Frames, Spans, Step
 from jaxvision.types import Array
 
 Bound = Callable[[list[Array], Sequence[int]], list[Array]]
@@ -36,6 +36,10 @@ class Windowed(NamedTuple):
         if not any(map(any, pads)):
             return x
         return lax.pad(x, np.asarray(self.fill, x.dtype), pads)
+
+    def in_frame(self, spans: Spans) -> Frames:
+        """Return where pieces of the first operand lie when it is padded."""
+        return {axis: one.frame.shifted(self.steps[axis].low) for axis, one in spans.items()}
 
     def results(self, spans: Spans, shape: Sequence[int]) -> Spans | None:
         """Return what is changed of results of a shape; None where it cannot be told."""

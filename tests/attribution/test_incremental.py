@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxvision.attribution import occluding
+from jaxvision.attribution import occluding, pieces
 from jaxvision.attribution.incremental import Traced
 from jaxvision.attribution.windowed import multiplications
 from jaxvision.convolution import conv2d
@@ -149,13 +149,19 @@ def covered_one_by_one(function, images, places, fill):
     )
 
 
-def blocks(x):
-    """Return what every block makes of images, images first."""
-    made = {name: block(x) for name, block in (BLOCKS | WHOLE).items()}
+EVERY = (*BLOCKS, *WHOLE)
+FEW = ("uneven padding", "strided", "max pool", "reshaped pool", "loop", "mean")
+
+
+def blocks(x, names=EVERY):
+    """Return what blocks make of images, images first."""
+    made = {name: (BLOCKS | WHOLE)[name](x) for name in names}
     for name in ("loop", "loop from behind"):
-        last, rounds = made[name]
-        made[name] = last, jnp.moveaxis(rounds, 1, 0)
-    made["batch with rows"] = made["batch with rows"].reshape(x.shape)
+        if name in names:
+            last, rounds = made[name]
+            made[name] = last, jnp.moveaxis(rounds, 1, 0)
+    if "batch with rows" in names:
+        made["batch with rows"] = made["batch with rows"].reshape(x.shape)
     return made
 
 
@@ -177,16 +183,20 @@ def test_what_is_local_stays_so(name):
 
 
 @pytest.mark.parametrize(
-    ("window", "stride", "pixels"),
-    [(3, 3, 2**14), (1, 1, 195), pytest.param(4, 1, 2**14, marks=pytest.mark.slow)],
+    ("window", "stride", "pixels", "names"),
+    [
+        pytest.param(3, 3, 2**15, EVERY, id="all positions at once"),
+        pytest.param(1, 1, 195, FEW, id="one position of one image"),
+        pytest.param(4, 1, 2 * 195, EVERY, id="positions of two images", marks=pytest.mark.slow),
+    ],
 )
-def test_pieces_give_what_the_whole_gives(window, stride, pixels, monkeypatch):
-    monkeypatch.setattr(occluding, "_LEAST_SAVED", 0)
-    monkeypatch.setattr(occluding, "_ANEW", pixels)
+def test_pieces_give_what_the_whole_gives(window, stride, pixels, names, monkeypatch):
+    monkeypatch.setattr(pieces, "_LEAST_SAVED", 0)
+    monkeypatch.setattr(pieces, "_PIXELS", pixels)
     places = occluding.windows(13, 15, window, stride)
-    fill = IMAGES[:, ::-1]
-    found = jax.jit(lambda x: occluding.sweep(lambda x, _: blocks(x), x, places, fill))(IMAGES)
-    expected = covered_one_by_one(blocks, IMAGES, places, fill)
+    function, fill = partial(blocks, names=names), IMAGES[:, ::-1]
+    found = jax.jit(lambda x: occluding.sweep(lambda x, _: function(x), x, places, fill))(IMAGES)
+    expected = covered_one_by_one(function, IMAGES, places, fill)
     for name in expected:
         for ours, theirs in zip(
             jax.tree.leaves(found[name]), jax.tree.leaves(expected[name]), strict=True
@@ -220,7 +230,7 @@ def net(name):
 @pytest.mark.parametrize("name", NETS)
 def test_nets_of_ours(name, native, monkeypatch):
     monkeypatch.setattr(switch, "_mode", native)
-    monkeypatch.setattr(occluding, "_LEAST_SAVED", 0)
+    monkeypatch.setattr(pieces, "_LEAST_SAVED", 0)
     images = np.float32(RNG.normal(size=(2, *SHAPE)))
     f, places = net(name), occluding.windows(16, 16, 2, 2)
     share = Traced(f, jax.ShapeDtypeStruct(images.shape, np.float32)).work(places.spans).share
@@ -231,6 +241,24 @@ def test_nets_of_ours(name, native, monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_positions_near_the_border_have_smaller_pieces(monkeypatch):
+    monkeypatch.setattr(pieces, "_LEAST_SAVED", 0)
+    monkeypatch.setattr(pieces, "_LEAST_DIVIDED", 0)
+    places = occluding.windows(13, 15, 3, 2)
+    parts = pieces._by_distance(places.spans, (1, 13, 15, 4))
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(6 * 7))
+    assert [len(part) for part in parts] == [16, 12, 8, 6]
+
+    def f(x):
+        return conv(relu(conv(x, 5)), 5)
+
+    found = jax.jit(lambda x: occluding.sweep(lambda x, _: f(x), x, places, 0.5))(IMAGES)
+    expected = covered_one_by_one(f, IMAGES, places, 0.5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    undivided, divided = multiplied(f, places, np.inf), multiplied(f, places, 0)
+    assert divided < 0.9 * undivided
+
+
 def made(jaxpr):
     """Return how many multiplications a program makes."""
     total = 0
@@ -239,6 +267,14 @@ def made(jaxpr):
         inner = sum(made(program.jaxpr) for program in inner_programs(eqn))
         total += multiplications(eqn) + rounds * inner
     return total
+
+
+def multiplied(f, places, least_divided):
+    """Return how many multiplications a sweep makes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "_LEAST_DIVIDED", least_divided)
+        sweep = jax.make_jaxpr(lambda x: occluding.sweep(lambda x, _: f(x), x, places))(IMAGES)
+    return made(sweep.jaxpr)
 
 
 def test_less_is_multiplied(monkeypatch):
@@ -254,14 +290,14 @@ def test_less_is_multiplied(monkeypatch):
     images = jax.ShapeDtypeStruct((4, 32, 32, 3), np.float32)
 
     def program(least):
-        monkeypatch.setattr(occluding, "_LEAST_SAVED", least)
+        monkeypatch.setattr(pieces, "_LEAST_SAVED", least)
         sweep = jax.make_jaxpr(lambda x: occluding.sweep(lambda x, _: f(x), x, places))(images)
         return made(sweep.jaxpr)
 
     each = np.array([27 * 8, 72 * 8, 72 * 16]), np.array([1024, 1024, 256]), last.size
     whole = each[0] @ each[1] + each[2]
-    pieces = each[0] @ np.array([100, 144, 64]) + each[2]
-    # Images are 4 x 169 in 11 rounds of 62; positions 43 rounds of 4, beside images as they are.
+    parts = each[0] @ np.array([100, 144, 64]) + each[2]
+    # Images are 4 x 169 in 11 rounds of 62; positions 22 rounds of 8, beside images as they are.
     assert program(np.inf) == 11 * 62 * whole
-    assert program(0) == 43 * 4 * 4 * pieces + 4 * whole
+    assert program(0) == 22 * 8 * 4 * parts + 4 * whole
     assert program(0) < 0.3 * program(np.inf)
