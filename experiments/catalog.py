@@ -382,7 +382,7 @@ CATALOG = (
         theme="generating",
         title="DCGAN",
         sentence="A small DCGAN learns without copying; Adam's usual momentum sets it back.",
-        minutes=4,
+        minutes=7,
         claims=("falls", "no-copies", "momentum"),
     ),
     Entry(

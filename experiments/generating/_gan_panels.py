@@ -59,14 +59,16 @@ def weights_of(played: gan.Played) -> dict[str, np.ndarray]:
     return found
 
 
-def draw_samples(ax: Axes, record: Record, looks: Sequence[int]) -> None:
-    """Draw what the same codes become along training, and with momentum at the end."""
-    pictures = record.arrays["half/samples"]
+def draw_samples(ax: Axes, record: Record, labels: Mapping[str, str], looks: Sequence[int]) -> None:
+    """Draw what the same codes become along training, and what other arms make in the end."""
+    pictures = list(record.arrays["half/samples"])
     rows = [f"step {step:,}" for step in looks]
-    if "momentum/samples" in record.arrays:
-        pictures = np.concatenate([pictures, record.arrays["momentum/samples"][-1:]])
-        rows.append("β₁ = .9")
-    image_grid(ax, pictures, rows=rows)
+    for name, label in labels.items():
+        samples = record.arrays.get(f"{name}/samples")
+        if name != "half" and samples is not None:
+            pictures.append(samples[-1])
+            rows.append(label)
+    image_grid(ax, np.stack(pictures), rows=rows)
     ax.set_title("The same codes along training")
 
 
@@ -75,7 +77,9 @@ def draw_distances(
 ) -> None:
     """Draw FCD along training between its anchors."""
     for name, label in labels.items():
-        values = record.arrays[f"{name}/fcd"]
+        values = record.arrays.get(f"{name}/fcd")
+        if values is None:
+            continue
         color = plots.color_of(label)
         plots.seed_band(ax, np.sqrt(looks), values, color, label)
     for name in measures.ANCHORS:
