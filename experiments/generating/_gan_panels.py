@@ -22,7 +22,7 @@ JUMPERS = {
     "crossfade": "crossfade",
     "memorizer": "memorizer",
 }
-LEFT = {"half the classes": "bottom", "blurred": "top"}  # anchors that are named at the left
+LEFT = ("half the classes", "blurred")  # anchors that are named at the left
 Z_KINDS = {"generated": "generated", "held_out": "held out", "copies": "noisy copies"}
 
 
@@ -82,11 +82,12 @@ def draw_distances(
             continue
         color = plots.color_of(label)
         plots.seed_band(ax, np.sqrt(looks), values, color, label)
-    for name in measures.ANCHORS:
-        height = record.arrays[f"anchor/{name}"].mean()
+    heights = {name: record.arrays[f"anchor/{name}"].mean() for name in measures.ANCHORS}
+    lower = min(LEFT, key=heights.get)
+    for name, height in heights.items():
         plots.theory_line(ax, np.sqrt(looks), np.full(len(looks), height), "_anchor")
         side = "left" if name in LEFT else "right"
-        above = LEFT.get(name, "bottom")
+        above = "top" if name == lower else "bottom"
         ax.annotate(
             name,
             (0 if side == "left" else np.sqrt(looks[-1]), height),
@@ -97,7 +98,7 @@ def draw_distances(
             fontsize=9.5,
         )
     plots.log_axis(ax, "y")
-    ax.set_ylim(top=2 * record.arrays["anchor/noise"].mean())
+    ax.set_ylim(top=2 * max(heights.values()))
     _step_axis(ax, looks)
     plots.describe(ax, "Distance to real images\n(dashes: anchors)", "step", "FCD")
 
@@ -178,7 +179,7 @@ def _step_axis(ax: Axes, looks: Sequence[int]) -> None:
     shown = [looks[-1]]
     for step in reversed(looks):
         apart = np.sqrt(shown[-1]) - np.sqrt(step)
-        if apart > 0.2 * places[-1]:
+        if apart > 0.24 * places[-1]:
             shown.append(step)
     ax.set_xticks(np.sqrt(shown), labels=[f"{step:,}" for step in shown])
 

@@ -183,6 +183,7 @@ def plot(record: Record, config: Config) -> Figure:
     axes[0, 0].get_gridspec().set_width_ratios([1.4, 1])
     labels = {name: arm.label for name, arm in ARMS.items()}
     panels.draw_samples(axes[0, 0], record, labels, config.looks)
+    plots.mark_contradicted(axes[0, 0], record, "mixed", "copied")
     panels.draw_distances(axes[0, 1], record, labels, config.looks)
     names = ("metric", "floor-law", "few-images", "falls", "beats-blur", "all-classes", "momentum")
     plots.mark_contradicted(axes[0, 1], record, *names)
@@ -198,6 +199,8 @@ def plot(record: Record, config: Config) -> Figure:
         {
             ("falls", "no-jump", "no-copies", "momentum"): "A small DCGAN learns without copying, "
             "and momentum sets it back",
+            ("falls", "copied"): "A small DCGAN learns; batch norm mixed in one player's loss "
+            "sets it back",
             ("falls", "no-jump", "no-copies"): "A small DCGAN learns without copying",
             "falls": "A small DCGAN learns",
         },
