@@ -161,13 +161,13 @@ def _optimizer(way: Ways) -> optax.GradientTransformation:
 def _touches(way: Ways) -> Sequence[Touch]:
     return (
         decayed(way.decay),
-        _where(way.blur > 0, blurring(way)),
-        _where(way.small_norm > 0, without_small(way.small_norm)),
-        _where(way.small_contribution > 0, without_unhelpful(way.small_contribution)),
+        only_where(way.blur > 0, blurring(way)),
+        only_where(way.small_norm > 0, without_small(way.small_norm)),
+        only_where(way.small_contribution > 0, without_unhelpful(way.small_contribution)),
     )
 
 
-def _where(is_wanted: Array, touch: Touch) -> Touch:
+def only_where(is_wanted: Array, touch: Touch) -> Touch:
     """Return a touch that costs nothing in ways that do not want it."""
 
     def some(codes: Array, gradient: Array, step: Array) -> Array:

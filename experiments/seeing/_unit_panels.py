@@ -99,7 +99,7 @@ def draw_purity(ax: Axes, record: Record) -> None:
     ax.set_xticks(layers)
     ax.set_ylim(0, 1)
     title = "He: images that units or random\ndirections like best, of one class"
-    plots.describe(ax, title, "convolution (dots: at the start)", "share of the commonest")
+    plots.describe(ax, title, "convolution (dotted: at the start)", "share of the commonest")
     pairs = [f"directions-{kind}-{layer}" for kind in ("he", "he-bn") for layer in (3, 5)]
     purer = [f"units-purer-{kind}" for kind in ("he", "he-bn")]
     plots.mark_contradicted(ax, record, *pairs, *purer, "purer")
