@@ -332,7 +332,7 @@ CATALOG = (
         theme="seeing",
         title="What one net calls a class",
         sentence="Others often miss the class in a net's pictures; L2, blur, waves, jitter help.",
-        minutes=6,
+        minutes=5,
         claims=("unseen", "l2", "blur", "fourier", "jitter"),
     ),
     Entry(
