@@ -332,7 +332,7 @@ CATALOG = (
         theme="seeing",
         title="What one net calls a class",
         sentence="Others often miss the class in a net's pictures; L2, blur, waves, jitter help.",
-        minutes=6,
+        minutes=5,
         claims=("unseen", "l2", "blur", "fourier", "jitter"),
     ),
     Entry(
@@ -381,9 +381,11 @@ CATALOG = (
         name="dcgan",
         theme="generating",
         title="DCGAN",
-        sentence="A small DCGAN learns without copying; Adam's usual momentum sets it back.",
-        minutes=4,
-        claims=("falls", "no-copies", "momentum"),
+        sentence="A small DCGAN learns; batch norm over real and generated images at once sets it "
+        "back in one player's loss, and helps in both.",
+        minutes=7,
+        claims=("falls", "copied"),
+        contradicts=("mixed",),
     ),
     Entry(
         name="moving_shapes",

@@ -37,6 +37,7 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
 
 from jaxvision import cli, runtime  # noqa: E402
 from jaxvision.data import Splits, embedded  # noqa: E402
@@ -47,6 +48,11 @@ from tests.lab import lab  # noqa: E402, F401 (a fixture of every folder)
 # not inside Adam of optax, which raises a decay to a whole number of steps.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 optax.tree.bias_correction = jax.numpy_dtype_promotion("standard")(optax.tree.bias_correction)
+
+# Every lowering makes a context of MLIR anew, a quarter of what a small program costs; one serves
+# all. Where JAX has moved the function, tests are slower and no more.
+if make_ir_context := getattr(mlir, "make_ir_context", None):
+    mlir.make_ir_context = functools.cache(make_ir_context)
 
 # Two devices, so that mapping runs over devices is really exercised, on any machine.
 runtime.configure(cpu_devices=2)

@@ -13,7 +13,7 @@ import optax
 from jaxvision import runtime
 from jaxvision.data import Splits
 from jaxvision.generative import anchors
-from jaxvision.generative.contest import Contest, Nets
+from jaxvision.generative.contest import Contest, Mixed, Nets
 from jaxvision.generative.losses import NON_SATURATING
 from jaxvision.generative.pixels import levels, scaled
 from jaxvision.generative.players import Game, Player
@@ -56,6 +56,20 @@ class Sizes(NamedTuple):
         return dcgan.Discriminator(self.width, self.layers, self.kernel)
 
 
+class Arm(NamedTuple):
+    """A way to train.
+
+    Attributes:
+      label: in the figure.
+      beta1: Adam's, of both nets.
+      mixed: where the discriminator gets real and generated images as one batch: see ``Contest``.
+    """
+
+    label: str
+    beta1: float
+    mixed: Mixed = "never"
+
+
 class Budget(NamedTuple):
     """How long, and how, games are played."""
 
@@ -77,13 +91,23 @@ def play(
     sizes: Sizes,
     budget: Budget,
     data: Splits,
-    betas: Mapping[str, float],
+    arms: Mapping[str, Arm],
     seeds: Sequence[int],
     advance: Callable[[int], None],
 ) -> dict[str, Played]:
-    """Train a pair for every beta1 of Adam and every seed; what breaks is marked."""
+    """Train a pair for every arm and every seed; what breaks is marked."""
+    found = {}
+    for mixed in dict.fromkeys(arm.mixed for arm in arms.values()):
+        alike = {name: arm.beta1 for name, arm in arms.items() if arm.mixed == mixed}
+        trainer = _trainer(sizes, budget, data, mixed)
+        found |= _fitted(sizes, budget, trainer, alike, seeds, advance)
+    return {name: found[name] for name in arms}
+
+
+def _trainer(sizes: Sizes, budget: Budget, data: Splits, mixed: Mixed) -> Trainer:
+    """Return what plays games by any beta1."""
     nets = _nets(sizes, budget.batch_size)
-    contest = Contest(nets, NON_SATURATING)
+    contest = Contest(nets, NON_SATURATING, mixed=mixed)
 
     def game(hyper: Hyper) -> Game:
         optimizer = optax.adam(hyper["learning_rate"], hyper["beta1"])
@@ -93,7 +117,18 @@ def play(
         return dcgan.judging(sizes.discriminator)(variables, images, False)[0]
 
     task = GameTask(game, judge, NON_SATURATING, _scaled)
-    trainer = Trainer(task, data.train, data.test, budget.batch_size, budget.steps)
+    return Trainer(task, data.train, data.test, budget.batch_size, budget.steps)
+
+
+def _fitted(
+    sizes: Sizes,
+    budget: Budget,
+    trainer: Trainer,
+    betas: Mapping[str, float],
+    seeds: Sequence[int],
+    advance: Callable[[int], None],
+) -> dict[str, Played]:
+    """Return the games of arms that differ in beta1 alone: they share a program."""
     of_arms = {
         name: training_arms.Arm(
             partial(_start, sizes),

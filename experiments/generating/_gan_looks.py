@@ -119,7 +119,13 @@ def _jumps(
     faded = memory.crossfades.reshape(-1, *memory.crossfades.shape[2:])
     crossfade = ruler.read(faded).features.reshape(*memory.rows.shape, -1)
     jumps["crossfade"] = metrics.jump(crossfade)
-    return {f"jump/{way}": float(np.nanmean(values)) for way, values in jumps.items()}
+    return {f"jump/{way}": _mean_of_known(values) for way, values in jumps.items()}
+
+
+def _mean_of_known(values: np.ndarray) -> float:
+    """Return the mean of what is a number; NaN where nothing is: a picture that never changes."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def learned(given: Given, played: gan.Played) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ JUMPERS = {
     "crossfade": "crossfade",
     "memorizer": "memorizer",
 }
-LEFT = {"half the classes": "bottom", "blurred": "top"}  # anchors that are named at the left
+LEFT = ("half the classes", "blurred")  # anchors that are named at the left
 Z_KINDS = {"generated": "generated", "held_out": "held out", "copies": "noisy copies"}
 
 
@@ -59,14 +59,16 @@ def weights_of(played: gan.Played) -> dict[str, np.ndarray]:
     return found
 
 
-def draw_samples(ax: Axes, record: Record, looks: Sequence[int]) -> None:
-    """Draw what the same codes become along training, and with momentum at the end."""
-    pictures = record.arrays["half/samples"]
+def draw_samples(ax: Axes, record: Record, labels: Mapping[str, str], looks: Sequence[int]) -> None:
+    """Draw what the same codes become along training, and what other arms make in the end."""
+    pictures = list(record.arrays["half/samples"])
     rows = [f"step {step:,}" for step in looks]
-    if "momentum/samples" in record.arrays:
-        pictures = np.concatenate([pictures, record.arrays["momentum/samples"][-1:]])
-        rows.append("β₁ = .9")
-    image_grid(ax, pictures, rows=rows)
+    for name, label in labels.items():
+        samples = record.arrays.get(f"{name}/samples")
+        if name != "half" and samples is not None:
+            pictures.append(samples[-1])
+            rows.append(label)
+    image_grid(ax, np.stack(pictures), rows=rows)
     ax.set_title("The same codes along training")
 
 
@@ -75,14 +77,17 @@ def draw_distances(
 ) -> None:
     """Draw FCD along training between its anchors."""
     for name, label in labels.items():
-        values = record.arrays[f"{name}/fcd"]
+        values = record.arrays.get(f"{name}/fcd")
+        if values is None:
+            continue
         color = plots.color_of(label)
         plots.seed_band(ax, np.sqrt(looks), values, color, label)
-    for name in measures.ANCHORS:
-        height = record.arrays[f"anchor/{name}"].mean()
+    heights = {name: record.arrays[f"anchor/{name}"].mean() for name in measures.ANCHORS}
+    lower = min(LEFT, key=heights.get)
+    for name, height in heights.items():
         plots.theory_line(ax, np.sqrt(looks), np.full(len(looks), height), "_anchor")
         side = "left" if name in LEFT else "right"
-        above = LEFT.get(name, "bottom")
+        above = "top" if name == lower else "bottom"
         ax.annotate(
             name,
             (0 if side == "left" else np.sqrt(looks[-1]), height),
@@ -93,7 +98,7 @@ def draw_distances(
             fontsize=9.5,
         )
     plots.log_axis(ax, "y")
-    ax.set_ylim(top=2 * record.arrays["anchor/noise"].mean())
+    ax.set_ylim(top=2 * max(heights.values()))
     _step_axis(ax, looks)
     plots.describe(ax, "Distance to real images\n(dashes: anchors)", "step", "FCD")
 
@@ -174,7 +179,7 @@ def _step_axis(ax: Axes, looks: Sequence[int]) -> None:
     shown = [looks[-1]]
     for step in reversed(looks):
         apart = np.sqrt(shown[-1]) - np.sqrt(step)
-        if apart > 0.2 * places[-1]:
+        if apart > 0.24 * places[-1]:
             shown.append(step)
     ax.set_xticks(np.sqrt(shown), labels=[f"{step:,}" for step in shown])
 

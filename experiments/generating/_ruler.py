@@ -1,6 +1,6 @@
 """The classifier of our own in whose features generated images are measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from jaxvision.models.shallow import ShallowConvNet
 from jaxvision.training.arms import Arm, make_runs
 from jaxvision.training.fit import Trainer
 from jaxvision.training.optimizers import adam
+from jaxvision.training.schedules import Optimizer, cosine_decay, linear_warm_up, scheduled
 from jaxvision.training.step import Task
 from jaxvision.types import Array, PyTree, UserError
 
@@ -25,6 +26,39 @@ SEED = 0  # one ruler for all that is measured
 RATE = 0.003
 BATCH = 64
 _CHUNK = 256  # images that are read at a time
+
+
+class Plan(NamedTuple):
+    """What a classifier is made of, and how long it learns by Adam.
+
+    Attributes:
+      channels: of its 3x3 convolutions.
+      pooled: a max pool after each of them, or after which.
+      units: of its dense layer: D, the features.
+      steps: of training.
+      falls: whether the rate climbs for a tenth of them and falls along half a cosine.
+    """
+
+    channels: tuple[int, ...]
+    pooled: bool | tuple[bool, ...]
+    units: int
+    steps: int
+    falls: bool
+
+
+def small(units: int, steps: int) -> Plan:
+    """Return two convolutions: enough for digits."""
+    return Plan((16, 32), True, units, steps, falls=False)
+
+
+def deep(side: int, units: int, steps: int) -> Plan:
+    """Return five convolutions, for images of ``side`` pixels whose classes differ by outline.
+
+    On ``shapes16k``, scaled to 16 pixels, they name 95 % of the test images after 2,400 steps; two
+    or three convolutions name 70 %.
+    """
+    pooled = (False, True, False, True, side > 16)
+    return Plan((16, 16, 32, 32, 64), pooled, units, steps, falls=True)
 
 
 class Reading(NamedTuple):
@@ -48,12 +82,15 @@ class Ruler:
       test_error: of the classifier, fraction.
     """
 
-    def __init__(self, data: Splits, channels: Sequence[int], units: int, steps: int) -> None:
+    def __init__(self, data: Splits, plan: Plan) -> None:
         shape = data.train.images.shape[1:]
-        model = ShallowConvNet(tuple(channels), units, data.num_classes, he_forward())
+        model = ShallowConvNet(
+            plan.channels, plan.units, data.num_classes, he_forward(), plan.pooled
+        )
         self._preprocess = standardizer(data.train)
         self._apply = apply_function(model)
-        task = Task(self._apply, partial(adam, 0.0), self._preprocess)
+        task = Task(self._apply, _optimizer(plan), self._preprocess)
+        steps = plan.steps
         trainer = Trainer(task, data.train, data.test, BATCH, steps, runs_per_call=1)
         hyper = {"learning_rate": RATE, "train_biases": 1.0}
         runs = make_runs(
@@ -87,6 +124,14 @@ class Ruler:
             return jax.nn.relu(activations["dense"]), jax.nn.softmax(logits)
 
         return runtime.jit(one)
+
+
+def _optimizer(plan: Plan) -> Optimizer:
+    optimizer = partial(adam, 0.0)
+    if not plan.falls:
+        return optimizer
+    warm_up = plan.steps // 10
+    return scheduled(optimizer, linear_warm_up(warm_up), cosine_decay(warm_up, plan.steps))
 
 
 def resized(data: Splits, side: int) -> Splits:

@@ -35,7 +35,7 @@ from experiments.generating import _clip_looks as looks
 from experiments.generating import _clip_panels as panels
 from experiments.generating import _moving as moving
 from experiments.generating import _moving_claims as moving_claims
-from experiments.generating._ruler import BATCH, Ruler
+from experiments.generating._ruler import BATCH, Ruler, small
 from jaxvision import cli
 from jaxvision.data import Dataset, Splits
 from jaxvision.data.identity import Identity
@@ -180,7 +180,7 @@ def measure(
 ) -> tuple[dict, dict]:
     """Train the games of every arm, then look into what they paint."""
     data, train = _drawn(config)
-    ruler = Ruler(data, (16, 32), config.ruler_units, config.ruler_steps)
+    ruler = Ruler(data, small(config.ruler_units, config.ruler_steps))
     budget = game.Budget(
         config.steps,
         config.batch_size,

@@ -138,7 +138,7 @@ def _parametrization(way: Ways, center: Array, colors: np.ndarray) -> Parametriz
     of_pixels = pixels(center)
 
     def decode(codes: Array) -> Array:
-        return jnp.where(way.waves, of_waves.decode(codes), of_pixels.decode(codes))
+        return lax.cond(way.waves, of_waves.decode, of_pixels.decode, codes)
 
     def project(codes: Array) -> Array:
         return jnp.where(way.waves, codes, of_pixels.project(codes))
@@ -161,10 +161,19 @@ def _optimizer(way: Ways) -> optax.GradientTransformation:
 def _touches(way: Ways) -> Sequence[Touch]:
     return (
         decayed(way.decay),
-        blurring(way),
-        without_small(way.small_norm),
-        without_unhelpful(way.small_contribution),
+        only_where(way.blur > 0, blurring(way)),
+        only_where(way.small_norm > 0, without_small(way.small_norm)),
+        only_where(way.small_contribution > 0, without_unhelpful(way.small_contribution)),
     )
+
+
+def only_where(is_wanted: Array, touch: Touch) -> Touch:
+    """Return a touch that costs nothing in ways that do not want it."""
+
+    def some(codes: Array, gradient: Array, step: Array) -> Array:
+        return lax.cond(is_wanted, touch, lambda codes, *_: codes, codes, gradient, step)
+
+    return some
 
 
 def blurring(way: Ways) -> Touch:

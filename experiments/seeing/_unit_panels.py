@@ -10,6 +10,7 @@ from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
 PURITY = {"purity": "units", "axes_purity": "random directions"}
+SHORT = {"units": "units", "random directions": "directions"}  # as far as it fits beside a panel
 
 
 def draw_units(
@@ -91,15 +92,14 @@ def draw_purity(ax: Axes, record: Record) -> None:
         found = record.arrays[f"he/{what}"]
         layers = 1 + np.arange(found.shape[-1])
         color = plots.color_of(label)
-        name = label.replace(" ", "\n")
-        line = plots.seed_band(ax, layers, found[:, -1], color, name)
+        line = plots.seed_band(ax, layers, found[:, -1], color, SHORT[label])
         line.set_marker("o")
         start = np.median(found[:, 0], axis=0)
         ax.plot(layers, start, ":", color=color, label=f"_{what}")
     ax.set_xticks(layers)
     ax.set_ylim(0, 1)
-    title = "He: the eight images liked best,\nof one class (dots: at the start)"
-    plots.describe(ax, title, "convolution", "share of the commonest")
+    title = "He: images that units or random\ndirections like best, of one class"
+    plots.describe(ax, title, "convolution (dotted: at the start)", "share of the commonest")
     pairs = [f"directions-{kind}-{layer}" for kind in ("he", "he-bn") for layer in (3, 5)]
     purer = [f"units-purer-{kind}" for kind in ("he", "he-bn")]
     plots.mark_contradicted(ax, record, *pairs, *purer, "purer")

@@ -6,7 +6,7 @@ section 3, and their code; Olah et al. 2017, Feature Visualization
 Source: Simonyan et al. 2013. Claim in one sentence: gradient ascent on a class's score draws a
 picture of what the net means by the class, and with a prior it is one that others recognize.
 
-Command: make exp-class-pictures (six minutes on two cores; an embedded set, no download).
+Command: make exp-class-pictures (five minutes on two cores; an embedded set, no download).
 
 A picture is no evidence: beside each stands how many of the other nets, trained alike from other
 seeds, put it into its class. The floor is the same pictures scored for the next class, the ceiling
@@ -107,8 +107,8 @@ class Config:
     seeds: int = flagged(5, "Nets.", low=2, high=1000)
     first_seed: int = flagged(930, "First seed.", low=0, high=10**9)
     width: int = flagged(lab.CHANNELS[0], "Channels of the first layers.", low=2, high=1024)
-    steps: int = flagged(lab.STEPS, "Training steps.", low=1, high=10**6)
-    ascent_steps: int = flagged(400, "Steps of gradient ascent.", low=1, high=10**5)
+    steps: int = flagged(lab.SURE_STEPS, "Training steps.", low=1, high=10**6)
+    ascent_steps: int = flagged(250, "Steps of gradient ascent.", low=1, high=10**5)
     starts: int = flagged(2, "Pictures of a class.", low=2, high=100)
 
 

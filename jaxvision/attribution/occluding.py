@@ -1,7 +1,8 @@
 """What a net says while a window of the image is covered (Zeiler & Fergus 2013, section 4.2).
 
 All positions of all images are one program, and whatever is to be known of the covered images comes
-from one sweep: outputs are a tree of arrays.
+from one sweep: outputs are a tree of arrays. In a net's first layers a window changes a part of
+each map, and only that part is evaluated again: see ``pieces``.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,9 @@ import numpy as np
 
 from jaxvision.adversarial.aims import Logits
 from jaxvision.attribution.maps import Score, logit
+from jaxvision.attribution.pieces import in_pieces
 from jaxvision.attribution.rounds import in_rounds
+from jaxvision.attribution.spans import Spans, span
 from jaxvision.types import Array, PyTree, UserError
 
 _PIXELS = 2**16  # of covered images that are answered at once
@@ -45,6 +48,17 @@ class Windows(NamedTuple):
     def over_columns(self) -> np.ndarray:
         """Which columns of pixels each column of windows covers, bool [Q, W]."""
         return _covered(self.columns, self.size, self.width)
+
+    @property
+    def spans(self) -> Spans:
+        """What the windows cover of the axes of images [B, H, W, C], R x Q positions."""
+        rows, columns = np.meshgrid(self.rows, self.columns, indexing="ij")
+        geometry = {1: (rows.ravel(), self.height), 2: (columns.ravel(), self.width)}
+        found = {
+            axis: span(starts, starts + self.size, length)
+            for axis, (starts, length) in geometry.items()
+        }
+        return {axis: one for axis, one in found.items() if one is not None}
 
 
 def windows(height: int, width: int, size: int, stride: int = 1) -> Windows:
@@ -96,6 +110,17 @@ def sweep(
     """
     images = jnp.asarray(images)
     fills = jnp.broadcast_to(jnp.asarray(fill, images.dtype), images.shape)
+    found = in_pieces(outputs, images, fills, places.spans)
+    if found is None:
+        return _sweep_whole(outputs, images, fills, places)
+    shape = (len(images), len(places.rows), len(places.columns))
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[2:]), found)
+
+
+def _sweep_whole(
+    outputs: Callable[[Array, Array], PyTree], images: Array, fills: Array, places: Windows
+) -> PyTree:
+    """Return the outputs of covered images, each evaluated as any image is."""
     rows, columns = jnp.asarray(places.over_rows), jnp.asarray(places.over_columns)
     shape = (len(images), len(rows), len(columns))
     count = int(np.prod(shape))

@@ -187,6 +187,8 @@ _MEANINGS = {
     # games of two nets, by Adam's beta1, and what is measured of them
     "β₁ = .5": "#13678A",
     "β₁ = .9": "#BF4417",
+    "mixed batch norm": "#6A994E",
+    "mixed for D alone": "#B08D1E",
     "between codes": "#45818E",
     "memorizer": "#7D2E68",
     # generators of clips, and what their masks are held against

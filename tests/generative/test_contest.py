@@ -1,5 +1,7 @@
 """Losses of two nets: real and generated examples apart, each player's statistics its own."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +78,33 @@ def test_batch_norm_over_both_halves_gives_them_away_and_apart_it_does_not():
     np.testing.assert_allclose(loss, 2 * apart, atol=0.1)
     assert float(loss) > 1.38629  # it cannot tell
     np.testing.assert_allclose(aside.metrics["real"], 0.5, atol=0.15)
+
+
+SOFTPLUS_OF_LOGIT = float(jax.nn.softplus(0.9955))
+
+
+@pytest.mark.parametrize("mixed", ["discriminator", "both"])
+def test_in_one_batch_the_discriminator_sees_which_half_is_which(mixed):
+    """Logits are +-.9955 then, on either side right; apart they average 0: see above."""
+    contest = dataclasses.replace(CONTEST, mixed=mixed)
+    loss, aside = contest.discriminator(variables(1.0), variables(-1.0), real(1.0), key())
+    np.testing.assert_allclose(loss, 2 * (SOFTPLUS_OF_LOGIT - 0.9955), atol=5e-3)
+    assert float(aside.metrics["real"]) == float(aside.metrics["fake"]) == 1
+    assert aside.batch_stats["seen"] == 1
+    np.testing.assert_allclose(aside.batch_stats["last"], 0, atol=0.05)
+
+
+def test_the_generator_meets_the_same_batch_only_where_both_losses_are_mixed():
+    """Its examples are told from real ones in one batch, and alone they are centered."""
+
+    def logit(mixed):
+        contest = dataclasses.replace(CONTEST, mixed=mixed)
+        loss, aside = contest.generator(variables(-1.0), variables(1.0), real(1.0), key())
+        assert aside.batch_stats["seen"] == 1
+        return -float(loss)  # softplus of its examples' logits, on average
+
+    assert logit("both") == pytest.approx(SOFTPLUS_OF_LOGIT - 0.9955, abs=5e-3)
+    assert logit("never") == logit("discriminator") > np.log(2)
 
 
 def test_each_loss_gives_its_own_player_new_statistics():

@@ -220,14 +220,21 @@ def test_a_kill_between_row_and_checkpoint_loses_nothing(world, tmp_path, monkey
     ends_alike(world, tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["deleted", "changed", "torn"])
-def test_the_metrics_file_is_mended_from_the_checkpoint(world, tmp_path, damage, capsys):
-    world.fit(tmp_path, 12)
+def test_the_metrics_file_is_mended_from_the_checkpoint(world, tmp_path, capsys):
+    """Deleted, changed and torn off, each between two parts of one run."""
     path = tmp_path / "metrics.jsonl"
-    content = path.read_text()
-    path.unlink()
-    if damage != "deleted":
-        path.write_text(content.replace("1", "2") if damage == "changed" else content[:-9])
+    for steps, damaged in (
+        (4, lambda content: None),
+        (8, lambda content: content.replace("1", "2")),
+        (12, lambda content: content[:-9]),
+    ):
+        world.fit(tmp_path, steps)
+        assert world.lines.startswith(lines(tmp_path))
+        left = damaged(path.read_text())
+        path.unlink()
+        if left is not None:
+            path.write_text(left)
+        assert capsys.readouterr().err.count("was damaged: written anew") == (steps > 4)
     ends_alike(world, tmp_path)
     assert "was damaged: written anew" in capsys.readouterr().err
 
@@ -278,25 +285,21 @@ def shortened(data):
     return Dataset(data.images[:-1], data.labels[:-1])
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
+def test_another_batch_or_other_data_are_refused(world, tmp_path):
+    """In one line, and nothing is changed: the right command goes on."""
+    train, test = world.trainer.train, world.trainer.test
+    changes = [
         ({"batch_size": 15}, "batch size is 16 there and 15 here"),
         ({"shards": 2}, "parts of a batch is one a device there and 2 here"),
-        ({"train": shortened}, r"training images is 50 \(\w{12}\) there and 49 \("),
-        ({"train": relabeled}, r"training images is 50 \(\w{12}\) there and 50 \("),
-        ({"train": repainted}, r"training images is 50 \(\w{12}\) there and 50 \("),
-        ({"test": relabeled}, r"test images is 37 \(\w{12}\) there and 37 \("),
-    ],
-    ids=["batch", "parts", "fewer", "relabeled", "repainted", "test set"],
-)
-def test_another_batch_or_other_data_are_refused(world, tmp_path, change, words):
-    """In one line, and nothing is changed: the right command goes on."""
+        ({"train": shortened(train)}, r"training images is 50 \(\w{12}\) there and 49 \("),
+        ({"train": relabeled(train)}, r"training images is 50 \(\w{12}\) there and 50 \("),
+        ({"train": repainted(train)}, r"training images is 50 \(\w{12}\) there and 50 \("),
+        ({"test": relabeled(test)}, r"test images is 37 \(\w{12}\) there and 37 \("),
+    ]
     world.fit(tmp_path, 12)
-    ((name, value),) = change.items()
-    new = value(getattr(world.trainer, name)) if callable(value) else value
-    with pytest.raises(UserError, match=f"is of another run: {words}.*; put its own back"):
-        world.fit(tmp_path, trainer=dataclasses.replace(world.trainer, **{name: new}))
+    for change, words in changes:
+        with pytest.raises(UserError, match=f"is of another run: {words}.*; put its own back"):
+            world.fit(tmp_path, trainer=dataclasses.replace(world.trainer, **change))
     ends_alike(world, tmp_path)
 
 

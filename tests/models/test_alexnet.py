@@ -28,7 +28,8 @@ def net(removed=(), dense=20, **options):
 def start(model, image=IMAGE):
     """Variables of a net, biases not zero."""
     draw = jax.jit(partial(initialize, model, image_shape=image))
-    return jax.tree.map(lambda leaf: leaf + 0.01 * leaf.ndim, draw(stream(0, "init"))["params"])
+    drawn = jax.device_get(draw(stream(0, "init"))["params"])
+    return jax.tree.map(lambda leaf: leaf + np.float32(0.01 * leaf.ndim), drawn)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +61,10 @@ def slowly(params, x, removed=()):
 def test_layers_are_those_of_the_definition(removed, images):
     model = net(removed)
     params = start(model)
-    logits, activations, _ = apply_function(model)(params, {}, images, train=True)
-    expected = slowly(params, images, removed)
-    assert list(activations) == list(expected)
+    apply = jax.jit(partial(apply_function(model), train=True))
+    logits, activations, _ = apply(params, {}, images)
+    expected = jax.jit(partial(slowly, removed=removed))(params, images)
+    assert list(activations) == [name for name in NAMES.values() if name in expected]
     for name, values in expected.items():
         np.testing.assert_allclose(activations[name], values, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(logits, activations["fc8"])
@@ -127,15 +129,22 @@ def test_a_layer_that_is_not_kept_is_the_identity(images):
 def test_a_layer_that_narrows_cannot_be_passed_over(images):
     model = net(dense=7)
     with pytest.raises(UserError, match=r"layer 6 narrows 8 channels to 7.* make the layer wider"):
-        apply_function(model)(start(model), {}, images, train=False, keep=np.ones(4, bool))
+        jax.eval_shape(
+            partial(apply_function(model), train=False, keep=np.ones(4, bool)),
+            start(model),
+            {},
+            images,
+        )
 
 
 def test_dropout_is_of_training_alone(images):
     """Half of the units of layer 7 and then all others doubled: logits by mean unchanged."""
     model, plain = net((6,), dense=400, dropout=0.5), net((6,), dense=400)
     params = start(plain)
-    expected = apply_function(plain)(params, {}, images, train=False)[0]
-    found = apply_function(model)(params, {}, images, train=False)[0]
+    expected, found = (
+        jax.jit(partial(apply_function(each), train=False))(params, {}, images)[0]
+        for each in (plain, model)
+    )
     np.testing.assert_array_equal(found, expected)
     keys = jax.random.split(stream(0, "dropout"), 2000)
 

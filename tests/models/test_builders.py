@@ -62,14 +62,18 @@ def test_softmax_regression_is_one_kernel():
     assert sizes == {"output": {"kernel": (64, 10), "bias": (10,)}}
 
 
+def drawn(model):
+    return jax.jit(partial(initialize, model, image_shape=IMAGE))(jax.random.key(0))
+
+
 def test_sigmoids_answer_between_their_limits():
     """A hidden unit of 0 pre-activation hands on a half: the logits are not 0, as of ReLUs."""
     answers = []
     for name in ("mlp", "sigmoid_mlp"):
         model = NETS[name](10, IMAGE, he_backward(), depth=3, width=4)
-        variables = initialize(model, jax.random.key(0), IMAGE)
+        variables = drawn(model)
         images = np.zeros((1, *IMAGE), np.float32)
-        apply = partial(apply_function(model), train=False)
+        apply = jax.jit(partial(apply_function(model), train=False))
         answers.append(apply(variables["params"], variables["batch_stats"], images)[0])
     np.testing.assert_array_equal(answers[0], 0)
     assert np.abs(answers[1]).min() > 1e-3
@@ -100,7 +104,7 @@ def test_an_alexnet_may_lack_layers():
 
 def test_plain_and_resnet_differ_by_the_shortcuts_alone():
     nets = [NETS[name](10, IMAGE, he_backward(), depth=8, width=2) for name in ("plain", "resnet")]
-    variables = [initialize(net, jax.random.key(0), IMAGE) for net in nets]
+    variables = [drawn(net) for net in nets]
     jax.tree.map(np.testing.assert_array_equal, *variables)
     x = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
     plain, residual = (

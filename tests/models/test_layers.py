@@ -31,22 +31,31 @@ from jaxvision.training.mapping import choose_mapping
 from jaxvision.training.step import zero_taps
 from jaxvision.trees import named_leaves
 
-IMAGES = jax.random.normal(stream(0, "probe"), (2, 5, 6, 3))
+
+def normal(*shape, draw=0):
+    """Draw with NumPy: jax.random compiles for every shape."""
+    return np.random.default_rng(draw).normal(size=shape).astype(np.float32)
+
+
+IMAGES = normal(2, 5, 6, 3)
+
+
+def started(net, x):
+    return jax.device_get(jax.jit(net.init)(stream(0, "init"), x))
 
 
 def test_conv_has_the_parameters_of_flax_and_its_result():
     ours = Conv(4, 3, stride=2)
     theirs = nn.Conv(4, (3, 3), strides=2)
-    variables = ours.init(stream(0, "init"), IMAGES)
-    expected = theirs.init(stream(0, "init"), IMAGES)
-    jax.tree.map(np.testing.assert_array_equal, variables, expected)
-    variables["params"]["bias"] += jnp.arange(4.0)
-    found, expected = (conv.apply(variables, IMAGES) for conv in (ours, theirs))
+    variables = started(ours, IMAGES)
+    jax.tree.map(np.testing.assert_array_equal, variables, started(theirs, IMAGES))
+    variables["params"]["bias"] = np.arange(4, dtype=np.float32)
+    found, expected = (jax.jit(conv.apply)(variables, IMAGES) for conv in (ours, theirs))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_conv_without_bias_has_none():
-    variables = Conv(4, use_bias=False).init(stream(0, "init"), IMAGES)
+    variables = started(Conv(4, use_bias=False), IMAGES)
     assert list(named_leaves(variables["params"])) == ["kernel"]
 
 
@@ -63,37 +72,37 @@ def torus_conv(x, kernel):
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_wrap_is_the_convolution_on_a_torus(size):
     conv = Conv(4, size, padding="WRAP")
-    variables = conv.init(stream(0, "init"), IMAGES)
-    found = conv.apply(variables, IMAGES)
-    expected = torus_conv(np.asarray(IMAGES), variables["params"]["kernel"])
+    variables = started(conv, IMAGES)
+    found = jax.jit(conv.apply)(variables, IMAGES)
+    expected = torus_conv(IMAGES, variables["params"]["kernel"])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_wrapped_convolution_commutes_with_translations(size):
     conv = Conv(4, size, padding="WRAP")
-    variables = conv.init(stream(0, "init"), IMAGES)
+    variables = started(conv, IMAGES)
 
-    def moved(x):
-        return jnp.roll(x, (2, -1), (1, 2))
+    def both(conv):
+        """The images moved and then convolved, and the other way round."""
+        apply = jax.jit(conv.apply)
+        moved = np.roll(IMAGES, (2, -1), (1, 2))
+        return apply(variables, moved), np.roll(apply(variables, IMAGES), (2, -1), (1, 2))
 
-    np.testing.assert_allclose(
-        conv.apply(variables, moved(IMAGES)), moved(conv.apply(variables, IMAGES)), atol=1e-6
-    )
+    np.testing.assert_allclose(*both(conv), atol=1e-6)
     # The control: zeros at the edge do not move along.
-    padded = Conv(4, size)
-    difference = padded.apply(variables, moved(IMAGES)) - moved(padded.apply(variables, IMAGES))
-    assert np.abs(difference).max() > 0.1
+    first, second = both(Conv(4, size))
+    assert np.abs(first - second).max() > 0.1
 
 
 def test_under_wrap_he_keeps_the_variance_and_zero_padding_loses_it():
     """What ``Conv`` says of 2x2 kernels on 4x4 maps: a quarter of the variance a layer."""
-    images = jax.random.normal(stream(1, "probe"), (64, 4, 4, 64))
+    images = normal(64, 4, 4, 64, draw=1)
     # fan_in * Var[w] = 2 on inputs of variance 1 without ReLU: the variance doubles.
     growth = {}
     for padding in ("WRAP", "SAME"):
         conv = Conv(64, 2, padding=padding, kernel_init=he_forward())
-        growth[padding] = np.var(conv.apply(conv.init(stream(0, "init"), images), images)) / 2
+        growth[padding] = np.var(jax.jit(conv.apply)(started(conv, images), images)) / 2
     assert growth["WRAP"] == pytest.approx(1.0, abs=0.03)
     # Of 16 windows 9 see four pixels, 6 two and 1 one: (36 + 12 + 1) / 64 of the variance.
     assert growth["SAME"] == pytest.approx(49 / 64, abs=0.03)
@@ -104,8 +113,8 @@ def test_under_wrap_he_keeps_the_variance_and_zero_padding_loses_it():
     [(6, 4, 2), (7, 5, 2), (9, 6, 3), (5, 5, 4), (1, 6, 2), (5, 1, 2), (2, 9, 3)],
 )
 def test_max_pool_equals_a_loop(height, width, window):
-    x = np.asarray(jax.random.normal(stream(0, "probe"), (2, height, width, 3)))
-    found = max_pool(jnp.asarray(x), window)
+    x = normal(2, height, width, 3)
+    found = np.asarray(max_pool(x, window))
     assert found.shape == (2, max(1, height // window), max(1, width // window), 3)
     for i in range(found.shape[1]):
         for j in range(found.shape[2]):
@@ -114,15 +123,16 @@ def test_max_pool_equals_a_loop(height, width, window):
 
 
 def test_max_pool_sends_the_gradient_to_the_maximum():
-    x = jax.random.permutation(stream(0, "probe"), 16).reshape(1, 4, 4, 1).astype(jnp.float32)
-    gradient = jax.grad(lambda x: jnp.sum(max_pool(x)))(x)
-    at_maximum = np.isin(np.asarray(x), np.asarray(max_pool(x)))
+    x = np.random.default_rng(0).permutation(np.arange(16, dtype=np.float32))
+    x = x.reshape(1, 4, 4, 1)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x))))(x)
+    at_maximum = np.isin(x, max_pool(x))
     np.testing.assert_array_equal(gradient, at_maximum)
 
 
 @pytest.mark.parametrize(("size", "bins"), [(4, (4, 2, 1)), (5, (2, 1)), (5, (3,)), (2, (2, 1))])
 def test_spatial_pyramid_equals_a_loop(size, bins):
-    x = np.asarray(jax.random.normal(stream(0, "probe"), (2, size, size, 3)))
+    x = normal(2, size, size, 3)
     expected = []
     for b in bins:
         low = [int(np.floor(i * size / b)) for i in range(b)]
@@ -130,14 +140,15 @@ def test_spatial_pyramid_equals_a_loop(size, bins):
         for i in range(b):
             for j in range(b):
                 expected.append(x[:, low[i] : high[i], low[j] : high[j]].max((1, 2)))
-    found = spatial_pyramid(jnp.asarray(x), bins)
+    found = jax.jit(lambda x: spatial_pyramid(x, bins))(x)
     assert found.shape == (2, 3 * sum(b * b for b in bins))
     np.testing.assert_array_equal(found, np.concatenate(expected, axis=1))
 
 
 def test_a_pyramid_of_one_by_one_cells_is_the_image_itself():
-    x = jax.random.normal(stream(0, "probe"), (2, 4, 4, 3))
-    np.testing.assert_array_equal(spatial_pyramid(x, (4,)), x.reshape(2, -1))
+    x = normal(2, 4, 4, 3)
+    found = jax.jit(lambda x: spatial_pyramid(x, (4,)))(x)
+    np.testing.assert_array_equal(found, x.reshape(2, -1))
 
 
 class Tower(nn.Module):
@@ -152,36 +163,37 @@ class Tower(nn.Module):
 
 @pytest.mark.parametrize("length", [1, 4])
 def test_stack_equals_a_loop_over_the_same_parameters(length):
-    x = jax.random.normal(stream(0, "probe"), (3, 6))
+    x = normal(3, 6)
     tower = Tower(length)
-    variables = tower.init(stream(0, "init"), x)
+    variables = started(tower, x)
     kernels = variables["params"]["rest"]["kernel"]
     assert kernels.shape == (length, 6, 6)
     # One key a layer: no two layers begin alike.
     assert len({float(kernel[0, 0]) for kernel in kernels}) == length
-    variables["params"]["rest"]["bias"] += 0.1 * jnp.arange(6.0)[None]
-    last, every = tower.apply(variables, x)
+    variables["params"]["rest"]["bias"] = normal(length, 6, draw=1)
+    last, every = jax.device_get(jax.jit(tower.apply)(variables, x))
     for kernel, bias, found in zip(
         kernels, variables["params"]["rest"]["bias"], every, strict=True
     ):
-        x = jnp.tanh(x) @ kernel + bias[None]
+        x = np.tanh(x) @ kernel + bias
         np.testing.assert_allclose(found, x, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(last, every[-1])
 
 
 def test_taps_of_a_stack_are_one_a_layer_and_change_no_value():
-    x = jax.random.normal(stream(0, "probe"), (3, 6))
+    x = normal(3, 6)
     tower = Tower(4)
-    variables = tower.init(stream(0, "init"), x)
+    variables = started(tower, x)
 
     def loss(taps):
-        return jnp.sum(tower.apply(variables, x, taps)[0] ** 2)
+        last = tower.apply(variables, x, taps)[0]
+        return jnp.sum(last**2), last
 
-    value, read = jax.value_and_grad(loss)({"rest": jnp.zeros(4)})
-    assert value == loss(None)
-    last = tower.apply(variables, x)[0]
+    taps = {"rest": np.zeros(4, np.float32)}
+    (value, last), read = jax.jit(jax.value_and_grad(loss, has_aux=True))(taps)
+    np.testing.assert_allclose(value, jax.jit(loss)(None)[0], rtol=1e-6)
     assert read["rest"].shape == (4,)
-    np.testing.assert_allclose(read["rest"][-1], jnp.sum((2 * last) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(read["rest"][-1], np.sum((2 * np.asarray(last)) ** 2), rtol=1e-5)
 
 
 STACKS = [  # name, shape of a kernel, axes that count layers
@@ -208,7 +220,7 @@ def test_a_stack_is_known_by_its_name_whatever_its_layers_are(name, shape, axes)
 
 
 def test_a_stack_has_one_row_for_each_layer():
-    x = jnp.arange(24.0).reshape(2, 3, 2, 2)
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
     np.testing.assert_array_equal(by_layer("conv1", x), x.reshape(1, 24))
     np.testing.assert_array_equal(by_layer("rest", x), x.reshape(2, 12))
     np.testing.assert_array_equal(by_layer("rest/a_rest", x), x.reshape(6, 4))
@@ -229,11 +241,17 @@ class Volumes(nn.Module):
 
 
 def test_taps_of_convolutions_in_one_and_three_dimensions_are_single_numbers():
-    net, x = Volumes(), jax.random.normal(stream(0, "probe"), (2, 3, 4, 4, 1))
-    params = net.init(stream(0, "init"), x)["params"]
+    net, x = Volumes(), normal(2, 3, 4, 4, 1)
+    params = started(net, x)["params"]
     taps = zero_taps(params)
     assert {name: tap.shape for name, tap in taps.items()} == dict.fromkeys(taps, ())
-    read = jax.grad(lambda taps: jnp.sum(net.apply({"params": params}, x, taps=taps)[0]))(taps)
+
+    @jax.jit
+    @jax.grad
+    def read_of(taps):
+        return jnp.sum(net.apply({"params": params}, x, taps=taps)[0])
+
+    read = read_of(taps)
     assert all(float(squared) > 0 for squared in read.values())
     assert choose_mapping(jax.tree.map(lambda leaf: leaf[None], params)) == "map"
 
@@ -279,9 +297,10 @@ def net():
 
 def test_apply_keeps_depth_order_through_jit(net):
     """A plain dict would come back sorted by name: hidden, input, output."""
-    variables = initialize(net, stream(0, "init"), (4, 4, 1))
+    draw = jax.jit(lambda key: initialize(net, key, (4, 4, 1)))
+    variables = draw(stream(0, "init"))
     apply = jax.jit(apply_function(net), static_argnames="train")
-    images = jnp.ones((2, 4, 4, 1))
+    images = np.ones((2, 4, 4, 1), np.float32)
     logits, activations, _ = apply(variables["params"], {}, images, train=True)
     assert isinstance(activations, OrderedDict)
     assert list(activations) == ["input", "hidden", "output"]
@@ -299,10 +318,11 @@ def test_apply_returns_new_statistics_in_training_only():
             x = nn.Dense(2, name="output")(x)
             return x, {"output": x}
 
-    variables = initialize(Counting(), stream(0, "init"), (2, 2, 1))
+    draw = jax.jit(lambda key: initialize(Counting(), key, (2, 2, 1)))
+    variables = draw(stream(0, "init"))
     params, statistics = variables["params"], variables["batch_stats"]
-    images = jnp.ones((3, 2, 2, 1))
-    apply = apply_function(Counting())
+    images = np.ones((3, 2, 2, 1), np.float32)
+    apply = jax.jit(apply_function(Counting()), static_argnames="train")
     key = stream(0, "dropout", 5)
     trained = apply(params, statistics, images, train=True, dropout_key=key)
     assert trained[2] == {"calls": 1}

@@ -41,11 +41,15 @@ def slowly(params, x, pools):
 def test_layers_are_those_of_the_definition(channels, units, pooled, pools):
     model = ShallowConvNet(channels, units, 3, he_forward(), pooled)
     draw = jax.jit(partial(initialize, model, image_shape=IMAGE))
-    params = jax.tree.map(lambda leaf: leaf + 0.01 * leaf.ndim, draw(stream(0, "init"))["params"])
-    images = jax.random.normal(stream(0, "probe"), (4, *IMAGE))
-    logits, activations, _ = apply_function(model)(params, {}, images, train=False)
+    drawn = jax.device_get(draw(stream(0, "init"))["params"])
+    params = jax.tree.map(lambda leaf: leaf + np.float32(0.01 * leaf.ndim), drawn)
+    images = np.random.default_rng(0).normal(size=(4, *IMAGE)).astype(np.float32)
+    logits, activations, _ = jax.jit(partial(apply_function(model), train=False))(
+        params, {}, images
+    )
     # Dense layers follow convolutions in the order of their names.
-    np.testing.assert_allclose(logits, slowly(params, images, pools), rtol=1e-5, atol=1e-6)
+    expected = jax.jit(partial(slowly, pools=pools))(params, images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
     assert list(activations) == [*params]
 
 
@@ -53,11 +57,12 @@ def test_batch_norm_takes_the_place_of_biases_and_standardizes_a_batch():
     model = ShallowConvNet((3, 4), 0, 3, he_forward(), normalized=True)
     variables = jax.jit(partial(initialize, model, image_shape=IMAGE))(stream(0, "init"))
     assert list(variables["params"]["conv1"]) == ["kernel"]
-    images = 5 + jax.random.normal(stream(0, "probe"), (20, *IMAGE))
-    apply = apply_function(model)
-    _, found, stats = apply(variables["params"], variables["batch_stats"], images, train=True)
+    images = np.random.default_rng(0).normal(5, 1, (20, *IMAGE)).astype(np.float32)
+    apply = jax.jit(partial(apply_function(model), train=True))
+    _, found, stats = apply(variables["params"], variables["batch_stats"], images)
     for name in ("conv1", "conv2"):
-        np.testing.assert_allclose(found[name].mean((0, 1, 2)), 0.0, atol=1e-4)
-        np.testing.assert_allclose(found[name].std((0, 1, 2)), 1.0, rtol=1e-2)
-    kept = jax.tree.map(jnp.array_equal, stats, variables["batch_stats"])
+        values = np.asarray(found[name])
+        np.testing.assert_allclose(values.mean((0, 1, 2)), 0.0, atol=1e-4)
+        np.testing.assert_allclose(values.std((0, 1, 2)), 1.0, rtol=1e-2)
+    kept = jax.tree.map(np.array_equal, stats, variables["batch_stats"])
     assert not any(jax.tree.leaves(kept))

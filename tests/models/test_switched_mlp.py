@@ -1,5 +1,7 @@
 """The switched perceptron is the net that its switches say, in value, gradient and moments."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,8 @@ from jaxvision.trees import named_leaves
 
 MODEL = SwitchedMLP(3, 5, 4, fixed(0.5))
 APPLY = apply_function(MODEL)
-IMAGES = jax.random.normal(jax.random.key(0), (6, 2, 3, 1))
+IN_TRAINING, IN_TEST = (jax.jit(partial(APPLY, train=train)) for train in (True, False))
+IMAGES = np.random.default_rng(0).normal(size=(6, 2, 3, 1)).astype(np.float32)
 
 
 def switches(normalized=0.0, noise=0.0, dropout=0.0):
@@ -23,10 +26,11 @@ def switches(normalized=0.0, noise=0.0, dropout=0.0):
 
 @pytest.fixture(scope="module")
 def variables():
-    drawn = initialize(MODEL, jax.random.key(1), (2, 3, 1))
+    draw = jax.jit(partial(initialize, MODEL, image_shape=(2, 3, 1)))
+    drawn = jax.device_get(draw(jax.random.key(1)))
 
     def moved(path, leaf):
-        return leaf + 0.1 if path[-1].key in ("bias", "scale") else leaf
+        return leaf + np.float32(0.1) if path[-1].key in ("bias", "scale") else leaf
 
     return jax.tree_util.tree_map_with_path(moved, drawn)
 
@@ -50,8 +54,8 @@ def forward(params, images, *, normalized):
 def answers(variables, told, key=2, train=True):
     params, batch_stats = variables["params"], variables["batch_stats"]
     key = jax.random.key(key) if train else None
-    given = {"train": train, "dropout_key": key, "switches": told}
-    return APPLY(params, batch_stats, IMAGES, **given)
+    given = {"dropout_key": key, "switches": told}
+    return (IN_TRAINING if train else IN_TEST)(params, batch_stats, IMAGES, **given)
 
 
 @pytest.mark.parametrize("normalized", [False, True])

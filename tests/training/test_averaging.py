@@ -1,5 +1,7 @@
 """Averages of weights: no share of the start, the training untouched, and nets stirred together."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,13 +74,14 @@ def test_averaging_changes_no_bit_of_the_training():
 
 def test_equal_nets_average_to_their_own_output_with_batch_norm_too():
     model = ResidualMLP(4, 8, 3, he_forward(), normalized=True)
-    start = initialize(model, stream(0, "init"), (4, 4, 1))
-    images = jax.random.normal(jax.random.key(1), (5, 4, 4, 1))
+    draw = jax.jit(functools.partial(initialize, model, image_shape=(4, 4, 1)))
+    start = draw(stream(0, "init"))
+    images = np.random.default_rng(0).normal(size=(5, 4, 4, 1)).astype(np.float32)
     apply = jax.jit(apply_function(model), static_argnames="train")
     _, _, statistics = apply(start["params"], start["batch_stats"], images, train=True)
     net = start | {"batch_stats": statistics}
     net["batch_stats"]["count"] = jnp.int32(7)
-    mean = soup(jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), net))
+    mean = soup(jax.tree.map(lambda leaf: np.stack([leaf] * 3), net))
     assert mean["batch_stats"].pop("count") == 7
     net["batch_stats"].pop("count")
     outputs = [apply(n["params"], n["batch_stats"], images, train=False)[0] for n in (net, mean)]

@@ -29,7 +29,7 @@ def one_run(lab, kind, row=0):
 def take_steps(lab, kind, count, optimizer=sgd, hyper=HYPER, shift=0.0):
     """Return the states and metrics of ``count`` steps on batches of 16, and the batches."""
     task = lab.task(kind, gradients_probe, optimizer)
-    start = jax.tree.map(lambda leaf: leaf + jnp.float32(shift), one_run(lab, kind))
+    start = jax.tree.map(lambda leaf: leaf[0] + np.float32(shift), lab.starts[kind])
     state = initial_state(task, start, hyper)
     step = jax.jit(partial(train_step, task))
     batches = [(lab.train.images[i : i + 16], lab.train.labels[i : i + 16]) for i in (0, 16, 32)]
@@ -126,9 +126,9 @@ def test_first_step_of_adam_is_the_rate_in_the_direction_of_the_sign(lab):
     states, metrics, _ = take_steps(lab, "mlp", 1, adam)
     """And the decay is apart from it (AdamW)."""
     moved = jax.tree.map(
-        lambda g, w: -RATE * (g / (jnp.abs(g) + 1e-8) + WEIGHT_DECAY * w),
-        metrics[0]["gradients"],
-        states[0].params,
+        lambda g, w: -RATE * (g / (np.abs(g) + 1e-8) + WEIGHT_DECAY * w),
+        float64(metrics[0]["gradients"]),
+        float64(states[0].params),
     )
     close = partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
     jax.tree.map(close, metrics[0]["updates"], moved)
@@ -237,8 +237,9 @@ def test_a_net_is_told_the_hyper_parameters_that_the_task_names_in_training_alon
 
     task = Task(apply, frozen, pixels, told=("keep",))
     state = lookup_state(task)
-    train_step(task, state, IMAGES, LABELS, {"keep": 0.5, "learning_rate": 0.1}, 7)
-    evaluate(task, state, IMAGES, LABELS, 3)
+    hyper = {"keep": 0.5, "learning_rate": 0.1}
+    jax.eval_shape(lambda: train_step(task, state, IMAGES, LABELS, hyper, 7))
+    jax.eval_shape(lambda: evaluate(task, state, IMAGES, LABELS, 3))
     assert heard == [(True, 0.5), (False, None)]
 
 

@@ -51,6 +51,8 @@ def made_up(**changes):
         "half/fcd": [8.0, 0.5],
         "half/shares": [[1.0] + [0.0] * 9, [0.1] * 10],
         "momentum/fcd": [8.0, 2.0],
+        "mixed/fcd": [8.0, 2.0],
+        "copied/fcd": [8.0, 2.0],
         "jump/line": 1.5,
         "jump/memorizer": 8.0,
         "middle/line": 2.0,
@@ -85,6 +87,8 @@ OPPOSITE = {
     "above-floor": {"half/fcd": [8.0, 0.11]},
     "all-classes": {"half/shares": [[0.1] * 10, [0.2] * 5 + [0.0] * 5]},
     "momentum": {"momentum/fcd": [8.0, 0.3]},
+    "mixed": {"mixed/fcd": [8.0, 0.3]},
+    "copied": {"copied/fcd": [8.0, 0.3]},
     "no-jump": {"jump/line": 3.0},
     "slerp-better": {"middle/slerp": 3.0},
     "scores-better": {"middle/scores": 3.0},
@@ -140,8 +144,8 @@ def test_the_probe_separates_what_is_linear_and_no_more():
 @pytest.mark.parametrize(
     ("flag", "line"),
     [
-        ("--looks=0,50", "--looks=0,50 must rise from 0 to --steps=1000"),
-        ("--n_images=100", "a quarter of them must be more than --ruler_units=32"),
+        ("--looks=0,50", "--looks=0,50 must rise from 0 to --steps=2000"),
+        ("--n_images=100", "a quarter of them must be more than --ruler_units=64"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(flag, line, capsys):

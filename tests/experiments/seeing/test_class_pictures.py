@@ -195,6 +195,13 @@ def test_a_blur_that_keeps_the_contrast_keeps_the_length_of_codes():
     assert_allclose(ascents.blurring(way)(codes, codes, 1), codes, rtol=1e-6)
 
 
+def test_codes_stay_as_they_are_where_a_way_wants_no_touch():
+    codes = np.ones((1, 2, 2, 1), np.float32)
+    for is_wanted, length in ((True, 3.0), (False, 1.0)):
+        touch = ascents.only_where(is_wanted, lambda codes, gradient, step: codes + gradient + step)
+        assert_allclose(touch(codes, codes, 1.0), length * codes)
+
+
 def test_starts_stand_before_classes():
     """Two nets, two starts, one way, three classes: the pictures of a start stay together."""
     nets, starts, classes = np.meshgrid(range(2), range(2), range(3), indexing="ij")
