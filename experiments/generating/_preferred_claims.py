@@ -93,6 +93,7 @@ def _of_priors() -> list[Claim]:
             f"Pictures through the inverter convince other nets more than pixels do {AGREE}",
             _lead("inverter", "none"),
             Greater(),
+            needs=("none", "inverter"),
         ),
         Claim(
             "beats-yosinski",
@@ -100,6 +101,7 @@ def _of_priors() -> list[Claim]:
             f"Pictures through the inverter convince other nets more than Yosinski's set 3 {AGREE}",
             _lead("inverter", "yosinski"),
             Greater(),
+            needs=("yosinski", "inverter"),
         ),
         Claim(
             "beats-fourier",
@@ -108,6 +110,7 @@ def _of_priors() -> list[Claim]:
             f"{AGREE}",
             _lead("inverter", "fourier"),
             Greater(),
+            needs=("fourier", "inverter"),
         ),
         Claim(
             "beats-gan",
@@ -115,6 +118,7 @@ def _of_priors() -> list[Claim]:
             f"Pictures through the inverter convince other nets more than a GAN's {AGREE}",
             _lead("inverter", "gan"),
             Greater(),
+            needs=("gan", "inverter"),
         ),
         Claim(
             "fourier",
@@ -122,6 +126,7 @@ def _of_priors() -> list[Claim]:
             f"Waves with jitter convince other nets more than pixels do {AGREE}",
             _lead("fourier", "none"),
             Greater(),
+            needs=("none", "fourier"),
         ),
         Claim(
             "short",
@@ -130,6 +135,7 @@ def _of_priors() -> list[Claim]:
             "through the inverter",
             _missing,
             Greater(0.05),
+            needs=("inverter",),
         ),
         Claim(
             "control",
@@ -138,6 +144,7 @@ def _of_priors() -> list[Claim]:
             "oftener than chance and 5 points",
             _of("permuted", "inverter"),
             Less(0.15),
+            needs=("inverter",),
         ),
     ]
 
@@ -151,6 +158,7 @@ def _of_likeness() -> list[Claim]:
             "The distance to the class orders real < blurred < noise",
             _ordered,
             Share(),
+            needs=("inverter",),
         ),
         Claim(
             "nearer",
@@ -159,6 +167,7 @@ def _of_likeness() -> list[Claim]:
             "waves with jitter (FCD, octaves)",
             _octaves("fcd", "inverter", "fourier"),
             Less(),
+            needs=("fourier", "inverter"),
         ),
         Claim(
             "alike",
@@ -167,6 +176,7 @@ def _of_likeness() -> list[Claim]:
             "of it (ratio of mean distances)",
             _of("diversity", "inverter"),
             Less(0.5),
+            needs=("inverter",),
         ),
         Claim(
             "reverse",
@@ -175,6 +185,7 @@ def _of_likeness() -> list[Claim]:
             "(octaves)",
             _octaves("diversity", "inverter", "fourier"),
             Less(),
+            needs=("fourier", "inverter"),
         ),
         Claim(
             "no-copies",
@@ -183,6 +194,7 @@ def _of_likeness() -> list[Claim]:
             "do (z, by pixels)",
             _stored("near/inverter/z"),
             Greater(-1.645),
+            needs=("inverter",),
         ),
         Claim(
             "copies-found",
@@ -190,6 +202,7 @@ def _of_likeness() -> list[Claim]:
             "Training images with a little noise are found to be copies (z, by pixels)",
             _stored("near/copies/z"),
             Less(-5.0),
+            needs=("inverter",),
         ),
         Claim(
             "held-out",
@@ -197,6 +210,7 @@ def _of_likeness() -> list[Claim]:
             "Other held-out images are not found to be copies (z, by pixels)",
             _stored("near/held_out/z"),
             Equivalent(1.645),
+            needs=("inverter",),
         ),
     ]
 
@@ -210,6 +224,7 @@ def _of_parts() -> list[Claim]:
             f"The inverter convinces other nets more than the same net before training {AGREE}",
             _lead("inverter", "untrained"),
             Greater(),
+            needs=("inverter", "untrained"),
         ),
         Claim(
             "bounds",
@@ -217,6 +232,7 @@ def _of_parts() -> list[Claim]:
             f"Codes within the bounds of real ones convince other nets more than free ones {AGREE}",
             _lead("inverter", "unbounded"),
             Greater(),
+            needs=("inverter", "unbounded"),
         ),
         Claim(
             "blur",
@@ -225,6 +241,7 @@ def _of_parts() -> list[Claim]:
             "(total variation, octaves)",
             _smoother,
             Less(),
+            needs=("inverter",),
         ),
         Claim(
             "smooth-short",
@@ -232,6 +249,7 @@ def _of_parts() -> list[Claim]:
             "Without a discriminator they are smoother than the test images themselves (ratio)",
             _stored("rebuilt/smooth"),
             Less(1.0),
+            needs=("inverter",),
         ),
         Claim(
             "discriminator",
@@ -239,6 +257,7 @@ def _of_parts() -> list[Claim]:
             f"The discriminator's inverters convince other nets more than those without {AGREE}",
             _lead("inverter", "smooth"),
             Greater(),
+            needs=("inverter", "smooth"),
         ),
     ]
 
@@ -254,6 +273,7 @@ def _of_strangers() -> list[Claim]:
             f"more than by pixels {AGREE}",
             _dense_gain,
             Greater(),
+            needs=("none", "inverter"),
         ),
         Claim(
             "transfer-costs",
@@ -262,6 +282,7 @@ def _of_strangers() -> list[Claim]:
             "nets than those of the conv nets themselves",
             _loss_in_transfer,
             Greater(),
+            needs=("inverter",),
         ),
         Claim(
             "odd-mosaic",
@@ -270,6 +291,7 @@ def _of_strangers() -> list[Claim]:
             "an inverter that saw none",
             _odd(KINDS[1], "kind"),
             Greater(chance),
+            needs=("inverter",),
         ),
         Claim(
             "odd-blurred",
@@ -278,6 +300,7 @@ def _of_strangers() -> list[Claim]:
             "through an inverter that saw none",
             _odd(KINDS[2], "kind"),
             Greater(chance),
+            needs=("inverter",),
         ),
         Claim(
             "odd-least",
@@ -286,5 +309,6 @@ def _of_strangers() -> list[Claim]:
             "class",
             _odd_lead,
             Greater(),
+            needs=("inverter",),
         ),
     ]

@@ -72,6 +72,7 @@ def _closed_forms() -> list[Claim]:
             _stored("log_error"),
             Within(0.0, 1e-3),
             "theory",
+            needs=("none", "gradients"),
         ),
         Claim(
             "p-gradient",
@@ -81,6 +82,7 @@ def _closed_forms() -> list[Claim]:
             _stored("p_error"),
             Within(0.0, 1e-3),
             "theory",
+            needs=("none", "gradients"),
         ),
     ]
 
@@ -94,6 +96,7 @@ def _without_prior() -> list[Claim]:
             "No prior: the net gives its pictures p above .9 (mean)",
             _of("own_probability", "none"),
             Greater(0.9),
+            needs=("none",),
         ),
         Claim(
             "unseen",
@@ -102,6 +105,7 @@ def _without_prior() -> list[Claim]:
             "than the pictures",
             _missing("none"),
             Greater(0.2),
+            needs=("none",),
         ),
         Claim(
             "beyond-real",
@@ -110,6 +114,7 @@ def _without_prior() -> list[Claim]:
             "compared (ratio)",
             _beyond,
             Greater(1.0),
+            needs=("none",),
         ),
         Claim(
             "rough",
@@ -117,6 +122,7 @@ def _without_prior() -> list[Claim]:
             "No prior: the pictures' total variation is above that of test images (ratio)",
             _of("variation", "none"),
             Greater(1.0),
+            needs=("none",),
         ),
     ]
 
@@ -129,6 +135,7 @@ def _with_priors() -> list[Claim]:
             f"L2: other nets see the class oftener than by chance {AGREE}",
             _of("agreement", "l2"),
             Greater(0.1),
+            needs=("l2",),
         ),
         Claim(
             "l2",
@@ -136,6 +143,7 @@ def _with_priors() -> list[Claim]:
             f"L2 convinces other nets more than no prior does {AGREE}",
             _lead("l2", "none"),
             Greater(),
+            needs=("l2", "none"),
         ),
         Claim(
             "blur",
@@ -143,6 +151,7 @@ def _with_priors() -> list[Claim]:
             f"A blur that keeps the contrast convinces other nets more than no prior does {AGREE}",
             _lead("blur", "none"),
             Greater(),
+            needs=("blur", "none"),
         ),
     ]
 
@@ -155,6 +164,7 @@ def _sets() -> list[Claim]:
             f"Set {number} convinces other nets more than no prior does in the same steps {AGREE}",
             _lead(f"yosinski-{number}", steps),
             Greater(),
+            needs=(f"yosinski-{number}", steps),
         )
         for number, steps in SETS.items()
     ]
@@ -168,6 +178,7 @@ def _in_waves() -> list[Claim]:
             f"Fourier convinces other nets more than pixels do {AGREE}",
             _lead("fourier", "none"),
             Greater(),
+            needs=("fourier", "none"),
         ),
         Claim(
             "jitter",
@@ -175,6 +186,7 @@ def _in_waves() -> list[Claim]:
             f"Jitter convinces other nets more than Fourier alone {AGREE}",
             _lead("jitter", "fourier"),
             Greater(),
+            needs=("jitter", "fourier"),
         ),
         Claim(
             "short",
@@ -183,6 +195,7 @@ def _in_waves() -> list[Claim]:
             "points oftener",
             _missing("jitter"),
             Greater(0.05),
+            needs=("jitter",),
         ),
     ]
 
@@ -201,6 +214,7 @@ def _of_probabilities() -> list[Claim]:
                 f"{AGREE}",
                 _lead(name, f"{name}-softmax"),
                 Greater(),
+                needs=(name, f"{name}-softmax"),
             ),
             Claim(
                 f"log-{name}",
@@ -209,6 +223,7 @@ def _of_probabilities() -> list[Claim]:
                 "in as many steps",
                 _lead(f"{name}-log", f"{name}-softmax"),
                 Less(0.05),
+                needs=(f"{name}-log", f"{name}-softmax"),
             ),
         ]
     return claims
@@ -222,6 +237,7 @@ def _at_equal_distance() -> list[Claim]:
             f"{prior}: as far from the start as p's pictures, the logit's convince other nets more",
             _lead(f"{name}-near", f"{name}-softmax"),
             Greater(),
+            needs=(f"{name}-near", f"{name}-softmax"),
         )
         for name, prior in PRIORS.items()
     ]
@@ -236,6 +252,7 @@ def _controls() -> list[Claim]:
             "(ratio)",
             _of("diversity", "jitter"),
             Less(1.0),
+            needs=("jitter",),
         ),
         Claim(
             "control",
@@ -244,5 +261,6 @@ def _controls() -> list[Claim]:
             "oftener than chance and 5 points",
             _of("permuted", "jitter"),
             Less(0.15),
+            needs=("jitter",),
         ),
     ]

@@ -75,6 +75,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             at("conv", "guided"),
             Greater(0.5),
             "theory",
+            needs=("guided", "random"),
         ),
         Claim(
             "nie-gradient",
@@ -83,6 +84,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             at("conv", "gradient"),
             Equivalent(0.05),
             "theory",
+            needs=("gradient", "random"),
         ),
         Claim(
             "nie-deconvnet",
@@ -91,6 +93,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             at("conv", "deconvnet"),
             Equivalent(0.05),
             "theory",
+            needs=("deconvnet", "random"),
         ),
         Claim(
             "nie-pool",
@@ -100,6 +103,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             _minus(at("pool", "deconvnet", -1), at("pool", "deconvnet", 0)),
             Greater(),
             "theory",
+            needs=("deconvnet", "random"),
         ),
         Claim(
             "nie-more",
@@ -108,6 +112,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             _minus(at("conv", "guided", -1), at("conv", "guided", 0)),
             Greater(),
             "theory",
+            needs=("guided", "random"),
         ),
         Claim(
             "nie-classes",
@@ -117,6 +122,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             _minus(*alike),
             Greater(0.3),
             "theory",
+            needs=("gradient", "guided", "random"),
         ),
         Claim(
             "ig-half",
@@ -126,6 +132,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             _whole("linear/half"),
             Within(0.5, 0.001),
             "theory",
+            needs=("gradient", "random"),
         ),
     ]
 
@@ -142,6 +149,7 @@ def _of_lost_layers() -> list[Claim]:
             "|gradient|, by .1",
             _minus(left("guided", 1), left("gradient", 1)),
             Greater(0.1),
+            needs=("gradient", "guided", "large"),
         ),
         Claim(
             "cascade-upper",
@@ -150,6 +158,7 @@ def _of_lost_layers() -> list[Claim]:
             "convolution are drawn anew",
             left("guided", 2),
             Greater(0.8),
+            needs=("guided", "large"),
         ),
         Claim(
             "cascade-all",
@@ -157,6 +166,7 @@ def _of_lost_layers() -> list[Claim]:
             "|Guided backprop| keeps its ranks (above .8) when all layers are drawn anew",
             left("guided", -1),
             Greater(0.8),
+            needs=("guided", "large"),
         ),
         Claim(
             "cascade-signed",
@@ -164,6 +174,7 @@ def _of_lost_layers() -> list[Claim]:
             "The signed gradient loses all ranks when the dense layer is drawn anew",
             left("gradient", 1, "signed"),
             Equivalent(0.1),
+            needs=("gradient", "large"),
         ),
         Claim(
             "cascade-sign",
@@ -172,6 +183,7 @@ def _of_lost_layers() -> list[Claim]:
             "what the check finds",
             _minus(left("gradient", 1), left("gradient", 1, "signed")),
             Greater(0.2),
+            needs=("gradient", "large"),
         ),
     ]
 
@@ -189,6 +201,7 @@ def _of_pointing(methods: Mapping[str, Any], no_masks: str, no_small: str) -> li
             _minus(_array("large/center", 0), best),
             Greater(),
             not_run=no_masks,
+            needs=(*methods, "large"),
         ),
         Claim(
             "center-small",
@@ -197,6 +210,7 @@ def _of_pointing(methods: Mapping[str, Any], no_masks: str, no_small: str) -> li
             _lead("small", "pointing", "guided", "center"),
             Greater(0.1),
             not_run=no_small,
+            needs=("guided", "small"),
         ),
         Claim(
             "deconvnet-center",
@@ -205,6 +219,7 @@ def _of_pointing(methods: Mapping[str, Any], no_masks: str, no_small: str) -> li
             _lead("large", "pointing", "deconvnet", "center"),
             Less(),
             not_run=no_masks,
+            needs=("deconvnet", "large"),
         ),
         Claim(
             "pointing-guided",
@@ -213,6 +228,7 @@ def _of_pointing(methods: Mapping[str, Any], no_masks: str, no_small: str) -> li
             _lead("small", "pointing", "guided", "gradient"),
             Equivalent(0.05),
             not_run=no_small,
+            needs=("gradient", "guided", "small"),
         ),
     ]
 
@@ -226,6 +242,7 @@ def _of_mass(no_masks: str) -> list[Claim]:
             _lead("large", "mass", "guided", "gradient"),
             Greater(),
             not_run=no_masks,
+            needs=("gradient", "guided", "large"),
         ),
         Claim(
             "mass-deconvnet",
@@ -234,6 +251,7 @@ def _of_mass(no_masks: str) -> list[Claim]:
             _lead("large", "mass", "guided", "deconvnet"),
             Greater(),
             not_run=no_masks,
+            needs=("deconvnet", "guided", "large"),
         ),
         Claim(
             "edges-gradient",
@@ -243,6 +261,7 @@ def _of_mass(no_masks: str) -> list[Claim]:
             _over_edges("gradient"),
             Less(),
             not_run=no_masks,
+            needs=("gradient", "large"),
         ),
         Claim(
             "edges-guided",
@@ -252,6 +271,7 @@ def _of_mass(no_masks: str) -> list[Claim]:
             _over_edges("guided"),
             Less(),
             not_run=no_masks,
+            needs=("guided", "large"),
         ),
         Claim(
             "softmax",
@@ -260,6 +280,7 @@ def _of_mass(no_masks: str) -> list[Claim]:
             _lead("large", "mass", "gradient", "softmax"),
             Greater(),
             not_run=no_masks,
+            needs=("gradient", "softmax", "large"),
         ),
     ]
 
@@ -274,6 +295,7 @@ def _of_occlusion(no_masks: str) -> list[Claim]:
             _lead("large", "mass", "occlusion", "guided"),
             Greater(),
             not_run=no_masks,
+            needs=("guided", "large"),
         ),
         Claim(
             "agreement",
@@ -282,6 +304,7 @@ def _of_occlusion(no_masks: str) -> list[Claim]:
             "correlation)",
             _minus(guided, edges),
             Greater(),
+            needs=("guided", "large"),
         ),
     ]
 
@@ -299,6 +322,7 @@ def _along_training(no_masks: str) -> list[Claim]:
             since("guided", 0),
             Equivalent(0.02),
             not_run=no_masks,
+            needs=("guided", "large"),
         ),
         Claim(
             "late",
@@ -308,6 +332,7 @@ def _along_training(no_masks: str) -> list[Claim]:
             _minus(since("guided", -2), since("gradient", -2)),
             Greater(),
             not_run=no_masks,
+            needs=("gradient", "guided", "large"),
         ),
         Claim(
             "control",
@@ -317,5 +342,6 @@ def _along_training(no_masks: str) -> list[Claim]:
             _minus(_array("large/random", SCORES["mass"]), _whole("large/area")),
             Equivalent(0.005),
             not_run=no_masks,
+            needs=("gradient", "large"),
         ),
     ]

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.seeing import _nets, _random_rules, _rules
 from experiments.seeing._rules import Covering, Method
+from jaxvision.data import Splits
 
 PLAIN = ("gradient", "deconvnet", "guided")  # of a logit
 SHOWN = 4  # images whose maps are drawn
@@ -49,10 +50,11 @@ def _stages(found: _rules.Looked, some: _nets.Shown) -> dict[str, np.ndarray]:
     return arrays
 
 
-def random(config: Any, nets: _nets.Nets, table: Mapping[str, Method]) -> dict[str, np.ndarray]:
-    images = _nets.some_of(nets.data.test, config.random_images).images
+def random(config: Any, data: Splits, table: Mapping[str, Method]) -> dict[str, np.ndarray]:
+    """Return what random nets show of test images, by kind of net and method."""
+    images = _nets.some_of(data.test, config.random_images).images
     centered = images - images.mean((0, 1, 2))
-    plain = {name: table[name] for name in PLAIN}
+    plain = {name: table[name] for name in PLAIN if name in table}
     found = _random_rules.measured(plain, centered, config.filters, config.seeds, config.first_seed)
     arrays = {"linear/half": found.half}
     for kind, by_rule in found.recovery.items():

@@ -63,6 +63,7 @@ def _slopes(nets: Mapping[str, Kind], lacking: Mapping[str, str]) -> list[Claim]
             _rises(name, "settled"),
             Greater(),
             not_run=lacking[name],
+            needs=(name,),
         )
         for name, net in nets.items()
     ]
@@ -75,6 +76,7 @@ def _slopes(nets: Mapping[str, Kind], lacking: Mapping[str, str]) -> list[Claim]
             _rises(name, "space_settled"),
             Greater(),
             not_run=lacking[name],
+            needs=(name,),
         )
         for name, net in nets.items()
     ]
@@ -93,6 +95,7 @@ def _kept() -> Claim:
         f"already after {EARLY} steps, slope over layers",
         kept_early,
         Less(0.0),
+        needs=("he",),
     )
 
 
@@ -107,6 +110,7 @@ def _after_space(layer: int) -> Claim:
         f"He: in {_rank(layer)} units settle after their space (share of training)",
         later,
         Greater(),
+        needs=("he",),
     )
 
 
@@ -122,6 +126,7 @@ def _sooner(lacking: Mapping[str, str]) -> list[Claim]:
             lambda record: time(record, "he") - time(record, "he-bn"),
             Greater(),
             not_run=lacking["he-bn"],
+            needs=("he", "he-bn"),
         ),
         Claim(
             "he-sooner",
@@ -129,6 +134,7 @@ def _sooner(lacking: Mapping[str, str]) -> list[Claim]:
             f"He's units settle sooner than Xavier's {SHARE}",
             lambda record: time(record, "xavier") - time(record, "he"),
             Greater(),
+            needs=("he", "xavier"),
         ),
     ]
 
@@ -147,6 +153,7 @@ def _directions(
             _lead_in_purity(kind, layer),
             Equivalent(0.05),
             not_run=lacking[kind],
+            needs=(kind,),
         )
         for kind in ("he", "he-bn")
         for layer in layers
@@ -163,6 +170,7 @@ def _units(nets: Mapping[str, Kind], lacking: Mapping[str, str], layer: int) -> 
             _lead_in_purity(kind, layer),
             Greater(),
             not_run=lacking[kind],
+            needs=(kind,),
         )
         for kind in ("he", "he-bn")
     ]
@@ -188,6 +196,7 @@ def _purer(layer: int) -> Claim:
         "at the start",
         purer,
         Greater(),
+        needs=("he",),
     )
 
 
@@ -203,6 +212,7 @@ def _controls() -> list[Claim]:
             "He: class pictures of the end convince other nets oftener than those of the start",
             seen,
             Greater(),
+            needs=("he", "pictures"),
         ),
         Claim(
             "control",
@@ -211,6 +221,7 @@ def _controls() -> list[Claim]:
             "images (mean over layers)",
             lambda record: record.arrays["he/stranger"].mean(1),
             Less(0.1),
+            needs=("he",),
         ),
     ]
 

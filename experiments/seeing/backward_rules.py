@@ -26,10 +26,11 @@ import numpy as np
 from experiments.seeing import _nets, _rules
 from experiments.seeing import _rule_claims as rule_claims
 from experiments.seeing import _rule_panels as panels
-from experiments.seeing import _rule_parts as parts
+from experiments.seeing import _rule_parts as rule_parts
 from experiments.seeing._rules import Method
 from jaxvision import cli
 from jaxvision.attribution.maps import probability
+from jaxvision.data import load
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
@@ -43,6 +44,7 @@ METHODS = {
     "deconvnet": Method("deconvnet", "deconvnet"),
     "guided": Method("guided backprop", "guided"),
 }
+PARTS = ("large", "small", "random")  # nets of large and of small objects, and random nets
 SHARES = (0, 1 / 64, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # of the training, where nets are looked at
 
 
@@ -142,20 +144,24 @@ def wanted_nets(config: Config) -> list[Wanted]:
 
 
 def measure(
-    config: Config, progress: cli.ShowProgress, table: Mapping[str, Method] = METHODS
+    config: Config,
+    progress: cli.ShowProgress,
+    table: Mapping[str, Method] = METHODS,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Train nets, and look at them; arrays 'part/method' [S, ...]."""
     looks = looks_of(config)
+    asked = {size: spec for size, spec in specs_of(config).items() if size in parts}
     arrays: dict[str, np.ndarray] = {}
-    with progress(len(specs_of(config)) + 1, "maps") as bar:
-        for size, spec in specs_of(config).items():
+    with progress(len(asked) + 1, "maps") as bar:
+        for size, spec in asked.items():
             nets = _nets.trained(spec, seeds_of(config), looks if size == "large" else ())
             some = _nets.some_of(nets.data.test, config.n_images)
-            arrays |= parts.of_size(config, size, nets, some, table)
+            arrays |= rule_parts.of_size(config, size, nets, some, table)
             bar.advance()
-            if size == "large":
-                arrays |= parts.random(config, nets, table)
-                bar.advance()
+        if "random" in parts:
+            arrays |= rule_parts.random(config, load(config.dataset), table)
+        bar.advance()
     return {"looks": looks}, arrays
 
 

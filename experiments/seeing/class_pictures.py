@@ -94,6 +94,7 @@ WAYS = {
 }
 PRIORS = tuple(WAYS)[:11]
 DRAWN = ("none", "l2", "yosinski-3", "blur", "fourier", "jitter")
+PARTS = ("gradients", "drawn")  # along the way of "none"; pictures of DRAWN
 EXAMPLES = 20  # test images of a class that pictures are compared with
 POINTS = 11  # from a start towards its picture, where gradients are compared
 
@@ -136,6 +137,7 @@ def measure(
     ways: Mapping[str, making.Way] = WAYS,
     judges: Callable[[int], np.ndarray] = scores.others,
     means: Callable[[np.ndarray, int], np.ndarray] = scores.shifted,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return scores by net and way [N, W], and pictures of the first net.
 
@@ -164,9 +166,11 @@ def measure(
         "own_probability": own.probability,
         "distance": made.distance.mean(-1),
         **real,
-        **_gradients(nets, made, classes, list(ways)),
-        **_shown(pictures, shares, list(ways), count),
     }
+    if "gradients" in parts:
+        arrays |= _gradients(nets, made, classes, list(ways))
+    if "drawn" in parts:
+        arrays |= _shown(pictures, shares, list(ways), count)
     return numbers, arrays
 
 

@@ -71,6 +71,7 @@ LAYERS = lab.CONVOLUTIONS
 POOLED = (True, False, True, False, True)
 SHOWN = (LAYERS[0], LAYERS[len(LAYERS) // 2], LAYERS[-1])
 EARLY = (0, 10, 30, 100, 200, 300, 450, 600, 800, 1000)  # steps at which nets are looked at
+PARTS = ("pictures",)  # of the nets of "he"
 DRAWN = (0, 10, 100, 1000)  # of which pictures are drawn, beside the last
 
 
@@ -158,6 +159,7 @@ def measure(
     nets: Mapping[str, Net] = NETS,
     layers: Sequence[str] = LAYERS,
     make_axes: looks.MakeAxes = looks.random_axes,
+    parts: tuple[str, ...] = PARTS,
 ) -> tuple[dict, dict]:
     """Return likenesses by kind of net, [N, T, L], times of settling [N, L], and pictures.
 
@@ -166,7 +168,7 @@ def measure(
     """
     arrays = {"looks": np.array(looks_at(config))}
     nets = looked_at(config, nets)
-    first = _trained(config, NETS["he"])
+    first = _trained(config, NETS["he"] if "he" in nets else next(iter(nets.values())))
     some = first.data.test.sample(config.images)
     found = _answers(config, nets, some.images, layers, make_axes, progress)
     steps = np.array(looks_at(config))
@@ -175,10 +177,11 @@ def measure(
         scored = scores.along(found[name], layers, some.labels, count, steps)
         arrays |= {f"{name}/{what}": values for what, values in scored.items()}
         arrays[f"{name}/test_error"] = _trained(config, nets[name]).test_error
-    rows = np.searchsorted(looks_at(config), drawn_at(config))
-    arrays |= scores.preferred(found["he"].units, some.images, SHOWN, rows)
-    arrays |= scores.filters(first, LAYERS[0], rows)
-    arrays |= scores.class_pictures(first, seeds_of(config), rows, config.ascent_steps)
+    if "pictures" in parts:
+        rows = np.searchsorted(looks_at(config), drawn_at(config))
+        arrays |= scores.preferred(found["he"].units, some.images, SHOWN, rows)
+        arrays |= scores.filters(first, LAYERS[0], rows)
+        arrays |= scores.class_pictures(first, seeds_of(config), rows, config.ascent_steps)
     return {"class_names": list(first.data.class_names)}, arrays
 
 
