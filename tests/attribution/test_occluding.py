@@ -1,5 +1,6 @@
 """Occlusion against its closed form, with every pixel covered."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,10 +40,15 @@ def test_a_linear_score_falls_by_the_box_filtered_gradient_times_input(size, str
             :, 0
         ]
 
-    occluded = occluding.sweep(outputs, IMAGES, places, np.broadcast_to(FILL, IMAGES.shape))
+    @jax.jit
+    def both(images):
+        fill = jnp.broadcast_to(FILL, images.shape)
+        product = gradient(linear, images, CLASSES) * (images - fill)
+        occluded = occluding.sweep(outputs, images, places, fill)
+        return occluded, occluding.within(product.sum(-1), places)
+
+    occluded, expected = both(IMAGES)
     whole = linear(IMAGES)[np.arange(3), CLASSES]
-    product = gradient(linear, IMAGES, CLASSES) * (IMAGES - FILL)
-    expected = occluding.within(product.sum(-1), places)
     assert occluded.shape == (3, len(places.rows), len(places.columns))
     np.testing.assert_allclose(whole[:, None, None] - occluded, expected, atol=2e-5)
 

@@ -17,8 +17,8 @@ from jaxvision.random import stream
 from jaxvision.training.step import Observed, Task, initial_state, train_step
 from jaxvision.trees import named_leaves
 
-IMAGES = jax.random.randint(stream(0, "probe"), (6, 8, 8, 1), 0, 256).astype(jnp.uint8)
-LABELS = jnp.arange(6) % 4
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
+LABELS = np.arange(6, dtype=np.int32) % 4
 RATE, WEIGHT_DECAY = 0.05, 0.01
 NETS = {
     # Names that do not sort in depth order: input, hidden, output.
@@ -39,8 +39,8 @@ def optimizer(hyper):
 def start(net):
     variables = jax.jit(lambda key: initialize(net, key, (8, 8, 1)))(stream(0, "init"))
     # Biases begin at zero: move them, so that they count where they should not.
-    variables["params"] = jax.tree.map(lambda leaf: leaf + 0.02 * leaf.ndim, variables["params"])
-    return variables
+    moved = lambda leaf: leaf + np.float32(0.02 * leaf.ndim)  # noqa: E731
+    return variables | {"params": jax.tree.map(moved, jax.device_get(variables["params"]))}
 
 
 @pytest.fixture(scope="module", params=NETS)
@@ -71,8 +71,9 @@ def slow_mlp(params):
             x = jax.nn.relu(found[-1])
         return cross_entropy(found[-1]), found
 
-    zeros = [jnp.zeros((6, kernel.shape[1])) for kernel in kernels]
-    (dw, delta), found = jax.grad(forward, argnums=(0, 1), has_aux=True)(kernels, zeros)
+    zeros = [np.zeros((6, kernel.shape[1]), np.float32) for kernel in kernels]
+    gradient = jax.jit(jax.grad(forward, argnums=(0, 1), has_aux=True))
+    (dw, delta), found = gradient(kernels, zeros)
     return found, delta, dw
 
 
@@ -89,8 +90,9 @@ def slow_conv(params):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layers, "gradient_tap", lambda x, tap: x + tap)
-        activations = apply(params, {}, floats(IMAGES, None), train=True)[1]
-        zeros = {name: jnp.zeros_like(x) for name, x in activations.items()}
+        forward = jax.jit(lambda params: apply(params, {}, floats(IMAGES, None), train=True)[1])
+        activations = jax.device_get(forward(params))
+        zeros = {name: np.zeros_like(x) for name, x in activations.items()}
         gradient = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
         (dw, delta), _ = gradient(params, zeros)
     dw = {name: named_leaves(dw)[f"{name}/kernel"] for name in activations}

@@ -40,28 +40,35 @@ def test_kernels_are_drawn_one_by_one():
 def test_growth_is_that_of_the_product_of_jacobians(net):
     activate, homogeneous = NETS[net]
     width, depth, batch, sigma_w = 6, 5, 4, 1.3
-    growth = random_nets.net_growth(
-        probe(3, "nets"), activate, sigma_w, width, depth, batch, homogeneous=homogeneous
-    )
-    input_key, direction_key, kernel_key = jax.random.split(probe(3, "nets"), 3)
-    x = jax.random.normal(input_key, (batch, width))
-    product = np.asarray(jax.random.normal(direction_key, (batch, width)), np.float64).ravel()
+    growth = jax.jit(
+        lambda key: random_nets.net_growth(
+            key, activate, sigma_w, width, depth, batch, homogeneous=homogeneous
+        )
+    )(probe(3, "nets"))
+
+    @jax.jit
+    def draw(key):
+        input_key, direction_key, kernel_key = jax.random.split(key, 3)
+        ends = [jax.random.normal(key, (batch, width)) for key in (input_key, direction_key)]
+        keys = [jax.random.fold_in(kernel_key, layer) for layer in range(depth)]
+        return *ends, [jax.random.normal(key, (width, width)) for key in keys]
+
+    def apply(x, kernel):
+        h = x @ kernel * sigma_w / math.sqrt(width)
+        if net == "tanh":
+            return jnp.tanh(h)
+        if net == "batch_norm_relu":
+            h = (h - h.mean(axis=0, keepdims=True)) / h.std(axis=0, keepdims=True)
+        return jnp.maximum(h, 0)
+
+    layer = jax.jit(lambda x, kernel: (apply(x, kernel), jax.jacrev(apply)(x, kernel)))
+    x, direction, kernels = draw(probe(3, "nets"))
+    product = np.asarray(direction, np.float64).ravel()
     logs = [np.log(np.linalg.norm(product))]
-    for layer in range(depth):
-        kernel = jax.random.normal(jax.random.fold_in(kernel_key, layer), (width, width))
-
-        def apply(x, kernel=kernel):
-            h = x @ kernel * sigma_w / math.sqrt(width)
-            if net == "tanh":
-                return jnp.tanh(h)
-            if net == "batch_norm_relu":
-                h = (h - h.mean(axis=0, keepdims=True)) / h.std(axis=0, keepdims=True)
-            return jnp.maximum(h, 0)
-
-        jacobian = jax.jacrev(apply)(x).reshape(batch * width, batch * width)
-        product = np.asarray(jacobian, np.float64) @ product
+    for kernel in kernels:
+        x, jacobian = layer(x, kernel)
+        product = np.asarray(jacobian, np.float64).reshape(batch * width, -1) @ product
         logs.append(np.log(np.linalg.norm(product)))
-        x = apply(x)
     np.testing.assert_allclose(growth, np.diff(logs), atol=1e-4)
 
 

@@ -196,18 +196,14 @@ def test_killed_fifty_times_nothing_is_lost(alone, tmp_path, capsys):
 
 
 @pytest.mark.timeout(600)
-def test_killed_stopped_refused_and_resumed_it_loses_nothing(alone, tmp_path):
-    """One run in seven turns, one of them refused; a process takes seconds to start."""
+def test_killed_stopped_and_resumed_it_loses_nothing(alone, tmp_path):
+    """One run in four turns; a process takes seconds to start. Slow tests have many more."""
     # Two processes that train together, and process 0 is killed.
     kill_one_of_two(tmp_path, 0, BOTH, devices=1, pause=0.2)
     newest = newest_checkpoint(tmp_path)
-    # Two again: another one on the same directory, then SIGTERM to one.
-    main, other = start_two(tmp_path, BOTH, devices=1, pause=2)
+    # Two again, and SIGTERM to one.
+    main, other = start_two(tmp_path, BOTH, devices=1, pause=0.2)
     assert train(main, tmp_path) == newest
-    second = finish(start(tmp_path))
-    assert second.code == 2
-    assert second.err.count("\n") == 1
-    assert f"is in use by process {main.pid}: " in second.err
     stop_one_of_two(tmp_path, main, other, BOTH)
     # One alone: Ctrl-C.
     third = start(tmp_path, "--tensorboard")
@@ -218,10 +214,11 @@ def test_killed_stopped_refused_and_resumed_it_loses_nothing(alone, tmp_path):
     assert third.code == 130, third.err
     assert_said_how_to_go_on(third, tmp_path, "stopped by Ctrl-C", "--tensorboard")
     assert len(list((directory(tmp_path) / "net0" / "tensorboard").iterdir())) == 1
-    # Killed at random, and to the end.
-    done, found = kill_until_done(tmp_path, random.Random(1), 1, [newest_checkpoint(tmp_path)])
+    # And to the end.
+    newest = newest_checkpoint(tmp_path)
+    done = finish(start(tmp_path))
     assert done.code == 0, done.err
-    assert len(found) == 2
+    assert f"net0: going on at step {newest} of 96\n" in done.err
     assert left(tmp_path) == alone.left
     # The record counts the seconds of all the processes.
     assert wall_time(tmp_path) > 0.3 * alone.wall_time
