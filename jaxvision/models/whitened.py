@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.convolution import Padding, Pair, conv2d
+from jaxvision.act_conv import act_conv
+from jaxvision.convolution import Padding, Pair
 from jaxvision.initializers import Initializer
 from jaxvision.models.layers import ActConv, Taps, max_pool, relu, tapped
 from jaxvision.models.normalization import BatchNorm
@@ -50,7 +51,8 @@ class WhitenedConvNet(nn.Module):
         taps: Taps = None,
     ) -> tuple[Array, dict[str, Array]]:
         """Map images [B, H, W, C] to logits [B, K] and pre-activations by layer."""
-        x = conv2d(images, self._whitening(images), padding="VALID")
+        kernel = self._whitening(images)
+        x = act_conv(images, kernel, padding="VALID", relu=False).y
         sides = x.shape[1:3]
         activations = {}
         for i, width in enumerate(self.widths):
