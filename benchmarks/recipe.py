@@ -3,9 +3,8 @@
 ``python -m benchmarks.recipe --torch_python=PATH``, PATH as for ``benchmarks.run``. First ours, on
 all cores, which goes on where it was stopped, and is not trained again once it is in the user's
 cache. Then PyTorch from the same arrays, left for it in a temporary folder: the same net, whitening
-and first weights (ResNet: He-normal kernels of its own), rate of every step, augmentation, smoothed
-labels, decay of kernels alone and batch size, channels_last, an evaluation an epoch. Use a quiet
-machine: the two do not take turns.
+and first weights, rate of every step, augmentation, smoothed labels, decay of kernels alone and
+batch size, channels_last, an evaluation an epoch. Use a quiet machine: the two do not take turns.
 
 ``--rounds=N`` trains nothing to its end: both sides take turns at some steps, N times each. Before
 that the losses of six steps on the first images must agree. ``--cores=1`` compares the CPU time on

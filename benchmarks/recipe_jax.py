@@ -21,11 +21,18 @@ SEED = 0  # of the folder's weights
 
 def prepare(folder: str) -> Case:
     """Take the first steps on images as they are stored, compile a period, be ready to be timed."""
-    net = Net(Spec(**json.loads((Path(folder) / "spec.json").read_text())))
+    text = (Path(folder) / "spec.json").read_text()
+    net = Net(Spec(**json.loads(text)))
     runs = make_runs({"net": net.arm(net.spec.learning_rate)}, [SEED])
     losses = first_losses(net)
     given = net.trainer(by_epoch=False)
-    trainer = Trainer(given.task, given.train, given.test, given.batch_size, problems.PERIOD)
+    trainer = Trainer(
+        given.task,
+        given.train,
+        given.test,
+        given.batch_size,
+        problems.PERIOD,
+    )
     (call,) = trainer.calls(runs)
     held = [call.start(), 0]
 
@@ -49,11 +56,13 @@ def first_losses(net: Net) -> list[float]:
     task, batch = plain.trainer(by_epoch=False).task, net.spec.batch_size
     runs = make_runs({"net": plain.arm(net.spec.learning_rate)}, [SEED])
     variables, hyper = jax.tree.map(lambda leaf: leaf[0], (runs.variables, runs.hyper))
-    take = runtime.jit(lambda *given: train_step(task, *given, hyper, np.int32(SEED)))
-    state, losses = task.start(variables, hyper), []
+    seed = np.int32(SEED)
+    take = runtime.jit(lambda *given: train_step(task, *given, hyper, seed))
+    state = task.start(variables, hyper)
+    train, losses = net.data.train, []
     for i in range(problems.PERIOD):
         rows = slice(i * batch, (i + 1) * batch)
-        state, metrics = take(state, net.data.train.images[rows], net.data.train.labels[rows])
+        state, metrics = take(state, train.images[rows], train.labels[rows])
         losses.append(float(metrics["loss"]))
     return losses
 

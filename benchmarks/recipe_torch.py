@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks import problems, torch_worker
+from benchmarks import problems
 from benchmarks.resnet_torch import augment
 from benchmarks.worker import Case, keep_freed_memory, serve
 
@@ -48,24 +48,31 @@ class Whitened(nn.Module):
 
     def __init__(self, arrays: dict[str, np.ndarray], blocks: int) -> None:
         super().__init__()
-        self.register_buffer("whitening", torch_kernel(arrays["batch_stats/whitening"]))
+        whitening = torch_kernel(arrays["batch_stats/whitening"])
+        self.register_buffer("whitening", whitening)
         self.layers = nn.ModuleList()
         for i in range(1, 2 * blocks + 1):
-            kernel = arrays[f"params/conv{i}/kernel"]
-            conv = nn.Conv2d(kernel.shape[2], kernel.shape[3], 3, 1, 1, bias=False)
-            conv.weight.data = torch_kernel(kernel)
-            self.layers.append(nn.ModuleList([conv, nn.BatchNorm2d(kernel.shape[3])]))
-        kernel = arrays["params/logits/kernel"]
-        self.logits = nn.Linear(*kernel.shape, bias=False)
-        self.logits.weight.data = torch_kernel(kernel)
+            kernel = torch_kernel(arrays[f"params/conv{i}/kernel"])
+            width, inputs = kernel.shape[:2]
+            conv = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
+            conv.weight.data = kernel
+            norm = nn.BatchNorm2d(width)
+            self.layers.append(nn.ModuleList([conv, norm]))
+        kernel = torch_kernel(arrays["params/logits/kernel"])
+        classes, inputs = kernel.shape
+        self.logits = nn.Linear(inputs, classes, bias=False)
+        self.logits.weight.data = kernel
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, C, H, W] to logits."""
         x = F.conv2d(x, self.whitening)
         for i, (conv, norm) in enumerate(self.layers):
             x = conv(F.relu(x))
-            x = norm(F.max_pool2d(x, 2) if i % 2 == 0 else x)
-        return LOGIT_SCALE * self.logits(F.relu(x).amax((2, 3)))
+            is_pooled = i % 2 == 0
+            x = F.max_pool2d(x, 2) if is_pooled else x
+            x = norm(x)
+        largest = F.relu(x).amax((2, 3))
+        return LOGIT_SCALE * self.logits(largest)
 
 
 def torch_kernel(kernel: np.ndarray) -> torch.Tensor:
@@ -75,34 +82,41 @@ def torch_kernel(kernel: np.ndarray) -> torch.Tensor:
 
 
 def build(spec: dict, arrays: dict[str, np.ndarray]) -> nn.Module:
-    """Return the spec's net; a whitened one starts from the arrays."""
-    if spec["net"] == "whitened":
-        module = Whitened(arrays, len(spec["sizes"]["widths"]))
-    elif spec["net"] == "resnet" and spec["sizes"] == {"depth": 20, "width": 16}:
-        module = torch_worker.build("resnet20")
-    else:
-        raise SystemExit(f"PyTorch's side has whitened nets and ResNet-20 of width 16, not {spec}")
+    """Return the spec's net, with the weights of the arrays."""
+    if spec["net"] != "whitened":
+        raise SystemExit(f"PyTorch's side has whitened nets alone, not {spec['net']}")
+    blocks = len(spec["sizes"]["widths"])
+    module = Whitened(arrays, blocks)
     return module.to(memory_format=torch.channels_last)
 
 
 def make_optimizer(module: nn.Module, spec: dict) -> torch.optim.Optimizer:
-    """SGD with momentum whose decay is of kernels alone; Nesterov's has fast biases.
+    """Nesterov's SGD: decay of kernels alone, and fast biases.
 
     A group's ``share`` is what its rate is multiplied by.
     """
-    nesterov = spec["optimizer"] == "nesterov_sgd"
-    groups = [
-        {"params": [], "weight_decay": spec["weight_decay"], "share": 1},
-        {"params": [], "weight_decay": 0.0, "share": 1},
-        {"params": [], "weight_decay": 0.0, "share": BIAS_RATE if nesterov else 1},
-    ]
+    if spec["optimizer"] != "nesterov_sgd":
+        raise SystemExit(f"PyTorch's side has nesterov_sgd alone, not {spec['optimizer']}")
+    kernels, biases, scales = [], [], []
     for layer in module.modules():
         for name, parameter in layer.named_parameters(recurse=False):
-            is_kernel = parameter.ndim > 1
-            group = 0 if is_kernel else 1 + (name == "bias")
-            groups[group]["params"].append(parameter)
+            if parameter.ndim > 1:
+                kernels.append(parameter)
+            elif name == "bias":
+                biases.append(parameter)
+            else:
+                scales.append(parameter)
+    groups = [
+        {"params": kernels, "weight_decay": spec["weight_decay"], "share": 1},
+        {"params": scales, "weight_decay": 0.0, "share": 1},
+        {"params": biases, "weight_decay": 0.0, "share": BIAS_RATE},
+    ]
     return torch.optim.SGD(
-        groups, spec["learning_rate"], problems.MOMENTUM, nesterov=nesterov, fused=True
+        groups,
+        spec["learning_rate"],
+        problems.MOMENTUM,
+        nesterov=True,
+        fused=True,
     )
 
 
