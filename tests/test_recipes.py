@@ -10,13 +10,14 @@ import pytest
 from jaxvision import nets, recipes
 from jaxvision.data import Dataset, embedded
 from jaxvision.longrun.stop import Stopped
+from jaxvision.models.whitened import whitening_kernel
 from jaxvision.nets import Spec
-from jaxvision.nets.training import Net
+from jaxvision.nets.training import WHITENED_BY, Net
 
 TINY = dataclasses.replace(
     recipes.CIFAR10_FAST,
     dataset="digits",
-    sizes={"depth": 8, "width": 2},
+    sizes={"widths": (2, 3)},
     images=200,
     batch_size=20,
     steps=20,
@@ -67,26 +68,42 @@ def test_a_set_that_is_not_prepared_is_one_line(tmp_path, capsys, monkeypatch):
     assert "cifar10" in line
 
 
-def test_the_recipe_is_what_its_page_says():
-    spec = recipes.CIFAR10_FAST
-    assert spec.steps == 20 * (50_000 // spec.batch_size)
+@pytest.mark.parametrize("spec", recipes.RECIPES.values(), ids=recipes.RECIPES)
+def test_a_recipe_is_plain_values(spec):
     assert Spec(**dataclasses.asdict(spec)) == spec
 
 
-def test_the_recipe_builds_a_net_of_twenty_layers(monkeypatch):
+def test_the_recipe_takes_whole_epochs_and_warms_up_in_a_quarter():
     spec = recipes.CIFAR10_FAST
+    epoch = 50_000 // spec.batch_size
+    assert spec.steps == 10 * epoch
+    assert spec.warm_up == spec.steps // 4
 
+
+def test_a_tiny_run_learns_behind_the_whitening_of_its_own_images(tmp_path):
+    spec = dataclasses.replace(
+        TINY,
+        sizes={"widths": (8, 16)},
+        images=None,
+        batch_size=100,
+        steps=60,
+        warm_up=15,
+    )
+    found = nets.trained(spec, (0,), snapshots=(0,), directory=tmp_path)
+    some = found.data.train.sample(WHITENED_BY)
+    expected = whitening_kernel(np.asarray(found.preprocess(some.images, None)))
+    for run in (found.variables, jax.tree.map(lambda leaf: leaf[:, 0], found.snapshots)):
+        np.testing.assert_array_equal(run["batch_stats"]["whitening"][0], expected)
+    assert found.test_error[0] < 0.6
+
+
+def test_the_recipe_builds_the_net_of_its_page(monkeypatch):
     def noise():
         images = np.random.default_rng(0).integers(0, 256, (600, 32, 32, 3), np.uint8)
         part = Dataset(images, np.arange(600, dtype=np.int32) % 10)
         return embedded.digits()._replace(name="cifar10", train=part, test=part)
 
     monkeypatch.setitem(embedded.EMBEDDED, "cifar10", noise)
-    net = Net(spec)
-    kernels = [
-        leaf.shape
-        for path, leaf in jax.tree_util.tree_leaves_with_path(net.template()["params"])
-        if path[-1].key == "kernel"
-    ]
-    # Of 19 convolutions and one dense layer, whatever is stacked.
-    assert sum(int(np.prod(shape)) for shape in kernels) == 268_336
+    params = Net(recipes.CIFAR10_FAST).template()["params"]
+    sizes = [int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)]
+    assert sum(sizes) == 531_264

@@ -21,6 +21,7 @@ from jaxvision.models.residual_mlp import ResidualMLP
 from jaxvision.models.resnet import ResNet, cifar_resnet
 from jaxvision.models.shallow import ShallowConvNet
 from jaxvision.models.shift_net import ShiftNet
+from jaxvision.models.whitened import WhitenedConvNet
 
 ImageShape = tuple[int, int, int]  # H, W, C
 
@@ -126,6 +127,18 @@ def shift(
     return ShiftNet(depth, width, num_classes, kernel_init, blur=blur)
 
 
+def whitened(
+    num_classes: int,
+    image_shape: ImageShape,
+    kernel_init: Initializer,
+    *,
+    widths: tuple[int, ...],
+) -> WhitenedConvNet:
+    """Return a conv net behind a whitening layer, a block of two convolutions for each width."""
+    del image_shape
+    return WhitenedConvNet(tuple(widths), num_classes, kernel_init)
+
+
 NETS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "sigmoid_mlp": sigmoid_mlp,
@@ -137,6 +150,7 @@ NETS: dict[str, Callable[..., nn.Module]] = {
     "alexnet": alexnet,
     "shallow": shallow,
     "shift": shift,
+    "whitened": whitened,
 }
 
 INITIALIZERS: dict[str, Callable[[], Initializer]] = {

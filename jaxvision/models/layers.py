@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxvision.act_conv import Convolved, Scaled, act_conv
+from jaxvision.convolution import Padding
 from jaxvision.initializers import Initializer
 from jaxvision.models.drawing import initialize, initialize_runs
 from jaxvision.models.normalization import batch_split_over
@@ -86,12 +87,14 @@ class ActConv(nn.Module):
       kernel_size: side of the window, odd; zeros are padded so that stride 1 keeps the size.
       stride: step of the window.
       kernel_init: initializer of the kernel.
+      padding: other zeros than those, as ``act_conv`` takes them.
     """
 
     features: int
     kernel_size: int
     stride: int
     kernel_init: Initializer
+    padding: Padding | None = None
 
     @nn.compact
     def __call__(self, x: Array | Scaled, **given: Any) -> Convolved:
@@ -99,8 +102,10 @@ class ActConv(nn.Module):
         channels = (x.x if isinstance(x, Scaled) else x).shape[-1]
         shape = (self.kernel_size, self.kernel_size, channels, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        pad = (self.kernel_size // 2,) * 2
-        return act_conv(x, kernel, self.stride, (pad, pad), **given)
+        padding = self.padding
+        if padding is None:
+            padding = ((self.kernel_size // 2,) * 2,) * 2
+        return act_conv(x, kernel, self.stride, padding, **given)
 
 
 def tapped(x: Array, taps: Taps, name: str) -> Array:

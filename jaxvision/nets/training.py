@@ -19,6 +19,7 @@ from jaxvision.longrun.workdir import Part
 from jaxvision.models.builders import INITIALIZERS, NETS
 from jaxvision.models.drawing import initialize, initialize_runs
 from jaxvision.models.layers import apply_function
+from jaxvision.models.whitened import WhitenedConvNet, whitened
 from jaxvision.nets.spec import Spec, key_of
 from jaxvision.parallel import distributed
 from jaxvision.parallel.mesh import make_mesh
@@ -28,7 +29,7 @@ from jaxvision.training.arms import Arm, make_runs
 from jaxvision.training.fit import History, Trainer
 from jaxvision.training.looks import Look, snapshot
 from jaxvision.training.losses import Loss, cross_entropy, smoothed_cross_entropy
-from jaxvision.training.optimizers import adam, caffe_sgd, momentum_sgd, sgd
+from jaxvision.training.optimizers import adam, caffe_sgd, momentum_sgd, nesterov_sgd, sgd
 from jaxvision.training.schedules import (
     Optimizer,
     cosine_decay,
@@ -43,10 +44,12 @@ OPTIMIZERS: dict[str, Callable] = {
     "sgd": sgd,
     "caffe_sgd": caffe_sgd,
     "momentum_sgd": momentum_sgd,
+    "nesterov_sgd": nesterov_sgd,
     "adam": adam,
 }
 WHITE = 255  # the brightest pixel
-MOMENTUM = 0.9  # of ``momentum_sgd``; the others have theirs built in
+MOMENTUM = 0.9  # of ``momentum_sgd`` and ``nesterov_sgd``; the others have theirs built in
+WHITENED_BY = 2000  # training images whose patches a whitening layer is taken from
 
 
 class Run(NamedTuple):
@@ -146,13 +149,20 @@ class Net:
 
     def arm(self, learning_rate: float) -> Arm:
         """Return how runs start and what drives them, at one rate."""
-        start = partial(initialize_runs, self._model, image_shape=self._shape)
         hyper = {
             "learning_rate": learning_rate,
             "train_biases": 1.0,
             "momentum": MOMENTUM,
         }
-        return Arm(start, hyper)
+        return Arm(self._start, hyper)
+
+    def _start(self, keys: Array) -> PyTree:
+        """Return the variables of a run for every key, before the first step."""
+        variables = initialize_runs(self._model, keys, image_shape=self._shape)
+        if not isinstance(self._model, WhitenedConvNet):
+            return variables
+        some = self.data.train.sample(WHITENED_BY)
+        return whitened(variables, self.standardize(some.images, None))
 
     def _fit(
         self,

@@ -53,7 +53,7 @@ def test_a_net_is_its_sizes(name, depth):
 
 
 def test_every_name_is_tried():
-    assert {*DEPTHS, "alexnet", "linear", "shallow", "shift"} == NETS.keys()
+    assert {*DEPTHS, "alexnet", "linear", "shallow", "shift", "whitened"} == NETS.keys()
 
 
 def test_softmax_regression_is_one_kernel():
@@ -91,6 +91,23 @@ def test_a_shallow_conv_net_has_a_layer_for_each_of_its_sizes(pooled, inputs):
     }
     _, variables = shapes("shallow", channels=(4,), units=0, pooled=False)
     assert list(variables["params"]) == ["conv1", "logits"]
+
+
+def test_a_whitened_net_has_two_convolutions_a_width():
+    _, variables = shapes("whitened", widths=[3, 6])
+    kernels = {
+        name: layer["kernel"].shape
+        for name, layer in variables["params"].items()
+        if "kernel" in layer
+    }
+    assert kernels == {
+        "conv1": (3, 3, 8, 3),
+        "conv2": (3, 3, 3, 3),
+        "conv3": (3, 3, 3, 6),
+        "conv4": (3, 3, 6, 6),
+        "logits": (6, 10),
+    }
+    assert variables["batch_stats"]["whitening"].shape == (2, 2, 1, 8)
 
 
 def test_an_alexnet_may_lack_layers():

@@ -15,6 +15,7 @@ from jaxvision.training.optimizers import (
     max_norm,
     momentum_sgd,
     muon,
+    nesterov_sgd,
     sgd,
 )
 
@@ -124,14 +125,17 @@ def test_what_ten_thousand_steps_of_decay_leave_of_a_kernel_and_of_a_scale(momen
     np.testing.assert_array_equal(found["norm"]["scale"], 1.0)
 
 
-@pytest.mark.parametrize("make", [momentum_sgd, adamw, muon])
-def test_kernels_alone_decay_whatever_their_axes(make):
+@pytest.mark.parametrize(
+    ("make", "kept"),
+    [(momentum_sgd, 0.99), (nesterov_sgd, 0.981), (adamw, 0.99), (muon, 0.99)],
+)
+def test_kernels_alone_decay_whatever_their_axes(make, kept):
     """The stacked biases and scales have two axes, as a kernel has."""
     params = net()
     found = still(lambda hyper: make(0.1, hyper), 1, params)
     for name, layer in params.items():
         for leaf, value in layer.items():
-            left = 0.99 if leaf == "kernel" else 1.0
+            left = kept if leaf == "kernel" else 1.0
             np.testing.assert_allclose(found[name][leaf], left * value, rtol=1e-5)
 
 
@@ -170,6 +174,24 @@ def test_momentum_is_a_traced_number_and_none_of_it_is_plain_descent():
     for found in both[1]:
         plain = plain - 0.1 * plain**2
         np.testing.assert_allclose(found, plain, rtol=1e-5)
+
+
+def test_nesterov_s_momentum_looks_ahead_and_biases_run():
+    """Against Sutskever et al. 2013 in PyTorch's form, by hand."""
+    w, b, v, u, wanted = np.float32(1.0), np.float32(1.0), 0.0, 0.0, []
+    for _ in range(4):
+        v, u = 0.5 * v + w**2, 0.5 * u + b
+        w, b = w - 0.01 * (w**2 + 0.5 * v), b - 0.64 * (b + 0.5 * u)
+        wanted.append((w, b))
+    optimizer = nesterov_sgd(0.0, {"learning_rate": 0.01, "momentum": 0.5})
+    params = {"kernel": jnp.float32(1), "bias": jnp.float32(1)}
+    state, found = optimizer.init(params), []
+    for _ in range(4):
+        gradients = {"kernel": params["kernel"] ** 2, "bias": params["bias"]}
+        updates, state = optimizer.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+        found.append((params["kernel"], params["bias"]))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 def test_muon_makes_each_matrix_of_an_update_orthogonal_nearly():
