@@ -252,7 +252,8 @@ def plot(record: Record, config: Config) -> Figure:
         figure,
         record,
         title,
-        net=f"{len(config.kinds)} kinds of nets, {config.width} units, {config.channels} channels first",
+        net=f"{len(config.kinds)} kinds of nets, {config.width} units, "
+        f"{config.channels} channels first",
         optimizer=f"Adam, {config.steps:,} steps",
         paper="Moosavi-Dezfooli et al. 2017; Shafahi et al. 2018",
     )
