@@ -148,9 +148,8 @@ def draw_noise(ax: Axes, record: Record, sets: Sequence[str]) -> None:
     drawn = [name for name in sets if f"noise/{name}" in record.arrays]
     for name, color in zip(drawn, plots.shades(len(drawn)), strict=True):
         pixels = record.numbers["pixels"][name]
-        label = f"{name}\n{pixels:,} pixels"
         flipped = 100 * record.arrays[f"noise/{name}"]
-        plots.seed_band(ax, MULTIPLES / np.sqrt(pixels), flipped, color, label)
+        plots.seed_band(ax, MULTIPLES / np.sqrt(pixels), flipped, color, name)
     plots.log_axis(ax, "x")
     plots.theory_line(ax, ax.get_xlim(), (50, 50), "_half")
     title = "How far noise must go, over\nthe nearest mistake"
