@@ -12,19 +12,18 @@ follows is evaluated as ever.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from jaxvision.attribution.local_rules import RULES
 from jaxvision.attribution.patches import Here, Patch, Seen, is_any_local
 from jaxvision.attribution.spans import Spans, frames
-from jaxvision.attribution.unchanged import Unchanged, is_unrolled, opened, rounds_of
+from jaxvision.attribution.unchanged import Unchanged, is_unrolled, opened, run_rounds
 from jaxvision.attribution.windowed import Windowed, multiplications, windowed
-from jaxvision.dynamics.traced.plan import Place, loop_of
-from jaxvision.dynamics.traced.tapped import run_one
+from jaxvision.dynamics.traced.evaluating import evaluate, run_one
+from jaxvision.dynamics.traced.plan import Place
 from jaxvision.types import Array, PyTree
 
 _MOST = 0.75  # of the results of windows: more are evaluated whole
@@ -106,24 +105,12 @@ class _Changed:
 
     def program(self, program: ClosedJaxpr, arguments: Sequence[Seen], place: Place) -> list[Seen]:
         """Return the outputs of a program."""
-        jaxpr = program.jaxpr
-        constants = [Seen(value) for value in program.consts]
-        values: dict[Any, Seen] = dict(zip(jaxpr.constvars, constants, strict=True))
-        values |= dict(zip(jaxpr.invars, arguments, strict=True))
+        return evaluate(program, arguments, place, self._seen, Seen)
 
-        def value(variable: Any) -> Seen:
-            return Seen(variable.val) if isinstance(variable, Literal) else values[variable]
-
-        for number, eqn in enumerate(jaxpr.eqns):
-            at = (*place, number)
-            operands = [value(variable) for variable in eqn.invars]
-            wholes = self.known.outs[at]
-            if any(operand.patch is not None for operand in operands):
-                outs = self._equation(jaxpr, eqn, operands, at)
-            else:
-                outs = [Seen(whole) for whole in wholes]
-            values |= dict(zip(eqn.outvars, outs, strict=True))
-        return [value(variable) for variable in jaxpr.outvars]
+    def _seen(self, jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Seen], at: Place) -> list[Seen]:
+        if any(operand.patch is not None for operand in operands):
+            return self._equation(jaxpr, eqn, operands, at)
+        return [Seen(whole) for whole in self.known.outs[at]]
 
     def _equation(self, jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Seen], at: Place) -> list[Seen]:
         wholes = self.known.outs[at]
@@ -185,17 +172,11 @@ class _Changed:
         return [Patch(values, spans) for values in outs]
 
     def _loop(self, eqn: JaxprEqn, operands: list[Seen], at: Place) -> list[Seen]:
-        loop = loop_of(eqn)
-        last = loop.fixed + loop.carried
-        fixed, carry, sliced = operands[: loop.fixed], operands[loop.fixed : last], operands[last:]
-        stacked = {}
-        for number in rounds_of(eqn):
-            own = [self._round(x, number) for x in sliced]
-            outs = self.program(loop.body, [*fixed, *carry, *own], (*at, number))
-            carry = outs[: loop.carried]
-            stacked[number] = outs[loop.carried :]
-        columns = zip(*(stacked[number] for number in sorted(stacked)), strict=True)
-        wholes = self.known.outs[at][loop.carried :]
+        def one_round(body: ClosedJaxpr, given: list[Seen], number: int) -> list[Seen]:
+            return self.program(body, given, (*at, number))
+
+        carry, columns = run_rounds(eqn, operands, one_round, self._round)
+        wholes = self.known.outs[at][len(carry) :]
         return [*carry, *map(self._stacked, columns, wholes)]
 
     def _round(self, x: Seen, number: int) -> Seen:

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from jaxvision.attribution import relus
+from jaxvision.dynamics.traced.evaluating import evaluate, run_one
 from jaxvision.dynamics.traced.plan import Place, inner_program, inner_programs, loop_of
-from jaxvision.dynamics.traced.tapped import run_one
 from jaxvision.native import primitives
 from jaxvision.native.definition import Scaled, Spec
 from jaxvision.relu import Rule, backward_rule, relu
@@ -60,24 +59,16 @@ class _Walk:
         self, program: ClosedJaxpr, arguments: Sequence[Array], place: Place
     ) -> list[Array]:
         """Return the outputs of a program."""
-        jaxpr = program.jaxpr
-        values: dict[Any, Array] = dict(zip(jaxpr.constvars, program.consts, strict=True))
-        values |= dict(zip(jaxpr.invars, arguments, strict=True))
+        return evaluate(program, arguments, place, self._equation)
 
-        def value(variable: Any) -> Array:
-            return variable.val if isinstance(variable, Literal) else values[variable]
-
-        for number, eqn in enumerate(jaxpr.eqns):
-            at = (*place, number)
-            operands = [value(variable) for variable in eqn.invars]
-            if at in self.places:
-                outs = _rectified(eqn, operands, self.places[at])
-            elif at in self._around:
-                outs = self._opened(eqn, operands, at)
-            else:
-                outs = run_one(jaxpr, eqn, operands)
-            values |= dict(zip(eqn.outvars, outs, strict=True))
-        return [value(variable) for variable in jaxpr.outvars]
+    def _equation(
+        self, jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array], at: Place
+    ) -> list[Array]:
+        if at in self.places:
+            return _rectified(eqn, operands, self.places[at])
+        if at in self._around:
+            return self._opened(eqn, operands, at)
+        return run_one(jaxpr, eqn, operands)
 
     def _opened(self, eqn: JaxprEqn, operands: list[Array], at: Place) -> list[Array]:
         """Run an equation that has ReLUs inside."""

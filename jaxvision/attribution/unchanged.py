@@ -5,18 +5,18 @@ functions, functions with derivatives of their own, the library's activated conv
 of a few rounds.
 """
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from jaxvision.attribution.windowed import windowed
+from jaxvision.dynamics.traced.evaluating import Value, evaluate, run_one
 from jaxvision.dynamics.traced.layers import INLINE
 from jaxvision.dynamics.traced.plan import Place, inner_program, loop_of
-from jaxvision.dynamics.traced.tapped import run_one
 from jaxvision.native import primitives
 from jaxvision.native.definition import Scaled, Spec
 from jaxvision.relu import relu
@@ -42,19 +42,11 @@ class Unchanged:
         self, program: ClosedJaxpr, arguments: Sequence[Array], place: Place
     ) -> list[Array]:
         """Return the outputs of a program."""
-        jaxpr = program.jaxpr
-        values: dict[Any, Array] = dict(zip(jaxpr.constvars, program.consts, strict=True))
-        values |= dict(zip(jaxpr.invars, arguments, strict=True))
+        return evaluate(program, arguments, place, self._kept)
 
-        def value(variable: Any) -> Array:
-            return variable.val if isinstance(variable, Literal) else values[variable]
-
-        for number, eqn in enumerate(jaxpr.eqns):
-            at = (*place, number)
-            operands = [value(variable) for variable in eqn.invars]
-            self.outs[at] = self._equation(jaxpr, eqn, operands, at)
-            values |= dict(zip(eqn.outvars, self.outs[at], strict=True))
-        return [value(variable) for variable in jaxpr.outvars]
+    def _kept(self, jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array], at: Place) -> list[Array]:
+        self.outs[at] = self._equation(jaxpr, eqn, operands, at)
+        return self.outs[at]
 
     def _equation(
         self, jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array], at: Place
@@ -70,28 +62,46 @@ class Unchanged:
         return run_one(jaxpr, eqn, operands)
 
     def _loop(self, eqn: JaxprEqn, operands: list[Array], at: Place) -> list[Array]:
-        loop = loop_of(eqn)
-        last = loop.fixed + loop.carried
-        fixed, carry, sliced = operands[: loop.fixed], operands[loop.fixed : last], operands[last:]
-        stacked = {}
-        for number in rounds_of(eqn):
-            own = [x[number] for x in sliced]
-            outs = self.program(loop.body, [*fixed, *carry, *own], (*at, number))
-            carry = outs[: loop.carried]
-            stacked[number] = outs[loop.carried :]
-        columns = zip(*(stacked[number] for number in sorted(stacked)), strict=True)
+        def one_round(body: ClosedJaxpr, given: list[Array], number: int) -> list[Array]:
+            return self.program(body, given, (*at, number))
+
+        carry, columns = run_rounds(eqn, operands, one_round, operator.getitem)
         return [*carry, *map(jnp.stack, columns)]
+
+
+def run_rounds(
+    eqn: JaxprEqn,
+    operands: list[Value],
+    one_round: Callable[[ClosedJaxpr, list[Value], int], list[Value]],
+    of_round: Callable[[Value, int], Value],
+) -> tuple[list[Value], list[tuple[Value, ...]]]:
+    """Run a loop round by round.
+
+    Args:
+      eqn: a loop that is unrolled.
+      operands: its own.
+      one_round: the loop's program, its inputs, the number of the round -> its outputs.
+      of_round: an operand that has a slice for every round, and the number -> that slice.
+
+    Returns:
+      What is carried in the end, and of each other output what every round puts out.
+    """
+    loop = loop_of(eqn)
+    last = loop.fixed + loop.carried
+    fixed, carry, sliced = operands[: loop.fixed], operands[loop.fixed : last], operands[last:]
+    rounds = range(eqn.params["length"])
+    stacked = {}
+    for number in reversed(rounds) if eqn.params["reverse"] else rounds:
+        own = [of_round(x, number) for x in sliced]
+        outs = one_round(loop.body, [*fixed, *carry, *own], number)
+        carry = outs[: loop.carried]
+        stacked[number] = outs[loop.carried :]
+    return carry, list(zip(*(stacked[number] for number in rounds), strict=True))
 
 
 def is_unrolled(eqn: JaxprEqn) -> bool:
     """Whether an equation is a loop whose rounds are evaluated one by one."""
     return eqn.primitive.name == "scan" and eqn.params["length"] <= _LONGEST
-
-
-def rounds_of(eqn: JaxprEqn) -> Sequence[int]:
-    """Return the rounds of a loop, in the order in which they are run."""
-    rounds = range(eqn.params["length"])
-    return rounds[::-1] if eqn.params["reverse"] else rounds
 
 
 def opened(eqn: JaxprEqn) -> ClosedJaxpr | None:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
+from jaxvision.dynamics.traced.evaluating import evaluate, run_one
 from jaxvision.dynamics.traced.plan import Place, Plan, inner_program, loop_of
 from jaxvision.taps import gradient_tap
 from jaxvision.types import Array, PyTree
@@ -112,17 +113,9 @@ class _Walk(NamedTuple):
         self, program: ClosedJaxpr, arguments: Sequence[Array], place: Place, taps: Taps
     ) -> Ran:
         """Run a program."""
-        jaxpr: Jaxpr = program.jaxpr
-        values = dict(zip(jaxpr.constvars, program.consts, strict=True))
-        values |= dict(zip(jaxpr.invars, arguments, strict=True))
         read: dict[int, PyTree] = {}
 
-        def value(variable):
-            return variable.val if isinstance(variable, Literal) else values[variable]
-
-        for number, eqn in enumerate(jaxpr.eqns):
-            at = (*place, number)
-            operands = [value(variable) for variable in eqn.invars]
+        def equation(jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array], at: Place) -> list[Array]:
             if at in self.around:
                 outs, found = self._opened(eqn, operands, at, taps)
             elif at in self.plan.products:
@@ -131,9 +124,10 @@ class _Walk(NamedTuple):
                 outs, found = run_one(jaxpr, eqn, operands), {}
             if at in self.plan.biases:
                 found = {self.plan.biases[at]: self.instrument.read(outs[0])}
-            read |= found
-            values |= dict(zip(eqn.outvars, outs, strict=True))
-        return [value(variable) for variable in jaxpr.outvars], read
+            read.update(found)
+            return outs
+
+        return evaluate(program, arguments, place, equation), read
 
     def _layer(
         self, jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array], index: int, taps: Taps
@@ -188,19 +182,3 @@ class _Walk(NamedTuple):
             unroll=eqn.params["unroll"],
         )
         return [*carry, *stacked], read
-
-
-def run_one(jaxpr: Jaxpr, eqn: JaxprEqn, operands: list[Array]) -> list[Array]:
-    """Run one equation of a program by JAX itself, so that derivative rules of its own stay."""
-    values = {}
-    for variable, operand in zip(eqn.invars, operands, strict=True):
-        if not isinstance(variable, Literal):
-            values[variable] = operand
-    alone = jaxpr.replace(
-        constvars=(),
-        invars=list(values),
-        outvars=list(eqn.outvars),
-        eqns=[eqn],
-        effects=eqn.effects,
-    )
-    return jaxpr_as_fun(ClosedJaxpr(alone, ()))(*values.values())
