@@ -107,15 +107,20 @@ def _pads(x_shape, kernel_shape, stride: int, padding: Padding) -> tuple[tuple[P
 
 def _compute(spec: Spec, operands: Sequence[Array]) -> tuple:
     is_plain = not spec.relu or current_rule() == "gradient"
-    if not (is_plain and _is_taken(spec, operands) and switch.is_on()):
+    if not (is_plain and is_taken(spec, operands) and switch.is_on()):
         return spec.outputs(definition(spec, *operands))
     # The gradient needs h where a residual has gone into it.
     spec = spec._replace(keep=spec.keep or spec.residual)
     return spec.outputs(primitives.forward(spec, operands))
 
 
-def _is_taken(spec: Spec, operands: Sequence[Array]) -> bool:
-    """Whether the kernels take these arrays. They trust in the shapes, so all are looked at."""
+def is_taken(spec: Spec, operands: Sequence[Array]) -> bool:
+    """Whether the kernels take these arrays. They trust in the shapes, so all are looked at.
+
+    Args:
+      spec: what is to be computed.
+      operands: as ``spec`` names them; shapes and dtypes are enough.
+    """
     x, kernel, affine, residual = spec.named(operands)
     if x.ndim != 4 or kernel.ndim != 4 or kernel.shape[2] != x.shape[3]:
         return False

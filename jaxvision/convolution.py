@@ -22,7 +22,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxvision import runtime
-from jaxvision.types import Array, UserError
+from jaxvision.types import Array
 
 Pair = tuple[int, int]
 Padding = str | tuple[Pair, Pair]
@@ -43,8 +43,8 @@ def conv2d(x: Array, kernel: Array, stride: int | Pair = 1, padding: Padding = "
       [B, H', W', O].
     """
     strides = (stride, stride) if isinstance(stride, int) else tuple(stride)
-    padding = _pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-    if not _is_own():
+    padding = pads_of(x.shape[1:3], kernel.shape[:2], strides, padding)
+    if not is_own():
         return _lax(x, kernel, strides, padding)
     ones = (1, 1)
     # The barriers here and in the gradients make XLA store what enters a convolution once; without
@@ -55,7 +55,7 @@ def conv2d(x: Array, kernel: Array, stride: int | Pair = 1, padding: Padding = "
     )
 
 
-def _pads(size: Pair, window: Pair, strides: Pair, padding: Padding) -> tuple[Pair, Pair]:
+def pads_of(size: Pair, window: Pair, strides: Pair, padding: Padding) -> tuple[Pair, Pair]:
     """Return the counts of zeros around images of a size."""
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(size, window, strides, padding)
@@ -63,98 +63,9 @@ def _pads(size: Pair, window: Pair, strides: Pair, padding: Padding) -> tuple[Pa
     return rows, columns
 
 
-def _is_own() -> bool:
-    """Whether convolutions are this module's own, not ``lax``'s."""
+def is_own() -> bool:
+    """Return whether convolutions are this module's own, not ``lax``'s."""
     return jax.default_backend() == "cpu" and "conv" not in runtime.disabled()
-
-
-def conv_transpose2d(
-    y: Array,
-    kernel: Array,
-    stride: int | Pair = 1,
-    padding: Padding = "SAME",
-    size: Pair | None = None,
-) -> Array:
-    """Return the transpose of ``conv2d(., kernel, stride, padding)`` applied to maps.
-
-    It is the gradient of that convolution with respect to its images, and nothing else: each value
-    of a map lays down the kernel, times itself, where the convolution would have read.
-
-    Args:
-      y: [B, h, w, O] maps.
-      kernel: [rows, columns, C, O], the convolution's own, of the dtype of ``y``.
-      stride: of the convolution, one number or (rows, columns).
-      padding: of the convolution, as ``conv2d`` takes it.
-      size: (H, W) of the result. A strided convolution maps several sizes to h x w; None takes
-        stride times h where the padding is 'SAME', else the smallest: (h - 1) stride + rows, less
-        the zeros of both sides.
-
-    Returns:
-      [B, H, W, C].
-
-    Raises:
-      UserError: no convolution of images of that size gives maps of h x w.
-    """
-    strides = (stride, stride) if isinstance(stride, int) else tuple(stride)
-    if size is None:
-        size = _transposed_size(y.shape[1:3], kernel.shape[:2], strides, padding)
-    images = jax.ShapeDtypeStruct((y.shape[0], *size, kernel.shape[2]), y.dtype)
-
-    def forward(images: Array) -> Array:
-        return conv2d(images, kernel, strides, padding)
-
-    made = jax.eval_shape(forward, images).shape[1:3] if min(size) > 0 else None
-    if made != y.shape[1:3]:
-        height, width = y.shape[1:3]
-        raise UserError(
-            f"no convolution of images of {size[0]}x{size[1]} gives maps of {height}x{width}: "
-            "choose another size, stride or padding"
-        )
-    if strides == (1, 1) or not _is_own():
-        (transposed,) = jax.linear_transpose(forward, images)(y)
-        return transposed
-    return _by_phases(y, kernel, strides, _pads(size, kernel.shape[:2], strides, padding), size)
-
-
-def _by_phases(
-    y: Array, kernel: Array, strides: Pair, padding: tuple[Pair, Pair], size: Pair
-) -> Array:
-    """Compute a strided transposed convolution as one of stride 1, phases beside channels.
-
-    Spread out by zeros, the maps would be convolved with as many of them; and where a window is
-    larger than a map XLA exchanges the two, which leaves its fast layout. Here row r of the images
-    is row r // stride of maps that hold a channel for every phase r % stride: a third of the time.
-    """
-    b = y.shape[0]
-    *window, c, out = kernel.shape
-    reach = [-(-side // stride) for side, stride in zip(window, strides, strict=True)]
-    spare = [n * stride - k for n, stride, k in zip(reach, strides, window, strict=True)]
-    kernel = jnp.pad(kernel, ((0, spare[0]), (0, spare[1]), (0, 0), (0, 0)))
-    kernel = kernel.reshape(reach[0], strides[0], reach[1], strides[1], c, out)
-    kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(*reach, out, -1)
-    lows = [low for low, _ in padding]
-    counts = [-(-(n + low) // stride) for n, low, stride in zip(size, lows, strides, strict=True)]
-    around = [
-        (n - 1, count - maps, 0) for n, count, maps in zip(reach, counts, y.shape[1:3], strict=True)
-    ]
-    none = (0, 0, 0)
-    # Zeros as numbers of the maps, so that gradients find maps no smaller than their windows.
-    y = lax.pad(y, jnp.zeros((), y.dtype), (none, *around, none))
-    x = conv2d(y, kernel, 1, "VALID").reshape(b, *counts, *strides, c)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(b, counts[0] * strides[0], -1, c)
-    return x[:, lows[0] : lows[0] + size[0], lows[1] : lows[1] + size[1]]
-
-
-def _transposed_size(maps: Pair, window: Pair, strides: Pair, padding: Padding) -> Pair:
-    """Return the size of the images that a transposed convolution gives by default."""
-    if padding == "SAME":
-        return maps[0] * strides[0], maps[1] * strides[1]
-    pads = ((0, 0), (0, 0)) if padding == "VALID" else padding
-    rows, columns = (
-        (count - 1) * stride + reach - sum(zeros)
-        for count, stride, reach, zeros in zip(maps, strides, window, pads, strict=True)
-    )
-    return rows, columns
 
 
 def _lax(

@@ -29,6 +29,7 @@ FLOORS = {
         "jaxvision.data",
         "jaxvision.report",
         "jaxvision.convolution",
+        "jaxvision.conv_transpose",
         "jaxvision.act_conv",
         "jaxvision.native",
     ),

@@ -9,9 +9,20 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxvision.convolution import conv2d, conv_transpose2d
+from jaxvision.conv_transpose import conv_transpose2d
+from jaxvision.convolution import conv2d
+from jaxvision.native import switch
 from jaxvision.types import UserError
 from tests.test_convolution import plain_lax
+
+
+@pytest.fixture(autouse=True, params=["auto", "off"])
+def native(request):
+    """Everything is asked of the kernels, and of what there is without them."""
+    switch.configure(request.param)
+    yield request.param
+    switch.configure("auto")
+
 
 GEOMETRIES = [
     # maps h x w, window, stride, padding, size of the images (None: the default)
@@ -126,13 +137,16 @@ def test_derivatives_of_both_orders_equal_lax():
         return first(y, kernel), jax.jvp(first, (y, kernel), (jnp.cos(y), jnp.cos(kernel)))[1]
 
     ours = jax.jit(lambda *a: derivatives(*a))(y, kernel)
+    switch.configure("off")
     with plain_lax():
         theirs = jax.jit(lambda *a: derivatives(*a))(y, kernel)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), ours, theirs)
 
 
-def test_in_a_loop_it_stays_fast():
+def test_in_a_loop_it_stays_fast(native):
     """Every convolution of a scanned training step has the layout that XLA:CPU runs fast."""
+    if native == "auto":
+        pytest.skip("the kernels compute it: there is no convolution of XLA's")
 
     def step(kernel, y):
         def loss(kernel):

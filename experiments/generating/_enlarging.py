@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.convolution import conv2d, conv_transpose2d
+from jaxvision.conv_transpose import conv_transpose2d
+from jaxvision.convolution import conv2d
 from jaxvision.types import Array
 
 STRIDE = 2

@@ -83,7 +83,7 @@ class Config:
     seeds: int = flagged(5, "Nets of each kind.", low=2, high=1000)
     first_seed: int = flagged(940, "First seed.", low=0, high=10**9)
     width: int = flagged(12, "Channels of the first convolutions.", low=1, high=1024)
-    steps: int = flagged(2400, "Training steps.", low=2, high=10**6)
+    steps: int = flagged(2200, "Training steps.", low=2, high=10**6)
     batch_size: int = flagged(32, "Images a step.", low=2, high=10**5)
     learning_rate: float = flagged(5e-3, "Of Adam, at its highest.", low=0.0)
     images: int = flagged(500, "Test images that units are shown.", low=10, high=10**6)

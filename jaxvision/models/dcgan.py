@@ -20,7 +20,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxvision.convolution import conv_transpose2d
+from jaxvision.conv_transpose import conv_transpose2d
 from jaxvision.initializers import Initializer, fixed
 from jaxvision.models.layers import Conv
 from jaxvision.models.normalization import BatchNorm

@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxvision.convolution import conv2d, conv_transpose2d
+from jaxvision.conv_transpose import conv_transpose2d
+from jaxvision.convolution import conv2d
 from jaxvision.initializers import Initializer
 from jaxvision.types import Array
 

@@ -851,7 +851,10 @@ void backward_part(const Shape& s, const Backward& a, const std::vector<float>& 
     const int images = int(std::min(most, end - n));
     for (int i = 0; i < images; ++i) {
       const size_t at = (n + i) * s.image(), out = (n + i) * s.result();
-      frame_images(image_frame(s, x0 + i * x_size), act, (a.h ? a.h : a.x) + at, nullptr, nullptr);
+      if (a.gw) {
+        const float* x = (a.h ? a.h : a.x) + at;
+        frame_images(image_frame(s, x0 + i * x_size), act, x, nullptr, nullptr);
+      }
       const float* y = terms.empty() ? nullptr : a.y + out;
       const Frame gi = gradient_frame(s, g0 + i * g_size);
       frame_gradient(gi, s.CO, a.gy + out, y, terms.empty() ? nullptr : terms.data());
@@ -921,8 +924,9 @@ using Result = ffi::Result<Buffer>;
 float* data(const Buffer& b) { return b.element_count() ? b.typed_data() : nullptr; }
 float* data(Result& b) { return data(*b); }
 
-Shape shape(const Buffer& x, const Buffer& w, const Buffer& y, ffi::Span<const int64_t> g) {
-  const auto image = x.dimensions(), window = w.dimensions(), out = y.dimensions();
+using Sides = ffi::Span<const int64_t>;
+
+Shape shape(Sides image, Sides window, Sides out, ffi::Span<const int64_t> g) {
   Shape s{};
   s.N = image[0];
   s.H = int(image[1]), s.W = int(image[2]), s.CI = int(image[3]);
@@ -939,7 +943,7 @@ bool is_of(size_t count, const Buffer& b) {
 
 // The kernels trust in the sizes, and JAX code of another version may have made the call.
 bool fits(const Shape& s, const Buffer& w, const Buffer& affine) {
-  const bool same = w.element_count() == s.weights() && is_of(3 * s.CI, affine);
+  const bool same = is_of(s.weights(), w) && is_of(3 * s.CI, affine);
   const bool sides = (s.H + s.top + s.bottom - s.K) / s.S + 1 == s.HO &&
                      (s.W + s.left + s.right - s.K) / s.S + 1 == s.WO;
   return same && sides && s.N > 0;
@@ -965,8 +969,8 @@ ffi::Error guarded(ffi::ThreadPool threads, F f) {
 ffi::Error ForwardCall(ffi::ThreadPool threads, ffi::Span<const int64_t> geometry, Buffer x,
                        Buffer w, Buffer affine, Buffer residual, Result y, Result moments,
                        Result h) {
-  const Shape s = shape(x, w, *y, geometry);
-  if (!fits(s, w, affine) || !is_of(s.N * s.image(), residual)) return refused();
+  const Shape s = shape(x.dimensions(), w.dimensions(), y->dimensions(), geometry);
+  if (!data(w) || !fits(s, w, affine) || !is_of(s.N * s.image(), residual)) return refused();
   const Forward a{data(x), data(affine), data(residual), data(w), data(y), data(moments), data(h)};
   return guarded(threads, [&](const Pool& pool) { forward(s, a, pool); });
 }
@@ -975,8 +979,12 @@ ffi::Error BackwardCall(ffi::ThreadPool threads, ffi::Span<const int64_t> geomet
                         Buffer w, Buffer affine, Buffer h, Buffer y, Buffer moments, Buffer gy,
                         Buffer gmoments, Buffer gh, Result gx, Result gw, Result gaffine,
                         Result gresidual) {
-  const Shape s = shape(x, w, gy, geometry);
-  if (!fits(s, w, affine) || !is_of(s.N * s.image(), h)) return refused();
+  // Linear maps alone leave out the images where their gradient is asked for, or the weights.
+  const Sides image = x.element_count() ? x.dimensions() : gx->dimensions();
+  const Sides window = w.element_count() ? w.dimensions() : gw->dimensions();
+  const Shape s = shape(image, window, gy.dimensions(), geometry);
+  const bool enough = (data(w) || !data(gx)) && (data(x) || !(data(gw) || s.relu || data(affine)));
+  if (!enough || !fits(s, w, affine) || !is_of(s.N * s.image(), h)) return refused();
   const Backward a{data(x),        data(affine), data(h),        data(w),       data(y),
                    data(moments),  data(gy),     data(gmoments), data(gh),      data(gx),
                    data(gresidual), data(gaffine), data(gw)};

@@ -27,10 +27,10 @@ def forward(spec: Spec, operands: Sequence[Array]) -> list[Array]:
 
     A residual needs ``spec.keep``: the gradient is masked by the h that it has gone into.
     """
-    return _forward_p.bind(*_on_same_axes(operands), spec=spec)
+    return _forward_p.bind(*on_same_axes(operands), spec=spec)
 
 
-def _on_same_axes(operands: Sequence[Array]) -> list[Array]:
+def on_same_axes(operands: Sequence[Array]) -> list[Array]:
     """Let all operands vary over the mesh axes that one varies over (where ``shard_map`` asks)."""
     axes = [_axes(operand) for operand in operands]
     union = frozenset().union(*axes)

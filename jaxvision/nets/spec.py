@@ -12,6 +12,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # Modules and packages on whose code a net's numbers depend.
 TRAINING_CODE = (
     "act_conv.py",
+    "conv_transpose.py",
     "convolution.py",
     "data",
     "initializers.py",

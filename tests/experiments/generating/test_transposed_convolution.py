@@ -9,7 +9,7 @@ import pytest
 from experiments.generating import _enlarging as enlarging
 from experiments.generating import transposed_convolution as experiment
 from experiments.generating.transposed_convolution import WAYS, Way
-from jaxvision.convolution import conv_transpose2d
+from jaxvision.conv_transpose import conv_transpose2d
 from jaxvision.progress import silent
 from tests.experiments.breaking.verdicts import verdicts
 

@@ -1,0 +1,123 @@
+"""The transposed convolution: the gradient of a convolution for its images, and nothing else.
+
+On CPU the native kernels compute it and its derivatives of every order (``native/linear.py``).
+Where there are none, or they do not take the shapes, a strided one is a convolution of stride 1
+with a channel for every phase of the stride. On GPU and TPU it is what ``lax`` makes of the
+gradient.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxvision.act_conv import is_taken
+from jaxvision.convolution import Padding, Pair, conv2d, is_own, pads_of
+from jaxvision.native import linear, switch
+from jaxvision.native.definition import Spec
+from jaxvision.types import Array, UserError
+
+
+def conv_transpose2d(
+    y: Array,
+    kernel: Array,
+    stride: int | Pair = 1,
+    padding: Padding = "SAME",
+    size: Pair | None = None,
+) -> Array:
+    """Return the transpose of ``conv2d(., kernel, stride, padding)`` applied to maps.
+
+    It is the gradient of that convolution with respect to its images, and nothing else: each value
+    of a map lays down the kernel, times itself, where the convolution would have read.
+
+    Args:
+      y: [B, h, w, O] maps.
+      kernel: [rows, columns, C, O], the convolution's own, of the dtype of ``y``.
+      stride: of the convolution, one number or (rows, columns).
+      padding: of the convolution, as ``conv2d`` takes it.
+      size: (H, W) of the result. A strided convolution maps several sizes to h x w; None takes
+        stride times h where the padding is 'SAME', else the smallest: (h - 1) stride + rows, less
+        the zeros of both sides.
+
+    Returns:
+      [B, H, W, C].
+
+    Raises:
+      UserError: no convolution of images of that size gives maps of h x w.
+    """
+    strides = (stride, stride) if isinstance(stride, int) else tuple(stride)
+    if size is None:
+        size = _transposed_size(y.shape[1:3], kernel.shape[:2], strides, padding)
+    images = jax.ShapeDtypeStruct((y.shape[0], *size, kernel.shape[2]), y.dtype)
+
+    def forward(images: Array) -> Array:
+        return conv2d(images, kernel, strides, padding)
+
+    made = jax.eval_shape(forward, images).shape[1:3] if min(size) > 0 else None
+    if made != y.shape[1:3]:
+        height, width = y.shape[1:3]
+        raise UserError(
+            f"no convolution of images of {size[0]}x{size[1]} gives maps of {height}x{width}: "
+            "choose another size, stride or padding"
+        )
+    pads = pads_of(size, kernel.shape[:2], strides, padding)
+    if geometry := _native(images, kernel, strides, pads):
+        return linear.images(y, kernel, geometry)
+    if strides == (1, 1) or not is_own():
+        (transposed,) = jax.linear_transpose(forward, images)(y)
+        return transposed
+    return _by_phases(y, kernel, strides, pads, size)
+
+
+def _native(
+    images: jax.ShapeDtypeStruct, kernel: Array, strides: Pair, pads: tuple[Pair, Pair]
+) -> linear.Geometry | None:
+    """Return what the kernels are told, None where they are not on or do not take the shapes."""
+    stride = strides[0]
+    nothing_else = dict.fromkeys(Spec._fields[2:], False)
+    convolution = Spec(stride, pads, **nothing_else)
+    if strides != (stride, stride) or not is_taken(convolution, (images, kernel)):
+        return None
+    if not switch.is_on():
+        return None
+    return linear.Geometry(kernel.shape[0], stride, pads, images.shape[1:3])
+
+
+def _by_phases(
+    y: Array, kernel: Array, strides: Pair, padding: tuple[Pair, Pair], size: Pair
+) -> Array:
+    """Compute a strided transposed convolution as one of stride 1, phases beside channels.
+
+    Spread out by zeros, the maps would be convolved with as many of them; and where a window is
+    larger than a map XLA exchanges the two, which leaves its fast layout. Here row r of the images
+    is row r // stride of maps that hold a channel for every phase r % stride: a third of the time.
+    """
+    b = y.shape[0]
+    *window, c, out = kernel.shape
+    reach = [-(-side // stride) for side, stride in zip(window, strides, strict=True)]
+    spare = [n * stride - k for n, stride, k in zip(reach, strides, window, strict=True)]
+    kernel = jnp.pad(kernel, ((0, spare[0]), (0, spare[1]), (0, 0), (0, 0)))
+    kernel = kernel.reshape(reach[0], strides[0], reach[1], strides[1], c, out)
+    kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(*reach, out, -1)
+    lows = [low for low, _ in padding]
+    counts = [-(-(n + low) // stride) for n, low, stride in zip(size, lows, strides, strict=True)]
+    around = [
+        (n - 1, count - maps, 0) for n, count, maps in zip(reach, counts, y.shape[1:3], strict=True)
+    ]
+    none = (0, 0, 0)
+    # Zeros as numbers of the maps, so that gradients find maps no smaller than their windows.
+    y = lax.pad(y, jnp.zeros((), y.dtype), (none, *around, none))
+    x = conv2d(y, kernel, 1, "VALID").reshape(b, *counts, *strides, c)
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(b, counts[0] * strides[0], -1, c)
+    return x[:, lows[0] : lows[0] + size[0], lows[1] : lows[1] + size[1]]
+
+
+def _transposed_size(maps: Pair, window: Pair, strides: Pair, padding: Padding) -> Pair:
+    """Return the size of the images that a transposed convolution gives by default."""
+    if padding == "SAME":
+        return maps[0] * strides[0], maps[1] * strides[1]
+    pads = ((0, 0), (0, 0)) if padding == "VALID" else padding
+    rows, columns = (
+        (count - 1) * stride + reach - sum(zeros)
+        for count, stride, reach, zeros in zip(maps, strides, window, pads, strict=True)
+    )
+    return rows, columns
