@@ -23,6 +23,7 @@ JUMPERS = {
     "memorizer": "memorizer",
 }
 LEFT = ("half the classes", "blurred")  # anchors that are named at the left
+CLOSE = 1.4  # two anchors whose names would touch: one is so many times the other
 Z_KINDS = {"generated": "generated", "held_out": "held out", "copies": "noisy copies"}
 
 
@@ -84,13 +85,14 @@ def draw_distances(
         plots.seed_band(ax, np.sqrt(looks), values, color, label)
     heights = {name: record.arrays[f"anchor/{name}"].mean() for name in measures.ANCHORS}
     lower = min(LEFT, key=heights.get)
-    for name, height in heights.items():
+    for height in heights.values():
         plots.theory_line(ax, np.sqrt(looks), np.full(len(looks), height), "_anchor")
-        side = "left" if name in LEFT else "right"
-        above = "top" if name == lower else "bottom"
+    for names in _told_apart(heights):
+        side = "left" if names[0] in LEFT else "right"
+        above = "top" if names[0] == lower else "bottom"
         ax.annotate(
-            name,
-            (0 if side == "left" else np.sqrt(looks[-1]), height),
+            ", ".join(names),
+            (0 if side == "left" else np.sqrt(looks[-1]), heights[names[-1]]),
             (0, 2 if above == "bottom" else -3),
             textcoords="offset points",
             ha=side,
@@ -101,6 +103,18 @@ def draw_distances(
     ax.set_ylim(top=2 * max(heights.values()))
     _step_axis(ax, looks)
     plots.describe(ax, "Distance to real images\n(dashes: anchors)", "step", "FCD")
+
+
+def _told_apart(heights: Mapping[str, float]) -> list[list[str]]:
+    """Return names by label, from below: those at the right that lie too close share one."""
+    at_right = sorted((name for name in heights if name not in LEFT), key=heights.get)
+    labels = [[name] for name in LEFT]
+    for name in at_right:
+        if labels[-1][-1] not in LEFT and heights[name] < CLOSE * heights[labels[-1][-1]]:
+            labels[-1].append(name)
+        else:
+            labels.append([name])
+    return labels
 
 
 def draw_between(ax: Axes, record: Record) -> None:
