@@ -13,8 +13,8 @@ from jaxvision.data.dataset import Dataset
 from jaxvision.nets import Spec
 from jaxvision.types import PyTree
 
-# Of the ShallowConvNet: channels, and after which of its convolutions it pools. Small objects may be
-# anywhere, and want a sixth; pooled before the second they are lost (11 to 12 % errors for 3 to 4).
+# Of the ShallowConvNet: channels, and after which of its convolutions it pools. Small objects may
+# be anywhere, and want a sixth; pooled after the first they are lost (errors of 11 % for 4).
 CHANNELS = (16, 16, 32, 32, 64, 64)
 POOLED = (False, True, False, True, True)
 POOLED_FOR_SMALL = (False, True, True, False, True, True)
