@@ -58,7 +58,7 @@ class Config:
     first_seed: int = flagged(930, "First seed.", low=0, high=10**9)
     width: int = flagged(16, "Channels of the first convolution.", low=1, high=1024)
     steps: int = flagged(_nets.SURE_STEPS, "Training steps.", low=10, high=10**6)
-    small_steps: int = flagged(1800, "Those on small objects.", low=10, high=10**6)
+    small_steps: int = flagged(2400, "Those on small objects.", low=10, high=10**6)
     batch_size: int = flagged(_nets.BATCH_SIZE, "Images in a step.", low=2, high=65_536)
     learning_rate: float = flagged(_nets.LEARNING_RATE, "Adam's, at its highest.", low=0)
     small_learning_rate: float = flagged(0.008, "The one on small objects.", low=0)
@@ -68,7 +68,7 @@ class Config:
     filters: tuple[int, ...] = flagged(
         (4, 16, 64, 256), "Filters of random nets, ascending.", low=1, high=10**5
     )
-    random_images: int = flagged(40, "Images for random nets.", low=2, high=10**4)
+    random_images: int = flagged(20, "Images for random nets.", low=2, high=10**4)
 
 
 PRESETS = {
@@ -120,8 +120,8 @@ def specs_of(config: Config) -> dict[str, Spec]:
     if config.small_dataset != "none":
         specs["small"] = _nets.spec_of(
             config.small_dataset,
-            depth=len(_nets.CHANNELS),
             width=config.width,
+            pooled=_nets.POOLED_FOR_SMALL,
             steps=config.small_steps,
             batch_size=config.batch_size,
             learning_rate=config.small_learning_rate,
