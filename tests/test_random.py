@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.random import threefry_2x32
 
-from jaxvision.random import PROBES, STREAMS, probe, stream
+from jaxvision import runtime
+from jaxvision.random import PROBES, STREAMS, attainable, bernoulli, probe, stream
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -106,3 +108,48 @@ def test_every_measurement_draws_under_a_name_of_its_own():
         assert len(set(uses)) == len(uses), path
         used |= set(uses)
     assert used == set(PROBES)
+
+
+def blocks(key, count):
+    """Return the 16-bit pieces [4, count] of a key's blocks, by JAX's own threefry."""
+    counters = jnp.arange(2 * count, dtype=jnp.uint32).at[:count].set(0).at[count:].add(-count)
+    words = np.asarray(threefry_2x32(jax.random.key_data(key), counters)).reshape(2, count)
+    return np.stack([words & 0xFFFF, words >> 16], axis=1).reshape(4, count)
+
+
+@pytest.mark.parametrize("shape", [(8,), (5, 7, 3), (1,), (0, 4)])
+def test_bernoulli_compares_the_quarters_of_threefry_blocks(shape):
+    count = int(np.prod(shape))
+    found = bernoulli(stream(2, "dropout", 3), 0.3, shape)
+    drawn = blocks(stream(2, "dropout", 3), -(-count // 4)).reshape(-1)[:count]
+    np.testing.assert_array_equal(found, (drawn < round(0.3 * 65536)).reshape(shape))
+
+
+@pytest.mark.parametrize("probability", [0.01, 0.5, 0.9])
+def test_bernoulli_has_its_mean_and_independent_neighbors(probability):
+    """Also the four of a block, which lie a quarter apart."""
+    count = 400_000
+    drawn = np.asarray(bernoulli(stream(5, "dropout"), probability, (count,)))
+    variance = probability * (1 - probability)
+    centered = drawn - float(attainable(probability))
+    assert abs(centered.mean()) < 4 * np.sqrt(variance / count)
+    for apart in (1, 784, count // 4, count // 2):
+        correlation = (centered[apart:] * centered[:-apart]).mean() / variance
+        assert abs(correlation) < 4 / np.sqrt(count - apart)
+
+
+def test_bernoulli_is_the_same_under_jit_vmap_and_scan():
+    def draw(seed):
+        return bernoulli(stream(seed, "dropout"), 0.7, (5, 3))
+
+    alone = np.stack([draw(seed) for seed in range(3)])
+    seeds = jnp.arange(3)
+    np.testing.assert_array_equal(jax.vmap(draw)(seeds), alone)
+    np.testing.assert_array_equal(runtime.jit(jax.vmap(draw))(seeds), alone)
+    np.testing.assert_array_equal(jax.lax.map(draw, seeds), alone)
+
+
+def test_attainable_probabilities_are_sixteen_bits_and_never_zero():
+    found = [float(attainable(p)) for p in (1.0, 0.5, 0.8, 1e-9)]
+    assert found == [1.0, 0.5, 52429 / 65536, 1 / 65536]
+    assert bernoulli(stream(0, "dropout"), 1.0, (10_000,)).all()

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxvision.initializers import Initializer
+from jaxvision.models.dropout import dropped
 from jaxvision.models.layers import Conv, Taps, max_pool, relu, tapped
 from jaxvision.types import Array, UserError
 
@@ -80,8 +81,8 @@ class AlexNet(nn.Module):
                     passed = passed_on(number, x, y.shape[-1])
                     y = jnp.where(keep[REMOVABLE.index(number)], y, passed)
                 activations[name] = x = tapped(y, taps, name)
-                if number in _DROPPED and self.dropout:
-                    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+                if number in _DROPPED and self.dropout and train:
+                    x = dropped(self.make_rng("dropout"), x, 1 - self.dropout)
             if number in _POOLED:  # of pre-activations: max and ReLU commute
                 x = self._pooled(x)
         return x, activations

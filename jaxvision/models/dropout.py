@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxvision.initializers import Initializer
 from jaxvision.models.layers import Taps, relu, tapped
 from jaxvision.models.normalization import BatchNorm
+from jaxvision.random import attainable, bernoulli
 from jaxvision.types import Array
 
 Noise = Literal["bernoulli", "gaussian"]
@@ -27,15 +28,16 @@ def dropped(key: Array, x: Array, keep: Array | float, noise: Noise = "bernoulli
     Args:
       key: a typed key; another one for every layer, step and run.
       x: what the next layer would see.
-      keep: probability [] of keeping a unit, in (0, 1]. At 1 Bernoulli noise leaves x as it is.
+      keep: probability [] of keeping a unit, in (0, 1]. At 1 Bernoulli noise leaves x as it is;
+        elsewhere its probability is rounded to 16 bits.
       noise: "bernoulli", 0 or 1 / keep (section 4), or "gaussian", N(1, (1 - keep) / keep) (section
         10).
     """
     if noise == "gaussian":
         deviation = jnp.sqrt((1 - keep) / keep)
         return x * (1 + deviation * jax.random.normal(key, x.shape))
-    kept = jax.random.bernoulli(key, keep, x.shape)
-    return jnp.where(kept, x / keep, 0.0)
+    keep = attainable(keep)  # what is divided by, so that the mean is exact
+    return jnp.where(bernoulli(key, keep, x.shape), x / keep, 0.0)
 
 
 class DropoutMLP(nn.Module):

@@ -24,10 +24,12 @@ def net(request):
     return apply_function(model), initialize(model, stream(0, "init"), IMAGES.shape[1:])
 
 
-def test_values_are_zero_and_one_over_keep():
-    for keep in (0.5, 0.8):
-        found = np.unique(dropped(stream(0, "dropout"), ONES, jnp.float32(keep)))
-        np.testing.assert_array_equal(found, np.float32([0, 1 / np.float32(keep)]))
+def test_values_are_zero_and_one_over_what_is_kept():
+    """Of 2^16 draws, so that the mean is exact whatever the probability."""
+    for keep, draws in ((0.5, 32768), (0.8, 52429), (1e-9, 1)):
+        units = jnp.ones(400_000 if draws == 1 else 1000)
+        found = np.unique(dropped(stream(0, "dropout"), units, jnp.float32(keep)))
+        np.testing.assert_array_equal(found, np.float32([0, 65536 / draws]))
 
 
 def test_keeping_all_is_the_identity_to_the_bit():
