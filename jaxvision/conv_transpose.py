@@ -6,6 +6,8 @@ with a channel for every phase of the stride. On GPU and TPU it is what ``lax`` 
 gradient.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -45,27 +47,33 @@ def conv_transpose2d(
       UserError: no convolution of images of that size gives maps of h x w.
     """
     strides = (stride, stride) if isinstance(stride, int) else tuple(stride)
+    window = kernel.shape[:2]
     if size is None:
-        size = _transposed_size(y.shape[1:3], kernel.shape[:2], strides, padding)
+        size = _transposed_size(y.shape[1:3], window, strides, padding)
     images = jax.ShapeDtypeStruct((y.shape[0], *size, kernel.shape[2]), y.dtype)
 
     def forward(images: Array) -> Array:
         return conv2d(images, kernel, strides, padding)
 
-    made = jax.eval_shape(forward, images).shape[1:3] if min(size) > 0 else None
-    if made != y.shape[1:3]:
-        height, width = y.shape[1:3]
-        raise UserError(
-            f"no convolution of images of {size[0]}x{size[1]} gives maps of {height}x{width}: "
-            "choose another size, stride or padding"
-        )
-    pads = pads_of(size, kernel.shape[:2], strides, padding)
+    _check(forward, images, y.shape[1:3])
+    pads = pads_of(size, window, strides, padding)
     if geometry := _native(images, kernel, strides, pads):
         return linear.images(y, kernel, geometry)
     if strides == (1, 1) or not is_own():
         (transposed,) = jax.linear_transpose(forward, images)(y)
         return transposed
     return _by_phases(y, kernel, strides, pads, size)
+
+
+def _check(forward: Callable[[Array], Array], images: jax.ShapeDtypeStruct, maps: Pair) -> None:
+    """Raise unless the convolution of images of that size gives such maps."""
+    sides = images.shape[1:3]
+    if min(sides) > 0 and jax.eval_shape(forward, images).shape[1:3] == maps:
+        return
+    raise UserError(
+        f"no convolution of images of {sides[0]}x{sides[1]} gives maps of {maps[0]}x{maps[1]}: "
+        "choose another size, stride or padding"
+    )
 
 
 def _native(
@@ -91,24 +99,35 @@ def _by_phases(
     larger than a map XLA exchanges the two, which leaves its fast layout. Here row r of the images
     is row r // stride of maps that hold a channel for every phase r % stride: a third of the time.
     """
-    b = y.shape[0]
-    *window, c, out = kernel.shape
-    reach = [-(-side // stride) for side, stride in zip(window, strides, strict=True)]
-    spare = [n * stride - k for n, stride, k in zip(reach, strides, window, strict=True)]
-    kernel = jnp.pad(kernel, ((0, spare[0]), (0, spare[1]), (0, 0), (0, 0)))
-    kernel = kernel.reshape(reach[0], strides[0], reach[1], strides[1], c, out)
-    kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(*reach, out, -1)
+    b, *maps, _ = y.shape
+    *window, c, _ = kernel.shape
     lows = [low for low, _ in padding]
     counts = [-(-(n + low) // stride) for n, low, stride in zip(size, lows, strides, strict=True)]
-    around = [
-        (n - 1, count - maps, 0) for n, count, maps in zip(reach, counts, y.shape[1:3], strict=True)
-    ]
-    none = (0, 0, 0)
+    reach = [-(-k // stride) for k, stride in zip(window, strides, strict=True)]
     # Zeros as numbers of the maps, so that gradients find maps no smaller than their windows.
-    y = lax.pad(y, jnp.zeros((), y.dtype), (none, *around, none))
-    x = conv2d(y, kernel, 1, "VALID").reshape(b, *counts, *strides, c)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(b, counts[0] * strides[0], -1, c)
-    return x[:, lows[0] : lows[0] + size[0], lows[1] : lows[1] + size[1]]
+    rows, columns = (
+        (taps - 1, count - side, 0) for taps, count, side in zip(reach, counts, maps, strict=True)
+    )
+    none = (0, 0, 0)
+    y = lax.pad(y, jnp.zeros((), y.dtype), (none, rows, columns, none))
+    x = conv2d(y, _phases_as_channels(kernel, strides), 1, "VALID")
+    x = x.reshape(b, *counts, *strides, c)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(b, counts[0] * strides[0], counts[1] * strides[1], c)
+    top, left = lows
+    return x[:, top : top + size[0], left : left + size[1]]
+
+
+def _phases_as_channels(kernel: Array, strides: Pair) -> Array:
+    """Return the turned kernel [taps, taps, O, phases * C]: every stride-th tap is a phase's."""
+    rows, columns, c, out = kernel.shape
+    above, beside = strides
+    kernel = jnp.pad(kernel, ((0, -rows % above), (0, -columns % beside), (0, 0), (0, 0)))
+    rows, columns = kernel.shape[0] // above, kernel.shape[1] // beside
+    kernel = kernel.reshape(rows, above, columns, beside, c, out)
+    kernel = kernel[::-1, :, ::-1]
+    kernel = kernel.transpose(0, 2, 5, 1, 3, 4)
+    return kernel.reshape(rows, columns, out, above * beside * c)
 
 
 def _transposed_size(maps: Pair, window: Pair, strides: Pair, padding: Padding) -> Pair:

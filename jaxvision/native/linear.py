@@ -81,8 +81,20 @@ def _backward(
 ) -> Sequence[Array]:
     """Call the kernels for gradients of images or weights; all but two operands are left out."""
     call = jax.ffi.ffi_call(switch.BACKWARD, wanted)
-    left_out = (_none(2), _none(4), _none(4), _none(2))
-    return call(x, kernel, *left_out, y, _none(2), _none(4), geometry=geometry.packed())
+    affine, h, y_again, moments = _none(2), _none(4), _none(4), _none(2)
+    of_moments, of_h = _none(2), _none(4)
+    return call(
+        x,
+        kernel,
+        affine,
+        h,
+        y_again,
+        moments,
+        y,
+        of_moments,
+        of_h,
+        geometry=geometry.packed(),
+    )
 
 
 def _maps_shape(x, kernel, geometry: Geometry) -> tuple[int, ...]:
