@@ -132,8 +132,13 @@ _PARITY = 0x1BD11BDA
 def attainable(probability: Array | float) -> Array:
     """Return the probability of ``bernoulli`` nearest to one in (0, 1]: at most 2^-17 from it.
 
-    But never 0.
+    But never 0. It is rounded, so that its derivative is 0.
+
+    Raises:
+      ValueError: a number that is not in (0, 1]. What is traced is not looked at.
     """
+    if isinstance(probability, int | float) and not 0 < probability <= 1:
+        raise ValueError(f"a probability of {probability:g}: it must be above 0, at most 1")
     return jnp.maximum(jnp.round(jnp.float32(probability) * _LEVELS), 1) / _LEVELS
 
 
@@ -148,7 +153,15 @@ def bernoulli(key: Array, probability: Array | float, shape: tuple[int, ...]) ->
       key: a typed threefry key.
       probability: [], in (0, 1]; may be traced. At 1 all are True.
       shape: of the result, fewer than 2^34 in all.
+
+    Raises:
+      ValueError: several keys or probabilities, a key of another generator, or a probability that
+        is not in (0, 1].
     """
+    if jnp.ndim(key) or jnp.ndim(probability):
+        raise ValueError("one key and one probability serve all draws: map over several")
+    if jax.random.key_impl(key) != "threefry2x32":
+        raise ValueError(f"a key of {jax.random.key_impl(key)}: a threefry key is asked for")
     bound = attainable(probability) * _LEVELS
     bound = bound.astype(jnp.uint32)
     count = math.prod(shape)
@@ -176,6 +189,8 @@ def _threefry(key: Array, counter: Array) -> tuple[Array, Array]:
     Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (SC11), section 3.3.
     """
     first, second = jax.random.key_data(key)
+    # Reading a key does not spend it; this tells JAX's check that it is, and is compiled away.
+    jax.random.bits(key, (), jnp.uint32)
     third = first ^ second ^ jnp.uint32(_PARITY)
     keys = first, second, third
     left = jnp.full_like(counter, first)
