@@ -44,8 +44,14 @@ def conv_transpose2d(
       [B, H, W, C].
 
     Raises:
-      UserError: no convolution of images of that size gives maps of h x w.
+      UserError: maps and kernel do not fit, or no convolution of images of that size gives maps of
+        h x w.
     """
+    if y.ndim != 4 or kernel.ndim != 4 or y.shape[3] != kernel.shape[3]:
+        raise UserError(
+            f"maps of shape {y.shape} do not fit a kernel of shape {kernel.shape}: they are "
+            "[B, h, w, O] and [rows, columns, C, O]"
+        )
     strides = (stride, stride) if isinstance(stride, int) else tuple(stride)
     window = kernel.shape[:2]
     if size is None:

@@ -132,8 +132,13 @@ _PARITY = 0x1BD11BDA
 def attainable(probability: Array | float) -> Array:
     """Return the probability of ``bernoulli`` nearest to one in (0, 1]: at most 2^-17 from it.
 
-    But never 0.
+    But never 0. It is rounded, so that its derivative is 0.
+
+    Raises:
+      ValueError: a number that is not in (0, 1]. What is traced is not looked at.
     """
+    if isinstance(probability, int | float) and not 0 < probability <= 1:
+        raise ValueError(f"a probability of {probability:g}: it must be above 0, at most 1")
     return jnp.maximum(jnp.round(jnp.float32(probability) * _LEVELS), 1) / _LEVELS
 
 
@@ -148,19 +153,34 @@ def bernoulli(key: Array, probability: Array | float, shape: tuple[int, ...]) ->
       key: a typed threefry key.
       probability: [], in (0, 1]; may be traced. At 1 all are True.
       shape: of the result, fewer than 2^34 in all.
+
+    Raises:
+      ValueError: several keys or probabilities, a key of another generator, or a probability that
+        is not in (0, 1].
     """
-    bound = (attainable(probability) * _LEVELS).astype(jnp.uint32)
+    if jnp.ndim(key) or jnp.ndim(probability):
+        raise ValueError("one key and one probability serve all draws: map over several")
+    if jax.random.key_impl(key) != "threefry2x32":
+        raise ValueError(f"a key of {jax.random.key_impl(key)}: a threefry key is asked for")
+    bound = attainable(probability) * _LEVELS
+    bound = bound.astype(jnp.uint32)
     count = math.prod(shape)
     blocks = lax.iota(jnp.uint32, -(-count // 4))
+    pieces = []
+    for word in _threefry(key, blocks):
+        pieces.append(word & 0xFFFF)
+        pieces.append(word >> 16)
     packed = jnp.zeros_like(blocks)
-    pieces = [half for word in _threefry(key, blocks) for half in (word & 0xFFFF, word >> 16)]
     for place, piece in enumerate(pieces):
-        packed |= (piece < bound).astype(jnp.uint32) << place
+        below = piece < bound
+        packed |= below.astype(jnp.uint32) << place
     # Without it the blocks would be computed again for each of the four.
     packed = lax.optimization_barrier(packed.astype(jnp.uint8))
     place = lax.iota(jnp.uint8, 4)[:, None]
-    kept = (packed[None] >> place & 1).astype(bool)
-    return kept.reshape(-1)[:count].reshape(shape)
+    kept = packed[None] >> place & 1
+    kept = kept.astype(bool)
+    kept = kept.reshape(-1)[:count]
+    return kept.reshape(shape)
 
 
 def _threefry(key: Array, counter: Array) -> tuple[Array, Array]:
@@ -169,12 +189,18 @@ def _threefry(key: Array, counter: Array) -> tuple[Array, Array]:
     Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (SC11), section 3.3.
     """
     first, second = jax.random.key_data(key)
-    keys = first, second, first ^ second ^ jnp.uint32(_PARITY)
-    left, right = jnp.full_like(counter, first), counter + second
+    # Reading a key does not spend it; this tells JAX's check that it is, and is compiled away.
+    jax.random.bits(key, (), jnp.uint32)
+    third = first ^ second ^ jnp.uint32(_PARITY)
+    keys = first, second, third
+    left = jnp.full_like(counter, first)
+    right = counter + second
     for group in range(1, 6):
         for by in _ROTATIONS[1 - group % 2]:
             left += right
-            right = left ^ (right << by | right >> 32 - by)
+            turned = right << by | right >> 32 - by
+            right = left ^ turned
+        after = (group + 1) % 3
         left += keys[group % 3]
-        right += keys[(group + 1) % 3] + jnp.uint32(group)
+        right += keys[after] + jnp.uint32(group)
     return left, right

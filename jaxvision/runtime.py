@@ -7,8 +7,8 @@ comma-separated environment variable ``JAXVISION_DISABLE``:
   devices    several single-threaded CPU devices, for sweeps that map seeds over cores
   cache      the compile cache on disk
   options    compiler options of ``jit``
-  conv       the convolution of ``convolution.py``; ``lax``'s own is used instead
-  native     the kernels of ``act_conv.py``; its definition in JAX is used instead
+  conv       the convolution of ``convolution.py``; ``lax``'s own is used where no kernel is
+  native     the kernels of ``act_conv.py`` and ``conv_transpose.py``; JAX computes both instead
 """
 
 import contextlib

@@ -172,3 +172,13 @@ def test_a_size_that_no_convolution_maps_there_is_refused(maps, options, size):
     window = ones(2, 2, 1, 1)
     with pytest.raises(UserError, match=rf"gives maps of {maps[0]}x{maps[1]}: choose another size"):
         conv_transpose2d(ones(1, *maps, 1), window, size=size, **options)
+
+
+@pytest.mark.parametrize(
+    ("maps", "kernel"),
+    [((2, 4, 4, 5, 3), (3, 3, 6, 5)), ((2, 4, 5), (3, 3, 6, 5)), ((2, 4, 4, 5), (3, 3, 6, 4))],
+    ids=str,
+)
+def test_maps_that_do_not_fit_the_kernel_are_refused(maps, kernel):
+    with pytest.raises(UserError, match="do not fit a kernel of shape"):
+        conv_transpose2d(ones(*maps), ones(*kernel), 2)

@@ -153,3 +153,27 @@ def test_attainable_probabilities_are_sixteen_bits_and_never_zero():
     found = [float(attainable(p)) for p in (1.0, 0.5, 0.8, 1e-9)]
     assert found == [1.0, 0.5, 52429 / 65536, 1 / 65536]
     assert bernoulli(stream(0, "dropout"), 1.0, (10_000,)).all()
+
+
+@pytest.mark.parametrize(
+    ("draw", "line"),
+    [
+        (lambda key: bernoulli(jax.random.split(key), 0.5, (5,)), "one key and one probability"),
+        (lambda key: bernoulli(key, jnp.float32([0.1, 0.9]), (8,)), "one key and one probability"),
+        (lambda key: bernoulli(jax.random.key(0, impl="rbg"), 0.5, (5,)), "a threefry key"),
+        (lambda key: bernoulli(key, 0.0, (5,)), "above 0, at most 1"),
+        (lambda key: bernoulli(key, 1.5, (5,)), "above 0, at most 1"),
+        (lambda key: bernoulli(key, float("nan"), (5,)), "above 0, at most 1"),
+    ],
+)
+def test_bernoulli_refuses_what_would_be_silently_wrong(draw, line):
+    with pytest.raises(ValueError, match=line):
+        draw(stream(0, "dropout"))
+
+
+def test_a_key_that_bernoulli_has_used_is_spent():
+    def twice(key):
+        return bernoulli(key, 0.5, (3,)), bernoulli(key, 0.5, (3,))
+
+    with jax.debug_key_reuse(True), pytest.raises(jax.errors.KeyReuseError):
+        jax.jit(twice)(stream(0, "dropout"))

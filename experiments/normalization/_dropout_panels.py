@@ -77,7 +77,8 @@ def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
     places = np.arange(len(sets))
     plots.seed_band(ax, places, np.stack(gains, 1), plots.color_of("dropout"), "gain")
     ax.axhline(0, color="#333333", linewidth=1)
-    labels = [f"{size:,}" for size in config.sizes]
+    # Five and more sizes stand too close for whole numbers.
+    labels = [f"{size // 1000}k" if size % 1000 == 0 else str(size) for size in config.sizes]
     ax.set_xticks(places, labels=[*labels, "all"])
     title = "Do few images gain less?"
     plots.describe(ax, title, "training images", "points of error gained")

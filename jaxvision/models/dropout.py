@@ -37,7 +37,8 @@ def dropped(key: Array, x: Array, keep: Array | float, noise: Noise = "bernoulli
         deviation = jnp.sqrt((1 - keep) / keep)
         return x * (1 + deviation * jax.random.normal(key, x.shape))
     keep = attainable(keep)  # what is divided by, so that the mean is exact
-    return jnp.where(bernoulli(key, keep, x.shape), x / keep, 0.0)
+    kept = bernoulli(key, keep, x.shape)
+    return jnp.where(kept, x / keep.astype(x.dtype), 0.0)
 
 
 class DropoutMLP(nn.Module):

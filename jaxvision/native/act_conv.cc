@@ -841,9 +841,10 @@ struct Part {
 
 void backward_part(const Shape& s, const Backward& a, const std::vector<float>& terms,
                    const std::vector<float>& turned, int64_t begin, int64_t end, Part& part) {
-  const size_t x_size = image_frame(s, nullptr).size(), g_size = gradient_frame(s, nullptr).size();
+  const size_t x_size = a.gw ? image_frame(s, nullptr).size() : 0;
+  const size_t g_size = gradient_frame(s, nullptr).size();
   const int64_t most = std::min(together(x_size + g_size), end - begin);
-  float* x0 = frame_scratch.zeros(most * x_size);
+  float* x0 = a.gw ? frame_scratch.zeros(most * x_size) : nullptr;
   float* g0 = gradient_scratch.zeros(most * g_size);
   const Activation act{a.h ? nullptr : a.affine, nullptr, a.h ? false : s.relu};
   const Frame f = image_frame(s, x0), g = gradient_frame(s, g0);
@@ -940,13 +941,17 @@ Shape shape(Sides image, Sides window, Sides out, ffi::Span<const int64_t> g) {
 bool is_of(size_t count, const Buffer& b) {
   return b.element_count() == 0 || b.element_count() == count;
 }
+bool is_of(size_t count, Result& b) { return is_of(count, *b); }
 
 // The kernels trust in the sizes, and JAX code of another version may have made the call.
-bool fits(const Shape& s, const Buffer& w, const Buffer& affine) {
-  const bool same = is_of(s.weights(), w) && is_of(3 * s.CI, affine);
-  const bool sides = (s.H + s.top + s.bottom - s.K) / s.S + 1 == s.HO &&
-                     (s.W + s.left + s.right - s.K) / s.S + 1 == s.WO;
-  return same && sides && s.N > 0;
+bool is_problem(Sides image, Sides window, Sides out, Sides g) {
+  const bool ranks = image.size() == 4 && window.size() == 4 && out.size() == 4;
+  return ranks && g.size() == 7 && (g[0] == 1 || g[0] == 2);
+}
+
+bool fits(const Shape& s) {
+  return s.N > 0 && (s.H + s.top + s.bottom - s.K) / s.S + 1 == s.HO &&
+         (s.W + s.left + s.right - s.K) / s.S + 1 == s.WO;
 }
 
 ffi::Error refused() {
@@ -969,8 +974,13 @@ ffi::Error guarded(ffi::ThreadPool threads, F f) {
 ffi::Error ForwardCall(ffi::ThreadPool threads, ffi::Span<const int64_t> geometry, Buffer x,
                        Buffer w, Buffer affine, Buffer residual, Result y, Result moments,
                        Result h) {
+  if (!is_problem(x.dimensions(), w.dimensions(), y->dimensions(), geometry)) return refused();
   const Shape s = shape(x.dimensions(), w.dimensions(), y->dimensions(), geometry);
-  if (!data(w) || !fits(s, w, affine) || !is_of(s.N * s.image(), residual)) return refused();
+  const size_t in = s.N * s.image(), out = s.N * s.result();
+  const bool given = data(x) && data(w) && data(y) && is_of(in, x) && is_of(s.weights(), w);
+  const bool others = is_of(3 * s.CI, affine) && is_of(in, residual) && is_of(out, y) &&
+                      is_of(3 * s.CO, moments) && is_of(in, h);
+  if (!given || !others || !fits(s)) return refused();
   const Forward a{data(x), data(affine), data(residual), data(w), data(y), data(moments), data(h)};
   return guarded(threads, [&](const Pool& pool) { forward(s, a, pool); });
 }
@@ -982,9 +992,16 @@ ffi::Error BackwardCall(ffi::ThreadPool threads, ffi::Span<const int64_t> geomet
   // Linear maps alone leave out the images where their gradient is asked for, or the weights.
   const Sides image = x.element_count() ? x.dimensions() : gx->dimensions();
   const Sides window = w.element_count() ? w.dimensions() : gw->dimensions();
+  if (!is_problem(image, window, gy.dimensions(), geometry)) return refused();
   const Shape s = shape(image, window, gy.dimensions(), geometry);
+  const size_t in = s.N * s.image(), out = s.N * s.result();
+  const bool images = is_of(in, x) && is_of(in, h) && is_of(in, gh) && is_of(in, gx);
+  const bool maps = data(gy) && is_of(out, gy) && is_of(out, y) && is_of(in, gresidual);
+  const bool weights = is_of(s.weights(), w) && is_of(s.weights(), gw);
+  const bool vectors = is_of(3 * s.CI, affine) && is_of(3 * s.CI, gaffine) &&
+                       is_of(3 * s.CO, moments) && is_of(3 * s.CO, gmoments);
   const bool enough = (data(w) || !data(gx)) && (data(x) || !(data(gw) || s.relu || data(affine)));
-  if (!enough || !fits(s, w, affine) || !is_of(s.N * s.image(), h)) return refused();
+  if (!images || !maps || !weights || !vectors || !enough || !fits(s)) return refused();
   const Backward a{data(x),        data(affine), data(h),        data(w),       data(y),
                    data(moments),  data(gy),     data(gmoments), data(gh),      data(gx),
                    data(gresidual), data(gaffine), data(gw)};

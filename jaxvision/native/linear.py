@@ -61,18 +61,27 @@ def _bind(primitive: Primitive, first: Array, second: Array, geometry: Geometry)
 
 
 def _maps(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    wanted = [_wanted(_maps_shape(x, kernel, geometry)), *_nothing(2, 4)]
+    shape = _maps_shape(x, kernel, geometry)
+    if x.size == 0 or kernel.size == 0:
+        return jnp.zeros(shape, jnp.float32)
+    wanted = [_wanted(shape), *_nothing(2, 4)]
     call = jax.ffi.ffi_call(switch.FORWARD, wanted)
     return call(x, kernel, _none(2), _none(4), geometry=geometry.packed())[0]
 
 
 def _images(y: Array, kernel: Array, geometry: Geometry) -> Array:
-    wanted = [_wanted(_images_shape(y, kernel, geometry)), *_nothing(4, 2, 4)]
+    shape = _images_shape(y, kernel, geometry)
+    if y.size == 0 or kernel.size == 0:
+        return jnp.zeros(shape, jnp.float32)
+    wanted = [_wanted(shape), *_nothing(4, 2, 4)]
     return _backward(wanted, _none(4), kernel, y, geometry)[0]
 
 
 def _kernel(x: Array, y: Array, geometry: Geometry) -> Array:
-    wanted = [*_nothing(4), _wanted(_kernel_shape(x, y, geometry)), *_nothing(2, 4)]
+    shape = _kernel_shape(x, y, geometry)
+    if x.size == 0 or y.size == 0:
+        return jnp.zeros(shape, jnp.float32)
+    wanted = [*_nothing(4), _wanted(shape), *_nothing(2, 4)]
     return _backward(wanted, x, _none(4), y, geometry)[1]
 
 

@@ -168,12 +168,13 @@ def mark_contradicted(ax: Axes, record: Drawn, *claim_ids: str) -> None:
     if not found:
         return
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    text = textwrap.shorten(f"✗ contradicted: {', '.join(found)}", 52)
+    text = textwrap.shorten(f"✗ contradicted: {', '.join(found)}", MARK_WIDTH)
     mark = ax.annotate(text, (0, 1), (0, 4), color=CONTRADICTED_COLOR, fontsize=10, **place)
     mark.set_gid(_MARK)
 
 
 _MARK = "contradicted"
+MARK_WIDTH = 44  # letters: as many as stand above the narrowest panel at the right
 
 
 @style()

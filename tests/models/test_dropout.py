@@ -117,3 +117,8 @@ def test_gradients_pass_where_units_are_kept():
     key = stream(0, "dropout")
     slope = jax.grad(lambda x: dropped(jax.random.clone(key), x, 0.5).sum())(ONES)
     np.testing.assert_array_equal(slope, dropped(key, ONES, 0.5))
+
+
+def test_noise_keeps_the_type_of_what_it_multiplies():
+    x = jnp.ones((4, 4), jnp.bfloat16)
+    assert dropped(stream(0, "dropout"), x, 0.5).dtype == jnp.bfloat16

@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxvision.conv_transpose import conv_transpose2d
 from jaxvision.convolution import conv2d
+from jaxvision.native import linear
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -152,6 +153,32 @@ def test_shard_map_over_two_devices(check_vma):
 
     assert_close(jax.jit(spread)(y, kernel), transposed(y, kernel))
     assert_trees_close(gradients(spread)(y, kernel), gradients(transposed)(y, kernel))
+
+
+def test_mapped_over_nothing_gradients_are_zero():
+    y, kernel, transposed = draw(SHAPES[2])
+    none = jnp.zeros((0, *y.shape))
+
+    def summed(none, kernel):
+        return jnp.sum(jax.vmap(transposed, (0, None))(none, kernel))
+
+    to_none, to_kernel = jax.grad(summed, argnums=(0, 1))(none, kernel)
+    assert to_none.shape == none.shape
+    np.testing.assert_array_equal(to_kernel, np.zeros(kernel.shape))
+
+
+@pytest.mark.parametrize("wrong", ["batch", "channels"])
+def test_operands_that_do_not_belong_together_are_refused(wrong):
+    """The kernels look themselves: a program of another version may ask them."""
+    x = jnp.ones((4, 8, 8, 6))
+    y = jnp.ones((2, 4, 4, 5))
+    geometry = linear.Geometry(3, 2, ((0, 1), (0, 1)), (8, 8))
+    kernel = jnp.ones((3, 3, 6, 4))
+    with pytest.raises(Exception, match="shapes do not fit"):
+        if wrong == "batch":
+            linear._kernel_p.bind(x, y, geometry=geometry).block_until_ready()
+        else:
+            linear.images(y, kernel, geometry).block_until_ready()
 
 
 def test_a_training_loop_calls_the_kernels():

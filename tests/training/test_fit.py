@@ -125,9 +125,18 @@ def test_the_order_of_an_epoch_is_drawn_once(monkeypatch):
     assert sorted(drawn) == [(seed, epoch) for seed in (1, 2) for epoch in (0, 1, 2)]
 
 
-def test_order_is_the_named_stream_and_nothing_else():
-    expected = jax.random.permutation(stream(3, "order", 2), 20)
-    np.testing.assert_array_equal(epoch_order(3, 2, 20), expected)
+@pytest.mark.parametrize("size", [1, 2, 20, 1000, 1625, 1626, 70_000])
+def test_order_is_the_named_stream_shuffled_by_jax(size):
+    """Sizes of no round of sorting, of one, and of two, at both sides of the bound."""
+    expected = jax.random.permutation(stream(3, "order", 2), size)
+    found = epoch_order(3, 2, size)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_equal_sort_keys_keep_their_order():
+    keys = np.uint32([7, 2**32 - 1, 0, 7, 2**32 - 1, 7])
+    np.testing.assert_array_equal(order._places(keys), [2, 0, 3, 5, 1, 4])
 
 
 # One run, however it is mapped.
