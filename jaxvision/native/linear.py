@@ -22,7 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxvision.convolution import Pair
 from jaxvision.native import switch
 from jaxvision.native.definition import merged, taken
-from jaxvision.native.primitives import on_same_axes
+from jaxvision.native.primitives import mapped_first, on_same_axes
 from jaxvision.types import Array
 
 
@@ -62,8 +62,6 @@ def _bind(primitive: Primitive, first: Array, second: Array, geometry: Geometry)
 
 def _maps(x: Array, kernel: Array, geometry: Geometry) -> Array:
     shape = _maps_shape(x, kernel, geometry)
-    if x.size == 0 or kernel.size == 0:
-        return jnp.zeros(shape, jnp.float32)
     wanted = [_wanted(shape), *_nothing(2, 4)]
     call = jax.ffi.ffi_call(switch.FORWARD, wanted)
     return call(x, kernel, _none(2), _none(4), geometry=geometry.packed())[0]
@@ -71,16 +69,12 @@ def _maps(x: Array, kernel: Array, geometry: Geometry) -> Array:
 
 def _images(y: Array, kernel: Array, geometry: Geometry) -> Array:
     shape = _images_shape(y, kernel, geometry)
-    if y.size == 0 or kernel.size == 0:
-        return jnp.zeros(shape, jnp.float32)
     wanted = [_wanted(shape), *_nothing(4, 2, 4)]
     return _backward(wanted, _none(4), kernel, y, geometry)[0]
 
 
 def _kernel(x: Array, y: Array, geometry: Geometry) -> Array:
     shape = _kernel_shape(x, y, geometry)
-    if x.size == 0 or y.size == 0:
-        return jnp.zeros(shape, jnp.float32)
     wanted = [*_nothing(4), _wanted(shape), *_nothing(2, 4)]
     return _backward(wanted, x, _none(4), y, geometry)[1]
 
@@ -132,13 +126,19 @@ def _none(rank: int) -> Array:
 
 
 def _primitive(name: str, compute: Callable, shape: Callable) -> Primitive:
-    """Return a primitive that is compiled as what ``compute`` traces to."""
+    """Return a primitive that is compiled as what ``compute`` traces to: 0 of no images."""
+
+    def computed(first: Array, second: Array, geometry: Geometry) -> Array:
+        if first.size == 0 or second.size == 0:
+            return jnp.zeros(shape(first, second, geometry), jnp.float32)
+        return compute(first, second, geometry)
+
     primitive = Primitive(name)
-    primitive.def_impl(compute)
+    primitive.def_impl(computed)
     primitive.def_abstract_eval(
         lambda first, *rest, **g: first.update(shape=shape(first, *rest, **g))
     )
-    mlir.register_lowering(primitive, mlir.lower_fun(compute, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(computed, multiple_results=False))
     return primitive
 
 
@@ -178,11 +178,7 @@ ad.defbilinear(
 
 def _batch(primitive: Primitive, arrays: Sequence, axes: Sequence, geometry: Geometry):
     """Fold mapped images into the batch where they share the kernel; else map in sequence."""
-    is_mapped = [axis is not None for axis in axes]
-    arrays = [
-        array if axis is None else jnp.moveaxis(array, axis, 0)
-        for array, axis in zip(arrays, axes, strict=True)
-    ]
+    arrays, is_mapped = mapped_first(arrays, axes)
     if primitive is not _kernel_p and is_mapped == [True, False]:
         first, kernel = arrays
         out = primitive.bind(first.reshape(-1, *first.shape[2:]), kernel, geometry=geometry)

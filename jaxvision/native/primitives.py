@@ -125,12 +125,17 @@ def _primitive(name: str, compute: Callable, shapes: Callable) -> Primitive:
     return primitive
 
 
-def _batch(primitive: Primitive, arrays: Sequence, axes: Sequence, **parameters):
-    is_mapped = [axis is not None for axis in axes]
-    arrays = [
+def mapped_first(arrays: Sequence, axes: Sequence) -> tuple[list[Array], list[bool]]:
+    """Return arrays with their mapped axes in front, and which of them have one."""
+    moved = [
         array if axis is None else jnp.moveaxis(array, axis, 0)
         for array, axis in zip(arrays, axes, strict=True)
     ]
+    return moved, [axis is not None for axis in axes]
+
+
+def _batch(primitive: Primitive, arrays: Sequence, axes: Sequence, **parameters):
+    arrays, is_mapped = mapped_first(arrays, axes)
     if primitive is _forward_p and _is_foldable(is_mapped, **parameters):
         return _folded(arrays, is_mapped, **parameters)
 
