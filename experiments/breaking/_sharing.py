@@ -11,7 +11,7 @@ from experiments.breaking._nets import Nets
 from jaxvision.adversarial import patterns, universal
 from jaxvision.adversarial.aims import Logits
 from jaxvision.adversarial.nets import over_nets
-from jaxvision.adversarial.universal import Universal
+from jaxvision.adversarial.universal import Fooled, Universal
 from jaxvision.random import stream
 from jaxvision.training.mapping import choose_mapping
 from jaxvision.types import Array, PyTree, UserError
@@ -97,26 +97,45 @@ def looked_at(f: Logits, given: Given, ways: Ways, draws: int) -> Found:
     signs = patterns.random_signs(noise, draws, shape)
     at_size = jnp.argmin(jnp.abs(epsilons - given.epsilon))
 
-    def rates(perturbations: Array) -> Array:
-        return universal.fooled(f, given.held_out, perturbations).rate
+    def at_all(units: Array) -> Array:
+        return epsilons.reshape(-1, 1, 1, 1, 1) * units[None]
 
-    def scaled(units: Array) -> Array:
-        return jax.lax.map(lambda epsilon: rates(epsilon * units), epsilons)
-
-    own = universal.fooled(f, given.held_out, ascents)
-    anywhere = patterns.random_directions(lines, draws, signs_norm(given), shape)
+    found = _judged(
+        f,
+        given.held_out,
+        {
+            "ascent": ascents,
+            "deepfool": deepfool.perturbation,
+            "by_size": smaller,
+            "random": at_all(signs),
+            "shuffled": _shuffled(mixing, ascents),
+            "structured": at_all(given.patterns),
+            "anywhere": patterns.random_directions(lines, draws, signs_norm(given), shape),
+        },
+    )
     return Found(
-        ascent=own.rate,
-        deepfool=rates(deepfool.perturbation),
-        dominant=own.dominant,
-        by_size=rates(smaller),
-        random=scaled(signs),
-        shuffled=rates(_shuffled(mixing, ascents)),
-        structured=scaled(given.patterns),
-        anywhere=rates(anywhere),
+        **{name: of_name.rate for name, of_name in found.items()},
+        dominant=found["ascent"].dominant,
         normals=patterns.normals(f, images),
         perturbation=ascents[at_size],
     )
+
+
+def _judged(f: Logits, images: Array, groups: dict[str, Array]) -> dict[str, Fooled]:
+    """Return what groups of perturbations [..., H, W, C] do to images, leaves [...] or [..., K].
+
+    One loop judges them all, because every further one compiles the net once more.
+    """
+    shape = images.shape[1:]
+    every = [group.reshape(-1, *shape) for group in groups.values()]
+    found = universal.fooled(f, images, jnp.concatenate(every))
+    ends = np.cumsum([len(group) for group in every])[:-1]
+    rates = jnp.split(found.rate, ends)
+    classes = jnp.split(found.classes, ends)
+    return {
+        name: Fooled(rate.reshape(group.shape[:-3]), share.reshape(*group.shape[:-3], -1))
+        for (name, group), rate, share in zip(groups.items(), rates, classes, strict=True)
+    }
 
 
 def _ascents(

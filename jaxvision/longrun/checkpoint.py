@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ KEEP = 3  # steps: a damaged one still leaves two to fall back on
 Owner = dict[str, Any]  # whose a checkpoint is, in JSON values
 
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
+_WAITS = (0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)  # seconds before each look at what is unfinished
 
 
 class Restored(NamedTuple):
@@ -184,6 +186,20 @@ class Checkpoints:
         self._manager.reload()
 
     def _remove_unfinished(self) -> None:
+        """Remove what unfinished saves left.
+
+        The threads of a save that has just failed may still write into it, and make it anew.
+
+        Raises:
+          OSError: the disk refuses.
+        """
+        for wait in _WAITS:
+            time.sleep(wait)
+            left = list(self.directory.glob(_UNFINISHED))
+            if not left:
+                return
+            for path in left:
+                shutil.rmtree(path, ignore_errors=True)
         for path in self.directory.glob(_UNFINISHED):
             shutil.rmtree(path)
 

@@ -191,6 +191,14 @@ def test_small_objects_lie_anywhere():
     assert (edge > splits.test.poses[:, 2]).all()
 
 
+def test_shapes_are_read_only_because_two_askers_may_share_them():
+    splits = shapes(20, 10)
+    assert shapes(20, 10).train.images is splits.train.images
+    for array in (*splits.train, *splits.test):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
 @pytest.mark.slow
 def test_the_larger_set_of_shapes_begins_with_the_smaller(drawn):
     splits = load("shapes16k")

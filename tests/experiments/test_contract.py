@@ -20,6 +20,7 @@ from jaxvision.report import plots
 from jaxvision.report import record as records
 
 CPU_SECONDS = 6  # of a tiny preset
+COMPILED = 0.04  # CPU seconds for the program of ``slowness`` on the machine of the budgets
 NAMES = [entry.name for entry in CATALOG]
 # One program climbs by all ways that are asked for, and is compiled for them: last digits move.
 MOVING = ("class_pictures",)
@@ -48,18 +49,24 @@ def test_tiny_preset_keeps_its_budget(tiny, tiny_record):
 def slowness():
     """How much slower this machine is now than that of the budgets, by a program it compiles.
 
-    Asked beside the run that was slow: what else runs there slows both.
+    Asked beside the run that was slow: what else runs there slows both. The first program does not
+    count, because it pays for what every program needs.
     """
-    constant = time.time()  # so that no cache has it
 
-    def chain(x):
-        for _ in range(30):
-            x = jnp.tanh(x @ x) * constant
-        return x.sum()
+    def compiled():
+        constant = time.time()  # so that no cache has it
 
-    before = time.process_time()
-    jax.jit(jax.grad(chain)).lower(jnp.ones((7, 7))).compile()
-    return max(1.0, (time.process_time() - before) / 0.2)
+        def chain(x):
+            for _ in range(30):
+                x = jnp.tanh(x @ x) * constant
+            return x.sum()
+
+        before = time.process_time()
+        jax.jit(jax.grad(chain)).lower(jnp.ones((7, 7))).compile()
+        return time.process_time() - before
+
+    spent = [compiled() for _ in range(11)]
+    return max(1.0, np.mean(spent[1:]) / COMPILED)
 
 
 def test_docstring_names_source_and_command(experiment):

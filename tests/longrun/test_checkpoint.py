@@ -299,6 +299,22 @@ def test_what_a_killed_save_left_is_removed(copy):
     assert sorted(os.listdir(copy)) == ["10", "20", "30"]
 
 
+def test_what_a_failed_save_writes_late_is_removed_too(copy, monkeypatch):
+    """Its threads still write for a while: they put back what has just been removed."""
+    remove, late = shutil.rmtree, iter(range(3))
+
+    def removed_and_put_back(path, **options):
+        remove(path, **options)
+        if next(late, None) is not None:
+            (Path(path) / "state").mkdir(parents=True)
+
+    (copy / "40.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint.shutil, "rmtree", removed_and_put_back)
+        same(restore(copy), 30)
+    assert sorted(os.listdir(copy)) == ["10", "20", "30"]
+
+
 # Whose it is.
 
 OWNER = {"part": "plain8", "run": "toy-tiny-0123abcd", "data": "digits"}
