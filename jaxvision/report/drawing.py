@@ -133,14 +133,15 @@ def log_axis(ax: Axes, which: str) -> None:
 
 
 def headline(record: Drawn, titles: Mapping[str | tuple[str, ...], str], otherwise: str) -> str:
-    """Return the first of ``titles`` whose claims the record reproduced.
+    """Return the first of ``titles`` whose claims came out as it needs them.
 
     So a title says no more than the verdicts do.
 
     Args:
       record: judged.
-      titles: claim id, or several -> the title that their being reproduced allows, best first.
-      otherwise: the title where none of them was.
+      titles: claim id, or several -> the title that their being reproduced allows, best first;
+        "not ID" asks that the claim be contradicted.
+      otherwise: the title where none fits, which therefore says nothing.
 
     Raises:
       ValueError: the record has claims, but none of such an id.
@@ -148,12 +149,22 @@ def headline(record: Drawn, titles: Mapping[str | tuple[str, ...], str], otherwi
     verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
     needed = {(ids,) if isinstance(ids, str) else ids: title for ids, title in titles.items()}
     for name in itertools.chain.from_iterable(needed):
+        name = name.removeprefix(_NOT)
         if verdicts and name not in verdicts:
             raise ValueError(f"a title asks for claim {name!r}, which the record does not have")
     for names, title in needed.items():
-        if all(verdicts.get(name) == "reproduced" for name in names):
+        if all(_came_out(verdicts, name) for name in names):
             return title
     return otherwise
+
+
+_NOT = "not "
+
+
+def _came_out(verdicts: Mapping[str, str], name: str) -> bool:
+    """Return whether a claim is reproduced, or contradicted where the name asks for that."""
+    wanted = "contradicted" if name.startswith(_NOT) else "reproduced"
+    return verdicts.get(name.removeprefix(_NOT)) == wanted
 
 
 @style()

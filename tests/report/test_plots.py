@@ -201,6 +201,11 @@ def test_a_title_says_no_more_than_the_verdicts():
     both = {("stalls", "slower"): "Xavier stalls and is slower"}
     assert plots.headline(held, both, "He and Xavier") == "Xavier stalls and is slower"
     assert plots.headline(half, both, "He and Xavier") == "He and Xavier"
+    against = {("not stalls", "slower"): "Xavier is slower and gets there"}
+    refuted = make(stalls="contradicted", slower="reproduced")
+    assert plots.headline(refuted, against, "He and Xavier") == "Xavier is slower and gets there"
+    for undecided in (held, make(stalls="inconclusive", slower="reproduced")):
+        assert plots.headline(undecided, against, "He and Xavier") == "He and Xavier"
 
 
 def test_a_title_names_claims_that_there_are():
