@@ -16,6 +16,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from numpy.typing import ArrayLike
 
 from jaxvision.report import panels, provenance
@@ -179,13 +180,49 @@ def mark_contradicted(ax: Axes, record: Drawn, *claim_ids: str) -> None:
     if not found:
         return
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    text = textwrap.shorten(f"✗ contradicted: {', '.join(found)}", MARK_WIDTH)
-    mark = ax.annotate(text, (0, 1), (0, 4), color=CONTRADICTED_COLOR, fontsize=10, **place)
+    look = {"color": CONTRADICTED_COLOR, "fontsize": 10, "va": "bottom"}
+    mark = ax.annotate(_marking(found, _letters_above(ax)), (0, 1), (0, 3), **look, **place)
     mark.set_gid(_MARK)
+    mark.set_label(",".join(found))
 
 
 _MARK = "contradicted"
-MARK_WIDTH = 44  # letters: as many as stand above the narrowest panel at the right
+_MARK_LINES = 2
+MARK_WIDTH = 44  # letters: as many as stand above a panel of half the figure's width
+
+
+def _letters_above(ax: Axes) -> int:
+    """Return how many letters stand in a line above a panel."""
+    spec = ax.get_subplotspec()
+    share = len(spec.colspan) / spec.get_gridspec().ncols
+    return int(2 * MARK_WIDTH * share)
+
+
+def _marking(names: list[str], width: int) -> str:
+    """Return the names in two lines at most; how many more there are, where that is too short."""
+    for shown in range(len(names), 0, -1):
+        more = [f"+{len(names) - shown} more"] if shown < len(names) else []
+        listed = ", ".join(names[:shown] + more)
+        lines = textwrap.wrap(
+            f"✗ contradicted: {listed}", width, break_on_hyphens=False, break_long_words=False
+        )
+        if len(lines) <= _MARK_LINES:
+            break
+    return "\n".join(lines)
+
+
+def _marks_on(ax: Axes) -> list[Text]:
+    """Return the panel's marks of contradicted claims."""
+    return [text for text in ax.texts if text.get_gid() == _MARK]
+
+
+def _unmarked(figure: Figure, record: Drawn) -> list[str]:
+    """Return a line that names contradicted claims which no panel marks; none where all are."""
+    marks = itertools.chain.from_iterable(_marks_on(ax) for ax in figure.axes)
+    marked = {name for mark in marks for name in mark.get_label().split(",")}
+    contradicted = [claim["id"] for claim in record.claims if claim["verdict"] == "contradicted"]
+    rest = [name for name in contradicted if name not in marked]
+    return [f"✗ Contradicted as well, seen in no panel: {', '.join(rest)}."] if rest else []
 
 
 @style()
@@ -212,13 +249,14 @@ def finish(
     """
     for ax in figure.axes:
         label_lines(ax)
-        if any(text.get_gid() == _MARK for text in ax.texts):
-            ax.set_title(ax.get_title(loc="left"), pad=20)  # above the mark
+        for mark in _marks_on(ax):
+            lines = mark.get_text().count("\n") + 1
+            ax.set_title(ax.get_title(loc="left"), pad=6 + 14 * lines)  # above the mark
     figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left")
     set_up = data or provenance.data_line(record.provenance)
     setup = [set_up, net, optimizer, f"Source: {paper}"]
-    footer = [f"{'. '.join(filter(None, setup))}.", *_bands_of(figure), record.origin()]
-    footer.append(record.command)
+    footer = [f"{'. '.join(filter(None, setup))}.", *_bands_of(figure)]
+    footer += [*_unmarked(figure, record), record.origin(), record.command]
     lines = [textwrap.fill(_printable(part), 118) for part in footer]
     # As a super label it is part of the layout: no panel can run into it.
     look = {"fontsize": 9, "color": "#555555", "linespacing": 1.35}

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 
 _MOST_DIRECT_LABELS = 6
 _GAP = 1.3  # between two labels, in heights of a letter
+_LONG_LEADER = 0.1  # of the panel's width
+_FAINT = "#999999"
 _LABEL_FROM_AXES = 14  # points: room for a leader between the line's end and its label
 
 
@@ -50,13 +52,16 @@ def label_lines(ax: Axes) -> None:
 def _lead(ax: Axes, end: tuple[float, float], height: float, color: str) -> None:
     """Draw the thin line from the end of a line to its label."""
     width = ax.get_position().width * ax.figure.get_figwidth() * 72
+    # A long one, across the panel, would look like data.
+    inside = end[0] < 1 - _LONG_LEADER
+    look = {"color": _FAINT, "linestyle": ":"} if inside else {"color": color}
     ax.annotate(
         "",
         xy=end,
         xytext=(1 + (_LABEL_FROM_AXES - 2) / width, height),
         xycoords="axes fraction",
         textcoords="axes fraction",
-        arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.8, "shrinkA": 0},
+        arrowprops={"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 0} | look,
         annotation_clip=False,
     )
 

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from jaxvision.report import labels, plots
+from jaxvision.report.drawing import MARK_WIDTH
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
 
@@ -227,6 +228,37 @@ def test_only_contradicted_claims_are_marked_where_they_show():
     title = axes[0, 0].title if axes[0, 0].get_title() else axes[0, 0]._left_title
     assert mark.get_window_extent().y1 <= title.get_window_extent().y0 + 1
     assert axes[0, 0].get_title(loc="left") == "A panel"
+
+
+def test_a_mark_takes_two_lines_cuts_no_id_and_counts_the_rest():
+    names = [f"a-long-id-{i}" for i in range(12)]
+    record = make(**dict.fromkeys(names, "contradicted"))
+    figure, axes = plots.new_figure(2, 2)
+    plots.mark_contradicted(axes[0, 0], record, *names)
+    plots.mark_contradicted(axes[0, 1], record, *names[:4])
+    plots.describe(axes[0, 0], "A panel", "x", "y")
+    plots.finish(figure, record, "x", **SETUP)
+    (many,), (few,) = axes[0, 0].texts, axes[0, 1].texts
+    assert few.get_text().replace("\n", " ") == f"✗ contradicted: {', '.join(names[:4])}"
+    lines = many.get_text().split("\n")
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= MARK_WIDTH
+    told = " ".join(lines).removeprefix("✗ contradicted: ").split(", ")
+    assert told[:-1] == names[: len(told) - 1]
+    assert told[-1] == f"+{12 - len(told) + 1} more"
+    figure.draw_without_rendering()
+    assert many.get_window_extent().y1 <= axes[0, 0]._left_title.get_window_extent().y0 + 1
+
+
+def test_the_footer_names_what_is_contradicted_and_marked_nowhere():
+    record = make(a="contradicted", b="reproduced", c="contradicted", d="contradicted")
+    figure, axes = plots.new_figure(1, 2)
+    plots.mark_contradicted(axes[0, 0], record, "a", "b")
+    plots.finish(figure, record, "x", **SETUP)
+    assert "✗ Contradicted as well, seen in no panel: c, d.\n" in figure.get_supxlabel()
+    plots.mark_contradicted(axes[0, 1], record, "c", "d")
+    plots.finish(figure, record, "x", **SETUP)
+    assert "Contradicted as well" not in figure.get_supxlabel()
 
 
 def test_equal_figures_have_equal_vector_bytes():
