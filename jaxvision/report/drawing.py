@@ -248,7 +248,6 @@ def finish(
       data: the inputs, where they are no data set; else the record names the set.
     """
     for ax in figure.axes:
-        label_lines(ax)
         for mark in _marks_on(ax):
             lines = mark.get_text().count("\n") + 1
             ax.set_title(ax.get_title(loc="left"), pad=6 + 14 * lines)  # above the mark
@@ -262,6 +261,10 @@ def finish(
     look = {"fontsize": 9, "color": "#555555", "linespacing": 1.35}
     # parse_math: a command may hold a dollar sign.
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", parse_math=False, **look)
+    # What stands above and below decides how high the panels are, and so how far labels must part.
+    figure.get_layout_engine().execute(figure)
+    for ax in figure.axes:
+        label_lines(ax)
     return figure
 
 
