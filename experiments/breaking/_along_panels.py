@@ -23,7 +23,7 @@ COLORS = {
     "he_again": "other draws",
 }
 SIZE_CLAIMS = (
-    *("width-helps", "depth-hurts", "depth-helps"),
+    *("width-helps", "depth-hurts", "depth-helps", "depth-trained"),
     *("same-width-he", "same-depth-he", "same-depth-xavier"),
     *("still-widest-he", "still-deepest-he", "still-deepest-xavier"),
     *("closer-widest-he", "closer-deepest-he", "closer-deepest-xavier"),
@@ -109,7 +109,8 @@ def draw_friends(ax: Axes, record: Record, config: Any, arms: Mapping[str, Kind]
         f"From step {config.reference:,} (dot) to the last (arrow)"
     )
     plots.describe(ax, title, "L1 norm of the loss's gradient, falling", "L2 distance")
-    plots.mark_contradicted(ax, record, "friend", "false-friend", "gradient-falls")
+    ends = ("xavier-farther", "decay-farther", "small-closer", "bn-dense")
+    plots.mark_contradicted(ax, record, "friend", "false-friend", "gradient-falls", *ends)
 
 
 def draw_crossed(ax: Axes, record: Record, config: Any) -> None:

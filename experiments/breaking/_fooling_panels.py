@@ -117,7 +117,9 @@ def draw_rounds(ax: Axes, record: Record, generations: int) -> None:
     plots.log_axis(ax, "y")
     ax.set_xticks(rounds)
     title = "Trained anew with fooling images:\nevolution of pixels to 99 %"
-    plots.describe(ax, title, "trainings that knew them", f"generations (of {generations})")
+    never = generations + 2  # the drawn generation is the first, and this is past the last
+    y = f"generation ({never}: never),\ngeometric mean of classes"
+    plots.describe(ax, title, "trainings that knew them", y)
     plots.mark_contradicted(ax, record, "still", "harder", "control")
 
 
@@ -128,9 +130,6 @@ def draw_color(
 ) -> None:
     """Draw the median confidence on color images, a line a net, between the two encodings."""
     names = [name for name in ways if f"color/{name}/log_odds" in record.arrays]
-    if not names:
-        ax.set_axis_off()
-        return
     by_way = []
     for name in names:
         confidence = probability(record.arrays[f"color/{name}/log_odds"])
@@ -152,3 +151,18 @@ def draw_color(
     ax.set_ylim(0, 104)
     plots.describe(ax, "Color images, conv nets\n(a line a net)", "", "median confidence, %")
     plots.mark_contradicted(ax, record, "color-cppn")
+
+
+def draw_rubbish(ax: Axes, record: Record) -> None:
+    """Draw what share of images of N(0, I) dense nets and softmax regression are sure of."""
+    labels = {"dense": "MLP", "linear": "softmax"}
+    for place, (name, label) in enumerate(labels.items()):
+        shares = 100 * record.arrays[f"{name}/rubbish"]
+        places = np.full(len(shares), place)
+        ax.plot(places, shares, "o", color=plots.color_of(label), alpha=0.6, markersize=8)
+    ax.set_xticks(range(len(labels)), ["dense nets", "softmax regression"])
+    ax.set_xlim(-0.5, len(labels) - 0.5)
+    ax.set_ylim(0, 104)
+    title = "Noise, N(0, I): images of which\nnets are sure (a dot a net)"
+    plots.describe(ax, title, "", "given a class above .5, %")
+    plots.mark_contradicted(ax, record, "rubbish", "rubbish-linear")

@@ -82,16 +82,23 @@ def _pasted(
     return jax.lax.map(lambda each: paste(scenes, each, pose), patches)
 
 
-def draw_scenes(ax: Axes, record: Record) -> None:
-    """Draw scenes with what lies beside their object, and what one net sees in each."""
+def draw_scenes(ax: Axes, record: Record, at: int) -> None:
+    """Draw scenes with what lies beside their object, and what one net sees in each.
+
+    A few scenes, led away or not: how often all scenes are is written above the columns.
+    """
     names = record.numbers["class_names"]
     pictures, answers = record.arrays["pictures"], record.arrays["answers"]
     wanted = record.arrays["wanted"]
     alone = _enlarged(record.arrays["patches"], pictures.shape[2:4])
-    columns = ["scene", "with\ngray", "with real\nobject", "with\npatch"]
+    words = {"gray": "with\ngray", "object": "with real\nobject", "patch": "with\npatch"}
+    columns = ["scene"]
+    for name in BESIDE:
+        share = rates.led(record, "own", name)[:, -1, at].mean()  # at the places of the pictures
+        columns.append(f"{words[name]}\n{100 * share:.0f} % led")
     columns += ["wearing\na pattern"] * (pictures.shape[1] - len(columns))
     columns.append("the\npatch")
-    rows = [f"to be led\nto: {names[each]}" for each in wanted]
+    rows = [f"wanted:\n{names[each]}" for each in wanted]
     shown = np.concatenate([pictures, alone[:, None]], axis=1)
     image_grid(ax, shown, rows=rows, columns=columns, high=1.0, gap=GAP)
     bottom, top = ax.get_ylim()
@@ -109,7 +116,11 @@ def draw_scenes(ax: Axes, record: Record) -> None:
             color=plots.color_of("patch") if is_led else "black",
             fontweight="bold" if is_led else "normal",
         )
-    plots.describe(ax, "What a net sees, written below each scene", "", "")
+    title = (
+        "What one net sees, written below each scene\n"
+        "(% led: of scenes like these, to the wanted class; mean over nets)"
+    )
+    plots.describe(ax, title, "", "")
 
 
 def _enlarged(patches: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -144,11 +144,8 @@ def draw_places(ax: Axes, record: Record) -> None:
     """Draw how often a pixel is enough, on the object and beside it, a line a net."""
     arrays = record.arrays
     place = arrays["color/vulnerable"], arrays["color/right"]
-    everywhere = np.ones_like(place[0][0])
-    regions = {"anywhere": everywhere}
-    if "color/masks" in arrays:
-        masks = arrays["color/masks"]
-        regions = {"object": masks, "background": ~masks}
+    masks = arrays["color/masks"]
+    regions = {"object": masks, "background": ~masks}
     shares = [100 * share_inside(*place, region) for region in regions.values()]
     color = plots.color_of("everything tried")
     for line in np.stack(shares, 1):
@@ -158,7 +155,25 @@ def draw_places(ax: Axes, record: Record) -> None:
     ax.set_ylim(0, None)
     title = "Color images: which pixels\nare enough (a line a net)"
     plots.describe(ax, title, "place of the pixel", "of all pixels there, %")
-    plots.mark_contradicted(ax, record, "object", "fools-color", "two-thirds")
+    plots.mark_contradicted(ax, record, "object", "fools-color")
+
+
+def draw_colors(ax: Axes, record: Record, published: float | None) -> None:
+    """Draw each net of color images: its test accuracy, and how often one pixel fools it.
+
+    Where nobody knows which pixels are the object's. ``published`` is the paper's rate, dashed.
+    """
+    arrays = record.arrays
+    accuracy = 100 * (1 - arrays["color/test_error"])
+    rates = 100 * rate(arrays["color/success"], arrays["color/right"])
+    ax.plot(accuracy, rates, "o", color=plots.color_of("everything tried"), markersize=7)
+    title = "Color images: how many\none pixel fools (a dot a net)"
+    if published is not None:
+        plots.theory_line(ax, ax.get_xlim(), (100 * published, 100 * published), "_published")
+        title = f"Color images (a dot a net;\ndashed: the paper's {100 * published:.2f} %)"
+    ax.set_ylim(0, None)
+    plots.describe(ax, title, "test accuracy, %", "images fooled, %")
+    plots.mark_contradicted(ax, record, "fools-color", "two-thirds")
 
 
 def _dots(

@@ -48,8 +48,9 @@ def draw_distortion(
     ax: Axes,
     record: Record,
     labels: Mapping[str, str],
+    published: Mapping[str, float],
 ) -> None:
-    """Draw each kind's distortion against its test error."""
+    """Draw each kind's distortion against its test error, and the paper's where it has one."""
     for name, label in labels.items():
         error = 100 * np.median(record.arrays[f"{name}/test_error"])
         sizes = record.arrays[f"{name}/distortion"]
@@ -63,14 +64,27 @@ def draw_distortion(
             label="_",
         )
         ax.plot([error], [middle], "o", color=color, label="_")
+        if name in published:
+            _publish(ax, error, middle, published[name], color)
         offset = PLACES.get(name, (8, 4))
         place = {"textcoords": "offset points", "fontsize": 10}
         ax.annotate(label, (error, middle), offset, color=color, **place)
     ax.margins(x=0.3, y=0.2)
     ax.set_ylim(bottom=0)
-    plots.describe(ax, "How far the nearest mistake is", "test error, %", "distortion (rms)")
+    title = "How far the nearest mistake is"
+    if published:
+        title += "\n(star: the paper's value)"
+    plots.describe(ax, title, "test error, %", "distortion (rms)")
     ids = ("decay-more", "decay-some", "width", "autoencoder", "robust-is-bad")
-    plots.mark_contradicted(ax, record, *_listed(record, ids))
+    numbers = [f"paper-{name}" for name in labels]
+    plots.mark_contradicted(ax, record, *_listed(record, (*ids, *numbers)))
+
+
+def _publish(ax: Axes, error: float, measured: float, published: float, color: str) -> None:
+    """Draw the paper's distortion above or below ours, joined to it."""
+    dots = {"color": color, "linestyle": ":", "linewidth": 1.4}
+    ax.plot([error, error], [measured, published], label="_", **dots)
+    ax.plot([error], [published], "*", color=color, markersize=11, label="_")
 
 
 def draw_transfer(

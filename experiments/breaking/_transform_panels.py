@@ -78,16 +78,17 @@ def draw_strip(ax: Axes, record: Record) -> None:
     """Draw an image in some poses, with the probability of its class below."""
     strip = record.arrays["examples/strip"]
     side = side_of(record)
-    image_grid(ax, strip, rows=list(TRANSFORMS), gap=side // 2)
-    step = side + side // 2
+    below = side // 2  # white rows for the number; no such gap between columns
+    room = ((0, 0), (0, 0), (0, below), (0, 0), (0, 0))
+    image_grid(ax, np.pad(strip, room, constant_values=255), rows=list(TRANSFORMS))
+    down, right = side + below + 1, side + 1
     answers = record.arrays["examples/p_true"][:, 0]
     for row, place in enumerate(rows_of(TRANSFORMS, side).values()):
         shown = answers[place][columns_of(len(answers[place]))]
         for column, p_true in enumerate(shown):
-            middle = column * step + (side - 1) / 2
-            below = row * step + side + side / 4 - 0.5
-            ax.text(middle, below, f"{p_true:.2f}", ha="center", va="center", fontsize=10)
-    ax.set_ylim(3 * step - 0.5, -0.5)
+            middle = column * right + (side - 1) / 2
+            low = row * down + side + below / 2 - 0.5
+            ax.text(middle, low, f"{p_true:.2f}", ha="center", va="center", fontsize=10)
     ax.set_title("One image; below it the\nprobability of its class")
 
 

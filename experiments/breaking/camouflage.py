@@ -200,10 +200,11 @@ def plot(record: Record, config: Config) -> Figure:
     row = axes[0, 0].get_gridspec()[0, :]
     for ax in axes[0]:
         ax.remove()
+    at = config.areas.index(config.area)
     with plots.style():
-        panels.draw_scenes(figure.add_subplot(row), record)
+        panels.draw_scenes(figure.add_subplot(row), record, at)
         panels.draw_led(axes[1, 0], record, config, ANYWHERE)
-        panels.draw_handed(axes[2, 1], record, config, config.areas.index(config.area))
+        panels.draw_handed(axes[2, 1], record, config, at)
         if record.numbers["has_masks"]:
             panels.draw_led(axes[1, 1], record, config, OFF)
             panels.draw_kept(axes[2, 0], record, config)

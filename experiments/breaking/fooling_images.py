@@ -246,14 +246,17 @@ def plot(record: Record, config: Config) -> Figure:
         panels.draw_evolution(axes[1, 0], record, WAYS)
         panels.draw_ways(axes[1, 1], record, WAYS)
         panels.draw_rounds(axes[2, 0], record, config.generations)
-        panels.draw_color(axes[2, 1], record, WAYS)
+        if config.color_generations:
+            panels.draw_color(axes[2, 1], record, WAYS)
+        else:
+            panels.draw_rubbish(axes[2, 1], record)
     titles = {
         ("nines-direct", "nines-cppn", "random-short"): (
             "Evolution makes a net sure of rubbish in every class; random search does not"
         ),
         ("nines-direct", "nines-cppn"): "Nets can be made sure of rubbish in every class",
     }
-    title = plots.headline(record, titles, "Images that nets are sure of and nobody recognizes")
+    title = plots.headline(record, titles, "How sure nets can be made of rubbish")
     nets = f"{config.dataset}: dense, {config.width} units"
     steps = f"{config.steps:,} steps"
     if config.color_generations:

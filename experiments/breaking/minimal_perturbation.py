@@ -295,7 +295,10 @@ def plot(record: Record, config: Config) -> Figure:
         top = figure.add_subplot(row)
     labels = {name: KINDS[name].short for name in config.kinds}
     panels.draw_pictures(top, record)
-    panels.draw_distortion(axes[1, 0], record, labels)
+    # Published for MNIST alone.
+    numbers = config.kinds if config.dataset == "mnist" else ()
+    published = {name: KINDS[name].published for name in numbers}
+    panels.draw_distortion(axes[1, 0], record, labels, published)
     panels.draw_transfer(axes[1, 1], record, labels)
     panels.draw_halves(axes[2, 0], record, config.longer)
     panels.draw_noise(axes[2, 1], record, [config.dataset, *config.noise_sets])

@@ -29,7 +29,7 @@ import numpy as np
 from experiments.breaking import _nets as lab
 from experiments.breaking import _pixel_panels as panels
 from experiments.breaking import _pixel_searches as searches
-from experiments.breaking._pixel_claims import SU, claims_of
+from experiments.breaking._pixel_claims import FOOLED, SU, claims_of
 from jaxvision import cli
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Wanted
@@ -220,7 +220,11 @@ def plot(record: Record, config: Config) -> Figure:
         panels.draw_searches(axes[1, 0], record, ATTACKS)
         panels.draw_pixels(axes[1, 1], record, ATTACKS)
         panels.draw_family(axes[2, 0], record, config.widths)
-        panels.draw_places(axes[2, 1], record)
+        if "color/masks" in record.arrays:
+            panels.draw_places(axes[2, 1], record)
+        else:
+            published = FOOLED if config.dataset == "cifar10" else None
+            panels.draw_colors(axes[2, 1], record, published)
     titles = {
         ("fools", "evolution", "short"): (
             "One pixel fools many images; the paper's search finds nearly all of them, a library's "

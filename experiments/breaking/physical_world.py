@@ -319,9 +319,11 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("fool", "least-photo"): "Photographed, adversarial images still mislead a net; those "
-            "for the least likely class survive least",
-            "fool": "Photographed, adversarial images still mislead a net",
+            ("fool", "most-least", "not survive-fast", "not survive-basic"): "Photographs undo "
+            "most adversarial images of three attacks; fast ones still harm more than noise",
+            ("fool", "survive-fast", "least-photo"): "Photographed, adversarial images still "
+            "mislead a net; those for the least likely class survive least",
+            "fool": "Photographed, fast adversarial images mislead a net more than noise does",
         },
         "Adversarial images that were printed and photographed",
     )

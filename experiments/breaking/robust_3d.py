@@ -258,9 +258,12 @@ def plot(record: Record, config: Config) -> Figure:
             panels.draw_budgets(axes[2, 0], record, config.sizes)
             panels.draw_matrix(axes[2, 1], record)
     titles = {
-        ("gap-solid", "equal-solid"): "Textures made over poses fool in most; made in one, in few",
-        "gap-solid": "On the same budget, textures made over poses fool far more often than "
-        "those made in one",
+        ("gap-solid", "equal-solid"): "On solids, textures made over poses fool far more often "
+        "than those made in one",
+        ("gap-solid", "not equal-solid", "not gap-flat"): "On solids, textures made over poses "
+        "fool far more often than those made in one; at equal norm, or flat, the lead is smaller",
+        "gap-solid": "On solids and on the same budget, textures made over poses fool far more "
+        "often than those made in one",
     }
     title = plots.headline(record, titles, "Pictures made to fool in every pose, and in one")
     return plots.finish(

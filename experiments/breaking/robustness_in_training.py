@@ -253,6 +253,11 @@ def plot(record: Record, config: Config) -> Figure:
         {
             ("still-he", "still-xavier", "still-small"): "From three starts, nets of "
             f"{config.depth} layers that train on keep their distance to the nearest mistake",
+            ("farther-decay", "closer-bn", "closer-xavier", "closer-small"): "While nets train on, "
+            "mistakes move away with weight decay, and closer with batch norm, from Xavier and "
+            "from a small start",
+            ("farther-decay", "closer-bn"): "While nets train on, mistakes move away with weight "
+            "decay, and closer with batch norm",
         },
         "How far the nearest mistake is while a net learns, arm by arm",
     )
