@@ -72,8 +72,8 @@ def draw_clips(ax: Axes, record: Record) -> None:
     names = [*frame_names(count), "behind"]
     pictures = np.stack(list(rows.values()))
     image_grid(ax, pictures, rows=list(rows), columns=names)
-    ax.set_title("Frames from left to right, and the background behind them")
-    ax.set_xlabel(_motion_told(record), fontsize=10.5)
+    title = "Frames from left to right, and the background behind them"
+    plots.describe(ax, title, _motion_told(record), "")
 
 
 def _motion_told(record: Record) -> str:
@@ -155,6 +155,8 @@ def draw_distances(
     ax: Axes, record: Record, labels: Mapping[str, str], looks: Sequence[int]
 ) -> None:
     """Draw FCD along training between its anchors."""
+    from matplotlib.patheffects import withStroke  # only who draws waits for it
+
     places = np.sqrt(looks)
     for name, label in labels.items():
         if f"{name}/fcd" in record.arrays:
@@ -171,6 +173,8 @@ def draw_distances(
             ha="left",
             va="top" if name == _BELOW else "bottom",
             fontsize=9.5,
+            path_effects=[withStroke(linewidth=3, foreground="white")],  # curves pass below
+            zorder=5,
         )
     plots.log_axis(ax, "y")
     ax.set_ylim(top=2 * record.arrays["anchor/noise"].mean())

@@ -98,7 +98,7 @@ def draw_ends(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     ax.set_yticks(range(len(ENDS)), [labels[name] for name in ENDS])
     ax.invert_yaxis()
     ax.set_xlim(-0.4, 8.4)
-    plots.describe(ax, "Modes at the end\n(dots: seeds)", "modes of 8", "")
+    plots.describe(ax, "At the end\n(dots: seeds)", "modes of 8", "")
     plots.mark_contradicted(
         ax,
         record,

@@ -70,13 +70,15 @@ def draw_samples(ax: Axes, record: Record, labels: Mapping[str, str], looks: Seq
             pictures.append(samples[-1])
             rows.append(label)
     image_grid(ax, np.stack(pictures), rows=rows)
-    ax.set_title("The same codes along training")
+    plots.describe(ax, "The same codes along training", "", "")
 
 
 def draw_distances(
     ax: Axes, record: Record, labels: Mapping[str, str], looks: Sequence[int]
 ) -> None:
     """Draw FCD along training between its anchors."""
+    from matplotlib.patheffects import withStroke  # only who draws waits for it
+
     for name, label in labels.items():
         values = record.arrays.get(f"{name}/fcd")
         if values is None:
@@ -98,6 +100,8 @@ def draw_distances(
             ha=side,
             va=above,
             fontsize=9.5,
+            path_effects=[withStroke(linewidth=3, foreground="white")],  # curves pass below
+            zorder=5,
         )
     plots.log_axis(ax, "y")
     ax.set_ylim(top=2 * max(heights.values()))
@@ -128,10 +132,16 @@ def draw_between(ax: Axes, record: Record) -> None:
     }
     image_grid(ax, np.stack(list(rows.values())), rows=list(rows))
     told = [
-        f"{label} {record.arrays[f'copying/{kind}'].mean():+.0f}" for kind, label in Z_KINDS.items()
+        f"{label} {_tenths(record.arrays[f'copying/{kind}'].mean())}"
+        for kind, label in Z_KINDS.items()
     ]
-    ax.set_title("A walk, and nearest neighbors")
-    ax.set_xlabel("copy test, z: " + ",\n".join(told), fontsize=10.5)
+    words = "copy test, z (below 0: too near):\n" + ", ".join(told[:2]) + ",\n" + told[2]
+    plots.describe(ax, "A walk, and nearest neighbors", words, "")
+
+
+def _tenths(value: float) -> str:
+    """Return a number with one decimal, zero without a sign."""
+    return f"{round(value, 1) + 0.0:.1f}"
 
 
 def draw_jumps(ax: Axes, record: Record) -> None:
@@ -164,7 +174,7 @@ def draw_weights(ax: Axes, record: Record) -> None:
     if grid.shape[-1] not in (1, 3):
         grid = grid.mean(-1, keepdims=True)
     image_grid(ax, grid, rows=rows, low=-1.0, high=1.0)
-    ax.set_title("Weights that see pixels")
+    plots.describe(ax, "Weights that see pixels", "", "")
 
 
 def draw_probes(ax: Axes, record: Record, looks: Sequence[int]) -> None:
@@ -193,7 +203,7 @@ def _step_axis(ax: Axes, looks: Sequence[int]) -> None:
     shown = [looks[-1]]
     for step in reversed(looks):
         apart = np.sqrt(shown[-1]) - np.sqrt(step)
-        if apart > 0.24 * places[-1]:
+        if apart > 0.3 * places[-1]:
             shown.append(step)
     ax.set_xticks(np.sqrt(shown), labels=[f"{step:,}" for step in shown])
 

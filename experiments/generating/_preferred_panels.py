@@ -123,6 +123,7 @@ def _draw_nearness(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
             color=color,
             va="center",
             fontsize=10,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # lines pass below
         )
     ax.set_yticks(range(len(names)), [labels[name] for name in names])
     ax.set_ylim(len(names) + 1.3, -1.0)

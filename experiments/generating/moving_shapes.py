@@ -231,9 +231,9 @@ def claims(config: Config) -> list[Claim]:
 
 def plot(record: Record, config: Config) -> Figure:
     """Draw clips with their masks, and what is measured of them along training and at its end."""
-    figure, axes = plots.new_figure(3, 2, 13.2)
+    figure, axes = plots.new_figure(3, 2, 14.6)
     grid = axes[0, 0].get_gridspec()
-    grid.set_height_ratios([1.75, 1, 1])
+    grid.set_height_ratios([1.4, 1, 1])
     for ax in axes[0]:
         ax.remove()
     with plots.style():

@@ -68,8 +68,19 @@ def draw_pictures(ax: Axes, record: Record) -> None:
         "right answer",
     ]
     image_grid(ax, np.stack(rows), rows=names)
+    _frame(ax, len(rows), len(images), height, width)
     title = "A gray window covers each place in turn.\nDark: what falls, or a wrong answer"
     plots.describe(ax, title, "", "")
+
+
+def _frame(ax: Axes, down: int, right: int, height: int, width: int) -> None:
+    """Draw a line around each picture: the page is as white as what does not fall."""
+    from matplotlib.patches import Rectangle  # only who draws waits for it
+
+    for row, column in np.ndindex(down, right):
+        corner = (column * (width + 1) - 0.5, row * (height + 1) - 0.5)
+        look = {"fill": False, "edgecolor": _BACKGROUND, "linewidth": 0.8, "clip_on": False}
+        ax.add_patch(Rectangle(corner, width, height, **look))
 
 
 def _of_size(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -91,8 +102,8 @@ def draw_falls(ax: Axes, record: Record) -> None:
     """Draw by how much probability, answers and the strongest map fall."""
     rows = {
         "probability": record.arrays["true/window/gray/fall"],
-        "answer changes": record.arrays["panels/changed"],
-        "strongest map": record.arrays["panels/strongest"],
+        "answer changes\n(share of places)": record.arrays["panels/changed"],
+        "strongest map\n(share of its sum)": record.arrays["panels/strongest"],
         f"{BY_HEART}\nimages known by heart": record.arrays["shuffled/learned/gray/fall"],
         f"{BY_HEART}\ntest images": record.arrays["shuffled/window/gray/fall"],
     }
@@ -103,7 +114,7 @@ def draw_falls(ax: Axes, record: Record) -> None:
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
     title = "What covering costs: object\n(disk), background (ring)"
-    plots.describe(ax, title, "fall, or share of places", "")
+    plots.describe(ax, title, "fall of the probability, or share", "")
     plots.mark_contradicted(ax, record, "object", "class", "strongest", *OF_MEMORY)
 
 
@@ -118,7 +129,7 @@ def draw_fills(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
     title = "What covers: fall on object\n(disk), background (ring)"
-    plots.describe(ax, title, "fall", "")
+    plots.describe(ax, title, "fall of the probability", "")
     plots.mark_contradicted(ax, record, "fills", "edges", "window", "self")
 
 
@@ -138,7 +149,8 @@ def draw_anywhere(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     ax.axvline(0, color=_BACKGROUND, linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    plots.describe(ax, "What covering costs\n(mean, and range of nets)", "fall", "")
+    title = "What covering costs\n(mean, and range of nets)"
+    plots.describe(ax, title, "fall of the probability", "")
     plots.mark_contradicted(ax, record, "self", *OF_MEMORY)
 
 

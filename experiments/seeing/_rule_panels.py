@@ -13,7 +13,7 @@ from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
 FLOORS = {"random": "random map", "center": "center", "edges": "edge detector"}
-_FLOOR_COLOR = "#999999"
+_FLOOR_COLOR = "#777777"
 
 
 def draw_pictures(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
@@ -50,7 +50,6 @@ def draw_recovery(
     title = "A random convolution: how much of\nits input does the map return?"
     plots.describe(ax, title, "filters", "correlation with the input")
     found = ("nie-guided", "nie-gradient", "nie-deconvnet", "nie-pool", "nie-more", "nie-classes")
-    found = (*found, "ig-half")
     plots.mark_contradicted(ax, record, *found)
 
 
@@ -105,10 +104,11 @@ def draw_along(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
         plots.seed_band(ax, places, record.arrays[f"along/{name}"], color, table[name].label)
     for name, label in FLOORS.items():
         floor = float(record.arrays[f"large/{name}"][:, 2].mean())
-        ax.axhline(floor, color=_FLOOR_COLOR, linewidth=1)
-        ax.text(0.02, floor, label, color="#666666", fontsize=9, va="bottom")
+        heights = np.full(len(looks), floor)
+        ax.plot(places, heights, color=_FLOOR_COLOR, linewidth=1, label=label)
     ax.set_xticks(places[::2], [f"{step:,}" for step in looks[::2]])
-    plots.describe(ax, "Along training: how much of the map\nlies on the object", "step", "share")
+    title = "Along training: how much of the map\nlies on the object"
+    plots.describe(ax, title, "step", "share of positive values")
     found = ("mass-guided", "mass-deconvnet", "softmax", "flat", "late", "occlusion-mass")
     plots.mark_contradicted(ax, record, *found, "edges-gradient", "edges-guided")
 

@@ -189,8 +189,10 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("nie-guided", "nie-gradient", "cascade-guided"): "Guided backprop draws its input: at "
-            "random weights too, and after the loss of upper layers",
+            ("nie-guided", "nie-gradient", "cascade-guided", "cascade-upper"): "Guided backprop "
+            "draws its input: at random weights too, and after the loss of upper layers",
+            ("nie-guided", "nie-gradient", "cascade-guided"): "Guided backprop draws its input, at "
+            "random weights too; a new top layer costs it less than the gradient",
             ("nie-guided", "nie-gradient"): "At random weights guided backprop draws its input, "
             "the gradient does not",
         },

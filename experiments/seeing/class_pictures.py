@@ -237,8 +237,9 @@ def claims(config: Config) -> list[Claim]:
 
 def plot(record: Record, config: Config) -> Figure:
     """Draw a picture of every class by prior, what others see in them, and what objectives do."""
-    figure, axes = plots.new_figure(3, 2, 14.5)
+    figure, axes = plots.new_figure(3, 2, 15.0)
     grid = axes[0, 0].get_gridspec()
+    grid.set_height_ratios([1.3, 1, 1])
     for ax in axes[0]:
         ax.remove()
     labels = {name: WAYS[name].label for name in PRIORS}
@@ -254,6 +255,9 @@ def plot(record: Record, config: Config) -> Figure:
         ),
         ("unseen", "fourier"): "What one net calls a class, others see better in waves",
         "unseen": "What one net calls a class, other nets often do not see",
+        ("l2", "blur", "fourier", "jitter"): (
+            "In class pictures made with L2, blur, waves or jitter more other nets see the class"
+        ),
     }
     return plots.finish(
         figure,

@@ -234,7 +234,7 @@ def plot(record: Record, config: Config) -> Figure:
         panels.draw_pictures(axes[2, 1], record, drawn_at(config))
     titles = {
         ("lower-first-he", "lower-first-he-bn"): (
-            "Units settle from below: the higher the layer, the later it prefers what it will"
+            "Units settle from below: the higher their layer, the later"
         ),
         "lower-first-he": "Without batch norm units settle from below",
     }

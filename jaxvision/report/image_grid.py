@@ -62,11 +62,11 @@ def captioned_grid(
     A picture alone is no evidence: it has a number beside it.
     """
     down, _, height, width, _ = images.shape
-    gap = max(2, round(0.38 * height))
+    gap = max(2, round(0.5 * height))  # room for the words
     image_grid(ax, images, rows=rows, columns=columns, gap=gap)
     for (row, column), word in np.ndenumerate(words):
         place = column * (width + gap) + (width - 1) / 2
-        below = row * (height + gap) + height + 0.4 * gap
+        below = row * (height + gap) + height + 0.42 * gap
         ax.text(place, below, word, ha="center", va="center", fontsize=9.5)
     ax.set_ylim(down * (height + gap) - 0.5, -0.5)
 
