@@ -207,6 +207,9 @@ def plot(record: Record, config: Config) -> Figure:
     titles = {}
     if {32, 512} <= set(config.batch_sizes):
         titles["linear-32", "limit-512"] = "The rate grows with the batch, up to a limit"
+        titles["limit-512", "adam-wider"] = (
+            "At batch 512 linear scaling fails; Adam has more decades of usable rates than SGD"
+        )
     title = plots.headline(
         record,
         titles,
