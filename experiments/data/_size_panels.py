@@ -15,6 +15,8 @@ PANELS = {
     "narrow": {"plain": "full width", "narrow": "a quarter", "narrower": "a sixteenth"},
     "moved": {"plain": "as they are", "moved": "moved copies"},
 }
+# Two more shades than those of random labels, which share the last panels with them.
+NARROW_COLORS = {"narrow": "#D98CB3", "narrower": "#8E2C60"}
 
 
 def _color(name: str) -> str:
@@ -22,7 +24,9 @@ def _color(name: str) -> str:
     alone = {"plain": "equal steps", "epochs": "equal epochs", "moved": "moved copies"}
     if name in alone:
         return plots.color_of(alone[name])
-    ordered = {"tenth": 0, "half": 1, "random": 2, "narrow": 0, "narrower": 1, "again": 0}
+    if name in NARROW_COLORS:
+        return NARROW_COLORS[name]
+    ordered = {"tenth": 0, "half": 1, "random": 2, "again": 0}
     return plots.shades(3)[ordered[name]]
 
 
@@ -68,7 +72,10 @@ def draw_exponents(
 
 @plots.style()
 def draw_worth(ax: Axes, record: Record, sizes: Sequence[int], labels: Mapping[str, str]) -> None:
-    """Draw how many plain images one image of a recipe is worth, a dot a size."""
+    """Draw how many plain images one image of a recipe is worth, a dot a size.
+
+    A size has no dot where no number of plain images leaves that error.
+    """
     reference = _mean_curve(record, "plain")
     for row, name in enumerate(labels):
         factors = power_law.worth(sizes, _mean_curve(record, name), reference)
@@ -76,10 +83,14 @@ def draw_worth(ax: Axes, record: Record, sizes: Sequence[int], labels: Mapping[s
         color = _color(name)
         heights = np.full(len(seen), row)
         ax.scatter(factors[seen], heights, s=25 + 15 * seen, color=color, alpha=0.7)
+        if not seen.size:
+            place = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
+            ax.text(0.03, row, "beyond", color=color, **place)
     ax.axvline(1, color="#888888", linewidth=1.2)
     plots.log_axis(ax, "x")
-    _name_rows(ax, [""] * len(labels))
-    plots.describe(ax, "What is one image worth?", "plain images (larger dot: larger set)", "")
+    _name_rows(ax, list(labels.values()))
+    title = "What is one image worth? (no dot:\nbeyond the curve of equal steps)"
+    plots.describe(ax, title, "images at equal steps\n(larger dot: larger set)", "")
 
 
 @plots.style()

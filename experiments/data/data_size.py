@@ -161,7 +161,12 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_worth(axes[2, 1], record, config.sizes, labels)
     title = plots.headline(
         record,
-        {"power-law-steps": "The error falls as one power of the number of images"},
+        {
+            ("power-law-steps", "power-law-epochs"): "The error falls as one power of the number "
+            "of images",
+            "power-law-steps": "At equal steps the error falls as one power of the number of "
+            "images",
+        },
         "How the error falls with the number of images",
     )
     return plots.finish(

@@ -46,7 +46,7 @@ def draw_published(ax: Axes) -> None:
 
 @plots.style()
 def draw_course(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
-    """Draw the test error by compute; a curve that ends early has its name beside its end."""
+    """Draw the test error by compute; a curve that ends early has its name below its end."""
     for name, label in labels.items():
         key = f"{name}/pixels"
         cost = 100 * record.arrays[f"{key}/cost"] / record.numbers["budget"]
@@ -56,8 +56,8 @@ def draw_course(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
         plots.seed_band(ax, cost, error, color, f"_{label}" if early else label)
         if early:
             end = cost[-1], np.median(error[:, -1])
-            look = {"color": color, "fontweight": "bold", "va": "center"}
-            ax.annotate(label, end, (6, 0), textcoords="offset points", **look)
+            look = {"color": color, "fontweight": "bold", "va": "top"}
+            ax.annotate(label, end, (-6, -22), textcoords="offset points", **look)
     ax.set_ylim(0, 100)
     title = "Our scale: test error\nby compute spent"
     plots.describe(ax, title, "multiply-adds, % of the conv net's", "test error, %")

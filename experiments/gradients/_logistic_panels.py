@@ -53,7 +53,7 @@ def draw_map_exponent(ax: Axes, record: Record, rates: np.ndarray) -> None:
     ax.plot(4, math.log(2), "o", color=color, clip_on=False, zorder=5)
     ax.annotate("ln 2", (4, math.log(2)), (-8, 4), textcoords="offset points", ha="right")
     shade_fates(ax)
-    _mark_doublings(ax, -1.22)
+    _mark_doublings(ax, 0.8)
     ax.set_xlim(rates[0], rates[-1])
     title = "Its exponent (dashes: theory)\nis 0 where a period doubles"
     plots.describe(ax, title, "r", "ln of growth per step")

@@ -19,12 +19,16 @@ def _draw_lines(
     quantity: str,
     unit: float = 1,
 ) -> None:
-    """Draw ``quantity`` of the three nets that are trained; purple is orthogonal, dots are ReLU."""
+    """Draw ``quantity`` of the three nets that are trained; purple is orthogonal, dots are ReLU.
+
+    The name of a dotted line begins with dots, for color alone does not tell it.
+    """
     for name, net in nets.items():
         color = plots.color_of("orthogonal" if net.orthogonal else "Gaussian")
         values = unit * record.arrays[quantity.format(name)]
-        line = plots.seed_band(ax, x, values, color, net.label)
-        line.set_linestyle(":" if net.activation == "relu" else "-")
+        dotted = net.activation == "relu"
+        line = plots.seed_band(ax, x, values, color, f"··· {net.label}" if dotted else net.label)
+        line.set_linestyle(":" if dotted else "-")
 
 
 def draw_spectrum(ax: Axes, record: Record, config: Any, nets: Mapping[str, Net]) -> None:

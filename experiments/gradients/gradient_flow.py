@@ -184,6 +184,11 @@ def plot(record: Record, config: Config) -> Figure:
         titles["delta-relu", "batch-norm-factor", "residual-gradient"] = (
             "Gain, batch norm and skip connections decide which gradient the first layers see"
         )
+    if config.activations:
+        growth = [f"delta-{activation}" for activation in config.activations]
+        titles["delta-decays", *growth] = (
+            "In plain nets the gain of the weights decides, as theory says, whether gradients fade"
+        )
     title = plots.headline(
         record,
         titles,
@@ -221,7 +226,12 @@ def _draw_dw(ax: Axes, record: Record, config: Config) -> None:
         plots.seed_band(ax, below, norms, color, label)
     plots.log_axis(ax, "y")
     plots.mark_contradicted(ax, record, "dw-flat")
-    title = f"At {config.below:.2g} x He delta fades,\nthe weight gradient dW does not"
+    at = f"At {config.below:.2g} x He"
+    title = plots.headline(
+        record,
+        {("delta-decays", "dw-flat"): f"{at} delta fades,\nthe weight gradient dW does not"},
+        otherwise=f"{at}: delta and\nthe weight gradient dW",
+    )
     plots.describe(ax, title, "layers below the output", "norm, step 0")
 
 
@@ -247,8 +257,14 @@ def _draw_steps(ax: Axes, record: Record, config: Config) -> None:
         norms = values(record, config, "batch_norm", "critical", "dw_norm", step)[:, ::-1]
         plots.seed_band(ax, below, norms, color, f"step {step}")
     plots.log_axis(ax, "y")
-    plots.mark_contradicted(ax, record, *(f"relaxes-{depth}" for depth in depths))
-    title = f"Plain + BN, {max(depths)} layers:\nSGD ends the explosion"
+    shown = f"relaxes-{max(depths)}"
+    plots.mark_contradicted(ax, record, shown)
+    net = f"Plain + BN, {max(depths)} layers:"
+    title = plots.headline(
+        record,
+        {shown: f"{net} one step\nof SGD takes most of the explosion"},
+        otherwise=f"{net}\nthe explosion along SGD",
+    )
     plots.describe(ax, title, "layers below the output", "norm of dW")
 
 
@@ -264,8 +280,9 @@ def _draw_streams(ax: Axes, record: Record, config: Config) -> None:
             variance = law + first - 1 if net.normalized else first * law
             plots.theory_line(ax, layers, np.sqrt(variance), "_")
     plots.log_axis(ax, "y")
-    plots.mark_contradicted(ax, record, "residual-variance", "residual-gradient")
-    title = "Forward: skips double the variance,\nbatch norm tames it (dashed: theory)"
+    ids = "residual-variance", "residual-gradient", "residual-bn-variance"
+    plots.mark_contradicted(ax, record, *ids)
+    title = "Forward: the size of the signal\n(dashed: theory of residual nets)"
     plots.describe(ax, title, "layer", "signal's std, step 0")
 
 

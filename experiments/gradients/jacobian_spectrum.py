@@ -234,7 +234,7 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_depth(axes[0, 1], record, depths_of(config), TRAINED)
     panels.draw_learning(axes[1, 0], record, TRAINED)
     panels.draw_training(axes[1, 1], record, config, TRAINED)
-    can = "Orthogonal tanh nets keep every direction of their input; others lose most"
+    can = "At the start orthogonal tanh nets keep every direction of their input; others lose most"
     title = plots.headline(
         record,
         {("weakest", "bulk", "gaussian-cannot", "relu-cannot"): can},

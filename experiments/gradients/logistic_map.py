@@ -226,7 +226,7 @@ def plot(record: Record, config: Config) -> Figure:
         panels.draw_map_exponent(exponent, record, rates_of(config))
         _draw_nets(nets, record, config)
         _draw_batches(batches, record, config)
-    title = "Below 0 a small change dies out, above 0 it explodes"
+    title = "A Lyapunov exponent below 0: a small change dies out; above 0 it grows"
     return plots.finish(
         figure,
         record,
@@ -267,10 +267,14 @@ def _draw_batches(ax: Axes, record: Record, config: Config) -> None:
     ax.set_xscale("log")
     ax.set_xticks(config.batch_sizes, [str(size) for size in config.batch_sizes])
     ax.minorticks_off()
-    title = "Batch norm explodes at any gain,\nfaster over fewer inputs"
-    plots.describe(ax, title, "inputs it normalizes over", "ln of growth per layer")
     pairs = itertools.pairwise(config.batch_sizes)
     names = [f"batch-norm-{few}-{many}" for few, many in pairs]
+    title = plots.headline(
+        record,
+        {("batch-norm", *names): "Batch norm explodes at any gain,\nfaster over fewer inputs"},
+        otherwise="Batch norm's exponent by inputs\n(dots: measured, dashes: theory)",
+    )
+    plots.describe(ax, title, "inputs it normalizes over", "ln of growth per layer")
     plots.mark_contradicted(ax, record, "batch-norm", *names)
 
 

@@ -169,7 +169,7 @@ def claims(config: Config) -> list[Claim]:
 
 def plot(record: Record, config: Config) -> Figure:
     """Draw who is still on the plateau at the largest depth, and escape steps against depth."""
-    figure, ((left, right),) = plots.new_figure(1, 2, height=5.4)
+    figure, ((left, right),) = plots.new_figure(1, 2, height=6.8)
     _draw_survival(left, record, config)
     _draw_growth(right, record, config)
     title = plots.headline(
@@ -224,11 +224,14 @@ def _draw_growth(ax: Axes, record: Record, config: Config) -> None:
         aside = 0.5 if arm.biases else -0.5  # two arms may end at one place
         ax.plot(depths[beyond] + aside, median[beyond], "^", color=color, mfc="white", ms=9, mew=2)
     ax.axhline(config.steps, color=plots.THEORY_COLOR, linestyle=":", linewidth=1.4)
+    end = {"textcoords": "offset points", "fontsize": 10, "color": plots.THEORY_COLOR}
+    ax.annotate("end of the runs", (depths[0], config.steps), (0, 4), **end)
     first = np.median(np.maximum(record.arrays["sgd/step"][:, 0], 1))
     law = first * 2 ** ((depths - depths[0]) / 2)
     seen = law <= config.steps
     plots.theory_line(ax, depths[seen], law[seen], "√2 a layer")
     plots.log_axis(ax, "y")
+    ax.set_ylim(top=2 * config.steps)  # room for the name above the dots
     ids = ("half", "less-than-half", "straight", "bends", "biases-help", "control")
     plots.mark_contradicted(ax, record, *ids)
     title = "When they leave it\n(△: half of the seeds do not)"

@@ -260,10 +260,8 @@ def plot(record: Record, config: Config) -> Figure:
     plots.describe(panels[-1], "Gradient at step 0", "layer", "norm of delta")
     for ax in panels[len(shown) : -2]:
         ax.set_axis_off()
-    titles = {}
-    if 30 in config.mlp_depths:
-        titles["mlp30-he", "mlp30-xavier"] = "Xavier stalls at 30 layers, He converges"
-    title = plots.headline(record, titles, otherwise="He against Xavier in deep ReLU nets")
+    otherwise = "He against Xavier in deep ReLU nets"
+    title = plots.headline(record, _titles(config), otherwise)
     return plots.finish(
         figure,
         record,
@@ -272,6 +270,19 @@ def plot(record: Record, config: Config) -> Figure:
         optimizer="SGD with momentum .9 (and Adam), rate of each arm tuned on other seeds",
         paper="He et al. 2015, figures 2 and 3",
     )
+
+
+def _titles(config: Config) -> dict[tuple[str, ...], str]:
+    """Return the titles that the verdicts on nets of 30 layers allow, the broadest first."""
+    deep = {"mlp": 30 in config.mlp_depths, "conv": 30 in config.depths}
+    ids = {kind: (f"{kind}30-he", f"{kind}30-xavier") for kind in deep}
+    found = {}
+    if all(deep.values()):
+        found[ids["mlp"] + ids["conv"]] = "Xavier stalls at 30 layers, He converges"
+    for kind, words in {"mlp": "MLPs", "conv": "conv nets"}.items():
+        if deep[kind]:
+            found[ids[kind]] = f"In {words} of 30 layers Xavier stalls, He converges"
+    return found
 
 
 def _draw_convergence(ax: Axes, record: Record, config: Config, net: Net) -> None:

@@ -104,5 +104,5 @@ def draw_change(ax: Axes, record: Record, nets: Mapping[str, str]) -> None:
         plots.seed_band(ax, MULTIPLES, change, plots.color_of(label), label)
     plots.log_axis(ax, "x")
     plots.log_axis(ax, "y")
-    title = "Change of the gradient along a step\nat one rate (mark: at own rates)"
+    title = "Change of the gradient along a step,\nboth nets at one rate"
     plots.describe(ax, title, "multiple of the step", "change over its norm")

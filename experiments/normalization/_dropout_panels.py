@@ -20,7 +20,8 @@ COLORS = {
 }
 
 
-SEEDS = "test error, % (dots: seeds, bar: mean)"
+SEEDS = "test error, %\n(dots: seeds, bar: mean)"
+SHOWN = (2, 4)  # rows and columns of first-layer units of each net
 
 
 def draw_ways(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
@@ -29,9 +30,14 @@ def draw_ways(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     values = [_percent(record, name) for name in names]
     colors = [plots.color_of(COLORS[name]) for name in names]
     dots(ax, values, colors)
-    ax.set_yticks(range(len(names)), labels=[labels[name] for name in names])
+    ax.set_yticks(range(len(names)), labels=[_in_two_lines(labels[name]) for name in names])
     plots.describe(ax, "All images: who errs least?", SEEDS, "")
-    plots.mark_contradicted(ax, record, "helps", "max-norm", "not-alone", "gaussian")
+    plots.mark_contradicted(ax, record, "helps", "max-norm", "not-alone", "loss", "gaussian")
+
+
+def _in_two_lines(label: str) -> str:
+    """Break a long name of a row after its first word: a panel is as wide as names leave it."""
+    return label.replace(" ", "\n", 1) if len(label) > 12 else label
 
 
 def _percent(record: Record, name: str) -> np.ndarray:
@@ -100,16 +106,18 @@ def draw_activity(ax: Axes, record: Record) -> None:
 
 
 def draw_features(ax: Axes, record: Record) -> None:
-    """Draw the weights of first-layer units of one net of each kind."""
-    rows, names = [], []
+    """Draw the weights of first-layer units of one net of each kind, a blank row between."""
+    sheets = []
     for name in ("none", "dropout"):
         features = record.arrays[f"{name}/features"].mean(-1, keepdims=True)
-        a_row = max(len(features) // 3, 1)
-        of_net = [features[i * a_row : (i + 1) * a_row] for i in range(len(features) // a_row)]
-        rows += of_net
-        names += [COLORS[name]] + [""] * (len(of_net) - 1)
-    sheet = np.stack(rows)
-    largest = np.quantile(np.abs(sheet), 0.99)
+        columns = min(SHOWN[1], len(features))
+        rows = min(SHOWN[0], len(features) // columns)
+        sheets.append(features[: rows * columns].reshape(rows, columns, *features.shape[1:]))
+    largest = np.quantile(np.abs(sheets), 0.99)
+    blank = np.full_like(sheets[0][:1], largest)
+    sheet = np.concatenate([sheets[0], blank, sheets[1]])
+    below = [""] * (rows - 1)
+    names = ["no dropout", *below, "", "dropout", *below]
     image_grid(ax, sheet, rows=names, low=-largest, high=largest)
     ax.set_title("What first-layer units look for (one scale)")
 
@@ -117,14 +125,13 @@ def draw_features(ax: Axes, record: Record) -> None:
 def draw_shift(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
     """Draw errors of nets with batch norm, as they are and with moments taken again."""
     rows = [(name, "test_error") for name in labels] + [("bn_before", "taken_again")]
-    names = [labels[name] for name in labels] + ["before, moments\ntaken again"]
+    names = [_in_two_lines(labels[name]) for name in labels] + ["before,\nmoments\ntaken again"]
     colors = [plots.color_of("batch norm"), plots.color_of("dropout")]
     colors += [plots.color_of("dropout + max-norm"), plots.color_of("max-norm")]
     values = [100 * record.arrays[f"{name}/{kind}"] for name, kind in rows]
     dots(ax, values, colors)
     ax.set_yticks(range(len(names)), labels=names)
     kept = np.exp(record.arrays["bn_before/shift"].mean())
-    law = np.exp(record.arrays["bn_before/shift_law"].mean())
-    title = f"Dropout before BN: kept over true\nvariance {kept:.2f} (theory {law:.2f})"
+    title = f"Batch norm: dropout before or after?\n(before: kept over true variance {kept:.2f})"
     plots.describe(ax, title, SEEDS, "")
     plots.mark_contradicted(ax, record, "shift-costs", "shift-cured", "shift-after", "shift-law")

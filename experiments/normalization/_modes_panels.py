@@ -86,7 +86,8 @@ def draw_differences(
         mean = points.mean()
         ax.plot([mean, mean], [row - 0.22, row + 0.22], color=plots.color_of("population"))
         place = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
-        ax.text(0.01, row + 0.42, label, **place)
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the line of 0 ends there
+        ax.text(0.01, row + 0.42, label, bbox=paper, **place)
     ax.axvline(0, color=plots.THEORY_COLOR, linewidth=1)
     ax.set_yticks([])
     ax.set_ylim(-0.4, len(pairs) - 0.2)

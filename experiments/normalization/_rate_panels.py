@@ -24,6 +24,7 @@ def draw_curves(ax: Axes, record: Record, read: Reader, arms: Sequence[str]) -> 
         plots.quartile_band(ax, rates, percent(record.arrays[f"{name}/error"]), color, arm.label)
     plots.log_axis(ax, "x")
     _error_axis(ax)
+    plots.mark_contradicted(ax, record, "muon-error")
     plots.describe(ax, "Too small is slow, too large diverges", "learning rate", "test error, %")
 
 
@@ -37,10 +38,7 @@ def draw_ranges(ax: Axes, record: Record, read: Reader) -> None:
         decades = f"{np.log10(largest / lowest):.1f}"
         look = {"color": color, "va": "center", "fontsize": 9.5}
         ax.annotate(decades, (largest, row), (8, 0), textcoords="offset points", **look)
-        ax.annotate(
-            words_of(read.arms[name]), (0.01, row), xycoords=("axes fraction", "data"), **look
-        )
-    _arm_rows(ax, len(names))
+    _arm_rows(ax, [read.arms[name] for name in names])
     plots.log_axis(ax, "x")
     tried = [rate for name in names for rate in grid_of(read.config, read.arms[name])]
     ax.set_xlim(min(tried) / 1_000_000, max(tried) * 3)  # room for the words and the last number
@@ -56,20 +54,35 @@ def draw_ranges(ax: Axes, record: Record, read: Reader) -> None:
 
 
 def draw_losses(ax: Axes, record: Record, read: Reader) -> None:
-    """Draw each seed's training loss at the best rate of each arm, in the rows of the ranges."""
+    """Draw each seed's training loss at the best rate of each arm."""
     names = shown_arms(read)
-    for row, name in enumerate(names):
-        loss = np.exp(read.log_loss(name)(record))
+    losses = [np.exp(read.log_loss(name)(record)) for name in names]
+    for row, (name, loss) in enumerate(zip(names, losses, strict=True)):
         color = plots.color_of(read.arms[name].label)
         rows = np.full(len(loss), row)
         ax.plot(loss, rows, "o", color=color, alpha=0.4, markersize=5, label=f"_{name}")
         look = {"markersize": 15, "markeredgewidth": 3}
         ax.plot(np.median(loss), row, "|", color=color, label=f"_{name}", **look)
-    _arm_rows(ax, len(names))
+    _arm_rows(ax, [read.arms[name] for name in names])
     plots.log_axis(ax, "x")
-    plots.mark_contradicted(ax, record, "muon-adam", "muon-momentum", "muon-error", "start-level")
-    title = f"Loss at the best rate after {read.config.steps} steps,\nrows as left (dots: seeds)"
+    _make_room(ax, np.array(losses))
+    plots.mark_contradicted(ax, record, "muon-adam", "muon-momentum", "start-level")
+    title = f"Loss at the best rate after\n{read.config.steps} steps (dots: seeds)"
     plots.describe(ax, title, "training loss, nats", "")
+
+
+def _make_room(ax: Axes, values: np.ndarray) -> None:
+    """Leave the left half of a log axis to the words of its rows, without ticks there."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return
+    least, most = known.min(), 1.1 * known.max()
+    ax.set_xlim(least, most)
+    ticks = [tick for tick in ax.get_xticks() if least <= tick <= most]
+    ax.set_xlim(least * (least / most) ** 1.3, most)
+    ends = ticks[:1] + ticks[1:][-1:]  # more would meet in half of a panel
+    ax.set_xticks(ends, [f"{tick:g}" for tick in ends])
+    ax.tick_params(axis="x", which="minor", length=0)
 
 
 def draw_batches(ax: Axes, record: Record, read: Reader) -> None:
@@ -110,18 +123,40 @@ def draw_scaling(ax: Axes, record: Record, read: Reader) -> None:
 def draw_steps(ax: Axes, record: Record, read: Reader) -> None:
     """Draw the steps to both targets by batch size, each at its quickest rate."""
     sizes = sizes_of(read.config)
+    few = False
     for target, color in zip(TARGETS, plots.shades(2), strict=True):
         steps = np.stack([read.steps(size, target)(record) for size in sizes], axis=1)
         level = 100 * getattr(read.config, f"target_error_{target}")
-        plots.seed_band(ax, sizes, steps, color, f"to {level:g} %")
+        few |= _draw_reached(ax, np.array(sizes), steps, color, f"to {level:g} %")
         proportion = middle(steps[:, 0]) * sizes[0] / np.array(sizes)
         plots.theory_line(ax, sizes, proportion, PROPORTION[target])
     _size_axis(ax, sizes)
     plots.log_axis(ax, "y")
     ax.set_ylim(1, 2 * longest_run(read.config))
     plots.mark_contradicted(ax, record, "perfect-scaling", "diminishing", "noise-grows")
-    title = "Larger batches need fewer steps,\nbut not in proportion"
+    fewer = {"diminishing": "Larger batches need fewer steps,\nbut not in proportion"}
+    title = plots.headline(record, fewer, otherwise="Steps that larger batches need")
+    title += "\n(dots: under half of the seeds get there)" if few else ""
     plots.describe(ax, title, "batch size", "steps to the test error")
+
+
+@plots.style()
+def _draw_reached(ax: Axes, sizes: np.ndarray, steps: np.ndarray, color: str, label: str) -> bool:
+    """Draw steps [S, sizes] as a line while half of the seeds get there, as dots beyond.
+
+    A median over the few quickest seeds would look like one over all. Returns whether there is
+    anything beyond.
+    """
+    found = np.isfinite(steps)
+    enough = found.mean(axis=0) >= 0.5
+    end = len(sizes) if enough.all() else int(np.argmin(enough))
+    if end:
+        plots.seed_band(ax, sizes[:end], steps[:, :end], color, label)
+    else:
+        ax.plot([], [], color=color, label=f"{label}: too few seeds")
+    beyond = np.broadcast_to(sizes, steps.shape)[:, end:]
+    ax.plot(beyond.ravel(), steps[:, end:].ravel(), "o", color=color, markersize=5, label="_few")
+    return bool(found[:, end:].any())
 
 
 def middle(values: np.ndarray) -> float:
@@ -149,10 +184,14 @@ def _size_axis(ax: Axes, sizes: Sequence[int]) -> None:
     ax.minorticks_off()
 
 
-def _arm_rows(ax: Axes, count: int) -> None:
-    """Make a panel of rows without ticks, the first on top."""
+@plots.style()
+def _arm_rows(ax: Axes, arms: Sequence[Arm]) -> None:
+    """Make a panel of rows, the first on top, an arm in words at the left of each."""
+    for row, arm in enumerate(arms):
+        look = {"color": plots.color_of(arm.label), "va": "center", "fontsize": 9.5}
+        ax.annotate(words_of(arm), (0.01, row), xycoords=("axes fraction", "data"), **look)
     ax.set_yticks([])
-    ax.set_ylim(count - 0.5, -0.5)
+    ax.set_ylim(len(arms) - 0.5, -0.5)
 
 
 def shown_arms(read: Reader) -> list[str]:

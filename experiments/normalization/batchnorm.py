@@ -252,6 +252,8 @@ def plot(record: Record, config: Config) -> Figure:
         {
             "sooner": "Batch norm speeds a net of sigmoids up",
             "higher": "With batch norm a net of sigmoids ends at a lower error",
+            ("steady", "not sooner"): "Batch norm steadies what a layer receives, but here does "
+            "not halve the steps",
         },
         "A net of sigmoids with and without batch norm",
     )

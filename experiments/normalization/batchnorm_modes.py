@@ -271,8 +271,8 @@ def plot(record: Record, config: Config) -> Figure:
         known = {claim.id for claim in claims(config)}
         plots.mark_contradicted(ax, record, *(name for name in ids if name in known))
     titles = {}
-    if {"relu", "one_class"}.issubset(config.nets):
-        titles["young", "pairs", "leak"] = "The same weights, other statistics, other answers"
+    if "relu" in config.nets:
+        titles["young", "pairs"] = "The same weights, other statistics, other answers"
     title = plots.headline(record, titles, "Batch norm: whose statistics a net answers with")
     return plots.finish(
         figure,

@@ -214,6 +214,8 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         {
             ("helps", "sparse"): "Dropout lowers the test error and silences units",
+            ("sparse", "not helps"): "Dropout silences units, and here it costs accuracy",
+            ("sparse", "loss"): "Dropout silences units and lowers the test loss",
             "sparse": "Dropout silences units",
         },
         otherwise="Dropout: what it gains, and where",

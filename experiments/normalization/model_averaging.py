@@ -181,8 +181,12 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("errs-less", "soup-apart"): "Averages of predictions help; of weights, only from one "
-            "start",
+            ("errs-less", "soup-apart", "soup"): "Averages of predictions help; of weights, only "
+            "from one start",
+            ("errs-less", "soup-apart", "not soup"): "Averaging the predictions of several nets "
+            "helps; averaging their weights harms, even from one start",
+            ("errs-less", "soup-apart"): "Averaging the predictions of several nets helps; "
+            "averaging weights of different starts harms",
             "errs-less": "Many nets together err less than one",
         },
         otherwise="Averages of predictions and averages of weights",

@@ -204,9 +204,13 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_losses(axes[1, 1], record, read)
     panels.draw_scaling(axes[2, 0], record, read)
     panels.draw_steps(axes[2, 1], record, read)
+    largest = max(config.batch_sizes)
     titles = {}
-    if {32, 512} <= set(config.batch_sizes):
-        titles["linear-32", "limit-512"] = "The rate grows with the batch, up to a limit"
+    if min(config.batch_sizes) < 32 < largest and 32 in config.batch_sizes:
+        titles["linear-32", f"limit-{largest}"] = "The rate grows with the batch, up to a limit"
+    titles[f"limit-{largest}", "adam-wider"] = (
+        f"At batch {largest} linear scaling fails; Adam has more decades of usable rates than SGD"
+    )
     title = plots.headline(
         record,
         titles,
