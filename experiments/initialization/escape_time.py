@@ -169,7 +169,7 @@ def claims(config: Config) -> list[Claim]:
 
 def plot(record: Record, config: Config) -> Figure:
     """Draw who is still on the plateau at the largest depth, and escape steps against depth."""
-    figure, ((left, right),) = plots.new_figure(1, 2, height=6.8)
+    figure, ((left, right),) = plots.new_figure(1, 2, height=5.4)
     _draw_survival(left, record, config)
     _draw_growth(right, record, config)
     title = plots.headline(
