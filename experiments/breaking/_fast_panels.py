@@ -127,7 +127,7 @@ def draw_honest(ax: Axes, record: Record, sizes: np.ndarray) -> None:
         line = plots.seed_band(ax, sizes, found, plots.color_of(meaning), label)
         line.set_linestyle("--" if way == "honest_mix" else "-")
     show_errors(ax)
-    title = "The worst of all attacks:\nwhat training really gains"
+    title = "The worst of all attacks:\nwhat training gains"
     plots.describe(ax, title, "largest change of a pixel", "error")
     plots.mark_contradicted(ax, record, "honest", "honest-gap")
 
