@@ -7,7 +7,6 @@ CIFAR-10 beside PyTorch; what it reaches and how long it takes stands in ``bench
 """
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -35,14 +34,6 @@ CIFAR10_FAST = Spec(
     label_smoothing=0.2,
 )
 
-# Three times the work of an epoch, in fewer of them.
-CIFAR10_WIDE = dataclasses.replace(
-    CIFAR10_FAST,
-    sizes={"widths": (64, 256, 256)},
-    steps=12 * EPOCH,
-    warm_up=12 * EPOCH // 4,
-)
-
 # Two convolutions and two epochs are enough for MNIST.
 MNIST_FAST = Spec(
     "mnist",
@@ -56,7 +47,6 @@ MNIST_FAST = Spec(
 )
 RECIPES = {
     "cifar10_fast": CIFAR10_FAST,
-    "cifar10_wide": CIFAR10_WIDE,
     "mnist_fast": MNIST_FAST,
 }
 

@@ -159,24 +159,24 @@ def plot(record: Record, config: Config) -> Figure:
     }
     panels.draw_exponents(axes[2, 0], record, config.sizes, labels)
     panels.draw_worth(axes[2, 1], record, config.sizes, labels)
-    title = plots.headline(
-        record,
-        {
-            ("power-law-steps", "power-law-epochs"): "The error falls as one power of the number "
-            "of images",
-            "power-law-steps": "At equal steps the error falls as one power of the number of "
-            "images",
-        },
-        "How the error falls with the number of images",
-    )
     return plots.finish(
         figure,
         record,
-        title,
+        _title(record),
         net=f"ReLU MLP of two hidden layers, {config.width} units",
         optimizer=f"SGD with momentum .9, {config.steps:,} steps, rate of each arm tuned",
         paper="Mishkin et al. 2016, Hestness et al. 2017",
     )
+
+
+def _title(record: Record) -> str:
+    """Return what the verdicts say of the curve."""
+    titles = {
+        ("power-law-steps", "power-law-epochs"): "The error falls as one power of the number of "
+        "images",
+        "power-law-steps": "At equal steps the error falls as one power of the number of images",
+    }
+    return plots.headline(record, titles, "How the error falls with the number of images")
 
 
 if __name__ == "__main__":
