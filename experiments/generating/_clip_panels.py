@@ -155,8 +155,6 @@ def draw_distances(
     ax: Axes, record: Record, labels: Mapping[str, str], looks: Sequence[int]
 ) -> None:
     """Draw FCD along training between its anchors."""
-    from matplotlib.patheffects import withStroke  # only who draws waits for it
-
     places = np.sqrt(looks)
     for name, label in labels.items():
         if f"{name}/fcd" in record.arrays:
@@ -173,8 +171,8 @@ def draw_distances(
             ha="left",
             va="top" if name == _BELOW else "bottom",
             fontsize=9.5,
-            path_effects=[withStroke(linewidth=3, foreground="white")],  # curves pass below
             zorder=5,
+            **plots.halo(),  # curves pass below
         )
     plots.log_axis(ax, "y")
     ax.set_ylim(top=2 * record.arrays["anchor/noise"].mean())

@@ -77,8 +77,6 @@ def draw_distances(
     ax: Axes, record: Record, labels: Mapping[str, str], looks: Sequence[int]
 ) -> None:
     """Draw FCD along training between its anchors."""
-    from matplotlib.patheffects import withStroke  # only who draws waits for it
-
     for name, label in labels.items():
         values = record.arrays.get(f"{name}/fcd")
         if values is None:
@@ -100,8 +98,8 @@ def draw_distances(
             ha=side,
             va=above,
             fontsize=9.5,
-            path_effects=[withStroke(linewidth=3, foreground="white")],  # curves pass below
             zorder=5,
+            **plots.halo(),  # curves pass below
         )
     plots.log_axis(ax, "y")
     ax.set_ylim(top=2 * max(heights.values()))

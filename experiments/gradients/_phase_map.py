@@ -1,6 +1,6 @@
 """A map of trainings by depth and one more axis: the edge of what trains, and how it is drawn."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,13 +10,6 @@ from jaxvision.types import Axes
 
 if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
-
-
-def halo() -> dict[str, Any]:
-    """Return what draws white around black lines and letters: read on every color of the map."""
-    from matplotlib import patheffects  # only who draws waits for it
-
-    return {"path_effects": [patheffects.withStroke(linewidth=4.5, foreground="white")]}
 
 
 def edges(trains: np.ndarray, depths: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,10 +71,10 @@ def draw(ax: Axes, x: np.ndarray, depths: np.ndarray, values: np.ndarray, top: f
 @plots.style()
 def curve(ax: Axes, x: np.ndarray, y: np.ndarray, label: str) -> None:
     """Draw a theory's depth ``y`` over ``x`` [N] on the map, its label above it if it is there."""
-    ax.plot(x, y, color="black", linestyle="--", **halo())
+    ax.plot(x, y, color="black", linestyle="--", **plots.halo(4.5))
     place = int(0.84 * len(x))
     look = {"fontsize": 13, "ha": "center", "clip_on": True}
-    ax.text(x[place], 1.1 * y[place], label, **look, **halo())
+    ax.text(x[place], 1.1 * y[place], label, **look, **plots.halo(4.5))
 
 
 @plots.style()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from matplotlib import ticker
+from matplotlib import patheffects, ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -121,6 +121,11 @@ def theory_line(ax: Axes, x: ArrayLike, y: ArrayLike, label: str = "theory") -> 
         x, y, color=THEORY_COLOR, linestyle=dashes, linewidth=1.6, label=label, zorder=3
     )
     return line
+
+
+def halo(width: float = 3) -> dict[str, Any]:
+    """Return what draws white around lines and letters, which are then read on what lies below."""
+    return {"path_effects": [patheffects.withStroke(linewidth=width, foreground="white")]}
 
 
 @style()
