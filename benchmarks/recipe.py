@@ -140,7 +140,7 @@ def main() -> None:
     """Parse the command line, train or time, append, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--torch_python", required=True, help="interpreter that has PyTorch")
-    parser.add_argument("--recipe", choices=("cifar10_fast",), default="cifar10_fast")
+    parser.add_argument("--recipe", choices=("cifar10_fast", "cifar10_wide"), default="cifar10_fast")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, help="instead of the recipe's, for a trial")
     parser.add_argument("--nets", help="folder of trained nets (default: in the user's cache)")
