@@ -120,13 +120,20 @@ def make_optimizer(module: nn.Module, spec: dict) -> torch.optim.Optimizer:
     )
 
 
-def error_of(module: nn.Module, test: Data) -> float:
-    """Return the fraction of test images that are wrong."""
+def error_of(module: nn.Module, test: Data, mirrored: bool = False) -> float:
+    """Return the fraction of test images that are wrong.
+
+    ``mirrored`` adds the logits of their mirror images.
+    """
     wrong = 0
     module.eval()
     with torch.no_grad():
         for rows in torch.arange(len(test.labels)).split(EVALUATED):
-            wrong += (module(test.inputs(rows)).argmax(1) != test.labels[rows]).sum().item()
+            inputs = test.inputs(rows)
+            logits = module(inputs)
+            if mirrored:
+                logits += module(inputs.flip(3))
+            wrong += (logits.argmax(1) != test.labels[rows]).sum().item()
     module.train()
     return wrong / len(test.labels)
 
@@ -203,7 +210,13 @@ def main(folder: Path) -> None:
         seconds = time.perf_counter() - start
         line = f"PyTorch: step {done} of {spec['steps']}, test error {errors[-1]:.3f}"
         print(f"{line}, {seconds:.0f} s", file=sys.stderr, flush=True)
-    print(json.dumps({"test_error": errors[-1], "seconds": seconds, "errors": errors}))
+    found = {
+        "test_error": errors[-1],
+        "mirrored_error": error_of(module, test, mirrored=True),
+        "seconds": seconds,
+        "errors": errors,
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

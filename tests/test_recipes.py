@@ -39,11 +39,40 @@ def test_it_trains_once_and_says_how_well_and_how_long(tiny, tmp_path, capsys):
     first, second = told.splitlines()
     assert first.startswith("seed 3: ") and second.startswith("seed 4: ")
     found = nets.trained(TINY, (3,), directory=tmp_path)
-    assert f"seed 3: {1 - found.test_error[0]:.2%} of the test images, " in first
+    right, mirrored = 1 - found.test_error[0], 1 - recipes.mirrored_error(found)[0]
+    told_of = f"{right:.2%} of the test images ({mirrored:.2%} with their mirror images), "
+    assert f"seed 3: {told_of}" in first
     assert recipes.main(arguments) == 0
     again = capsys.readouterr()
     assert again.out == told
     assert again.err == ""
+
+
+def test_the_logits_of_both_sides_of_an_image_are_added(tmp_path):
+    found = nets.trained(TINY, (3, 4), directory=tmp_path)
+    inputs = np.asarray(found.preprocess(found.data.test.images, None))
+    errors = []
+    for row in range(2):
+        run = jax.tree.map(lambda leaf, row=row: leaf[row], found.variables)
+
+        def logits(images, run=run):
+            return found.apply(run["params"], run["batch_stats"], images, train=False)[0]
+
+        plain, summed = logits(inputs), logits(inputs) + logits(inputs[:, :, ::-1])
+        for answers in (plain, summed):
+            errors.append(np.mean(np.argmax(answers, -1) != found.data.test.labels))
+    plain, mirrored = np.array(errors).reshape(2, 2).T
+    np.testing.assert_allclose(found.test_error, plain)
+    np.testing.assert_allclose(recipes.mirrored_error(found), mirrored)
+    assert (plain != mirrored).any()
+
+
+def test_nets_that_learn_no_mirror_images_are_not_asked_for_them(tmp_path, capsys, monkeypatch):
+    plain = dataclasses.replace(TINY, pad=0)
+    monkeypatch.setitem(recipes.RECIPES, "mnist_fast", plain)
+    monkeypatch.setattr(recipes.runtime, "configure", lambda: None)
+    assert recipes.main(["mnist_fast", f"--nets={tmp_path}"]) == 0
+    assert "mirror" not in capsys.readouterr().out
 
 
 def test_a_stop_says_how_to_go_on(tiny, tmp_path, capsys, monkeypatch):
@@ -73,10 +102,12 @@ def test_a_recipe_is_plain_values(spec):
     assert Spec(**dataclasses.asdict(spec)) == spec
 
 
-def test_the_recipe_takes_whole_epochs_and_warms_up_in_a_quarter():
-    spec = recipes.CIFAR10_FAST
+@pytest.mark.parametrize(
+    ("spec", "epochs"), [(recipes.CIFAR10_FAST, 20), (recipes.CIFAR10_WIDE, 16)]
+)
+def test_the_recipe_takes_whole_epochs_and_warms_up_in_a_quarter(spec, epochs):
     epoch = 50_000 // spec.batch_size
-    assert spec.steps == 20 * epoch
+    assert spec.steps == epochs * epoch
     assert spec.warm_up == spec.steps // 4
 
 
@@ -97,13 +128,16 @@ def test_a_tiny_run_learns_behind_the_whitening_of_its_own_images(tmp_path):
     assert found.test_error[0] < 0.6
 
 
-def test_the_recipe_builds_the_net_of_its_page(monkeypatch):
+@pytest.mark.parametrize(
+    ("spec", "parameters"), [(recipes.CIFAR10_FAST, 531_264), (recipes.CIFAR10_WIDE, 1_972_480)]
+)
+def test_the_recipe_builds_the_net_of_its_page(spec, parameters, monkeypatch):
     def noise():
         images = np.random.default_rng(0).integers(0, 256, (600, 32, 32, 3), np.uint8)
         part = Dataset(images, np.arange(600, dtype=np.int32) % 10)
         return embedded.digits()._replace(name="cifar10", train=part, test=part)
 
     monkeypatch.setitem(embedded.EMBEDDED, "cifar10", noise)
-    params = Net(recipes.CIFAR10_FAST).template()["params"]
+    params = Net(spec).template()["params"]
     sizes = [int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)]
-    assert sum(sizes) == 531_264
+    assert sum(sizes) == parameters
