@@ -37,15 +37,22 @@ def flagged(
     )
 
 
-def define(field: dataclasses.Field, values: flags.FlagValues) -> None:
-    """Define the flag of a field made by ``flagged``; its default is None: the preset's."""
+def define(
+    field: dataclasses.Field, values: flags.FlagValues, *, may_be_empty: bool = False
+) -> None:
+    """Define the flag of a field made by ``flagged``; its default is None: the preset's.
+
+    ``may_be_empty``: a tuple may be given without a value, which leaves out a part of the run.
+    """
     default, meta = field.default, field.metadata
-    bounds = f" ({_bounds(meta)})" if _bounds(meta) else ""
+    legal = [_bounds(meta)] if _bounds(meta) else []
+    legal += ["nothing: left out"] if may_be_empty else []
+    bounds = f" ({'; '.join(legal)})" if legal else ""
     text = f"{meta['help']}{bounds} [cpu default: {_shown(default)}]"
     common = {"default": None, "help": text, "flag_values": values}
     if get_origin(field.type) is tuple:
         kind, serializer = get_args(field.type)[0], flags.CsvListSerializer(",")
-        parser = _TupleParser(kind, meta)
+        parser = _TupleParser(kind, meta, may_be_empty)
         flags.DEFINE(parser, field.name, serializer=serializer, **common)
     elif field.type is bool:
         flags.DEFINE_boolean(field.name, **common)
@@ -70,7 +77,7 @@ def define_whole(
 def check(config: Any) -> None:
     """Hold every field of a config against its bounds, as its flag does.
 
-    An empty tuple passes: it says that a part is left out, which no flag can say.
+    An empty tuple passes: it says that a part is left out.
 
     Raises:
       UserError: a value is out of bounds or of another type; the line names the flag.
@@ -142,7 +149,13 @@ class _OneParser(flags.ArgumentParser):
 class _TupleParser(_OneParser):
     """Reads values between commas."""
 
+    def __init__(self, kind: type, meta: Mapping[str, Any], may_be_empty: bool) -> None:
+        super().__init__(kind, meta)
+        self._may_be_empty = may_be_empty
+
     def parse(self, argument: str) -> tuple:
+        if self._may_be_empty and not argument.strip():
+            return ()
         values = tuple(super(_TupleParser, self).parse(item) for item in argument.split(","))
         if len(set(values)) < len(values):
             raise ValueError(f"{_short(argument)} names a value twice")

@@ -11,7 +11,7 @@ from experiments.breaking._along_pairs import late_steps
 from experiments.breaking._along_sides import STILL
 from jaxvision.report import plots
 from jaxvision.report.record import Record
-from jaxvision.types import Axes, Figure
+from jaxvision.types import Axes
 
 LEARNED = 0.1  # error below which a net's distance is shown
 COLORS = {
@@ -29,15 +29,6 @@ SIZE_CLAIMS = (
     *("closer-widest-he", "closer-deepest-he", "closer-deepest-xavier"),
     *("farther-widest-he", "farther-deepest-he", "farther-deepest-xavier"),
 )
-
-
-def across(figure: Figure, axes: np.ndarray) -> Axes:
-    """Return one panel in place of the two of the first row."""
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
-    with plots.style():
-        return figure.add_subplot(row)
 
 
 def shown_distances(record: Record, arm: str) -> np.ndarray:

@@ -9,18 +9,10 @@ from experiments.breaking._photographing import EXAMPLES, SHOWN, Artificial
 from jaxvision.report import plots, stats
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
-from jaxvision.types import Axes, Figure
+from jaxvision.types import Axes
 
 GROUPS = {"average": "its own images", "prefiltered": "sure ones", "paired": "all three fool"}
 STAR = {"marker": "*", "linestyle": "", "color": "black", "markersize": 11, "zorder": 4}
-
-
-def wide(figure: Figure, axes: np.ndarray, row: int) -> Axes:
-    """Put one panel in place of a row."""
-    place = axes[row, 0].get_gridspec()[row, :]
-    for ax in axes[row]:
-        ax.remove()
-    return figure.add_subplot(place)
 
 
 def draw_pictures(

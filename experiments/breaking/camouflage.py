@@ -197,12 +197,9 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw scenes, patches, what they lead to by area and place, and what other nets say."""
     figure, axes = plots.new_figure(3, 2, 13.0)
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
     at = config.areas.index(config.area)
     with plots.style():
-        panels.draw_scenes(figure.add_subplot(row), record, at)
+        panels.draw_scenes(plots.merged(axes[0]), record, at)
         panels.draw_led(axes[1, 0], record, config, ANYWHERE)
         panels.draw_handed(axes[2, 1], record, config, at)
         if record.numbers["has_masks"]:

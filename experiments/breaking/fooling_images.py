@@ -238,11 +238,8 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw images of every class, how sure nets are of them, and what retraining changes."""
     figure, axes = plots.new_figure(3, 2, 13.0)
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
     with plots.style():
-        panels.draw_images(figure.add_subplot(row), record, WAYS)
+        panels.draw_images(plots.merged(axes[0]), record, WAYS)
         panels.draw_evolution(axes[1, 0], record, WAYS)
         panels.draw_ways(axes[1, 1], record, WAYS)
         panels.draw_rounds(axes[2, 0], record, config.generations)

@@ -288,11 +288,7 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw images with their nearest mistakes, then how near they are and whom they fool."""
     figure, axes = plots.new_figure(3, 2, 12.5)
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
-    with plots.style():
-        top = figure.add_subplot(row)
+    top = plots.merged(axes[0])
     labels = {name: KINDS[name].short for name in config.kinds}
     panels.draw_pictures(top, record)
     # Published for MNIST alone.

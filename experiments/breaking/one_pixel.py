@@ -211,11 +211,8 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw fooled images, who finds the pixel, for how many pixels, in which nets and where."""
     figure, axes = plots.new_figure(3, 2, 11.0)
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
     with plots.style():
-        top = figure.add_subplot(row)
+        top = plots.merged(axes[0])
         panels.draw_images(top, record, record.numbers["class_names"])
         panels.draw_searches(axes[1, 0], record, ATTACKS)
         panels.draw_pixels(axes[1, 1], record, ATTACKS)

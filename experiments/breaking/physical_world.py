@@ -310,8 +310,8 @@ def plot(record: Record, config: Config) -> Figure:
     """Draw the pictures, what photographs destroy, against success, and by transformation."""
     figure, axes = plots.new_figure(3, 2, 13.2)
     with plots.style():
-        sheet = panels.wide(figure, axes, 0)
-        lines = panels.wide(figure, axes, 2)
+        sheet = plots.merged(axes[0])
+        lines = plots.merged(axes[2])
         panels.draw_pictures(sheet, record, ATTACKS, config.levels)
         panels.draw_destroyed(axes[1, 0], record, ATTACKS)
         panels.draw_success(axes[1, 1], record, ATTACKS, config.levels)

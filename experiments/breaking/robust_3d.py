@@ -244,11 +244,8 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw a turntable, how often the target is seen, the tail, the budgets and the matrix."""
     figure, axes = plots.new_figure(3, 2, 11.0)
-    grid = axes[0, 0].get_gridspec()
-    for ax in axes[0]:
-        ax.remove()
     with plots.style():
-        top = figure.add_subplot(grid[0, :])
+        top = plots.merged(axes[0])
         labels = {name: kind.label for name, kind in kinds_of(config).items()}
         panels.draw_rates(axes[1, 0], record, labels)
         if "solid" in labels:

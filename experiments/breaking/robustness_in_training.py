@@ -242,7 +242,7 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw the distance along training, and what moves with it or does not."""
     figure, axes = plots.new_figure(3, 2, 11.5)
-    hero = panels.across(figure, axes)
+    hero = plots.merged(axes[0])
     panels.draw_distances(hero, record, config, ARMS)
     panels.draw_friends(axes[1, 0], record, config, ARMS)
     panels.draw_crossed(axes[1, 1], record, config)

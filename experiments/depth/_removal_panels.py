@@ -34,12 +34,8 @@ class Row(NamedTuple):
 def new_figure() -> tuple[Figure, Axes, Sequence[Axes]]:
     """Return a figure with a wide panel above two."""
     figure, axes = plots.new_figure(2, 2, 8.8)
-    grid = axes[0, 0].get_gridspec()
-    grid.set_height_ratios((0.8, 1))
-    for ax in axes[0]:
-        ax.remove()
-    with plots.style():
-        return figure, figure.add_subplot(grid[0, :]), axes[1]
+    axes[0, 0].get_gridspec().set_height_ratios((0.8, 1))
+    return figure, plots.merged(axes[0]), axes[1]
 
 
 @plots.style()

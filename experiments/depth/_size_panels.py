@@ -22,11 +22,7 @@ class Size(NamedTuple):
 def new_figure() -> tuple[Figure, Axes, Sequence[Axes]]:
     """Return a figure with a tall panel on the left and two on the right."""
     figure, axes = plots.new_figure(2, 2, 8.4)
-    column = axes[0, 0].get_gridspec()[:, 0]
-    for ax in axes[:, 0]:
-        ax.remove()
-    with plots.style():
-        return figure, figure.add_subplot(column), axes[:, 1]
+    return figure, plots.merged(axes[:, 0]), axes[:, 1]
 
 
 @plots.style()

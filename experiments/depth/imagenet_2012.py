@@ -291,11 +291,7 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw the published results by year, and our contest: its course and its end."""
     figure, axes = plots.new_figure(2, 2, height=8.8)
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
-    with plots.style():
-        top = figure.add_subplot(row)
+    top = plots.merged(axes[0])
     labels = {name: kind.label for name, kind in KINDS.items()}
     panels.draw_published(top)
     panels.draw_course(axes[1, 0], record, labels)

@@ -21,12 +21,9 @@ DENSE = {"none": "dense net, no prior", "inverter": "dense net, inverter"}
 def drawn(record: Record, labels: Mapping[str, str], nets: int) -> Figure:
     """Return the figure without its title."""
     figure, axes = plots.new_figure(3, 2, 12.6)
-    grid = axes[0, 0].get_gridspec()
-    grid.set_height_ratios([1.35, 1.15, 0.6])
-    for ax in axes[0]:
-        ax.remove()
+    axes[0, 0].get_gridspec().set_height_ratios([1.35, 1.15, 0.6])
     with plots.style():
-        _draw_pictures(figure.add_subplot(grid[0, :]), record, labels, nets)
+        _draw_pictures(plots.merged(axes[0]), record, labels, nets)
         _draw_agreement(axes[1, 0], record, labels)
         _draw_nearness(axes[1, 1], record, labels)
         _draw_odd(axes[2, 0], record, nets)

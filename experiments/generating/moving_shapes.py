@@ -232,12 +232,8 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw clips with their masks, and what is measured of them along training and at its end."""
     figure, axes = plots.new_figure(3, 2, 14.6)
-    grid = axes[0, 0].get_gridspec()
-    grid.set_height_ratios([1.4, 1, 1])
-    for ax in axes[0]:
-        ax.remove()
-    with plots.style():
-        top = figure.add_subplot(grid[0, :])
+    axes[0, 0].get_gridspec().set_height_ratios([1.4, 1, 1])
+    top = plots.merged(axes[0])
     labels = {name: arm.label for name, arm in ARMS.items()}
     panels.draw_clips(top, record)
     plots.mark_contradicted(top, record, "moves", "straight", "quiet")

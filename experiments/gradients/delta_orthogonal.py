@@ -208,11 +208,8 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw an image on its way up, a gradient on its way down, and singular values near 1."""
     figure, axes = plots.new_figure(2, 2, 8.4)
-    grid = axes[0, 0].get_gridspec()
-    for ax in axes[0]:
-        ax.remove()
     with plots.style():
-        _draw_pictures(figure.add_subplot(grid[0, :]), record, config)
+        _draw_pictures(plots.merged(axes[0]), record, config)
         _draw_gradients(axes[1, 0], record, config)
         _draw_shares(axes[1, 1], record, config)
     carries = f"{config.depth:,} plain conv layers carry a digit, if delta-orthogonal"

@@ -263,12 +263,8 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw three gradients along the line, and how the correlation falls with depth."""
     figure, axes = plots.new_figure(2, 2, 8.6)
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
     with plots.style():
-        top = figure.add_subplot(row)
-        _draw_gradients(top, record, config)
+        _draw_gradients(plots.merged(axes[0]), record, config)
         _draw_correlations(axes[1, 0], record, config)
         _draw_powers(axes[1, 1], record, config)
     title = plots.headline(

@@ -16,7 +16,7 @@ chance at the end of the run.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -39,7 +39,7 @@ from jaxvision.report.claims import Claim, Within
 from jaxvision.report.record import Record
 from jaxvision.training.arms import record_arrays
 from jaxvision.training.optimizers import adam
-from jaxvision.types import Axes, Figure
+from jaxvision.types import Axes, Figure, UserError
 
 INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward(), "flax": init.flax_default()}
 FINITE = (50,) * 20  # widths of the nets that follow the finite-width law
@@ -76,6 +76,10 @@ class Config:
     learning_rates_adam: tuple[float, ...] = flagged((0.0003, 0.001, 0.003), "Adam's.", low=0)
     tuning_seeds: int = flagged(3, "Seeds for choosing rates; none is used again.", low=1, high=100)
     theory_nets: int = flagged(20_000, "Nets behind the finite-width law.", low=2, high=100_000)
+
+    def __post_init__(self) -> None:
+        if not (self.depths or self.mlp_depths):
+            raise UserError("--depths= and --mlp_depths= leave no net to train: name a depth")
 
 
 PRESETS = {
@@ -248,28 +252,41 @@ def plot(record: Record, config: Config) -> Figure:
     shown = []
     for kind in ("mlp", "conv"):
         shown += [net for net in nets if net.kind == kind][-2:]
-    figure, axes = plots.new_figure(3, 2, height=9.0)
-    panels = list(axes.flat)
-    for ax, net in zip(panels, shown, strict=False):
+    rows = -(-len(shown) // 2)
+    figure, axes = plots.new_figure(rows + 1, 2, height=3.0 * (rows + 1))
+    panels = list(axes[:-1].flat)[: len(shown)]
+    if len(shown) % 2:  # the last one has its row to itself
+        panels[-1] = plots.merged(axes[-2])
+    for ax, net in zip(panels, shown, strict=True):
         _draw_convergence(ax, record, config, net)
-    deepest = max(nets, key=lambda net: (net.kind == "mlp", net.depth))
-    slope = finite_width_slope(config.mlp_width)
-    draw_layers(panels[-2], record, f"{deepest.name}/{{}}/signal_std", LABELS, slope - 0.5)
-    plots.describe(panels[-2], "Signal at step 0", "layer", "std of the pre-activation")
-    draw_layers(panels[-1], record, f"{deepest.name}/{{}}/delta_norm", LABELS, 0.5 - slope)
-    plots.describe(panels[-1], "Gradient at step 0", "layer", "norm of delta")
-    for ax in panels[len(shown) : -2]:
-        ax.set_axis_off()
+    _draw_start(axes[-1], record, config, max(nets, key=lambda net: (net.kind == "mlp", net.depth)))
     otherwise = "He against Xavier in deep ReLU nets"
     title = plots.headline(record, _titles(config), otherwise)
+    and_adam = " (and Adam)" if config.mlp_depths else ""
     return plots.finish(
         figure,
         record,
         title,
-        net=f"ReLU MLPs {config.mlp_width} wide, conv nets from {config.width} channels",
-        optimizer="SGD with momentum .9 (and Adam), rate of each arm tuned on other seeds",
+        net=_sizes(config),
+        optimizer=f"SGD with momentum .9{and_adam}, rate of each arm tuned on other seeds",
         paper="He et al. 2015, figures 2 and 3",
     )
+
+
+def _sizes(config: Config) -> str:
+    """Return the kinds of nets and their widths, for the footer."""
+    mlps = f"ReLU MLPs {config.mlp_width} wide"
+    convs = f"conv nets from {config.width} channels"
+    return ", ".join([mlps] * bool(config.mlp_depths) + [convs] * bool(config.depths))
+
+
+def _draw_start(axes: Sequence[Axes], record: Record, config: Config, net: Net) -> None:
+    """Draw signal and gradient by layer of a net's arms at step 0."""
+    slope = finite_width_slope(config.mlp_width) if net.kind == "mlp" else 0.0
+    draw_layers(axes[0], record, f"{net.name}/{{}}/signal_std", LABELS, slope - 0.5)
+    plots.describe(axes[0], "Signal at step 0", "layer", "std of the pre-activation")
+    draw_layers(axes[1], record, f"{net.name}/{{}}/delta_norm", LABELS, 0.5 - slope)
+    plots.describe(axes[1], "Gradient at step 0", "layer", "norm of delta")
 
 
 def _titles(config: Config) -> dict[tuple[str, ...], str]:

@@ -173,11 +173,8 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw the maps, what they are at random weights, and what they are worth."""
     figure, axes = plots.new_figure(3, 2, 13.0)
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
     with plots.style():
-        panels.draw_pictures(figure.add_subplot(row), record, METHODS)
+        panels.draw_pictures(plots.merged(axes[0]), record, METHODS)
     panels.draw_recovery(axes[1, 0], record, METHODS, config.filters)
     panels.draw_cascade(axes[1, 1], record, METHODS)
     if "large/guided" in record.arrays:

@@ -238,13 +238,10 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw a picture of every class by prior, what others see in them, and what objectives do."""
     figure, axes = plots.new_figure(3, 2, 15.0)
-    grid = axes[0, 0].get_gridspec()
-    grid.set_height_ratios([1.3, 1, 1])
-    for ax in axes[0]:
-        ax.remove()
+    axes[0, 0].get_gridspec().set_height_ratios([1.3, 1, 1])
     labels = {name: WAYS[name].label for name in PRIORS}
     with plots.style():
-        panels.draw_pictures(figure.add_subplot(grid[0, :]), record, WAYS, DRAWN, config.seeds)
+        panels.draw_pictures(plots.merged(axes[0]), record, WAYS, DRAWN, config.seeds)
         panels.draw_agreement(axes[1, 0], record, labels)
         panels.draw_liking(axes[1, 1], record, labels)
         panels.draw_objectives(axes[2, 0], record)

@@ -222,12 +222,9 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw what units of one net prefer along training, and when units and layers settle."""
     figure, axes = plots.new_figure(3, 2, 15.0)
-    grid = axes[0, 0].get_gridspec()
-    for ax in axes[0]:
-        ax.remove()
     labels = {name: net.label for name, net in looked_at(config, NETS).items()}
     with plots.style():
-        panels.draw_units(figure.add_subplot(grid[0, :]), record, SHOWN, drawn_at(config))
+        panels.draw_units(plots.merged(axes[0]), record, SHOWN, drawn_at(config))
         panels.draw_likeness(axes[1, 0], record, LAYERS)
         panels.draw_settling(axes[1, 1], record, labels)
         panels.draw_purity(axes[2, 0], record)

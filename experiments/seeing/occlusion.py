@@ -246,11 +246,8 @@ def plot(record: Record, config: Config) -> Figure:
     masked = "true/window/gray/fall" in record.arrays
     rows, height = (3, 13.5) if masked else (2, 9.5)
     figure, axes = plots.new_figure(rows, 2, height)
-    row = axes[0, 0].get_gridspec()[0, :]
-    for ax in axes[0]:
-        ax.remove()
     with plots.style():
-        panels.draw_pictures(figure.add_subplot(row), record)
+        panels.draw_pictures(plots.merged(axes[0]), record)
     panels.draw_maps(axes[-1, 0], record)
     if masked:
         panels.draw_falls(axes[1, 0], record)

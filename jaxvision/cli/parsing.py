@@ -116,8 +116,13 @@ def define_flags(experiment: ModuleType) -> flags.FlagValues:
     fields.define_whole("data_devices", 1, text, 1, MOST_DEVICES, values)
     distributed.define_flags(values)
     for field in dataclasses.fields(experiment.Config):
-        fields.define(field, values)
+        fields.define(field, values, may_be_empty=_left_out(experiment, field.name))
     return values
+
+
+def _left_out(experiment: ModuleType, field: str) -> bool:
+    """Return whether a preset leaves out a part by an empty field: then a flag may as well."""
+    return any(getattr(config, field) == () for config in experiment.PRESETS.values())
 
 
 def _define_common(presets: Sequence[str], values: flags.FlagValues) -> None:

@@ -65,6 +65,18 @@ def new_figure(
 
 
 @style()
+def merged(panels: np.ndarray) -> Axes:
+    """Return one panel in place of neighbors, ``panels`` an array of axes of one figure."""
+    first, last = (ax.get_subplotspec() for ax in (panels.flat[0], panels.flat[-1]))
+    rows = slice(first.rowspan.start, last.rowspan.stop)
+    columns = slice(first.colspan.start, last.colspan.stop)
+    figure = panels.flat[0].figure
+    for ax in panels.flat:
+        ax.remove()
+    return figure.add_subplot(first.get_gridspec()[rows, columns])
+
+
+@style()
 def describe(ax: Axes, title: str, x: str, y: str) -> None:
     """Give a panel its title and the words on its axes."""
     ax.set_title(title)

@@ -1,6 +1,7 @@
 """Flags: every mistake is one clear line and exit code 2, and nothing is written."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -107,6 +108,20 @@ def test_fields_that_do_not_fit_together_are_refused_by_the_config(toy, results,
     toy.PRESETS = {"cpu": Fitting()}
     line = refusal(toy, capsys, "--batch=51", f"--results={results}")
     assert line == "--batch=51 is too large for --seeds=5"
+
+
+def test_a_part_that_a_preset_leaves_out_a_flag_may_leave_out_too(toy, results, capsys):
+    assert "'' is not a whole number" in refusal(toy, capsys, "--depths=")
+    toy.PRESETS["tiny"] = dataclasses.replace(toy.PRESETS["tiny"], depths=())
+    assert call(toy, f"--results={results}", "--depths=", "--run_name=without") == 0
+    record = json.loads((results / "without/record.json").read_text())
+    capsys.readouterr()
+    assert record["config"]["depths"] == []
+    assert "--depths= " in f"{record['command']} "
+    assert "'' is not a whole number" in refusal(toy, capsys, "--depths=3,")
+    assert call(toy, "--help") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Weight layers. (from 2 to 99; nothing: left out) [cpu default: 3,5]" in told
 
 
 def test_two_spellings_of_a_data_set_are_one_config(toy, tmp_path):

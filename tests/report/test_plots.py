@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.transforms import Bbox
 
 from jaxvision.report import labels, plots
 from jaxvision.report.drawing import MARK_WIDTH
@@ -188,6 +189,19 @@ def test_a_figure_is_as_wide_as_the_house_and_has_six_panels_at_most():
     assert plots.new_figure(3, 2)[0].get_figwidth() == plots.new_figure()[0].get_figwidth()
     with pytest.raises(ValueError, match="at most 6"):
         plots.new_figure(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(0, slice(None)), (slice(None), 1), (slice(1, 3), slice(None))]
+)
+def test_one_panel_takes_the_place_of_neighbors(rows, columns):
+    figure, axes = plots.new_figure(3, 2)
+    neighbors = axes[rows, columns]
+    places = [ax.get_subplotspec().get_position(figure) for ax in neighbors.flat]
+    one = plots.merged(neighbors)
+    assert set(figure.axes) == {*axes.flat, one} - {*neighbors.flat}
+    place = one.get_subplotspec().get_position(figure)
+    np.testing.assert_allclose(place.extents, Bbox.union(places).extents)
 
 
 def test_a_title_says_no_more_than_the_verdicts():

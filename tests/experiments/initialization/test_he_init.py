@@ -41,7 +41,24 @@ def verdicts(config=CONFIG, arms=ARMS, **mutation) -> dict[str, str]:
     fields = dataclasses.asdict(config)
     record = Record("he_init", "cpu", "broken", "a test", fields, numbers, arrays, [], {})
     claims = [c for c in he_init.claims(config) if not c.id.endswith(("adam", "control"))]
+    claims = claims if arms else [c for c in claims if c.needs == ()]
     return {claim.id: claim.verdict for claim in judge(claims, as_stored(record))}
+
+
+def drawn_up(config):
+    """A record with the arrays that the figure draws; nothing is trained."""
+    arrays = {}
+    for net in he_init.nets_of(config):
+        for name in he_init.ARMS:
+            of = f"{net.name}/{name}"
+            arrays[f"{of}/test_steps"] = np.array([0, 8])
+            arrays[f"{of}/test_error"] = np.full((config.seeds, 2), 0.9)
+            for quantity in ("signal_std", "delta_norm"):
+                arrays[f"{of}/{quantity}"] = np.ones((config.seeds, 2, net.depth))
+    claims = [{"id": claim.id, "verdict": "inconclusive"} for claim in he_init.claims(config)]
+    fields = dataclasses.asdict(config)
+    facts = {"commit": "0123456789abcdef", "dirty": False, "device": "cpu", "data": []}
+    return Record("he_init", "cpu", "x", "a test", fields, {}, arrays, claims, facts)
 
 
 def with_inits(**changed):
@@ -167,5 +184,29 @@ def test_mistakes_are_found_before_anything_is_read(change, message):
 
 
 def test_swapped_fans_contradict_the_stds_of_the_paper():
-    quick = dataclasses.replace(CONFIG, mlp_depths=())
-    assert verdicts(quick, **with_inits(he=initializers.he_forward()))["he-stds"] == "contradicted"
+    swapped = with_inits(he=initializers.he_forward())
+    assert verdicts(arms={}, **swapped)["he-stds"] == "contradicted"
+
+
+def test_a_run_without_any_net_is_refused():
+    with pytest.raises(UserError, match="--depths= and --mlp_depths= leave no net to train"):
+        dataclasses.replace(CONFIG, mlp_depths=())
+
+
+@pytest.mark.parametrize(
+    ("depths", "mlp_depths", "rows", "told"),
+    [
+        ((), (8,), 2, "ReLU MLPs 8 wide."),
+        ((14,), (), 2, "conv nets from 2 channels."),
+        ((14,), (7, 8), 3, "ReLU MLPs 8 wide, conv nets from 2 channels."),
+    ],
+)
+def test_the_figure_has_rows_for_the_nets_there_are(depths, mlp_depths, rows, told):
+    tiny = he_init.PRESETS["tiny"]
+    config = dataclasses.replace(tiny, depths=depths, mlp_depths=mlp_depths, width=2, steps=8)
+    record = drawn_up(config)
+    figure = he_init.plot(record, config)
+    panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    assert len(panels) == len(depths) + len(mlp_depths) + 2
+    assert len({round(ax.get_position().y0, 3) for ax in panels}) == rows
+    assert told in " ".join(figure.get_supxlabel().split())
