@@ -101,9 +101,9 @@ class Seen(NamedTuple):
     """What a net says.
 
     Attributes:
-      clean: int8 [B], to the scenes as they are.
-      patched: int8 [W, A, P, B], to scenes with patches.
-      worn: int8 [V, B], to scenes whose object wears the pattern of its class; None without masks.
+      clean: int16 [B], to the scenes as they are.
+      patched: int16 [W, A, P, B], to scenes with patches.
+      worn: int16 [V, B], to scenes whose object wears the pattern of its class; None without masks.
     """
 
     clean: Array
@@ -197,7 +197,7 @@ def show(nets: Nets, given: Given, patches: Pictures, patterns: Pictures) -> See
         worn = None
         if given.masks is not None:
             worn = _answers_through(f, given, shown["patterns"])
-        clean = predictions(f(given.scenes)).astype(jnp.int8)
+        clean = predictions(f(given.scenes)).astype(jnp.int16)
         return Seen(clean, _answers_to(f, given, shown["patches"]), worn)
 
     shown = {"net": nets.variables, "patches": np.concatenate(list(patches.values()), axis=1)}
@@ -217,7 +217,7 @@ def rows_of(pictures: Pictures) -> dict[str, slice]:
 
 
 def _answers_to(f: Logits, given: Given, patches: Array) -> Array:
-    """Return answers int8 [W, A, P, B] to the scenes with patches [P, ...]."""
+    """Return answers int16 [W, A, P, B] to the scenes with patches [P, ...]."""
     places = given.room.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, places[-1]), given.poses)
 
@@ -225,7 +225,7 @@ def _answers_to(f: Logits, given: Given, patches: Array) -> Array:
         everywhere = jnp.broadcast_to(patch[None], (len(given.scenes), *patch.shape))
 
         def at(pose: Pose) -> Array:
-            return predictions(f(paste(given.scenes, everywhere, pose))).astype(jnp.int8)
+            return predictions(f(paste(given.scenes, everywhere, pose))).astype(jnp.int16)
 
         return lax.map(at, flat)
 
@@ -234,11 +234,11 @@ def _answers_to(f: Logits, given: Given, patches: Array) -> Array:
 
 
 def _answers_through(f: Logits, given: Given, patterns: Array) -> Array:
-    """Return answers int8 [V, B] to scenes whose object wears its class's pattern [V, K, ...]."""
+    """Return answers int16 [V, B] to scenes whose object wears its class's pattern [V, K, ...]."""
 
     def one(of_classes: Array) -> Array:
         worn = blend(given.scenes, of_classes[given.labels], given.masks)
-        return predictions(f(worn)).astype(jnp.int8)
+        return predictions(f(worn)).astype(jnp.int16)
 
     return lax.map(one, patterns)
 

@@ -49,7 +49,7 @@ from jaxvision.training.step import Task
 from jaxvision.types import Figure, UserError
 
 KINDS = {"plain": Kind("plain", "none"), "resnet": Kind("residual", "A")}
-LOOKED_AT, LESIONED = 500, 10_000  # images at most behind the responses, and behind the lesions
+LOOKED_AT, LESIONED = 500, 2_000  # images at most behind the responses, and behind the lesions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.generating._clip_looks import ANCHORS
+from experiments.generating._fcd_panels import draw_anchor, draw_curves, name_anchor, step_axis
 from jaxvision.report import animation, plots
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
@@ -14,6 +15,7 @@ _WHITE = 255
 _SECONDS = 0.12  # of a frame of the animation
 _MOST_COLUMNS = 8  # frames that a strip has room for
 _PAUSE = 0.4  # of the last one
+_STEPS_APART = 0.2  # room for a step's name, of the axis
 _CHANCE = "another clip's mask"
 _MOTION = {  # what it is called, and in which unit
     "share": ("pixels that move, %", 100),
@@ -131,7 +133,7 @@ def draw_overlaps(ax: Axes, record: Record, looks: Sequence[int]) -> None:
     ceiling = float(record.arrays["finder/overlap"].mean())
     plots.theory_line(ax, places, np.full(len(looks), ceiling), "true masks,\nreal clips")
     ax.set_ylim(0, 1)
-    _step_axis(ax, looks)
+    step_axis(ax, looks, _STEPS_APART)
     title = "Two streams: what moves in a sample\nagainst masks"
     plots.describe(ax, title, "step", "intersection over union")
 
@@ -147,7 +149,7 @@ def draw_covered(ax: Axes, record: Record, labels: Mapping[str, str], looks: Seq
     truth = float(record.arrays["real/covered"].mean())
     plots.theory_line(ax, places, np.full(len(looks), truth), "objects")
     ax.set_ylim(0, 1)
-    _step_axis(ax, looks)
+    step_axis(ax, looks, _STEPS_APART)
     plots.describe(ax, "How much the mask covers", "step", "mean mask")
 
 
@@ -155,28 +157,15 @@ def draw_distances(
     ax: Axes, record: Record, labels: Mapping[str, str], looks: Sequence[int]
 ) -> None:
     """Draw FCD along training between its anchors."""
-    places = np.sqrt(looks)
-    for name, label in labels.items():
-        if f"{name}/fcd" in record.arrays:
-            values = record.arrays[f"{name}/fcd"]
-            plots.seed_band(ax, places, values, plots.color_of(label), label)
+    draw_curves(ax, record, labels, looks)
     for name in ANCHORS:
         height = record.arrays[f"anchor/{name}"].mean()
-        plots.theory_line(ax, places, np.full(len(looks), height), "_anchor")
-        ax.annotate(
-            _ANCHOR_NAMES[name],
-            (0, height),
-            (0, -3 if name == _BELOW else 2),
-            textcoords="offset points",
-            ha="left",
-            va="top" if name == _BELOW else "bottom",
-            fontsize=9.5,
-            zorder=5,
-            **plots.halo(),  # curves pass below
-        )
+        draw_anchor(ax, looks, height)
+        edge = "top" if name == _BELOW else "bottom"
+        name_anchor(ax, looks, height, _ANCHOR_NAMES[name], edge)
     plots.log_axis(ax, "y")
     ax.set_ylim(top=2 * record.arrays["anchor/noise"].mean())
-    _step_axis(ax, looks)
+    step_axis(ax, looks, _STEPS_APART)
     plots.describe(ax, "Distance to real clips\n(dashes: anchors)", "step", "FCD")
 
 
@@ -195,13 +184,3 @@ def animated(record: Record) -> bytes:
     frames = np.moveaxis(beside, 2, 0)
     seconds = [_SECONDS] * (len(frames) - 1) + [_PAUSE]
     return animation.to_gif(animation.grids(frames), seconds)
-
-
-def _step_axis(ax: Axes, looks: Sequence[int]) -> None:
-    """Name those steps of a square-root axis that have room, the last one above all."""
-    shown = [looks[-1]]
-    for step in reversed(looks):
-        apart = np.sqrt(shown[-1]) - np.sqrt(step)
-        if apart > 0.2 * np.sqrt(looks[-1]):
-            shown.append(step)
-    ax.set_xticks(np.sqrt(shown), labels=[f"{step:,}" for step in shown])

@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments.generating import _gan as gan
 from experiments.generating import _gan_measures as measures
+from experiments.generating._fcd_panels import draw_anchor, draw_curves, name_anchor, step_axis
 from jaxvision.report import animation, plots
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
@@ -23,6 +24,7 @@ JUMPERS = {
     "memorizer": "memorizer",
 }
 LEFT = ("half the classes", "blurred")  # anchors that are named at the left
+STEPS_APART = 0.3  # room for a step's name, of the axis
 CLOSE = 1.4  # two anchors whose names would touch: one is so many times the other
 Z_KINDS = {"generated": "generated", "held_out": "held out", "copies": "noisy copies"}
 
@@ -77,33 +79,18 @@ def draw_distances(
     ax: Axes, record: Record, labels: Mapping[str, str], looks: Sequence[int]
 ) -> None:
     """Draw FCD along training between its anchors."""
-    for name, label in labels.items():
-        values = record.arrays.get(f"{name}/fcd")
-        if values is None:
-            continue
-        color = plots.color_of(label)
-        plots.seed_band(ax, np.sqrt(looks), values, color, label)
     heights = {name: record.arrays[f"anchor/{name}"].mean() for name in measures.ANCHORS}
+    draw_curves(ax, record, labels, looks)
     lower = min(LEFT, key=heights.get)
     for height in heights.values():
-        plots.theory_line(ax, np.sqrt(looks), np.full(len(looks), height), "_anchor")
+        draw_anchor(ax, looks, height)
     for names in _told_apart(heights):
         side = "left" if names[0] in LEFT else "right"
-        above = "top" if names[0] == lower else "bottom"
-        ax.annotate(
-            ", ".join(names),
-            (0 if side == "left" else np.sqrt(looks[-1]), heights[names[-1]]),
-            (0, 2 if above == "bottom" else -3),
-            textcoords="offset points",
-            ha=side,
-            va=above,
-            fontsize=9.5,
-            zorder=5,
-            **plots.halo(),  # curves pass below
-        )
+        edge = "top" if names[0] == lower else "bottom"
+        name_anchor(ax, looks, heights[names[-1]], ", ".join(names), edge, side)
     plots.log_axis(ax, "y")
     ax.set_ylim(top=2 * max(heights.values()))
-    _step_axis(ax, looks)
+    step_axis(ax, looks, STEPS_APART)
     plots.describe(ax, "Distance to real images\n(dashes: anchors)", "step", "FCD")
 
 
@@ -181,7 +168,7 @@ def draw_probes(ax: Axes, record: Record, looks: Sequence[int]) -> None:
     plots.seed_band(ax, np.sqrt(looks), 100 * record.arrays["probe"], color, "discriminator")
     height = 100 * float(record.arrays["probe_pixels"])
     plots.theory_line(ax, np.sqrt(looks), np.full(len(looks), height), "pixels")
-    _step_axis(ax, looks)
+    step_axis(ax, looks, STEPS_APART)
     title = "Linear probe on D's features\n(step 0: a random D)"
     plots.describe(ax, title, "step", "test accuracy, %")
 
@@ -193,17 +180,6 @@ def animated(record: Record) -> bytes:
     frames = np.concatenate([along, walks, walks[::-1]])[:, None]
     seconds = [0.7] * len(along) + [0.12] * (2 * len(walks))
     return animation.to_gif(animation.grids(frames), seconds)
-
-
-def _step_axis(ax: Axes, looks: Sequence[int]) -> None:
-    """Name those steps of a square-root axis that have room, the last one above all."""
-    places = np.sqrt(looks)
-    shown = [looks[-1]]
-    for step in reversed(looks):
-        apart = np.sqrt(shown[-1]) - np.sqrt(step)
-        if apart > 0.3 * places[-1]:
-            shown.append(step)
-    ax.set_xticks(np.sqrt(shown), labels=[f"{step:,}" for step in shown])
 
 
 def _places(count: int) -> np.ndarray:

@@ -171,7 +171,7 @@ def _draw_blur(ax: Axes, record: Record) -> None:
     words = []
     for key, name in NEARNESS.items():
         z = record.arrays[f"near/{key}/z"].mean()
-        words.append(f"{name} {round(z):+d}")
+        words.append(f"{name} {z:+.1f}")
     told = ", ".join(words)
     ax.set_xlabel(f"copy test of pictures, z:\n{told}", fontsize=10)
     plots.mark_contradicted(ax, record, "blur", "smooth-short", "no-copies", "held-out")

@@ -45,12 +45,12 @@ def attack(
         once; infinite for no bound. None for methods that look for the smallest distance.
       method: ``pgd``, ``fgsm``, ``basic_iterative``, ``least_likely``, ``deepfool``, ``min_norm``,
         or any function of the same kind.
-      seed: of random starts, where the method takes a ``key``; None starts at the image.
+      seed: of random starts, where the method takes a ``key``; None starts at the image, once.
       options: the method's own, such as ``ball``, ``steps``, ``targets``.
 
     Returns:
       See ``Result``, arrays on the host; of no images, empty. Robust accuracy is
-      ``1 - result.success.mean()``: images that are wrong from the start count as successes.
+      ``(result.predictions == labels).mean()``: images that are wrong from the start are wrong.
 
     Raises:
       UserError: images outside [0, 1], labels out of range, an impossible eps, options that the
@@ -85,8 +85,14 @@ def _check_call(
     if not isinstance(options.get("ball", LINF), Ball):
         raise UserError(f"ball={options['ball']!r}: one of jaxvision.adversarial.threat, as L2")
     for name in ("steps", "restarts"):
-        if options.get(name, 1) < 1:
-            raise UserError(f"{name}={options[name]}: at least 1")
+        count = options.get(name)
+        if count is not None and count < 1:
+            raise UserError(f"{name}={count}: at least 1")
+    restarts = options.get("restarts", 1)
+    if restarts > 1 and seed is None and options.get("key") is None:
+        raise UserError(
+            f"restarts={restarts} without a seed would all start at the image: give one"
+        )
 
 
 def check_method(
@@ -215,7 +221,13 @@ def check_logits(f: Logits, images: np.ndarray, classes: Mapping[str, np.ndarray
       UserError: classes are beyond the net's, the net is in train mode, or gives probabilities.
     """
     some = jnp.asarray(images[:_LOOKED_AT])
-    logits = np.asarray(f(some))
+    logits = f(some)
+    if not isinstance(logits, np.ndarray | jax.Array):
+        raise UserError(
+            f"the net gives a {type(logits).__name__}, not one array of logits [B, K]: wrap it,"
+            " as in lambda images: net(images)[0]"
+        )
+    logits = np.asarray(logits)
     if logits.ndim != 2 or len(logits) != len(some) or logits.shape[1] < 2:
         raise UserError(
             f"the net must give logits [B, K] of at least 2 classes, not {list(logits.shape)} for"

@@ -91,9 +91,9 @@ def _step(odds: Array, gradient: Array, largest: float) -> Array:
     """Return the step [B, H, W, C] from log odds [B] and their gradient; 0 where it vanishes."""
     p = jax.nn.sigmoid(odds)
     q = jax.nn.sigmoid(-odds)
-    wanted = jnp.minimum(EARLY, LATE * q)
-    slope = p * q
-    gain = jnp.minimum(largest, wanted / jnp.maximum(slope, wanted / largest))
+    # What is wanted over the slope p q; q cancels where it is 0 in float32.
+    wanted = jnp.minimum(EARLY / jnp.maximum(q, EARLY), LATE)
+    gain = jnp.minimum(largest, wanted / jnp.maximum(p, wanted / largest))
     squared = jnp.square(gradient).sum((1, 2, 3))
     moves = squared > 0
     rate = gain / jnp.where(moves, squared, 1.0)

@@ -10,7 +10,7 @@ from jax import lax
 from jaxvision.adversarial.aims import Aim, Logits, predictions
 from jaxvision.adversarial.results import Result, judged
 from jaxvision.adversarial.threat import L2, Ball, like
-from jaxvision.types import Array
+from jaxvision.types import Array, UserError
 
 
 def deepfool(
@@ -42,10 +42,12 @@ def deepfool(
       The first image that crosses, or the last of ``steps``.
 
     Raises:
-      ValueError: another norm.
+      UserError: another norm, or a single candidate, which is the image's own class.
     """
     if ball.norm not in ("l2", "linf"):
-        raise ValueError(f"DeepFool knows l2 and linf, not {ball.norm!r}")
+        raise UserError(f"DeepFool knows l2 and linf, not {ball.norm!r}")
+    if candidates is not None and candidates < 2:
+        raise UserError(f"candidates={candidates}: the own class and another one are at least 2")
     aim = Aim(labels)
     clean = f(images)
     num_classes = clean.shape[1]

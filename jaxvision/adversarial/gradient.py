@@ -179,8 +179,11 @@ def _iterated(
 
 
 def iterations(eps: Array | float) -> Array:
-    """Return Kurakin's number of steps at a size in [0, 1], int32: 20 at 16/255."""
-    levels = jnp.asarray(eps, jnp.float32) * LEVELS
+    """Return Kurakin's number of steps at a size in [0, 1], int32: 20 at 16/255.
+
+    No two pixels are more than 1 apart, so a larger size takes as many steps.
+    """
+    levels = jnp.minimum(jnp.asarray(eps, jnp.float32), 1.0) * LEVELS
     # 1e-3: a level is not quite a whole number in float32.
     return jnp.ceil(jnp.minimum(levels + 4, 1.25 * levels) - 1e-3).astype(jnp.int32)
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvision.types import Array
+from jaxvision.types import Array, UserError
 
 Norm = Literal["l0", "l1", "l2", "linf"]
 Box = tuple[float, float]
@@ -62,10 +62,17 @@ class Ball:
     Attributes:
       norm: that measures the distance; "l0" counts pixels.
       box: smallest and largest legal pixel; None has none.
+
+    Raises:
+      UserError: there is no such norm.
     """
 
     norm: Norm = "linf"
     box: Box | None = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.norm not in Norms._fields:
+            raise UserError(f"there is no norm {self.norm!r}: use {', '.join(Norms._fields)}")
 
     def size(self, delta: Array) -> Array:
         """Return the norm [B] of perturbations [B, ...]."""
@@ -177,7 +184,7 @@ def steepest(norm: Norm, gradient: Array) -> Array:
     A gradient [B, ...] of 0 gives a step of 0, and leaves the other images of the batch alone.
 
     Raises:
-      ValueError: the norm is none of "l1", "l2", "linf".
+      UserError: the norm is none of "l1", "l2", "linf".
     """
     if norm == "linf":
         return jnp.sign(gradient)
@@ -192,7 +199,7 @@ def steepest(norm: Norm, gradient: Array) -> Array:
         is_largest = largest == jnp.arange(flat.shape[1])[None]
         step = jnp.where(is_largest, jnp.sign(flat), 0.0)
         return step.reshape(gradient.shape)
-    raise ValueError(f"no steepest step in {norm!r}: use l1, l2, linf")
+    raise UserError(f"no steepest step in {norm!r}: use l1, l2, linf")
 
 
 def eight_bits(images: Array, moved: Array) -> Array:

@@ -193,7 +193,8 @@ class _Crowd(NamedTuple):
     def fooling(self, v: Array) -> Array:
         """Return the share of all images whose class v changes."""
         found = predictions(self.f(self.ball.clip(self.images + v[None])))
-        return (found != self.labels).mean()
+        answered = found >= 0  # a logit that is no number fools nobody
+        return (answered & (found != self.labels)).mean()
 
     def inside(self, v: Array, eps: Array) -> Array:
         """Return v, drawn back to norm ``eps``."""
@@ -240,6 +241,7 @@ def _ascent(
 
     found, pulled = jax.vjp(odds, v)
     (gradient,) = pulled(_pulls(found))
+    gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
     uphill = steepest(crowd.ball.norm, gradient[None])[0]
     return crowd.inside(v + size * uphill, eps), None
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxvision import runtime
 from jaxvision.adversarial.aims import Logits, predictions
 from jaxvision.adversarial.api import as_images, as_labels, check_logits, check_method
+from jaxvision.adversarial.threat import LEVELS
 from jaxvision.attribution.maps import guided
 from jaxvision.models.opened import made_once, opened
 from jaxvision.types import Array, PyTree, UserError
@@ -58,9 +59,9 @@ def explain(
     Raises:
       UserError: images outside [0, 1] or of a size that the net does not take, classes out of
         range, options that the method does not take, a window larger than the image, a fill or a
-        baseline that does not fit the images, a score that is no function, a net in train mode,
-        one that gives probabilities, one without ReLUs or with other activations where the method
-        is about them.
+        baseline that does not fit the images, a score that is no function or not one number an
+        image, a net in train mode, one that gives probabilities, one without ReLUs or with other
+        activations where the method is about them.
     """
     _check_call(method, options)
     images = as_images(images)
@@ -90,16 +91,21 @@ def _check_call(method: Callable[..., Array], options: dict[str, Any]) -> None:
 
 
 def _fitted(name: str, value: Array | float, images: np.ndarray) -> Array:
-    """Return an option that goes with the images, as an array."""
+    """Return an option that goes with the images, as an array in their unit."""
     try:
-        array = jnp.asarray(value)
+        array = np.asarray(value)
+        if array.dtype == np.uint8:
+            array = array / np.float32(LEVELS)
         fits = np.broadcast_shapes(array.shape, images.shape) == images.shape
+        fits &= np.issubdtype(array.dtype, np.number)
     except (TypeError, ValueError):
         fits = False
     if not fits:
         shape = " x ".join(str(side) for side in images.shape)
         raise UserError(f"{name} does not fit images of {shape}: use a number, or a color [C]")
-    return array
+    if not ((array >= 0) & (array <= 1)).all():
+        raise UserError(f"{name} is not in [0, 1], as images are: write 128/255, or a uint8 array")
+    return jnp.asarray(array, jnp.float32)
 
 
 def _check_size(f: Logits, images: np.ndarray) -> None:
@@ -110,7 +116,7 @@ def _check_size(f: Logits, images: np.ndarray) -> None:
     except UserError:
         raise
     except Exception as error:  # each maker has its own, but all are about shapes
-        first = str(error).strip().splitlines()[0]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         size = " x ".join(str(side) for side in images.shape[1:])
         raise UserError(f"the net does not take images of {size}: {first}") from error
 

@@ -46,9 +46,12 @@ def correlation(maps: Array, others: Array) -> Array:
 
 
 def _centered(maps: Array) -> Array:
-    """Return maps as [B, P], less their means."""
+    """Return maps as [B, P], less their means, in a unit of which squares are in range."""
     flat = maps.reshape(len(maps), -1)
-    return flat - flat.mean(1, keepdims=True)
+    centered = flat - flat.mean(1, keepdims=True)
+    # By powers of two, which round nothing: squares of small numbers are 0 in float32.
+    _, exponents = jnp.frexp(jnp.abs(centered).max(1, keepdims=True))
+    return jnp.ldexp(centered, -exponents)
 
 
 def cascade(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvision.adversarial.aims import Logits
 from jaxvision.attribution.rounds import in_rounds
@@ -33,6 +34,21 @@ def probability(logits: Array, classes: Array) -> Array:
 def log_probability(logits: Array, classes: Array) -> Array:
     """Return the logarithm of the softmax."""
     return logit(jax.nn.log_softmax(logits), classes)
+
+
+def scored(score: Score, logits: Array, classes: Array) -> Array:
+    """Return ``score(logits, classes)``.
+
+    Raises:
+      UserError: it is not one number an image.
+    """
+    found = score(logits, classes)
+    if found.shape != classes.shape:
+        raise UserError(
+            f"the score of {len(classes)} images has the shape {list(found.shape)}: give one number"
+            " an image, such as jaxvision.attribution.maps.logit does"
+        )
+    return found
 
 
 def signal(score: Callable[[Array], Array], images: Array, rule: Rule = "gradient") -> Array:
@@ -97,10 +113,10 @@ def integrated_gradients(
     (image - baseline) * w; the half that Adebayo et al. 2018 print is a slip.
 
     Raises:
-      UserError: there are no steps.
+      UserError: the number of steps is not whole, or below 1.
     """
-    if steps < 1:
-        raise UserError(f"steps={steps}: the way from the baseline takes at least 1")
+    if not isinstance(steps, int | np.integer) or steps < 1:
+        raise UserError(f"steps={steps!r}: a whole number, at least 1")
     away = images - baseline
 
     def add(total: Array, share: Array) -> tuple[Array, None]:
@@ -126,7 +142,7 @@ def total(signals: Array) -> Array:
 
 def _of_classes(f: Logits, images: Array, classes: Array, score: Score, rule: Rule) -> Array:
     def some(images: Array, classes: Array) -> Array:
-        return signal(lambda images: score(f(images), classes), images, rule)
+        return signal(lambda images: scored(score, f(images), classes), images, rule)
 
     at_once = max(1, _PIXELS // (images.shape[1] * images.shape[2]))
     return in_rounds(some, images, jnp.asarray(classes), at_once=at_once)

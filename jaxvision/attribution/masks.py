@@ -34,7 +34,12 @@ class Scores(NamedTuple):
 
 
 def scores(maps: Array, masks: Array) -> Scores:
-    """Return the three scores of maps [B, H, W]."""
+    """Return the three scores of maps [B, H, W].
+
+    Raises:
+      UserError: masks are of another shape.
+    """
+    _check_shapes(maps, masks)
     flat = maps.reshape(len(maps), -1)
     inside = masks.reshape(len(masks), -1).astype(flat.dtype)
     area = inside.sum(1)
@@ -51,13 +56,22 @@ def scores(maps: Array, masks: Array) -> Scores:
 
 
 def mass(maps: Array, masks: Array) -> Array:
-    """Return ``Scores.mass`` alone [B]."""
+    """Return ``Scores.mass`` alone [B]; raises as ``scores``."""
+    _check_shapes(maps, masks)
     positive = jnp.maximum(maps, 0)
     whole = positive.sum((1, 2))
     on_object = jnp.where(masks, positive, 0).sum((1, 2))
     share = on_object / jnp.where(whole == 0, 1, whole)
     area = masks.mean((1, 2), dtype=maps.dtype)
     return jnp.where(whole == 0, area, share)
+
+
+def _check_shapes(maps: Array, masks: Array) -> None:
+    if maps.ndim != 3 or maps.shape != masks.shape:
+        raise UserError(
+            f"maps {list(maps.shape)} and masks {list(masks.shape)} must both be [B, H, W]: make"
+            " one number of a pixel's channels by maps.strength or maps.total"
+        )
 
 
 def random(key: Array, shape: tuple[int, int, int]) -> Array:

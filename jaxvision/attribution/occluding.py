@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.adversarial.aims import Logits
-from jaxvision.attribution.maps import Score, logit
+from jaxvision.attribution.maps import Score, logit, scored
 from jaxvision.attribution.pieces import in_pieces
 from jaxvision.attribution.rounds import in_rounds
 from jaxvision.attribution.spans import Spans, span
@@ -178,8 +178,8 @@ def occlusion(
     places = windows(*images.shape[1:3], window, stride)
 
     def outputs(covered: Array, which: Array) -> Array:
-        return score(f(covered), jnp.asarray(classes)[which])
+        return scored(score, f(covered), jnp.asarray(classes)[which])
 
-    whole = score(f(images), classes)
+    whole = scored(score, f(images), jnp.asarray(classes))
     left = sweep(outputs, images, places, fill)
     return on_pixels(whole[:, None, None] - left, places)

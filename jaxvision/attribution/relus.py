@@ -61,6 +61,8 @@ class _Fact(NamedTuple):
       sign: it is the sign of something fed.
       square: it is the square of something fed.
       variance: it is something fed minus such a square.
+      pixel: it is the input itself, whatever its shape and type, or what is left of it above zero.
+      rectified: the place of the ReLU whose output it is, if it is one's.
     """
 
     fed: bool = False
@@ -68,6 +70,8 @@ class _Fact(NamedTuple):
     sign: bool = False
     square: bool = False
     variance: bool = False
+    pixel: bool = False
+    rectified: Place | None = None
 
 
 @dataclass
@@ -96,7 +100,7 @@ def find(function: Callable[..., PyTree], *inputs: PyTree) -> Sites:
     """
     program, output = jax.make_jaxpr(function, return_shape=True)(*inputs)
     sites = Sites(program, output)
-    fed = [_Fact(fed=True)] * len(program.jaxpr.invars)
+    fed = [_Fact(fed=True, pixel=True)] * len(program.jaxpr.invars)
     _Reader(sites).read(program, fed, (), 1)
     return sites
 
@@ -140,12 +144,25 @@ class _Reader:
         elif name == "max" and any(fact.variance for fact in given):
             pass
         elif name == "max" and any(fact.zero for fact in given):
-            self._note(place, [fact.zero for fact in given].index(False), rounds)
+            operand = [fact.zero for fact in given].index(False)
+            self._note(place, operand, rounds)
+            return [_Fact(fed=True, pixel=given[operand].pixel, rectified=place)]
+        elif name == "min" and not all(fact.fed for fact in given):
+            self._cut_off(given[0] if given[0].fed else given[1], rounds)
         elif name == "act_conv" and eqn.params["spec"].relu and given[0].fed:
             self._note(place, 0, rounds)
         elif name == "select_n" and given[0].sign:
             raise _refusal("an activation by cases, such as leaky ReLU or jnp.where(x > 0, x, 0)")
         return [_computed(eqn, given)] * len(eqn.outvars)
+
+    def _cut_off(self, fact: _Fact, rounds: int) -> None:
+        """Take what bounds the pixels, as ``jnp.clip(images, 0, 1)``, for no ReLU."""
+        if fact.rectified is None:
+            return
+        if not fact.pixel:
+            raise _refusal("ReLU6 or another activation with an upper bound")
+        del self.sites.places[fact.rectified]
+        self.sites.count -= rounds
 
     def _note(self, place: Place, operand: int, rounds: int) -> None:
         self.sites.places[place] = operand
@@ -189,6 +206,7 @@ def _computed(eqn: JaxprEqn, given: Sequence[_Fact]) -> _Fact:
         sign=name in _SIGN_TESTS and any(fact.zero for fact in given),
         square=_is_square(eqn),
         variance=name == "sub" and given[0].fed and given[1].square,
+        pixel=name in _SPREADING and given[0].pixel,
     )
 
 

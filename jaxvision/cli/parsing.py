@@ -12,6 +12,7 @@ from absl import flags
 from jaxvision import fields
 from jaxvision.native import switch
 from jaxvision.parallel import distributed
+from jaxvision.report import provenance
 from jaxvision.types import UserError
 
 MOST_DEVICES = 1 << 16
@@ -55,6 +56,12 @@ _OTHER_WORDS = {
     "output": ("results",),
     "silent": ("quiet",),
 }
+
+
+def code_of(experiment: ModuleType) -> str:
+    """Return the hash of the package, the experiment and what stands beside it for its theme."""
+    file = Path(experiment.__file__)
+    return provenance.code_hash(file, *sorted(file.parent.glob("_*.py")))
 
 
 def name_of(experiment: ModuleType) -> str:

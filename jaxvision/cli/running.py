@@ -15,7 +15,7 @@ from absl import flags
 from jaxvision import data, fields, nets, terminal
 from jaxvision.cli import one_claim
 from jaxvision.cli.configs import make_config_from
-from jaxvision.cli.parsing import is_animated, is_long, name_of
+from jaxvision.cli.parsing import code_of, is_animated, is_long, name_of
 from jaxvision.cli.places import place, shown
 from jaxvision.cli.together import data_identity, shown_by_one
 from jaxvision.longrun.workdir import Workdir
@@ -95,7 +95,8 @@ def run(
     """
     fields.check(config)
     started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-    known = provenance.describe(started, 0.0)  # before the work, lest it cannot be had after it
+    known = {"code": code_of(experiment)}
+    known |= provenance.describe(started, 0.0)  # before the work, lest it cannot be had after it
     data.forget_identities()
     nets.forget_origins()
     arguments = [config, shown_by_one()]

@@ -11,11 +11,11 @@ from typing import Any, get_origin
 
 from absl import flags
 
+from jaxvision import data, terminal
 from jaxvision import progress as progress_lib
-from jaxvision import terminal
 from jaxvision.cli import side_by_side
 from jaxvision.cli.configs import make_config_from
-from jaxvision.cli.parsing import name_of, near
+from jaxvision.cli.parsing import code_of, name_of, near
 from jaxvision.cli.places import RUNS, own_record, place, shown
 from jaxvision.cli.running import Job, carry_out, judge, write
 from jaxvision.longrun.stop import Stopped
@@ -196,13 +196,27 @@ def _keep(job: Job, record: Record) -> None:
 
 
 def _done(job: Job, preset: str) -> Record | None:
-    """Return the record of the same set-up that lies where the run's would; None without one."""
+    """Return the record of the same set-up that lies where the run's would; None without one.
+
+    The same code must have made it, and of the same images where they are the user's own.
+    """
     try:
         record = records.load(job.directory)
         same = make_config_from(job.experiment, record) == job.config
+        same &= record.preset == preset
+        same &= record.provenance.get("code") == code_of(job.experiment)
+        return record if same and _same_images(job.config, record) else None
     except UserError:
         return None
-    return record if same and record.preset == preset else None
+
+
+def _same_images(config: Any, record: Record) -> bool:
+    """Whether a folder or file of the user's own still holds what the record was made of."""
+    name = getattr(config, "dataset", None)
+    if name is None or not data.is_path(name):
+        return True
+    digest = data.load(name).identity.digest
+    return digest in [known["digest"] for known in record.provenance.get("data", [])]
 
 
 def _as_json(sweep: Sweep, runs: Sequence[side_by_side.Run], outcome: str) -> bytes:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,18 +10,16 @@ import jax
 from absl import flags
 
 from jaxvision import data, runtime
-from jaxvision.cli.parsing import name_of
+from jaxvision.cli.parsing import code_of, name_of
 from jaxvision.parallel import distributed
 from jaxvision.progress import ShowProgress, progress, silent
-from jaxvision.report import provenance
 
 
 def identity_of(experiment: ModuleType, values: flags.FlagValues, config: Any) -> dict[str, str]:
     """Return what all processes of this run have in common: name -> short text."""
-    file = Path(experiment.__file__)
     known = {
         "experiment": name_of(experiment),
-        "code": provenance.code_hash(file, *sorted(file.parent.glob("_*.py"))),
+        "code": code_of(experiment),
         "jax": jax.__version__,
         "JAXVISION_DISABLE": ",".join(sorted(runtime.disabled())),
         "--native": values.native,

@@ -16,6 +16,7 @@ __all__ = [
     "Splits",
     "forget_identities",
     "identities",
+    "is_path",
     "load",
     "spelled",
 ]
@@ -56,6 +57,15 @@ def load(
         splits = tfds.load(wanted, data_dir, size)
     note(splits.identity)
     return splits
+
+
+def is_path(name: str) -> bool:
+    """Whether a data set's name is a path to the user's own, or to prepared versions.
+
+    Raises:
+      UserError: the name is no name (see ``names.py``).
+    """
+    return _parsed(name, None).is_path
 
 
 def spelled(name: str, data_dir: str | None = None) -> str:

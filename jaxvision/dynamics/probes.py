@@ -58,10 +58,17 @@ def initial_signal(apply: Callable, variables: PyTree, images: Array) -> np.ndar
 
 
 def log2_slope(values: np.ndarray) -> np.ndarray:
-    """Return the least-squares slope of log2 values [S, L] over layers: octaves per layer [S]."""
+    """Return the least-squares slope of log2 values [S, L] over layers: octaves per layer [S].
+
+    NaN for a seed whose values are not all above 0 and finite.
+    """
     layers = np.arange(values.shape[-1])
-    with np.errstate(divide="ignore", invalid="ignore"):  # a signal of 0 has no slope: NaN
-        return np.polyfit(layers, np.log2(values).T, 1)[0]
+    slopes = np.full(len(values), np.nan)
+    # The others alone: one that is not finite would spoil the fit of all.
+    fits = ((values > 0) & np.isfinite(values)).all(-1)
+    if fits.any():
+        slopes[fits] = np.polyfit(layers, np.log2(values[fits]).T, 1)[0]
+    return slopes
 
 
 def growth(layers: np.ndarray, upward: bool, settled: int = 3, fitted: int = 60) -> np.ndarray:

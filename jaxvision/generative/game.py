@@ -79,12 +79,12 @@ def alternating(
       The next state, and each player's loss and metrics before its last move.
 
     Raises:
-      UserError: a number of moves is below one.
+      UserError: a number of moves is below one, or the batch has not a part for each.
     """
     first_key, second_key = jax.random.split(key)
     several = batch
     if discriminator_steps > 1:
-        batch = jax.tree.map(lambda leaf: leaf[-1], several)
+        batch = _last_part(several, discriminator_steps)
     discriminator, of_discriminator = _turn(
         game.discriminator,
         state.discriminator,
@@ -124,6 +124,12 @@ def _turn(
         return moves(player, own, other, batch, jax.random.split(key, count), step)
     found = gradient(player, own, other, batch, key)
     return moved(player, own, found, step), found
+
+
+def _last_part(batch: PyTree, count: int) -> PyTree:
+    if any(jnp.shape(leaf)[:1] != (count,) for leaf in jax.tree.leaves(batch)):
+        raise UserError(f"{count} moves need a batch of as many parts, leaves [{count}, ...]")
+    return jax.tree.map(lambda leaf: leaf[-1], batch)
 
 
 def _check_moves(count: int) -> None:

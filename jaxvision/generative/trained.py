@@ -30,7 +30,11 @@ class GameTask:
       objective: what evaluation counts a test image's logit for.
       preprocess: ``(uint8 images [B, H, W, C], key or None) -> float32 images``; a key asks for the
         training-time augmentation.
-      order: what the players do within a step.
+      order: what the players do within a step. The discriminator moves once in it: a step has one
+        batch.
+
+    Raises:
+      UserError: ``order`` asks for several moves of the discriminator.
     """
 
     game: Callable[[Hyper], Game]
@@ -38,6 +42,14 @@ class GameTask:
     objective: Objective
     preprocess: Callable[[Array, Array | None], Array]
     order: Step = alternating
+
+    def __post_init__(self) -> None:
+        moves = getattr(self.order, "keywords", {}).get("discriminator_steps", 1)
+        if moves != 1:
+            raise UserError(
+                f"discriminator_steps={moves}: a step of a trainer has one batch, which serves one"
+                " move; call the order yourself with a batch for each"
+            )
 
     def start(self, variables: PyTree, hyper: Hyper) -> GameState:
         """Return the state before the first step."""

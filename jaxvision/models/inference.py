@@ -132,6 +132,9 @@ def debiased_statistics(
     seen = -jnp.expm1(jnp.asarray(steps, jnp.float32) * log)
 
     def debiased(path: tuple, leaf: Array) -> Array:
-        return (leaf - _STARTS[path[-1].key] * (1 - seen)) / seen
+        start = _STARTS.get(path[-1].key)
+        if start is None:  # a whitening kernel lies among the statistics
+            return leaf
+        return (leaf - start * (1 - seen)) / seen
 
     return jax.tree_util.tree_map_with_path(debiased, batch_stats)

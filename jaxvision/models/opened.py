@@ -12,7 +12,8 @@ import jax
 from jaxvision.models.foreign import parts
 from jaxvision.types import Array, PyTree
 
-_FUNCTIONS = (types.FunctionType, types.MethodType, partial, type(jax.jit(len)))
+_Jitted = type(jax.jit(len))
+_FUNCTIONS = (types.FunctionType, types.MethodType, partial, _Jitted)
 
 
 class Opened(NamedTuple):
@@ -43,6 +44,15 @@ class _OfImages:
         return self.function(images)
 
 
+class _OfLive(_OfImages):
+    """The call of a function whose weights may change from one use to the next.
+
+    It equals no other: a program has the weights that the function held when it was traced.
+    """
+
+    __hash__ = None
+
+
 @dataclasses.dataclass(frozen=True)
 class _OfParts:
     """The call of a net of some maker: see ``foreign.Parts``."""
@@ -65,7 +75,9 @@ def opened(net: Any, variables: PyTree) -> Opened:
       UserError: as ``adapt``.
     """
     if variables is None and isinstance(net, _FUNCTIONS):
-        return Opened(_OfImages(net), ())
+        # JAX itself keeps the weights of what is jitted.
+        made = _OfImages if isinstance(net, _Jitted) else _OfLive
+        return Opened(made(net), ())
     call, params, state = parts(net, variables)
     return Opened(_OfParts(call), (params, state))
 
@@ -73,7 +85,8 @@ def opened(net: Any, variables: PyTree) -> Opened:
 def made_once(make: Callable[..., Callable], *choices: Any) -> Callable:
     """Return ``make(*choices)``, that of earlier, equal choices where they can be compared.
 
-    Calls of Linen modules and of functions can; what holds arrays cannot, and is made anew.
+    Calls of Linen modules, of jitted functions and of functions with parameters can; what holds
+    arrays, or may hold others the next time, cannot, and is made anew.
     """
     try:
         hash(choices)

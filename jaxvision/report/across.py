@@ -118,6 +118,8 @@ def _draw_outcome(
         if column.values is not None:
             at.append(x)
             seeds.append(np.atleast_1d(column.values))
+    order = np.argsort(at)  # a line goes from left to right, however the runs were named
+    at, seeds = [at[i] for i in order], [seeds[i] for i in order]
     common = min(map(len, seeds), default=0)
     if paired and 0 < common <= _MOST_JOINED:
         lines = np.stack([values[:common] for values in seeds])

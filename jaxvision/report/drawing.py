@@ -286,10 +286,21 @@ def finish(
 
 
 def _bands_of(figure: Figure) -> list[str]:
-    """Return the sentence that explains the bands there are."""
-    drawn = {band.get_gid() for ax in figure.axes for band in ax.collections}
-    words = [words for gid, words in _BANDS.items() if gid in drawn]
-    return [f"Line: median over seeds. Band: {', or '.join(words)}."] if words else []
+    """Return the sentence that explains the bands there are.
+
+    Where there are two kinds it names the panels of the rarer one.
+    """
+    titles = {gid: [] for gid in _BANDS}
+    for ax in figure.axes:
+        title, _, _ = ax.get_title(loc="left").partition("\n")
+        for gid in {band.get_gid() for band in ax.collections} & titles.keys():
+            titles[gid].append(f'"{title}"')
+    most, *fewer = sorted(titles, key=lambda gid: -len(titles[gid]))
+    if not titles[most]:
+        return []
+    words = [f"Line: median over seeds. Band: {_BANDS[most]}"]
+    words += [f"in {', '.join(titles[gid])} {_BANDS[gid]}" for gid in fewer if titles[gid]]
+    return [f"{'; '.join(words)}."]
 
 
 def _printable(text: str) -> str:

@@ -138,9 +138,10 @@ _STEPS = {2: "test_steps", 3: "layer_steps"}
 def named(record: Record, name: str) -> NamedArray:
     """Return one of a record's arrays with the names of its axes, as far as they can be known.
 
-    ``seed`` is the first axis with as many places as the config has seeds. ``step`` is the one with
-    as many as the run has steps, or as ``ARM/test_steps`` (of an array with two axes) or
-    ``ARM/layer_steps`` (of three) beside the array. Others are ``axis_0``, ``axis_1``, ...
+    ``seed`` is the first of the first two axes with as many places as the config has seeds; a list
+    of steps has none. ``step`` is the axis with as many as the run has steps, or as
+    ``ARM/test_steps`` (of an array with two axes) or ``ARM/layer_steps`` (of three) beside the
+    array. Others are ``axis_0``, ``axis_1``, ...
     """
     values = record.arrays[name]
     axes = [f"axis_{number}" for number in range(values.ndim)]
@@ -148,12 +149,19 @@ def named(record: Record, name: str) -> NamedArray:
     places = {}
     for axis, along in (("seed", _seeds(record)), ("step", _steps(record, name))):
         fits = [number for number, size in sizes.items() if size in along]
+        if axis == "seed":
+            fits = [number for number in fits if number < 2 and not are_steps(name)]
         if not fits or (axis == "step" and len(fits) > 1):
             continue
         size = sizes.pop(fits[0])
         axes[fits[0]] = axis
         places[axis] = along[size]
     return NamedArray(values, tuple(axes), places)
+
+
+def are_steps(name: str) -> bool:
+    """Return whether an array is a list of steps, such as 'he/layer_steps'."""
+    return name.endswith("steps")
 
 
 def _seeds(record: Record) -> dict[int, list[int]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxvision.report import stats
 from jaxvision.report.claims import Claim
+from jaxvision.report.named import are_steps
 from jaxvision.report.record import Record
 
 Values = np.ndarray  # float64: [S], one for each seed, or [], one in all
@@ -56,7 +57,8 @@ def measured(record: Record) -> dict[str, Values]:
     shapes = {(count,) for count in counts}
     found = {}
     for name, array in record.arrays.items():
-        if _is_real(array) and array.size and array.ndim and len(array) in counts:
+        by_seed = array.ndim and len(array) in counts and not are_steps(name)
+        if _is_real(array) and array.size and by_seed:
             last = array.reshape(len(array), -1)[:, -1]
             found[name] = last.astype(np.float64)
     for name, value in _leaves(record.numbers):

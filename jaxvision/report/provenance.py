@@ -23,6 +23,7 @@ _WRITTEN = (
     "experiments/claims.json",
     "docs/contested.md",
 )
+SOURCES = (".py", ".cc")  # of modules and native kernels
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -42,7 +43,7 @@ class Known(TypedDict, total=False):
     """What a record says of its making; an old one may lack any of it.
 
     ``claim`` is the only one that was asked for. ``earlier`` lists who else made a part of it, the
-    first first.
+    first first. ``code`` is the ``code_hash`` with the experiment's files.
     """
 
     commit: str
@@ -55,6 +56,7 @@ class Known(TypedDict, total=False):
     wall_time_s: float
     data: list[DataSet]
     claim: str
+    code: str
     earlier: "list[Earlier]"
 
 
@@ -65,7 +67,7 @@ class Earlier(Known, total=False):
 
 
 def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
-    """Return where and on what a run is made, all of ``Known`` but its data and earlier makers.
+    """Return where and on what a run is made, all of ``Known`` but code, data and earlier makers.
 
     ``started`` is an aware time, stored as UTC; ``wall_time_s`` is in seconds.
     """
@@ -130,7 +132,8 @@ def code_hash(*files: str | os.PathLike) -> str:
     """
     package = pathlib.Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for path in [*sorted(package.rglob("*.py")), *map(pathlib.Path, files)]:
+    sources = sorted(path for path in package.rglob("*") if path.suffix in SOURCES)
+    for path in [*sources, *map(pathlib.Path, files)]:
         name = path.relative_to(package) if path.is_relative_to(package) else path.name
         source = path.read_bytes() if path.is_file() else b""
         digest.update(f"{name} {len(source)}\n".encode() + source)

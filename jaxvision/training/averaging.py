@@ -121,7 +121,12 @@ def averaging(optimizer: Optimizer, rules: dict[str, Rule]) -> Optimizer:
 
 
 def averages(opt_state: PyTree) -> dict[str, PyTree]:
-    """Return the averaged weights by name out of the state of an optimizer that averages."""
+    """Return the averaged weights by name out of the state of an optimizer that averages.
+
+    It may lie within another one, as in ``scheduled``.
+    """
+    while not isinstance(opt_state, AveragingState):
+        opt_state = opt_state.inner
     return {name: average.mean for name, average in opt_state.averages.items()}
 
 

@@ -175,7 +175,11 @@ def scheduled(optimizer: Optimizer, *rules: Rule) -> Optimizer:
 
 
 def rate_used(opt_state: PyTree) -> dict[str, Array]:
-    """Return ``{'learning_rate': of the last step}`` of a scheduled optimizer, else nothing."""
+    """Return ``{'learning_rate': of the last step}`` of a scheduled optimizer, else nothing.
+
+    It may lie within another one, as in ``averaging``.
+    """
     if isinstance(opt_state, ScheduledState):
         return {"learning_rate": opt_state.learning_rate}
-    return {}
+    inner = getattr(opt_state, "inner", None)
+    return {} if inner is None else rate_used(inner)

@@ -10,7 +10,7 @@ from jaxvision.adversarial.api import attack
 from jaxvision.adversarial.deepfool import deepfool
 from jaxvision.adversarial.gradient import basic_iterative, fgsm, least_likely, pgd
 from jaxvision.adversarial.min_norm import min_norm
-from jaxvision.adversarial.threat import L2
+from jaxvision.adversarial.threat import L2, Ball
 from jaxvision.types import UserError
 
 RNG = np.random.default_rng(4)
@@ -64,6 +64,26 @@ def test_one_call_attacks_a_function():
         steps=5,
     )
     assert (again.norms.l2 <= 0.2 + 1e-5).all()
+
+
+def test_steps_may_be_the_source_s():
+    found = attack(net, None, IMAGES, LABELS, 16 / 255, method=basic_iterative, steps=None)
+    assert found.forwards == 20 + 2 + 1
+
+
+def test_a_function_is_attacked_as_it_is_now():
+    class Net:
+        weights = WEIGHTS
+
+        def logits(self, images):
+            return images.reshape(len(images), 16) @ self.weights
+
+    changing = Net()
+    for sign in (1, -1):
+        changing.weights = sign * WEIGHTS
+        labels = np.asarray(changing.logits(IMAGES)).argmax(1)
+        found = attack(changing.logits, None, IMAGES, labels, 0.0, method=fgsm)
+        assert not found.success.any()
 
 
 class Linear(linen.Module):
@@ -135,6 +155,11 @@ BAD = {
     "method in quotes": ({"method": "pgd"}, "method='pgd' is no function"),
     "no steps": ({"steps": 0}, "steps=0: at least 1"),
     "no restarts": ({"restarts": 0}, "restarts=0: at least 1"),
+    "restarts, no seed": ({"restarts": 50}, "restarts=50 without a seed"),
+    "step of L0": ({"method": fgsm, "ball": Ball("l0")}, "no steepest step in 'l0'"),
+    "one candidate": ({"eps": None, "method": deepfool, "candidates": 1}, "candidates=1: the own"),
+    "DeepFool in L1": ({"eps": None, "method": deepfool, "ball": Ball("l1")}, "knows l2 and linf"),
+    "logits and more": ({"f": lambda x: (net(x), {})}, r"gives a tuple.*net\(images\)\[0\]"),
     "train mode": ({"f": batch_normed}, "it is in train mode"),
     "dropout": ({"f": random}, "answers differently when asked again"),
     "softmax": ({"f": softmax}, "hand over logits"),

@@ -7,6 +7,7 @@ import pytest
 
 from jaxvision.adversarial.deepfool import deepfool, nearer
 from jaxvision.adversarial.threat import Ball
+from jaxvision.types import UserError
 from tests.adversarial.linear_nets import affine, nearest_in_box, two_class
 
 FREE = {norm: Ball(norm, box=None) for norm in ("l2", "linf")}
@@ -150,7 +151,7 @@ def test_nearer_ends_at_the_boundary():
 
 
 def test_another_norm_is_refused():
-    with pytest.raises(ValueError, match="l2 and linf"):
+    with pytest.raises(UserError, match="l2 and linf"):
         deepfool(
             affine(WEIGHTS, BIAS),
             IMAGES,

@@ -19,6 +19,23 @@ def net(images):
     return images.reshape(len(images), -1) @ WEIGHTS
 
 
+@pytest.mark.parametrize("start", [-300.0, -3.0, 4.0, 320.0])
+def test_ascent_ends_with_a_number_however_sure_the_net_is(start):
+    """One step raises p by .03 or .1 (1 - p), if it were straight; 1 of log odds at most."""
+    image = jnp.full((1, *SHAPE), 0.5)
+
+    def two(images):
+        odds = start + (images - 0.5).sum((1, 2, 3))
+        return jnp.stack([odds, 0 * odds], -1)
+
+    found = ascend(two, image, jnp.zeros(1, int), image[0], steps=1)
+    p = 1 / (1 + np.exp(-np.float64(start)))
+    wanted = min(0.03, 0.1 * (1 - p)) if start < 300 else 0
+    rise = min(1.0, wanted / (p * (1 - p))) if start < 300 else 0.1
+    np.testing.assert_allclose(found.trace[:, 0], [start, start + rise], rtol=1e-4)
+    np.testing.assert_array_equal(found.log_odds, found.trace[-1])
+
+
 def test_the_best_child_of_each_class_takes_its_cell():
     archive = Archive(
         jnp.zeros((3, 1)),

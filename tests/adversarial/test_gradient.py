@@ -117,11 +117,11 @@ def test_eps_0_is_the_identity_to_the_bit(method):
     nothing = method(AFFINE, IMAGES, labels, 0.0)
     np.testing.assert_array_equal(nothing.images, IMAGES)
     np.testing.assert_array_equal(nothing.success, labels != classes(AFFINE))
-    if method in (fgsm, pgd):
-        everything = method(AFFINE, IMAGES, labels, jnp.inf)
-        assert bool(jnp.isfinite(everything.images).all())
-        one = method(AFFINE, IMAGES, labels, 1.0)
-        np.testing.assert_array_equal(everything.images, one.images)
+    everything = method(AFFINE, IMAGES, labels, jnp.inf)
+    assert bool(jnp.isfinite(everything.images).all())
+    one = method(AFFINE, IMAGES, labels, 1.0)
+    np.testing.assert_array_equal(everything.images, one.images)
+    assert int(everything.forwards) == int(one.forwards)
 
 
 @pytest.mark.parametrize("ball", [pytest.param(LINF, marks=pytest.mark.slow), L2])

@@ -104,6 +104,16 @@ def test_a_sure_net_does_not_look_robust(make):
     assert fooling[1] >= fooling[0] - 0.1
 
 
+def test_no_number_fools_nobody(make):
+    """The square root has no gradient at a black pixel, and no value below."""
+    f, _ = affine(3)
+    images = gray_images(20).at[:, 0, 0].set(0)
+    found = make(lambda x: f(jnp.sqrt(x)), images, EPSILON, stream(0, "attack"))
+    assert np.isfinite(found.perturbation).all()
+    told = fooled(lambda x: f(jnp.sqrt(x)), images, found.perturbation[None])
+    np.testing.assert_allclose(found.fooling, told.rate[0])
+
+
 def normals(f, images):
     return jax.jit(partial(patterns.normals, f))(images)
 

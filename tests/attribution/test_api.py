@@ -83,6 +83,29 @@ def test_options_go_to_the_method():
     np.testing.assert_allclose(found.maps, expected, atol=1e-5)
 
 
+def test_pixels_of_options_are_those_of_images():
+    gray = np.full((1, 6, 6, 1), 51, np.uint8)
+    covered = partial(explain, net, None, IMAGES, method=occlusion, window=3)
+    moved = partial(explain, net, None, IMAGES, method=maps.input_gradient)
+    for call, name in ((covered, "fill"), (moved, "baseline")):
+        of_bytes, of_shares = (call(**{name: value}).maps for value in (gray, 0.2))
+        np.testing.assert_allclose(of_bytes, of_shares, rtol=1e-5, atol=1e-6)
+
+
+def test_a_function_is_explained_as_it_is_now():
+    held = {"sign": 1}
+
+    def changing(images):
+        return held["sign"] * net(images)
+
+    maps_of = {}
+    for sign in (1, -1):
+        held["sign"] = sign
+        found = explain(changing, None, IMAGES, [0] * 8, method=maps.gradient)
+        maps_of[sign] = found.maps
+    np.testing.assert_array_equal(maps_of[-1], -maps_of[1])
+
+
 def test_an_option_refused_once_does_not_stand_for_its_equal():
     with pytest.raises(UserError, match="whole number"):
         explain(net, None, IMAGES, method=occlusion, window=4.0)
@@ -96,6 +119,17 @@ def no_relu(images):
 def batch_normed(images):
     flat = images.reshape(len(images), 36)
     return jax.nn.relu(flat - flat.mean(0, keepdims=True)) @ FIRST
+
+
+def all_of_them(logits, classes):
+    del classes
+    return logits
+
+
+def particular(images):
+    if images.shape[1:] != (4, 4, 1):
+        raise AssertionError  # as a bare assertion does, without a word
+    return net(images)
 
 
 def softmax(images):
@@ -123,8 +157,30 @@ def softmax(images):
         (partial(explain, net, None, IMAGES, score="logit"), "score='logit' is no function"),
         (
             partial(explain, net, None, IMAGES, method=maps.integrated_gradients, steps=0),
-            "steps=0: the way",
+            "steps=0: a whole",
         ),
+        (
+            partial(explain, net, None, IMAGES, method=maps.integrated_gradients, steps=2.5),
+            "steps=2.5: a whole",
+        ),
+        (
+            partial(explain, net, None, IMAGES, score=lambda logits, classes: logits),
+            r"the score of 8 images has the shape \[8, 3\]",
+        ),
+        (
+            partial(explain, net, None, IMAGES, method=occlusion, window=3, score=all_of_them),
+            r"the score of \d+ images has the shape",
+        ),
+        (
+            partial(explain, net, None, IMAGES, method=occlusion, fill=128),
+            r"fill is not in \[0, 1\]",
+        ),
+        (
+            partial(explain, net, None, IMAGES, method=maps.input_gradient, baseline=np.nan),
+            r"baseline is not in \[0, 1\]",
+        ),
+        (partial(explain, lambda x: (net(x), {}), None, IMAGES), r"gives a tuple.*\[0\]"),
+        (partial(explain, particular, None, IMAGES), "images of 6 x 6 x 1: AssertionError"),
         (partial(explain, no_relu, None, IMAGES), "no ReLU was reached"),
         (
             partial(explain, partial(net, activation=jax.nn.silu), None, IMAGES),

@@ -34,6 +34,15 @@ def test_a_constant_map_knows_nothing_and_ties_go_to_the_lowest_index():
         assert [float(score[0]) for score in found] == pytest.approx([0, 2 / 4, 3 / 4])
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 8, 1), (8, 8, 8, 3), (8, 8, 4), (8, 8)])
+def test_maps_of_another_shape_are_one_line(shape):
+    """Maps [8, 8, 8, 1] broadcast against masks [8, 8, 8] to numbers that mean nothing."""
+    mask = np.ones((8, 8, 8), bool)
+    for score in (masks.scores, masks.mass):
+        with pytest.raises(UserError, match=r"must both be \[B, H, W\]"):
+            score(np.ones(shape, np.float32), mask)
+
+
 def test_random_maps_score_the_area():
     shape = (2000, 8, 8)
     mask = np.zeros(shape, bool)
@@ -62,6 +71,16 @@ def test_a_set_without_masks_is_one_line():
     data = Dataset(np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, np.int32))
     with pytest.raises(UserError, match="has no masks of its objects"):
         masks.of(data)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-11, 1.0, 1e18])
+def test_correlation_does_not_depend_on_the_unit(size):
+    one = np.float32(RNG.normal(size=(3, 5, 5)))
+    other = np.float32(RNG.normal(size=(3, 5, 5)))
+    expected = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(one, other, strict=True)]
+    found = comparing.correlation(np.float32(size) * one, other)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_array_equal(comparing.correlation(0 * one, other), 0)
 
 
 def test_ranks_are_scipys_with_ties():

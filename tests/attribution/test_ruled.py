@@ -133,6 +133,22 @@ WRITTEN = {  # field-wings 28: all these are one net
 }
 
 
+def test_a_guard_of_the_pixels_is_no_relu():
+    guarded = two_layers(jax.nn.relu)
+    x = jnp.arange(6.0) - 2.5
+    for guard in (lambda x: jnp.clip(x, 0, 1), lambda x: jnp.minimum(1.0, jnp.maximum(0.0, x))):
+        assert relus.find(lambda x, guard=guard: guarded(guard(x)), x).count == 2
+    assert relus.find(lambda x: jnp.clip(x, 0, 1).sum(), x).places == {}
+
+
+@pytest.mark.parametrize(
+    "bounded", [lambda x: jnp.clip(x, 0, 6), lambda x: jnp.minimum(jnp.maximum(x, 0), 6)]
+)
+def test_a_relu_with_an_upper_bound_is_refused(bounded):
+    with pytest.raises(UserError, match="the net has ReLU6 or another activation with an upper"):
+        relus.find(two_layers(bounded), jnp.arange(6.0))
+
+
 @pytest.mark.parametrize("written", WRITTEN)
 def test_a_relu_is_found_however_it_is_written(written):
     x = jnp.arange(6.0) - 2.5

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxvision.cli import side_by_side
+from jaxvision.cli import running, side_by_side, sweep
 from jaxvision.report import record as records
 from tests.cli import toy as toys
 from tests.cli.toy import call, files, refusal
@@ -134,6 +134,24 @@ def test_a_record_of_another_set_up_or_scale_is_not_taken_for_the_run(swept, res
     paths[1].rename(paths[0])
     assert sorted(swept("--sweep=batch=2,4")) == [2, 4]
     assert swept("--sweep=batch=2,4", "--preset=tiny") == [2, 4]
+
+
+def test_what_other_code_or_other_images_made_is_made_again(
+    swept, results, undrawn, monkeypatch, tmp_path
+):
+    flags = "--sweep=batch=2,4"
+    assert swept(flags) == [2, 4]
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "code_of", lambda experiment: "other")
+        patch.setattr(sweep, "code_of", lambda experiment: "other")
+        assert swept(flags) == [2, 4]
+    assert swept(flags) == [2, 4]
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 8, 8, 1), np.uint8)
+    for pixels in images:
+        np.savez(tmp_path / "own.npz", images=pixels, labels=np.arange(40) % 4)
+        own = f"--dataset={tmp_path / 'own.npz'}"
+        assert swept(flags, own) == [2, 4]
+        assert swept(flags, own) == []
 
 
 def test_any_number_of_the_records_can_be_shown(toy, swept, results, undrawn, capsys):

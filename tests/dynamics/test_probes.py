@@ -200,6 +200,13 @@ def test_log2_slope_is_least_squares():
     np.testing.assert_allclose(found, [expected], rtol=1e-12)
 
 
+@pytest.mark.parametrize("strange", [0.0, np.inf, np.nan])
+def test_a_seed_without_a_slope_leaves_the_others_theirs(strange):
+    values = np.array([[1, 0.5, 0.25], [1, strange, 0.25], [1, 2, 4]])
+    np.testing.assert_allclose(probes.log2_slope(values), [-1, np.nan, 1], atol=1e-12)
+    assert np.isnan(probes.log2_slope(values[1:2])).all()
+
+
 @pytest.mark.parametrize("upward", [True, False])
 def test_growth_is_the_slope_in_the_direction_of_travel(upward):
     logs = np.random.default_rng(0).normal(size=(2, 20)).cumsum(1)

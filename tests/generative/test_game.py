@@ -80,6 +80,13 @@ def test_each_of_several_moves_has_its_part_of_the_batch_and_its_own_key():
     assert float(metrics["generator_seen"]) == float(metrics["discriminator_seen"]) == 100
 
 
+def test_a_batch_of_other_parts_is_one_line():
+    with pytest.raises(
+        UserError, match=r"3 moves need a batch of as many parts, leaves \[3, ...\]"
+    ):
+        game.alternating(None, None, jnp.zeros((6, 2)), key(), discriminator_steps=3)
+
+
 @pytest.mark.parametrize(
     "step",
     [

@@ -143,6 +143,12 @@ def test_evaluation_asks_the_discriminator_about_every_test_image_once(world):
         )
 
 
+def test_several_moves_of_one_batch_are_refused(world):
+    order = partial(alternating, discriminator_steps=4)
+    with pytest.raises(UserError, match="discriminator_steps=4: a step of a trainer has one batch"):
+        GameTask(players, judge, NON_SATURATING, preprocess, order)
+
+
 def test_a_batch_in_parts_is_refused():
     with pytest.raises(UserError, match="not cut into parts"):
         TASK.step(

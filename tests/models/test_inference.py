@@ -156,6 +156,12 @@ def test_a_start_of_weight_point_seven_seven_eight_eight():
     assert none_left == running
 
 
+def test_a_whitening_kernel_among_the_statistics_stays():
+    statistics = {"norm1": {"mean": jnp.zeros(2), "var": jnp.ones(2)}, "whitening": jnp.ones(3)}
+    found = debiased_statistics(statistics, 5)
+    np.testing.assert_array_equal(found["whitening"], statistics["whitening"])
+
+
 def test_debiased_answers_through_the_steps_that_are_traced(variables):
     params, running = after(3, BATCHES)
     net = {"params": params, "batch_stats": running}

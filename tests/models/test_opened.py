@@ -40,6 +40,27 @@ def test_what_is_made_for_equal_calls_is_made_once():
     assert len(made) == 1
 
 
+def test_a_function_is_asked_for_its_weights_anew_a_jitted_one_is_not():
+    class Net:
+        weight = 1.0
+
+        def logits(self, images):
+            return self.weight * images
+
+    def make(call):
+        return jax.jit(lambda images: call((), images))
+
+    net = Net()
+    jitted = jax.jit(lambda images: images)
+    kept = [made_once(make, opened(jitted, None).call) for _ in range(2)]
+    assert kept[0] is kept[1]
+    for weight in (1.0, -2.0):
+        net.weight = weight
+        for function in (net.logits, lambda images: net.logits(images)):
+            program = made_once(make, opened(function, None).call)
+            np.testing.assert_array_equal(program(IMAGES), weight * IMAGES)
+
+
 def test_what_cannot_be_compared_is_made_anew():
     made = []
 

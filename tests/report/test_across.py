@@ -46,6 +46,14 @@ def test_means_seeds_and_the_rule_s_bar_are_drawn_where_the_numbers_are(paired):
     assert [label.get_text() for label in ax.get_xticklabels()] == ["8", "32"]
 
 
+def test_lines_go_from_left_to_right_however_the_runs_were_named():
+    columns = [column("32", [5, 6]), column("8", [1, 2]), column("16", [3, 4])]
+    figure = across.draw(columns, WORDS, paired=True, places=[32.0, 8.0, 16.0])
+    seeds = [line.get_ydata().tolist() for line in map(plain, figure.axes[0].lines)]
+    assert [1.0, 3.0, 5.0] in seeds and [2.0, 4.0, 6.0] in seeds
+    assert [1.5, 3.5, 5.5] in seeds  # the means
+
+
 def plain(line):
     line.set_data(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()))
     return line

@@ -23,6 +23,8 @@ def opened(tmp_path):
         "grid": np.zeros((7, 3, 4)),
         "square": np.zeros((3, 3)),
         "twice": np.zeros((3, 4, 4)),
+        "kernels": np.zeros((2, 8, 3, 3)),
+        "xavier/layer_steps": np.array([0, 1, 3]),
     }
     judgement = Judgement("a", "source", "sentence", "direction", "> 0", "reproduced")
     whole = records.Record(
@@ -50,6 +52,8 @@ def opened(tmp_path):
         ("square", ("seed", "axis_1")),
         ("twice", ("seed", "axis_1", "axis_2")),
         ("he/test_steps", ("axis_0",)),
+        ("kernels", ("axis_0", "axis_1", "axis_2", "axis_3")),  # 3 seeds, 3x3 windows
+        ("xavier/layer_steps", ("axis_0",)),  # as many as seeds
     ],
 )
 def test_axes_are_named_as_far_as_they_are_known(opened, name, axes):

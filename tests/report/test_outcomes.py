@@ -15,6 +15,7 @@ ARRAYS = {
     "error": np.float32([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]),
     "trained/share": np.array([1, 2]),
     "steps": np.arange(5),
+    "trained/test_steps": np.arange(2),
     "none": np.zeros((3, 0)),
     "one": np.float64(4.0),
 }

@@ -92,6 +92,18 @@ def test_a_quartile_band_leaves_one_strange_seed_out():
     assert "Band: the middle half of the seeds." in figure.get_supxlabel()
 
 
+def test_the_footer_says_which_panels_have_bands_of_the_other_kind():
+    figure, axes = plots.new_figure(2, 2)
+    for ax, title in zip(axes.flat, ["a", "b", "c\n(second line)", "d"], strict=True):
+        band = plots.quartile_band if title.startswith("c") else plots.seed_band
+        if title != "d":
+            band(ax, [1, 2], np.ones((5, 2)), "C0", "line")
+        plots.describe(ax, title, "x", "y")
+    plots.finish(figure, make(), "x", **SETUP)
+    told = 'Band: minimum to maximum; in "c" the middle half of the seeds.'
+    assert told in " ".join(figure.get_supxlabel().split())
+
+
 def test_a_seed_that_diverges_is_marked_where_it_leaves():
     values = np.ones((3, 5))
     values[1, 2:] = np.nan

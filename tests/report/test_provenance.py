@@ -62,6 +62,8 @@ def test_the_hash_of_the_code_sees_every_edit_and_nothing_else(tmp_path, monkeyp
     edit(script, "b = 2")
     edit(package / "fields.py", "")
     edit(package / "fields.py", "a = 1")
+    edit(package / "kernels.cc", "int a;")
+    edit(package / "kernels.cc", "int b;")
     (package / "fields.py").rename(package / "taps.py")
     seen.append(provenance.code_hash(script))
     assert len(set(seen)) == len(seen)

@@ -21,6 +21,7 @@ from jaxvision.training.averaging import (
     soup,
     stochastic,
 )
+from jaxvision.training.schedules import rate_used, scheduled, step_decay
 
 RATES = {"learning_rate": jnp.float32(0.1)}
 
@@ -70,6 +71,26 @@ def test_averaging_changes_no_bit_of_the_training():
     bare, _ = descended({}, 0.3, gradients)
     watched, _ = descended({"ema": exponential(0.9), "swa": stochastic(3, 2)}, 0.3, gradients)
     np.testing.assert_array_equal(bare, watched)
+
+
+def test_a_schedule_and_an_average_go_together_in_either_order():
+    def momentum(hyper):
+        return optax.sgd(hyper["learning_rate"], momentum=0.9)
+
+    rules = {"swa": stochastic(1, 1)}
+    halved = step_decay((1,))
+    for optimizer in (
+        averaging(scheduled(momentum, halved), rules),
+        scheduled(averaging(momentum, rules), halved),
+    ):
+        made = optimizer(RATES)
+        params = {"w": jnp.float32(1.0)}
+        state = made.init(params)
+        for _ in range(2):
+            updates, state = made.update({"w": jnp.float32(1)}, state, params, error=0.5)
+            params = optax.apply_updates(params, updates)
+        np.testing.assert_allclose(rate_used(state)["learning_rate"], 0.01, rtol=1e-6)
+        np.testing.assert_allclose(averages(state)["swa"]["w"], (0.9 + 0.881) / 2, rtol=1e-6)
 
 
 def test_equal_nets_average_to_their_own_output_with_batch_norm_too():
