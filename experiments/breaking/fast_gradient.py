@@ -226,9 +226,9 @@ def claims(config: Config) -> list[Claim]:
               "margin falls by sum |w| min(eps, room) (largest gap, relative)",
               lambda r: r.arrays["pair/gap"], Within(0.0, 1e-4), "theory",
               needs=("softmax", "pair")),
-        Claim("unclipped", f"{paper}, section 5", f"Between two classes FGSM {at} fools more "
-              "images outside the box than clipped to it",
-              lambda r: r.arrays["pair/free"] - r.arrays["pair/clipped"], Greater(),
+        Claim("unclipped", f"{paper}, section 5", f"Between two classes FGSM {at} fools over 2 "
+              "points more images outside the box than clipped to it",
+              lambda r: r.arrays["pair/free"] - r.arrays["pair/clipped"], Greater(0.02),
               needs=("softmax", "pair")),
         Claim("softmax-mnist", f"{paper}, section 4", "MNIST, FGSM at .25: softmax regression "
               "errs on 99.9 %, within 2 points",

@@ -150,7 +150,13 @@ def measure(
             bar.advance(1)
     sizes = {name: int(np.prod(load(name).train.images.shape[1:])) for name in config.noise_sets}
     here = {config.dataset: int(np.prod(data.train.images.shape[1:]))}
-    return {"target": data.class_names[TARGET], "pixels": here | sizes}, arrays
+    target = data.class_names[_target(data)]
+    return {"target": target, "pixels": here | sizes}, arrays
+
+
+def _target(data: Splits) -> int:
+    """Return the class that all pictures are taken for, the last one where there are fewer."""
+    return min(TARGET, data.num_classes - 1)
 
 
 def _of_fc100(
@@ -168,7 +174,7 @@ def _of_fc100(
         arrays["objectives"] = smallest.apart(nets, given, found, config, attack)
     if "pictures" in parts:
         some = some_of(data.test, 500)
-        pictures = smallest.one_class_for_all(nets, some, TARGET, config, attack)
+        pictures = smallest.one_class_for_all(nets, some, _target(data), config, attack)
         arrays["pictures"] = np.float16(pictures)
     if "noise" in parts:
         curve = smallest.noise_curve(nets, given, found, config.draws, config.first_seed)

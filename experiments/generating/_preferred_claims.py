@@ -49,6 +49,11 @@ def _odd(kind: str, score: str) -> Statistic:
     return lambda record: of_way(record, f"odd/{kind}/{score}", "inverter", "odd_ways")
 
 
+def _odd_rise(kind: str) -> Statistic:
+    """Judges may call any picture of an inverter so: what counts is that these are oftener."""
+    return lambda record: _odd(kind, "kind")(record) - _odd(kind, "elsewhere")(record)
+
+
 def _odd_lead(record: Record) -> np.ndarray:
     return _odd(KINDS[1], "class")(record) - _odd(KINDS[2], "class")(record)
 
@@ -140,11 +145,11 @@ def _of_priors() -> list[Claim]:
         Claim(
             "control",
             "negative control, permuted classes",
-            "Nets of permuted classes put pictures through the inverter into their class no "
-            "oftener than chance and 5 points",
-            _of("permuted", "inverter"),
+            "Nets of permuted classes put pictures by pixels alone into their class no oftener "
+            "than chance and 5 points",
+            _of("permuted", "none"),
             Less(0.15),
-            needs=("inverter",),
+            needs=("none",),
         ),
     ]
 
@@ -264,7 +269,6 @@ def _of_parts() -> list[Claim]:
 
 def _of_strangers() -> list[Claim]:
     """Return what is said of nets and classes that the inverter never met."""
-    chance = 1 / len(KINDS)
     return [
         Claim(
             "transfer",
@@ -287,19 +291,19 @@ def _of_strangers() -> list[Claim]:
         Claim(
             "odd-mosaic",
             f"{NGUYEN}, control of odd classes",
-            "Other nets see mosaics in pictures of mosaic classes oftener than by chance, through "
-            "an inverter that saw none",
-            _odd(KINDS[1], "kind"),
-            Greater(chance),
+            "Through an inverter that saw none, other nets see mosaics in pictures of mosaic "
+            "classes oftener than in those of blurred classes",
+            _odd_rise(KINDS[1]),
+            Greater(),
             needs=("inverter",),
         ),
         Claim(
             "odd-blurred",
             f"{NGUYEN}, control of odd classes",
-            "Other nets see blurred images in pictures of blurred classes oftener than by chance, "
-            "through an inverter that saw none",
-            _odd(KINDS[2], "kind"),
-            Greater(chance),
+            "Through an inverter that saw none, other nets see blurred images in pictures of "
+            "blurred classes oftener than in those of mosaic classes",
+            _odd_rise(KINDS[2]),
+            Greater(),
             needs=("inverter",),
         ),
         Claim(

@@ -94,9 +94,10 @@ def ceiling(told: Told, classes: np.ndarray) -> np.ndarray:
 def odd_seen(told: Told, pictures: Pictures, classes: int) -> dict[str, np.ndarray]:
     """Return by net and way what other nets of odd classes see in the pictures made for such.
 
-    ``odd/KIND/class`` [S, W]: the share of pictures that they put into the very class, and
-    ``odd/KIND/kind``: into any class of that kind; ``odd/votes`` [W, B] of the first net: the
-    former of each picture.
+    ``odd/KIND/class`` [S, W]: the share of pictures that they put into the very class,
+    ``odd/KIND/kind``: into any class of that kind, and ``odd/KIND/elsewhere``: the share of the
+    pictures made for other kinds that they put there; ``odd/votes`` [W, B] of the first net: the
+    first of each picture.
     """
     owners = pictures.owners
     chosen = scores.beside(len(told.odd), owners)
@@ -112,8 +113,11 @@ def odd_seen(told: Told, pictures: Pictures, classes: int) -> dict[str, np.ndarr
             continue
         right_class = exact[:, which].mean(-1)
         right_kind = of_kind[:, which].mean(-1)
+        asked_of_others = np.full_like(wanted[:, ~which], kind)
+        elsewhere = scores.votes_of(kinds[..., ~which], asked_of_others, chosen).mean(-1)
         arrays[f"odd/{name}/class"] = right_class.reshape(shape)
         arrays[f"odd/{name}/kind"] = right_kind.reshape(shape)
+        arrays[f"odd/{name}/elsewhere"] = elsewhere.reshape(shape)
     return arrays
 
 

@@ -150,13 +150,16 @@ def _draw_odd(ax: Axes, record: Record, nets: int) -> None:
     words = []
     for kind, name in enumerate(KINDS[1:]):
         some = slice(kind * classes, kind * classes + shown)
-        shares = of_way(record, f"odd/{name}/kind", "inverter", "odd_ways")
-        rows.append(f"{name}\n{100 * shares.mean():.0f} %")
+        seen, of_others = (
+            100 * of_way(record, f"odd/{name}/{score}", "inverter", "odd_ways").mean()
+            for score in ("kind", "elsewhere")
+        )
+        rows.append(f"{name}\n{seen:.0f} %\n(others {of_others:.0f} %)")
         images.append(pictures[some])
         words.append(_counted(votes[some], judges))
     columns = record.numbers["class_names"][:shown]
     captioned_grid(ax, np.stack(images), np.array(words), rows=rows, columns=columns)
-    ax.set_title("Classes that the inverter never saw\n(kind: chance 33 %; below: class)")
+    ax.set_title("Classes that the inverter never saw\n(left: seen as the kind; below: class)")
     plots.mark_contradicted(ax, record, "odd-mosaic", "odd-blurred", "odd-least")
 
 

@@ -156,10 +156,13 @@ def test_the_opposite_is_contradicted():
     assert set(found.values()) == {"contradicted"}
 
 
-def test_noise_that_leads_by_its_draw_contradicts_the_control():
+@pytest.mark.parametrize("classes", [slice(None), slice(0, 5)])
+def test_noise_that_leads_by_its_draw_contradicts_the_control(classes):
+    """Also where each draw leads to classes of its own, and all of them as often."""
     numbers, arrays = made_up()
     noise = arrays["own/led/noise"].copy()
-    noise[..., :1] += 0.2
+    noise[..., classes, :1] += 0.2
+    noise[..., 5:, 1:] += 0.0 if classes == slice(None) else 0.2
     found = judged(
         MASKED,
         numbers,

@@ -47,6 +47,8 @@ def made_up(seen=(), dense=(0.3, 0.4, 0.6), **changes):
         "anchors": [1.0, 3.0, 30.0],
         "odd/mosaic/class": [0.9, 0.6],
         "odd/mosaic/kind": [0.9, 0.8],
+        "odd/mosaic/elsewhere": [0.9, 0.3],
+        "odd/blurred/elsewhere": [0.9, 0.3],
         "odd/blurred/class": [0.9, 0.4],
         "odd/blurred/kind": [0.9, 0.7],
         "permuted": [0.02] * len(WAYS),
@@ -98,6 +100,8 @@ def one_way(name, way, value):
         ({"dense": (0.1, 0.4, 0.9)}, {"transfer-costs"}),
         ({"odd/mosaic/kind": [0.9, 0.2]}, {"odd-mosaic"}),
         ({"odd/blurred/kind": [0.9, 0.2]}, {"odd-blurred"}),
+        ({"odd/mosaic/elsewhere": [0.9, 0.95]}, {"odd-mosaic"}),
+        ({"odd/blurred/elsewhere": [0.9, 0.95]}, {"odd-blurred"}),
         ({"odd/mosaic/class": [0.9, 0.1]}, {"odd-least"}),
     ],
 )
