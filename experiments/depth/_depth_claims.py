@@ -153,8 +153,13 @@ def _of_responses(config: Any) -> list[Claim]:
     residual, plain, shallow = Net("resnet", high), Net("plain", high), Net("resnet", low)
 
     def less(quantity: str, first: Net, second: Net) -> Statistic:
-        """Return the statistic: the second net's mean less the first one's, which has learned."""
-        return lambda r: _learned(r, _mean(r, second, quantity) - _mean(r, first, quantity), first)
+        """Return the statistic: the second net's mean less the first one's, both having learned."""
+
+        def difference(r: Record) -> np.ndarray:
+            found = _mean(r, second, quantity) - _mean(r, first, quantity)
+            return _learned(r, _learned(r, found, first), second)
+
+        return difference
 
     return [
         Claim(

@@ -42,7 +42,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
-from jaxvision.types import Array, Figure, PyTree
+from jaxvision.types import Array, Figure, PyTree, UserError
 
 
 class Net(NamedTuple):
@@ -79,6 +79,12 @@ class Config:
     widths: tuple[int, ...] = flagged((32, 128, 512), "Widths of kernel nets.", low=2, high=8192)
     kernel_images: int = flagged(32, "Images of the kernels.", low=2, high=1000)
     kernel_steps: int = flagged(150, "Steps between the two kernels.", low=1, high=10**6)
+
+    def __post_init__(self) -> None:
+        widths = list(self.widths)
+        if len(widths) < 2 or widths != sorted(widths):
+            shown = ",".join(map(str, widths))
+            raise UserError(f"--widths={shown}: name two or more, from narrow to wide")
 
 
 PRESETS = {

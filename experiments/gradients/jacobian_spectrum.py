@@ -168,7 +168,7 @@ def _train_all(
             point = critical(activation, config.bend / config.train_depth)
             train = partial(_train, config, data, activation, point, advance=bar.advance)
             for name, (rate, history) in train(alike, seeds, tuning_seeds).items():
-                half = history.escape_step(0.5 * history.plateau)
+                half = history.escape_step(share=0.5)
                 rates[name] = rate
                 arrays[f"trained/{name}/share"] = history.looks
                 arrays[f"trained/{name}/half_step"] = half

@@ -77,7 +77,7 @@ class Config:
     n_gains: int = flagged(16, "Number of gains of tanh nets, from 0.5 to 3.", low=3, high=1000)
     width: int = flagged(128, "Units of a tanh layer.", low=2, high=8192)
     depth: int = flagged(500, "Layers of a tanh net.", low=2, high=100_000)
-    relu_widths: tuple[int, ...] = flagged((16, 64), "Units of a ReLU layer.", low=2, high=8192)
+    relu_widths: tuple[int, ...] = flagged((32, 64), "Units of a ReLU layer.", low=2, high=8192)
     relu_depth: int = flagged(2000, "Layers of a ReLU net.", low=2, high=100_000)
     batch_norm_width: int = flagged(512, "Units of a batch-normalized layer.", low=2, high=8192)
     batch_norm_depth: int = flagged(80, "Layers of a batch-normalized net.", low=2, high=100_000)

@@ -51,7 +51,11 @@ def claims_of(config: Any) -> list[Claim]:
 
     def dependence(r: Record) -> np.ndarray:
         single = r.arrays["single/error"]
-        expected = [ensembles.independent_error(rate, config.members) for rate in single]
+        # Above one half a majority errs more than one does: its law bounds nothing from below.
+        expected = [
+            ensembles.independent_error(rate, config.members) if rate < 0.5 else np.nan
+            for rate in single
+        ]
         return 100 * (whole("error")(r) - expected)
 
     def masks(count: int, fewer: int = 0) -> Callable[[Record], np.ndarray]:

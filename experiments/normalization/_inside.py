@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.models.dropout import DropoutMLP
-from jaxvision.models.layers import apply_function
+from jaxvision.models.layers import Apply, apply_function
 from jaxvision.models.normalization import EPSILON
 from jaxvision.types import Array, PyTree
 
@@ -77,8 +77,7 @@ def variance_shift(
         weights = params["layer2"]["kernel"]
         noise = power @ jnp.square(weights)
         noise = noise * (1 - keep) / keep
-        moments = {"mean": seen.mean(0), "var": variance}
-        logits, _, _ = apply(params, kept | {"norm2": moments}, inputs, train=False)
+        logits, _, _ = apply(params, _taken_again(apply, params, kept, train), inputs, train=False)
         wrong = logits.argmax(-1) != labels
         return Shift(
             measured=jnp.log(kept["norm2"]["var"] / variance).mean(),
@@ -88,6 +87,16 @@ def variance_shift(
 
     found = jax.jit(jax.vmap(one))(variables)
     return jax.device_get(found)
+
+
+def _taken_again(apply: Apply, params: PyTree, kept: PyTree, train: Array) -> PyTree:
+    """Return the moments of eval mode for every norm behind dropout, from below."""
+    taken = dict(kept)
+    for number in range(2, len(kept) + 1):
+        _, activations, _ = apply(params, taken, train, train=False)
+        seen = activations[f"layer{number}"]
+        taken[f"norm{number}"] = {"mean": seen.mean(0), "var": seen.var(0)}
+    return taken
 
 
 def _hidden(x: Array, params: PyTree, kept: PyTree) -> Array:

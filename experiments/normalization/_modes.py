@@ -165,8 +165,9 @@ class Lab:
     def _look(self, net: Net) -> Look:
         train, test = self.data.train, self.data.test
         size = net.batch_size // net.parts
-        rows = rows_of_batches(train, size, 0, one_class=net.one_class)
-        rows = np.resize(rows, (2, CALIBRATION, size))
+        shape = (CALIBRATION, size)
+        sets = [rows_of_batches(train, size, seed, one_class=net.one_class) for seed in (0, 1)]
+        rows = np.stack([np.resize(batches, shape) for batches in sets])
         companies = companies_of(test, self.config.companies)
         seen = Seen(train.images[rows], test.images, test.labels, companies)
         function = partial(errors, apply_function(self._model(net)), self.ways, self.preprocess)

@@ -161,7 +161,7 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
         Claim(
             f"linear-{size}",
             f"{GOYAL}, section 2.1",
-            f"batch {size} at {size // base} times the best rate of batch {base}: the same test "
+            f"batch {size} at {size / base:g} times the best rate of batch {base}: the same test "
             "error after as many images",
             scaled_gap(size),
             Equivalent(0.02),
@@ -185,7 +185,7 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
         Claim(
             f"limit-{largest}",
             f"{GOYAL}, figure 1",
-            f"batch {largest} at {largest // base} times the best rate of batch {base}: linear "
+            f"batch {largest} at {largest / base:g} times the best rate of batch {base}: linear "
             f"scaling fails (test error above batch {base}'s)",
             scaled_gap(largest),
             Greater(0.05),

@@ -69,7 +69,8 @@ def made_up(plain: tuple[float, float], resnet: tuple[float, float]) -> Record:
             values = error + (noise if depth == 20 else noise[::-1])
             arrays |= {f"{kind}{depth}/{n}_error": values[:, None] for n in ("train", "test")}
             arrays[f"{kind}{depth}/branch_ratio"] = 1 / depth + noise[:, None] * np.ones(3)
-            arrays[f"{kind}{depth}/response_std"] = 1 / depth + noise[:, None] * np.ones(depth - 1)
+            response = (2 if kind == "plain" else 1) / depth
+            arrays[f"{kind}{depth}/response_std"] = response + noise[:, None] * np.ones(depth - 1)
             whole = values[:, None] * np.ones(4)
             arrays[f"{kind}{depth}/lesion"] = np.hstack([values[:, None], whole + 0.1])
     numbers = {"chance": {"train": 0.9, "test": 0.9}}
@@ -109,6 +110,9 @@ def test_nets_that_have_not_learned_are_not_judged():
     assert set(trained.values()) == {"reproduced"}
     untrained = judged(*of_trained, plain=(0.9, 0.9), resnet=(0.85, 0.85))
     assert set(untrained.values()) == {"inconclusive"}
+    for plain, verdict in ((0.3, "reproduced"), (0.9, "inconclusive")):
+        found = judged("responses", plain=(0.2, plain), resnet=(0.2, 0.1))
+        assert found == {"responses": verdict}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from experiments.gradients._descent import gradient_descent
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record
+from jaxvision.types import UserError
 
 SMALL = dataclasses.replace(
     curvature.Config(),
@@ -89,3 +90,9 @@ def test_kernels_under_each_others_name(record):
     lazy, feature = record.arrays["drift/lazy"], record.arrays["drift/feature"]
     found = verdicts(record, **{"drift/lazy": feature, "drift/feature": lazy})
     assert found["lazy-bound"] == found["lazy"] == found["feature"] == "contradicted"
+
+
+@pytest.mark.parametrize("widths", [(64,), (512, 128, 32), ()])
+def test_a_power_of_the_width_needs_two_from_narrow_to_wide(widths):
+    with pytest.raises(UserError, match="name two or more, from narrow to wide"):
+        dataclasses.replace(SMALL, widths=widths)

@@ -99,6 +99,13 @@ def test_slower_learning_and_lasting_isometry_contradict(verdicts):
     assert contradicted(verdicts(swapped)) == wanted
 
 
+def test_nobody_has_halved_the_loss_before_the_first_step():
+    tiny = jacobian_spectrum.PRESETS["tiny"]
+    nets = {"orthogonal_tanh": jacobian_spectrum.NETS["orthogonal_tanh"]}
+    half = jacobian_spectrum.measure(tiny, silent, nets)[1]["trained/orthogonal_tanh/half_step"]
+    np.testing.assert_array_equal(half, tiny.steps)  # four steps are too few
+
+
 def test_seeds_that_choose_the_rates_judge_nothing():
     tiny = dataclasses.replace(jacobian_spectrum.PRESETS["tiny"], first_seed=1000)
     with pytest.raises(UserError, match="choose the rates"):

@@ -158,6 +158,15 @@ def test_batches_hold_each_image_once_and_one_class_where_asked():
     assert sorted(np.unique(groups.labels)) == list(range(10))
 
 
+def test_the_control_looks_at_other_batches():
+    data = load("digits")
+    lab = modes.Lab(CONFIG, data, WAYS, None, range(5), range(1000, 1002))
+    seen = lab._look(NETS["relu"]).data
+    first, second = seen.calibration.reshape(2, modes.CALIBRATION, -1)
+    alike = (first[:, None] == second[None]).all(-1)
+    assert not alike.any()
+
+
 def test_small_batches_see_as_many_images():
     config = SimpleNamespace(steps=400, looked_at=(50, 500))
     seen = {n: net.steps(config) * net.batch_size for n, net in NETS.items() if "size" in n}

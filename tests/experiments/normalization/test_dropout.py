@@ -12,7 +12,7 @@ from experiments.normalization import dropout
 from experiments.normalization._noisy import nested_rows
 from jaxvision.data import load
 from jaxvision.initializers import he_forward
-from jaxvision.models.drawing import initialize_runs
+from jaxvision.models.drawing import initialize, initialize_runs
 from jaxvision.models.dropout import DropoutMLP
 from jaxvision.models.layers import apply_function
 from jaxvision.progress import progress
@@ -162,6 +162,20 @@ def test_the_closed_form_of_the_shift_against_sampled_masks():
     shift = inside.variance_shift(model, net, 0.4, images, (images, labels))
     np.testing.assert_allclose(shift.measured, shift.predicted, rtol=0.02)
     assert shift.predicted > 0.3
+
+
+def test_moments_are_taken_again_behind_every_dropout_from_below():
+    model = DropoutMLP(4, 12, 3, he_forward(), normalized=True)
+    net = initialize(model, stream(0, "init"), (4, 4, 1))
+    images = jax.random.normal(jax.random.key(0), (300, 4, 4, 1))
+    apply = apply_function(model)
+    taken = inside._taken_again(apply, net["params"], net["batch_stats"], images)
+    assert taken["norm1"] is net["batch_stats"]["norm1"]
+    _, activations, _ = apply(net["params"], taken, images, train=False)
+    for number in (2, 3):
+        seen = activations[f"layer{number}"]
+        np.testing.assert_allclose(taken[f"norm{number}"]["mean"], seen.mean(0), atol=1e-5)
+        np.testing.assert_allclose(taken[f"norm{number}"]["var"], seen.var(0), rtol=1e-5)
 
 
 def test_subsets_are_nested_and_hold_the_classes_alike():

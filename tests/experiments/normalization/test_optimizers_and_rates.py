@@ -30,6 +30,13 @@ SMALL = dataclasses.replace(
 )
 
 
+def test_sentences_tell_the_rate_that_was_run():
+    config = dataclasses.replace(SMALL, batch_sizes=(32, 48, 80))
+    told = " ".join(claim.sentence for claim in experiment.claims(config))
+    assert "batch 48 at 1.5 times the best rate of batch 32" in told
+    assert "batch 80 at 2.5 times the best rate of batch 32" in told
+
+
 def verdicts(numbers, arrays, config) -> dict[str, str]:
     fields = dataclasses.asdict(config)
     record = Record("optimizers_and_rates", "cpu", "x", "c", fields, numbers, arrays, [], {})
