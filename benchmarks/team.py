@@ -116,9 +116,15 @@ def busy_process(cores: int) -> Iterator[subprocess.Popen]:
 
 
 def machine_seconds() -> float:
-    """CPU seconds that the whole machine has been busy."""
-    fields = [int(value) for value in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-    return (sum(fields[:3]) + sum(fields[5:8])) / TICK
+    """CPU seconds that the cores which this process may use have been busy."""
+    allowed = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    ticks = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *values = line.split()
+        if name in allowed:
+            fields = [int(value) for value in values]
+            ticks += sum(fields[:3]) + sum(fields[5:8])
+    return ticks / TICK
 
 
 def cpu_seconds(processes: Sequence[subprocess.Popen]) -> float:

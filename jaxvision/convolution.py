@@ -143,7 +143,8 @@ def _folded(x: Array, kernel: Array, padding: tuple[Pair, Pair]) -> Array:
     spare = 2 * pairs - columns
     both = [jnp.pad(kernel, ((0, 0), (shift, spare - shift), (0, 0), (0, 0))) for shift in (0, 1)]
     kernel = jnp.stack(both, axis=3).reshape(rows, pairs, 2 * c, 2 * out)
-    return _lax(x, kernel, (1, 1), (padding[0], (0, 0))).reshape(b, -1, width, out)
+    height = h + sum(padding[0]) - rows + 1
+    return _lax(x, kernel, (1, 1), (padding[0], (0, 0))).reshape(b, height, width, out)
 
 
 def _abstract(x, kernel, **geometry):

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from jaxvision.terminal import UNREAD, forget_output
 
@@ -36,9 +36,19 @@ def launch(command: Sequence[str], count: int) -> int:
     Raises:
       OSError: the program cannot be started.
     """
-    processes = _start(command, count)
+    processes, asked = [], []  # the signals that came while not all had been started
+
+    def hand_on(number: int, _: object) -> None:
+        asked.append(number)
+        for process in processes:
+            process.send_signal(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: [p.send_signal(number) for p in processes])
+        signal.signal(number, hand_on)
+    for process in _started(command, count):
+        processes.append(process)
+        for number in asked:
+            process.send_signal(number)
     printers = [threading.Thread(target=_print_lines, args=(i, p)) for i, p in enumerate(processes)]
     for printer in printers:
         printer.start()
@@ -58,7 +68,8 @@ def first_failure(codes: Sequence[int]) -> int:
     return min(failures, key=lambda code: code == LOST_PEER) if failures else max(codes)
 
 
-def _start(command: Sequence[str], count: int) -> list[subprocess.Popen]:
+def _started(command: Sequence[str], count: int) -> Iterator[subprocess.Popen]:
+    """Yield the processes as they are started; where one cannot be, the others are killed."""
     place, groups, processes = f"127.0.0.1:{_free_port()}", _core_groups(count), []
     try:
         for i in range(count):
@@ -75,11 +86,11 @@ def _start(command: Sequence[str], count: int) -> list[subprocess.Popen]:
                     preexec_fn=lambda i=i: _use_cores(groups[i]),
                 )
             )
+            yield processes[-1]
     except OSError:
         for process in processes:
             process.kill()
         raise
-    return processes
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
@@ -119,8 +130,9 @@ def _shell_code(process: subprocess.Popen) -> int:
 
 
 def _print_lines(i: int, process: subprocess.Popen) -> None:
-    for line in process.stdout:
-        _say(i, line.rstrip())
+    with process.stdout:
+        for line in process.stdout:
+            _say(i, line.rstrip())
 
 
 def _say(i: int, line: str) -> None:

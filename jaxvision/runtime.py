@@ -192,21 +192,34 @@ def _accepted(name: str, value: str) -> bool:
     return True
 
 
+def user_cache() -> Path:
+    """Return ``$XDG_CACHE_HOME``, by default ``~/.cache``.
+
+    Raises:
+      UserError: this user has no home.
+    """
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError as error:
+        raise UserError("there is no home folder here: set XDG_CACHE_HOME to one") from error
+
+
 def _use_compile_cache() -> None:
     """Keep compiled programs in ``JAX_COMPILATION_CACHE_DIR`` or the user's cache folder."""
     import jax
 
     if jax.config.jax_compilation_cache_dir is None:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / "jaxvision"
         try:
+            folder = user_cache() / "jaxvision"
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Programs are run as they lie there: use no folder that another user can write to.
             if folder.stat().st_uid != os.getuid():
                 return
             folder.chmod(0o700)
-        except OSError:
-            return  # A home that cannot be written costs speed, never the run.
+        except (OSError, UserError):
+            return  # A home that cannot be written, or none, costs speed, never the run.
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -241,3 +241,9 @@ def test_plain_lax_has_slow_convolutions_in_the_same_step():
 def test_program_does_not_grow_with_depth():
     shallow, deep = (convolutions(swept_step_hlo(layers, in_turn)) for layers in (2, 9))
     assert len(shallow) == len(deep)
+
+
+@pytest.mark.parametrize(("images", "outputs"), [(0, 4), (2, 0)])
+def test_nothing_gives_nothing(images, outputs):
+    x, kernel = jnp.zeros((images, 8, 8, 3)), jnp.zeros((3, 3, 3, outputs))
+    assert conv2d(x, kernel).shape == (images, 8, 8, outputs)

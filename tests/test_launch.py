@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,28 @@ def test_the_launcher_hands_signals_on():
     process.terminate()
     process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_signal_that_comes_while_processes_start_reaches_all(monkeypatch):
+    """Those that are there, and those that are started after it."""
+    started = launch._started
+
+    def slowly(command, count):
+        for i, process in enumerate(started(command, count)):
+            yield process
+            if i == 0:
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(launch, "_started", slowly)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    begun = time.monotonic()
+    try:
+        code = launch.launch([sys.executable, "-c", "import time; time.sleep(60)"], 3)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert code == 128 + signal.SIGTERM
+    assert time.monotonic() - begun < 30
 
 
 def test_where_nobody_reads_on_the_launcher_ends_its_processes():

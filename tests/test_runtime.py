@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +119,20 @@ def test_cache_gives_way_to_the_users_own_and_to_a_home_that_cannot_be_written(
         assert jax.config.jax_compilation_cache_dir is None
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_user_without_a_home_is_one_line(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert runtime.user_cache() == Path("/somewhere")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert runtime.user_cache() == Path.home() / ".cache"
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(UserError, match="there is no home folder here: set XDG_CACHE_HOME"):
+        runtime.user_cache()
 
 
 def test_options_reach_the_compiler_on_cpu_only(monkeypatch):

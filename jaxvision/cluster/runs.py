@@ -115,6 +115,9 @@ def execute(run: Run, layout: Layout, tell: Callable[[str], None]) -> Outcome:
         what = ", ".join(f"{name} {mine[name]}, not {layout.code[name]}" for name in differs)
         return Outcome(os.EX_CONFIG, (f"error: {platform.node()} has other code: {what}",))
     made_by = {"arguments": list(run.arguments), "cores": layout.cores, **layout.code}
+    made_by["environment"] = {
+        name: value for name, value in layout.environment.items() if "CACHE" not in name
+    }
     if not layout.again and ledger.is_done(run.record, made_by):
         return Outcome(0, kept=True)
     started = time.monotonic()

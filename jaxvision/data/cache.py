@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from jaxvision import runtime
 from jaxvision.data.dataset import Dataset
 from jaxvision.progress import note, progress
 
@@ -49,8 +50,7 @@ def in_memory(data: Dataset) -> Stored:
 
 def directory() -> Path:
     """Return ``$XDG_CACHE_HOME/jaxvision/data`` (``~/.cache`` by default); it may not exist yet."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root) / "jaxvision" / "data"
+    return runtime.user_cache() / "jaxvision" / "data"
 
 
 def read(path: Path) -> Stored | None:

@@ -35,6 +35,7 @@ Owner = dict[str, Any]  # whose a checkpoint is, in JSON values
 
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
 _WAITS = (0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)  # seconds before each look at what is unfinished
+_QUIET = 3  # looks that find nothing, after which the threads of a failed save have ended
 
 
 class Restored(NamedTuple):
@@ -119,7 +120,7 @@ class Checkpoints:
         # The kinds of error with which orbax and tensorstore report what the disk did.
         except (OSError, ValueError, Damaged) as error:
             with contextlib.suppress(OSError):
-                self._remove_unfinished()
+                self._remove_unfinished(quiet=_QUIET)
             shutil.rmtree(self.directory / str(step), ignore_errors=True)
             raise UserError(
                 f"cannot save step {step} in {self.directory}: {_reason(error)}; "
@@ -185,18 +186,23 @@ class Checkpoints:
         os.rename(self.directory / str(step), aside)
         self._manager.reload()
 
-    def _remove_unfinished(self) -> None:
+    def _remove_unfinished(self, quiet: int = 1) -> None:
         """Remove what unfinished saves left.
 
         The threads of a save that has just failed may still write into it, and make it anew.
 
+        Args:
+          quiet: how often, one after the other, nothing must be there.
+
         Raises:
           OSError: the disk refuses.
         """
+        empty = 0
         for wait in _WAITS:
             time.sleep(wait)
             left = list(self.directory.glob(_UNFINISHED))
-            if not left:
+            empty = 0 if left else empty + 1
+            if empty == quiet:
                 return
             for path in left:
                 shutil.rmtree(path, ignore_errors=True)

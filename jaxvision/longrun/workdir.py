@@ -23,6 +23,7 @@ import jax
 from jaxvision import data
 from jaxvision.longrun.checkpoint import Owner
 from jaxvision.longrun.stop import Stopped, on_sigterm
+from jaxvision.native import switch
 from jaxvision.parallel import distributed
 from jaxvision.parallel.mesh import data_devices, make_mesh
 from jaxvision.report import provenance
@@ -210,6 +211,7 @@ class Workdir:
             "code": provenance.code_hash(*self._sources),
             "processes": jax.process_count(),
             "data_devices": data_devices(make_mesh()),
+            "native kernels": switch.is_on(),
             "data": _data(),
         }
 
@@ -231,7 +233,7 @@ class Workdir:
 
 def _differences(maker: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return the names of what differs and may change a net's numbers; unknown code differs."""
-    names = ("versions", "device", "device_count", "processes", "data_devices")
+    names = ("versions", "device", "device_count", "processes", "data_devices", "native kernels")
     differ = [name for name in names if maker.get(name, now[name]) != now[name]]
     return differ if maker.get("code") == now["code"] else ["code", *differ]
 

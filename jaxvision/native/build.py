@@ -22,17 +22,26 @@ from pathlib import Path
 import jax
 import jaxlib
 
+from jaxvision import runtime
 from jaxvision.progress import note
+from jaxvision.types import UserError
 
 SOURCE = Path(__file__).with_name("act_conv.cc")
+VERSION_SECONDS = 60  # that it may take to tell its version
 SECONDS = 180  # that a compiler may take, and that another process is waited for
 FAILURE_HOLDS = 24 * 3600  # seconds: so long a compiler that has failed is not asked again
 _OPTIONS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
+# What compilers say where it is not the source that they cannot compile.
+_PASSING = ("No space left on device", "Killed", "killed", "signal terminated", "memory exhausted")
 _OTHER_CACHE = "set XDG_CACHE_HOME to a folder of yours"
 
 
 class Unavailable(Exception):
     """Why there are no kernels, and how to mend it."""
+
+
+class PassingFailure(Unavailable):
+    """The disk was full or the compiler was killed: the next time it may succeed."""
 
 
 def load() -> ctypes.CDLL:
@@ -66,13 +75,14 @@ def library() -> Path:
     except OSError as error:
         why = error.strerror or error
         raise Unavailable(f"the cache cannot be written ({why}): {_OTHER_CACHE}") from error
+    except UserError as error:
+        raise Unavailable(str(error)) from error
     return found
 
 
 def directory() -> Path:
     """Return ``$XDG_CACHE_HOME/jaxvision/native`` (``~/.cache`` by default)."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "jaxvision" / "native"
+    return runtime.user_cache() / "jaxvision" / "native"
 
 
 def _own_folder() -> Path:
@@ -120,7 +130,11 @@ def _key(command: list[str]) -> str:
 def _version(compiler: str) -> str:
     try:
         done = subprocess.run(
-            [compiler, "--version"], capture_output=True, text=True, timeout=SECONDS, check=True
+            [compiler, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=VERSION_SECONDS,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable(f"{compiler} does not run ({error}): name another one in CXX") from error
@@ -182,9 +196,13 @@ def _compile_unless_it_failed(command: list[str], folder: Path, key: str) -> Pat
             raise Unavailable(f"{failure.read_text(encoding='utf-8')}; {again}")
     try:
         return _compile(command, folder, key)
+    except PassingFailure:
+        raise
     except Unavailable as reason:
-        failure.touch(mode=0o600)
-        failure.write_text(str(reason), encoding="utf-8")
+        note_of_it = folder / f"{key}.partial"
+        note_of_it.touch(mode=0o600)
+        note_of_it.write_text(str(reason), encoding="utf-8")
+        os.replace(note_of_it, failure)
         raise
 
 
@@ -216,4 +234,6 @@ def _run(command: list[str]) -> None:
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if "error" in line]
         why = errors[0] if errors else f"exit code {done.returncode}"
-        raise Unavailable(f"{command[0]} cannot compile the kernels ({why}): {mend}")
+        passes = done.returncode < 0 or any(word in done.stderr for word in _PASSING)
+        kind = PassingFailure if passes else Unavailable
+        raise kind(f"{command[0]} cannot compile the kernels ({why}): {mend}")

@@ -153,13 +153,13 @@ def _is_foldable(is_mapped: Sequence[bool], spec: Spec) -> bool:
 
 
 def _folded(arrays: Sequence[Array], is_mapped: Sequence[bool], spec: Spec):
-    size = taken(arrays, is_mapped)[0].shape[0]
+    size, batch = taken(arrays, is_mapped)[0].shape[:2]
     operands = [
-        array.reshape(-1, *array.shape[2:]) if mapped else array
+        array.reshape(size * batch, *array.shape[2:]) if mapped else array
         for array, mapped in zip(arrays, is_mapped, strict=True)
     ]
     outs = _forward_p.bind(*operands, spec=spec)
-    return [out.reshape(size, -1, *out.shape[1:]) for out in outs], [0] * len(outs)
+    return [out.reshape(size, batch, *out.shape[1:]) for out in outs], [0] * len(outs)
 
 
 def _jvp_forward(operands, moving, spec: Spec):

@@ -33,6 +33,8 @@ _STOPPED = (os.EX_TEMPFAIL, 130)  # by SIGTERM and by Ctrl-C
 _peers: peers.Peers = {}
 _watchers: list[threading.Thread] = []
 _leaving = threading.Lock()
+_heard = threading.Event()  # that a process left otherwise than in order
+_PATIENCE = 30  # seconds that the thread which says so may take
 _agreed_to_stop = False
 
 
@@ -237,7 +239,8 @@ def watched() -> Iterator[None]:
     except Exception:
         if not jax.distributed.is_initialized():
             raise
-        time.sleep(1)  # the other thread ends the program if a process was lost
+        if _heard.wait(1):  # that a process was lost: the other thread ends the program
+            time.sleep(_PATIENCE)
         traceback.print_exc()
         end(1)
 
@@ -247,6 +250,7 @@ def _watch(peer: int) -> None:
     code = peers.last_word(_peers[peer])
     if code == 0:
         return
+    _heard.set()
     if code is not None:
         time.sleep(0.5)  # most mistakes are everybody's: let this process say it in its own words
     if _leaving.locked():  # it has

@@ -31,7 +31,7 @@ def theirs():
     """Return ``attacked(attack) -> (images, success)`` by foolbox, which promotes as NumPy does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        foolbox = pytest.importorskip("foolbox")
+        foolbox = pytest.importorskip("foolbox", exc_type=ImportError)
 
     def attacked(make):
         loose = jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard")

@@ -32,6 +32,10 @@ def test_the_second_time_changes_nothing(tmp_path):
     assert attempts(tmp_path, "a") == 2
     execute(wanted, tmp_path, cores=1)  # another layout may have other bits
     assert attempts(tmp_path, "a") == 3
+    execute(wanted, tmp_path, cores=1, environment={"JAXVISION_DISABLE": "native"})
+    assert attempts(tmp_path, "a") == 4  # other variables too
+    moved = {"JAXVISION_DISABLE": "native", "JAX_COMPILATION_CACHE_DIR": "elsewhere"}
+    assert execute(wanted, tmp_path, cores=1, environment=moved)[0].kept
 
 
 def test_a_mistake_is_an_outcome(tmp_path):

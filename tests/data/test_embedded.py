@@ -55,9 +55,9 @@ def test_digits_load_without_importing_scikit_learn():
 
 
 def test_digits_load_at_once():
-    started = time.perf_counter()
+    started = time.process_time()
     digits()
-    assert time.perf_counter() - started < 0.5  # measured: 0.01 s
+    assert time.process_time() - started < 0.5  # measured: 0.01 s
 
 
 def test_hold_out_is_a_partition_in_proportion():

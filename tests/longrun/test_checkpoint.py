@@ -439,6 +439,7 @@ def test_to_the_end_of_the_process_it_is_one_line(tmp_path, limit, value, reason
     done = subprocess.run(
         [sys.executable, "-c", SAVES, str(tmp_path), limit, f"{value}"],
         cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},  # JAX names an accelerator that it cannot use
         capture_output=True,
         text=True,
         timeout=100,
@@ -467,6 +468,7 @@ def test_whichever_coroutine_a_failure_leaves_is_not_reported(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", LEAVES, str(tmp_path)],
         cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},  # JAX names an accelerator that it cannot use
         capture_output=True,
         text=True,
         timeout=100,

@@ -206,7 +206,7 @@ def test_killed_stopped_and_resumed_it_loses_nothing(alone, tmp_path):
     assert train(main, tmp_path) == newest
     stop_one_of_two(tmp_path, main, other, BOTH)
     # One alone: Ctrl-C.
-    third = start(tmp_path, "--tensorboard")
+    third = start(tmp_path, "--tensorboard", pause=0.2)
     told = wait_for(third, "net0: started")
     assert any("going on at step " in line for line in told)
     third.send_signal(signal.SIGINT)

@@ -15,6 +15,7 @@ from jaxvision import data
 from jaxvision.data import Identity
 from jaxvision.longrun.stop import Stopped
 from jaxvision.longrun.workdir import Workdir, config_hash
+from jaxvision.native import switch
 from jaxvision.parallel import distributed
 from jaxvision.report import provenance
 from jaxvision.report import record as records
@@ -340,6 +341,15 @@ def test_going_on_with_another_device_is_said(enter, monkeypatch, capsys):
         assert "goes on with another: its numbers may differ" in line
         assert maker["device"].startswith("cpu: ")
         assert maker["differs"] == ["device"]
+
+
+def test_going_on_without_the_kernels_is_said(enter, monkeypatch):
+    monkeypatch.setattr(switch, "is_on", lambda: True)
+    enter("first")
+    monkeypatch.setattr(switch, "is_on", lambda: False)
+    (line,), (maker,) = enter("first")
+    assert "begun with native kernels True, goes on with False: its numbers may differ" in line
+    assert maker["differs"] == ["native kernels"]
 
 
 UNUSABLE = {

@@ -214,12 +214,18 @@ def test_nan_goes_through_and_denormals_stay():
 
 def test_bits_do_not_depend_on_threads():
     """One of the two devices has one thread, a process without split devices has many."""
+    import os
     import subprocess
     import sys
 
+    environment = {name: value for name, value in os.environ.items() if name != "PJRT_NPROC"}
     told = [
         subprocess.run(
-            [sys.executable, "-c", BITS, str(devices)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", BITS, str(devices)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for devices in (0, 2)
     ]

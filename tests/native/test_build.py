@@ -160,6 +160,38 @@ def test_a_compiler_that_failed_is_not_asked_again_that_day(compiler):
     assert build.load()
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "echo 'fatal error: cannot write: No space left on device' >&2; exit 1",
+        "echo 'g++: fatal error: Killed signal terminated program cc1plus' >&2; exit 1",
+        "kill -9 $$",
+    ],
+)
+def test_what_passes_is_tried_again(compiler, end):
+    script = Path(os.environ["CXX"])
+    good = script.read_text()
+    script.write_text(good.replace("sleep 0.25", end))
+    with pytest.raises(build.Unavailable, match="cannot compile"):
+        build.library()
+    assert not list(build.directory().glob("*.failed"))
+    script.write_text(good)
+    assert build.load()
+
+
+def test_without_a_home_there_are_no_kernels_and_no_folder_of_that_name(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(build.Unavailable, match="no home folder here: set XDG_CACHE_HOME"):
+        build.library()
+    assert not list(tmp_path.iterdir())
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
 def test_who_waits_is_told(compiler, capfd):
     build.library()
     assert capfd.readouterr().err.splitlines() == [WAIT]

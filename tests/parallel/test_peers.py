@@ -43,7 +43,7 @@ def test_a_missing_process_0_is_one_line():
 
 
 def test_a_missing_process_is_named_to_all():
-    first, second = meeting((3, 0, 0.5), (3, 1, 5))
+    first, second = meeting((3, 0, 3), (3, 1, 10))
     assert "process 2 of 3 did not come to 127.0.0.1:" in first
     assert f"did not go on: {first}" in second
 
@@ -79,13 +79,12 @@ def test_numbers_that_do_not_fit_are_refused(count, process_id):
     address = free_address()
 
     def come():
-        with socket.create_connection(address) as connection:
+        with reached(address) as connection:
             connection.sendall(f"jaxvision {process_id} {count} {{}}\n".encode())
             return connection.recv(200)
 
     with ThreadPoolExecutor() as pool:
         first = pool.submit(peers.meet, address, 2, 0, 10)
-        time.sleep(0.2)
         assert pool.submit(come).result().startswith(b"no process")
         with pytest.raises(UserError, match="the same number of processes"):
             first.result()
@@ -95,8 +94,7 @@ def test_a_stranger_is_sent_away_and_an_address_in_use_named():
     address = free_address()
     with ThreadPoolExecutor() as pool:
         first = pool.submit(peers.meet, address, 2, 0, 10)
-        time.sleep(0.2)
-        with socket.create_connection(address) as stranger:
+        with reached(address) as stranger:
             stranger.sendall(b"GET / HTTP/1.1\n")
             with pytest.raises(UserError, match=r"cannot listen at 127.0.0.1:.*in use"):
                 peers.meet(address, 2, 0, 1)
@@ -106,8 +104,20 @@ def test_a_stranger_is_sent_away_and_an_address_in_use_named():
             connection.close()
 
 
+def reached(address):
+    """Connect to who is about to listen."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.create_connection(address)
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 def talk_slowly(address, done):
-    with socket.create_connection(address) as stranger, contextlib.suppress(OSError):
+    with reached(address) as stranger, contextlib.suppress(OSError):
         while not done.wait(0.1):
             stranger.sendall(b"j")
 
@@ -118,7 +128,6 @@ def test_a_stranger_who_talks_slowly_does_not_hold_the_others(monkeypatch):
     address, done = free_address(), threading.Event()
     with ThreadPoolExecutor() as pool:
         first = pool.submit(peers.meet, address, 2, 0, 20)
-        time.sleep(0.2)
         pool.submit(talk_slowly, address, done)
         time.sleep(0.2)
         before = time.monotonic()
@@ -134,7 +143,6 @@ def test_a_stranger_does_not_make_the_wait_longer():
     with ThreadPoolExecutor() as pool:
         before = time.monotonic()
         first = pool.submit(peers.meet, address, 2, 0, 1)
-        time.sleep(0.2)
         pool.submit(talk_slowly, address, done)
         with pytest.raises(UserError, match="process 1 of 2 did not come"):
             first.result()
