@@ -53,8 +53,9 @@ def launch(command: Sequence[str], count: int) -> int:
     for printer in printers:
         printer.start()
     codes = _wait(processes)
-    for printer in printers:
+    for printer, process in zip(printers, processes, strict=True):
         printer.join()
+        process.stdout.close()
     return UNREAD if _unread.is_set() else first_failure(codes)
 
 
@@ -130,9 +131,8 @@ def _shell_code(process: subprocess.Popen) -> int:
 
 
 def _print_lines(i: int, process: subprocess.Popen) -> None:
-    with process.stdout:
-        for line in process.stdout:
-            _say(i, line.rstrip())
+    for line in process.stdout:
+        _say(i, line.rstrip())
 
 
 def _say(i: int, line: str) -> None:

@@ -8,8 +8,8 @@
 // computed again from x, and the gradient of x is masked and scaled while it lies in the cache.
 //
 // GCC or Clang vector extensions, no intrinsics. The batch is cut into parts by its size alone, so
-// the bits do not depend on the number of threads. NaN propagates and denormals are kept: every
-// task runs in the default floating-point environment, whatever XLA has set for its own code.
+// the bits do not depend on the number of threads. NaN propagates and denormals are kept: all that
+// computes does so in the default floating-point environment, whatever XLA has set for its own.
 // Moments cannot cancel: sums run about the mean of a part's first image, parts are joined in
 // double precision.
 
@@ -500,6 +500,7 @@ Frame image_frame(const Shape& s, float* p) {
 }
 
 void forward(const Shape& s, const Forward& a, const Pool& pool) {
+  DefaultFloats floats;
   std::vector<float> packed(size_t(s.K) * s.K * s.CI * s.padded_out());
   pack(packed.data(), s.K, s.K, s.CI, s.CO, 1, [&](int i, int j, int c) {
     return a.w + (size_t(i * s.K + j) * s.CI + c) * s.CO;
@@ -893,6 +894,7 @@ void join(const Shape& s, const Backward& a, const std::vector<Part>& parts) {
 
 // Gradients that are not wanted are null; ``gresidual`` and ``gaffine`` need ``gx``.
 void backward(const Shape& s, const Backward& a, const Pool& pool) {
+  DefaultFloats floats;
   std::vector<float> terms, turned;
   if (a.gmoments) terms = moment_terms(s, a);
   if (a.gx) {

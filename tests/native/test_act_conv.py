@@ -208,8 +208,12 @@ def test_nan_goes_through_and_denormals_stay():
     assert np.isfinite(out.y[0, 2:, 2:]).all()
     assert np.isnan(out.moments.var).all()
     tiny = np.float32(1e-40)
-    y = act_conv(jnp.full((1, 2, 2, 1), tiny), jnp.ones((1, 1, 1, 1))).y
-    assert (np.asarray(y) == tiny).all()
+    small, one = jnp.full((1, 2, 2, 1), tiny), jnp.ones((1, 1, 1, 1))
+    out = act_conv(small, one, moments=True)
+    assert (np.asarray(out.y) == tiny).all()
+    assert np.asarray(out.moments.center) + np.asarray(out.moments.rest) == tiny
+    gradient = jax.grad(lambda kernel: act_conv(small, kernel).y.sum())(one)
+    np.testing.assert_allclose(np.asarray(gradient, np.float64), 4 * np.float64(tiny), rtol=1e-4)
 
 
 def test_bits_do_not_depend_on_threads():
