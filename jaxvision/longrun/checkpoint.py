@@ -116,6 +116,7 @@ class Checkpoints:
             if not written:
                 newest = self._manager.latest_step()
                 raise UserError(f"step {step} is not newer than step {newest} in {self.directory}")
+            _bring_to_disk(self.directory / str(step))
             self._read(step, state)
         # The kinds of error with which orbax and tensorstore report what the disk did.
         except (OSError, ValueError, Damaged) as error:
@@ -208,6 +209,26 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
         for path in self.directory.glob(_UNFINISHED):
             shutil.rmtree(path)
+
+
+def _bring_to_disk(folder: Path) -> None:
+    """Wait until a folder and all in it would survive a power cut; orbax leaves the seal to luck.
+
+    Raises:
+      OSError: the disk refuses.
+    """
+    for place, _, files in os.walk(folder, topdown=False):
+        for path in [*(Path(place, name) for name in files), Path(place)]:
+            _wait_for(path)
+    _wait_for(folder.parent)
+
+
+def _wait_for(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _empty(leaf: Any) -> np.ndarray:

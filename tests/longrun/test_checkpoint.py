@@ -413,6 +413,16 @@ def test_a_refusing_disk_is_one_line_and_the_older_stay_good(refusing, capfd):
     same(restore(place), 30)
 
 
+def test_a_save_that_has_returned_would_survive_a_power_cut(tmp_path, monkeypatch):
+    """Every file of the step and every folder on the way to it, from below."""
+    waited = []
+    monkeypatch.setattr(checkpoint, "_wait_for", waited.append)
+    save(tmp_path, 10)
+    step = tmp_path / "10"
+    assert set(waited) == {*step.rglob("*"), step, tmp_path}
+    assert waited[-2:] == [step, tmp_path]
+
+
 SAVES = """
 import resource, sys
 import numpy as np
