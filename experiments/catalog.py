@@ -86,9 +86,12 @@ CATALOG = (
         name="jacobian_spectrum",
         theme="gradients",
         title="Dynamical isometry",
-        sentence="Orthogonal tanh nets keep every direction of their input; others cannot.",
+        sentence="Orthogonal tanh nets keep every direction of their input, and learn soonest.",
         minutes=3,
-        claims=("weakest", "bulk", "gaussian-cannot", "relu-cannot"),
+        claims=(
+            *("weakest", "bulk", "gaussian-cannot", "relu-cannot"),
+            *("sooner-than-gaussian", "sooner-than-relu"),
+        ),
     ),
     Entry(
         name="delta_orthogonal",

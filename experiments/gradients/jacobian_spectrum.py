@@ -235,9 +235,14 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_learning(axes[1, 0], record, TRAINED)
     panels.draw_training(axes[1, 1], record, config, TRAINED)
     can = "At the start orthogonal tanh nets keep every direction of their input; others lose most"
+    keeps = ("weakest", "bulk", "gaussian-cannot", "relu-cannot")
     title = plots.headline(
         record,
-        {("weakest", "bulk", "gaussian-cannot", "relu-cannot"): can},
+        {
+            (*keeps, "sooner-than-gaussian", "sooner-than-relu"): "Orthogonal tanh nets keep every "
+            "direction of their input at the start, and learn soonest",
+            keeps: can,
+        },
         otherwise="Which deep nets keep the directions of their input",
     )
     return plots.finish(

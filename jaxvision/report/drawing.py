@@ -294,7 +294,7 @@ def _bands_of(figure: Figure) -> list[str]:
     for ax in figure.axes:
         title, _, _ = ax.get_title(loc="left").partition("\n")
         for gid in {band.get_gid() for band in ax.collections} & titles.keys():
-            titles[gid].append(f'"{title}"')
+            titles[gid].append(f'"{title.rstrip(" ,:")}"')
     most, *fewer = sorted(titles, key=lambda gid: -len(titles[gid]))
     if not titles[most]:
         return []
