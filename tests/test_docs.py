@@ -180,6 +180,11 @@ def entries():
     return found
 
 
+def test_the_array_of_slurm_has_a_job_for_every_experiment():
+    text = (ROOT / "docs" / "many_hosts.md").read_text()
+    assert f"#SBATCH --array=0-{len(CATALOG) - 1} " in text
+
+
 def test_the_index_names_entries_and_their_dates():
     dates = {title: date for title, (date, _) in entries().items()}
     index = re.findall(r"^- (\S+): .+ \[(.+)\]\(#(.+)\)$", NOTES.read_text(), re.MULTILINE)
