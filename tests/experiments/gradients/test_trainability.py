@@ -67,12 +67,6 @@ def test_depths_an_octave_apart_say_nothing_of_half_an_octave():
     assert not any(claim.not_run for name, claim in claims.items() if name != "batch-norm-depth")
 
 
-def test_the_title_says_what_was_found():
-    record = made_up()
-    found = trainability.plot(record, CONFIG)
-    assert found.get_suptitle() == "How deep tanh nets train, by the scale of their weights"
-
-
 def test_the_critical_line_of_the_figure_is_that_of_the_theory():
     variances = _maps.CRITICAL + np.array([-0.01, 0, 0.01])
     scale = mean_field.correlation_depth_scale(np.sqrt(variances), _maps.SIGMA_B, "tanh")
