@@ -66,8 +66,11 @@ def head(width: int) -> list[nn.Module]:
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, problems.CLASSES)]
 
 
-def prepare(name: str) -> Case:
-    """Build a case and take six steps, then choose the number of threads that is fastest."""
+def prepare(name: str, searches: bool = True) -> Case:
+    """Build a case and take six steps, then choose the number of threads that is fastest.
+
+    ``searches``: else it stays with one a core.
+    """
     net, _, layout = name.partition(":")
     module = build(net)
     images, labels = problems.batch(net)
@@ -91,7 +94,7 @@ def prepare(name: str) -> Case:
 
     torch.set_num_threads(cores())
     losses = [step().item() for _ in range(problems.PERIOD)]
-    threads = fastest_threads(step)
+    threads = fastest_threads(step) if searches else cores()
 
     def run(n: int) -> None:
         torch.set_num_threads(threads)
@@ -123,6 +126,6 @@ def fastest_threads(step: Callable[[], object], count: int = 3) -> int:
 if __name__ == "__main__":
     keep_freed_memory()
     if len(sys.argv) > 1:  # measure a start: the first steps, then out
-        prepare(sys.argv[1])
+        prepare(sys.argv[1], searches=False)
     else:
         serve(prepare)

@@ -54,7 +54,8 @@ def claims_of(config: Any) -> list[Claim]:
 
     def still(record: Record) -> np.ndarray:
         last = record.arrays["rounds/generations"][:, -1]
-        return (last <= config.generations).all((1, 2))
+        learned = np.isfinite(panels.efforts(record)[:, -1])
+        return learned & (last <= config.generations).all((1, 2))
 
     def rubbish(name: str) -> Statistic:
         return lambda record: record.arrays[f"{name}/rubbish"]

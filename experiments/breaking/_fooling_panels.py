@@ -29,10 +29,17 @@ def doubt(odds: np.ndarray) -> np.ndarray:
     return np.maximum(missing, 1e-30)
 
 
+LEARNED = 0.5  # test error below which a net counts
+
+
 def efforts(record: Record) -> np.ndarray:
-    """Return log2 of 1 + generations to 99 % by round [S, R], means over classes and evolutions."""
+    """Return log2 of 1 + generations to 99 % by round [S, R], means over classes and evolutions.
+
+    NaN in rounds whose net has learned nothing: nobody fools it.
+    """
     generations = record.arrays["rounds/generations"]
-    return np.log2(1 + generations).mean((2, 3))
+    learned = record.arrays["rounds/test_error"] < LEARNED
+    return np.where(learned, np.log2(1 + generations).mean((2, 3)), np.nan)
 
 
 def redrawn(record: Record) -> np.ndarray:

@@ -202,13 +202,18 @@ def claims(config: Config) -> list[Claim]:
     def gap(way: str, at: int) -> Callable[[Record], np.ndarray]:
         return lambda r: along(way, "pgd")(r)[:, at] - along(way, "fgsm")(r)[:, at]
 
+    def freed(record: Record) -> np.ndarray:  # NaN where clipped images leave no room for more
+        free, clipped = record.arrays["pair/free"], record.arrays["pair/clipped"]
+        return np.where(clipped <= 0.98, free - clipped, np.nan)
+
     def turned(record: Record) -> np.ndarray:
         cosine = along("filters", "cosine")(record)
         return cosine[:, 0] - cosine[:, -1]
 
     def collapse(record: Record) -> np.ndarray:
         pgd = along("filters", "pgd")(record)
-        return pgd[:, -1] - pgd.min(1)
+        lowest = pgd.min(1)  # above .95 there is no room to rise by .05
+        return np.where(lowest < 0.95, pgd[:, -1] - lowest, np.nan)
 
     def lower(record: Record) -> np.ndarray:
         of_each = [error(way, "fgsm")(record) for way in ("softmax", "plain")]
@@ -226,9 +231,9 @@ def claims(config: Config) -> list[Claim]:
               "margin falls by sum |w| min(eps, room) (largest gap, relative)",
               lambda r: r.arrays["pair/gap"], Within(0.0, 1e-4), "theory",
               needs=("softmax", "pair")),
-        Claim("unclipped", f"{paper}, section 5", f"Between two classes FGSM {at} fools over 2 "
+        Claim("unclipped", "question, the box", f"Between two classes FGSM {at} fools over 2 "
               "points more images outside the box than clipped to it",
-              lambda r: r.arrays["pair/free"] - r.arrays["pair/clipped"], Greater(0.02),
+              freed, Greater(0.02),
               needs=("softmax", "pair")),
         Claim("softmax-mnist", f"{paper}, section 4", "MNIST, FGSM at .25: softmax regression "
               "errs on 99.9 %, within 2 points",

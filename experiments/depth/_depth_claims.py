@@ -73,8 +73,8 @@ def _of_degradation(config: Any) -> list[Claim]:
         Claim(
             "degradation-longer",
             f"{HE}, section 4.1, footnote",
-            f"{config.longer} times the steps leave the {high}-layer plain net's training error "
-            f"above that of the {low}-layer one",
+            f"{f'{config.longer} times the' if config.longer else 'more'} steps leave the "
+            f"{high}-layer plain net's training error above that of the {low}-layer one",
             lambda r: longer(r) - final(r, Net("plain", low)),
             Greater(),
             not_run=lacking or ("" if config.longer else "--longer=3"),

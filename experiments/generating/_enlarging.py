@@ -112,12 +112,14 @@ def fullest_over_emptiest(phases: np.ndarray, expected: np.ndarray) -> np.ndarra
     """Return measured phases [S, p, p] at the law's fullest over those at its emptiest [S].
 
     The places are the law's, not the measured extremes: noise does not raise the ratio. Where the
-    law is even, they are the first and the last phase.
+    law is even, each seed's are those at which the mean of the others is largest and smallest.
     """
     flat = phases.reshape(len(phases), -1)
     law = expected.ravel()
     if np.ptp(law) < _EQUAL:
-        return flat[:, 0] / flat[:, -1]
+        rows = np.arange(len(flat))
+        others = flat.sum(0) - flat
+        return flat[rows, others.argmax(1)] / flat[rows, others.argmin(1)]
     full = law > law.max() - _EQUAL
     empty = law < law.min() + _EQUAL
     return flat[:, full].mean(1) / flat[:, empty].mean(1)

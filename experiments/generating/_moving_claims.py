@@ -92,6 +92,10 @@ def _conditions() -> list[Claim]:
 
 
 def _masks() -> list[Claim]:
+    def unmoved(record: Record) -> np.ndarray:  # NaN where nothing is found to move
+        found = difference(start("two/overlap"), start("two/by_chance"))(record)
+        return np.where(start("two/share")(record) > 0, found, np.nan)
+
     return [
         Claim(
             "mask-finds",
@@ -116,7 +120,7 @@ def _masks() -> list[Claim]:
             "negative control",
             "Before training the mask overlaps what moves in its own clip as much as another "
             "clip's mask does (difference)",
-            difference(start("two/overlap"), start("two/by_chance")),
+            unmoved,
             Equivalent(0.05),
             needs=("two",),
         ),

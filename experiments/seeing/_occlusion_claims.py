@@ -263,9 +263,9 @@ def _of_memory(config: Any, no_masks: str) -> list[Claim]:
             "shuffled-learned",
             CONTROL,
             "On the images they know their probability of the label falls no more on the object "
-            "than on the background, within .05",
-            _lead("shuffled/learned/gray/fall"),
-            Equivalent(0.05),
+            "than on the background, within a tenth of both falls",
+            _share("shuffled/learned/gray/fall"),
+            Equivalent(0.1),
             not_run=no_masks,
             needs=("shuffled", "learned"),
         ),

@@ -24,6 +24,8 @@ class Listed(Protocol):
     theme: str
     title: str
     sentence: str
+    claims: Sequence[str]
+    contradicts: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Entry:
       name: of the run's directory.
       theme: of its experiment; "" where the catalog does not have that.
       title: what it is called: a run of other flags than the preset's names them.
-      sentence: what was found.
+      sentence: what was found; "" where a run of other flags found the opposite in part.
       record: None where it cannot be read.
       judgements: the contradicted first.
       files: those of its directory that can be linked.
@@ -96,6 +98,14 @@ def collect(results: pathlib.Path, catalog: Sequence[Listed]) -> list[Entry]:
     return sorted(entries, key=order)
 
 
+def _finding(known: Listed, record: Record) -> str:
+    """Return the catalog's sentence, unless the record came out otherwise on what it states."""
+    verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
+    against = [name for name in known.claims if verdicts.get(name) == "contradicted"]
+    against += [name for name in known.contradicts if verdicts.get(name) == "reproduced"]
+    return "" if against else known.sentence
+
+
 def link(*parts: str) -> str:
     """Return a relative link to a file, for HTML and Markdown."""
     return urllib.parse.quote("/".join(parts), errors="surrogateescape")
@@ -118,7 +128,7 @@ def _entry(results: pathlib.Path, name: str, listed: dict[str, Listed]) -> Entry
         name=name,
         theme=known.theme if known else "",
         title=title if name == record.experiment else f"{title} ({changed_flags(record) or name})",
-        sentence=known.sentence if known else "",
+        sentence=_finding(known, record) if known else "",
         record=record,
         judgements=by_verdict(Judgement(**claim) for claim in record.claims),
         files=[file for file in _SHOWN if (directory / file).is_file()],

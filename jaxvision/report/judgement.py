@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Literal, Required, TypedDict
 
@@ -62,6 +63,8 @@ class Judgement:
     def measured(self) -> str:
         """Return estimate, 90 % interval, n and p in one line; empty where nothing was measured."""
         if self.estimate is None or self.low is None or self.high is None:
+            return ""
+        if math.isnan(self.estimate):
             return ""
         text = f"{self.estimate:.4g}"
         if self.low != self.high:

@@ -15,6 +15,8 @@ class Listed:
     theme: str = "initialization"
     title: str = "He against Xavier"
     sentence: str = "He learns faster."
+    claims: tuple[str, ...] = ()
+    contradicts: tuple[str, ...] = ()
 
 
 CATALOG = (Listed("he_init"), Listed("unrun", "depth", "No record"))

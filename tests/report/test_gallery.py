@@ -54,6 +54,23 @@ def test_a_record_links_all_that_belongs_to_it(results):
     assert "initialization/he_init.py" in links_of(index)
 
 
+@pytest.mark.parametrize(
+    ("claims", "contradicts", "is_told"),
+    [
+        (("a",), ("b",), True),
+        (("a", "c d", "é", "elsewhere"), (), True),  # undecided is not the opposite
+        (("a", "b"), (), False),
+        ((), ("a",), False),
+    ],
+)
+def test_a_finding_that_a_record_contradicts_is_not_told_of_it(
+    results, claims, contradicts, is_told
+):
+    listed = Listed("he_init", sentence="He wins.", claims=claims, contradicts=contradicts)
+    _, records = write(results, [listed])
+    assert ("He wins." in records["he_init"]) == is_told
+
+
 def test_every_string_is_escaped(results):
     index, records = write(results, [Listed("he_init", EVIL, EVIL, EVIL)])
     for text in (index, *records.values()):

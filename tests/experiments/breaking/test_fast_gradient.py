@@ -93,7 +93,7 @@ def made_up(*, upside_down: bool = False):
         along = {name: values[::-1] for name, values in along.items()}
         along |= {"filters/pgd": [0.9, 0.89], "filters_pgd/pgd": [0.5, 1.9]}
         handed = {"old_to_new": 0.4, "new_to_old": 0.2, "black": 0.6}
-        pair = {"gap": 0.1, "free": 0.9, "clipped": 0.99}
+        pair = {"gap": 0.1, "free": 0.9, "clipped": 0.95}
     arrays = {f"{name}/{key}": value for name, one in ways.items() for key, value in one.items()}
     for name, values in along.items():
         kind, quantity = name.split("/")

@@ -69,7 +69,14 @@ def made_up(**changes):
     generations = np.tile(first, (SEEDS, 1, 2, CLASSES))
     generations[:, 0, 1] = values["other"]
     arrays["rounds/generations"] = generations + (np.arange(SEEDS) % 2).reshape(-1, 1, 1, 1)
+    arrays["rounds/test_error"] = np.full((SEEDS, len(first)), values.get("error", 0.02))
     return {"class_names": list("0123456789"), "test_distance": 1.5}, arrays
+
+
+def test_rounds_whose_nets_learned_nothing_show_nothing():
+    found = judged(*made_up(error=0.9))
+    assert found["harder"] == "inconclusive"
+    assert found["still"] == "contradicted"  # nobody was shown to be fooled
 
 
 def test_what_the_papers_have_is_reproduced():

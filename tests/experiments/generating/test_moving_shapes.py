@@ -283,7 +283,7 @@ def made_up(**changes):
         "two/by_chance": [0.01, 0.1],
         "two/covered": [0.5, 0.2],
         "two/fcd": [18.0, 4.0],
-        "two/share": [0.0, 0.06],
+        "two/share": [0.01, 0.06],
         "two/straightness": [0.1, 0.8],
         "two/untimely": [0.1, 0.3],
         "two/flicker": [1.0, 2.0],

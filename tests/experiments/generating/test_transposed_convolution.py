@@ -57,3 +57,11 @@ def test_an_invertible_matrix_is_no_inverse_of_its_transpose_unless_orthogonal()
     assert enlarging.least_error(orthogonal, images) == pytest.approx(0, abs=1e-3)
     stretched = np.diag(np.float32([1, 1, 3]))
     assert enlarging.least_error(stretched, np.ones((1, 3), np.float32)) > 0.5
+
+
+def test_an_even_law_is_held_against_the_most_uneven_phases():
+    phases = np.tile(np.array([[1.0, 2.0], [2.0, 1.0]]), (5, 1, 1))
+    even = np.ones((2, 2)) / 4
+    np.testing.assert_allclose(enlarging.fullest_over_emptiest(phases, even), 2.0)
+    noise = np.random.default_rng(0).normal(1, 0.1, (400, 2, 2))
+    assert enlarging.fullest_over_emptiest(noise, even).mean() == pytest.approx(1, abs=0.04)
