@@ -45,10 +45,15 @@ def launch(command: Sequence[str], count: int) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hand_on)
-    for process in _started(command, count):
-        processes.append(process)
-        for number in asked:
-            process.send_signal(number)
+    try:
+        for process in _started(command, count):
+            processes.append(process)
+            for number in asked:
+                process.send_signal(number)
+    except OSError:
+        for process in processes:
+            process.kill()
+        raise
     printers = [threading.Thread(target=_print_lines, args=(i, p)) for i, p in enumerate(processes)]
     for printer in printers:
         printer.start()
@@ -70,28 +75,20 @@ def first_failure(codes: Sequence[int]) -> int:
 
 
 def _started(command: Sequence[str], count: int) -> Iterator[subprocess.Popen]:
-    """Yield the processes as they are started; where one cannot be, the others are killed."""
-    place, groups, processes = f"127.0.0.1:{_free_port()}", _core_groups(count), []
-    try:
-        for i in range(count):
-            joined = [f"--coordinator={place}", f"--num_processes={count}", f"--process_id={i}"]
-            processes.append(
-                subprocess.Popen(
-                    [*command, *joined],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    errors="replace",
-                    start_new_session=True,  # Ctrl-C reaches each process once, through us
-                    preexec_fn=lambda i=i: _use_cores(groups[i]),
-                )
-            )
-            yield processes[-1]
-    except OSError:
-        for process in processes:
-            process.kill()
-        raise
+    """Yield the processes as they are started."""
+    place, groups = f"127.0.0.1:{_free_port()}", _core_groups(count)
+    for i in range(count):
+        joined = [f"--coordinator={place}", f"--num_processes={count}", f"--process_id={i}"]
+        yield subprocess.Popen(
+            [*command, *joined],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C reaches each process once, through us
+            preexec_fn=lambda i=i: _use_cores(groups[i]),
+        )
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:

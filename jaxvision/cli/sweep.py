@@ -203,8 +203,8 @@ def _done(job: Job, preset: str) -> Record | None:
     try:
         record = records.load(job.directory)
         same = make_config_from(job.experiment, record) == job.config
-        same &= record.preset == preset
-        same &= record.provenance.get("code") == code_of(job.experiment)
+        same = same and record.preset == preset
+        same = same and record.provenance.get("code") == code_of(job.experiment)
         return record if same and _same_images(job.config, record) else None
     except UserError:
         return None

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from jaxvision.report.provenance import SOURCES
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 # Modules and packages on whose code a net's numbers depend.
@@ -105,4 +107,4 @@ def _sources(room: Path) -> list[Path]:
     """Return a module's file, or the sources of a package, kernels too."""
     if not room.is_dir():
         return [room]
-    return sorted(file for file in room.rglob("*") if file.suffix in (".py", ".cc"))
+    return sorted(file for file in room.rglob("*") if file.suffix in SOURCES)
