@@ -117,10 +117,10 @@ def draw_between(ax: Axes, record: Record) -> None:
     }
     image_grid(ax, np.stack(list(rows.values())), rows=list(rows))
     told = [
-        f"{label} {_tenths(record.arrays[f'copying/{kind}'].mean())}"
+        f"{label} {' and '.join(_tenths(z) for z in record.arrays[f'copying/{kind}'].mean(0))}"
         for kind, label in Z_KINDS.items()
     ]
-    words = "copy test, z (below 0: too near):\n" + ", ".join(told[:2]) + ",\n" + told[2]
+    words = "z of the copy test by pixels and by features (below 0: too near):\n" + ", ".join(told)
     plots.describe(ax, "A walk, and nearest neighbors", words, "")
 
 

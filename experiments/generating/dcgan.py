@@ -50,6 +50,7 @@ ARMS = {
     "mixed": gan.Arm("mixed batch norm", 0.5, mixed="both"),
     "copied": gan.Arm("mixed for D alone", 0.5, mixed="discriminator"),
 }
+NO_COPIES = ("no-jump", "no-copies-pixels", "no-copies-features")
 LEARNS = ("falls", "beats-blur")  # claims: images nearer than before, and than blurred real ones
 MAIN = gan_claims.MAIN  # the arm whose nets are looked into
 
@@ -191,7 +192,7 @@ def plot(record: Record, config: Config) -> Figure:
     names = ("metric", "floor-law", "few-images", "falls", "beats-blur", "all-classes", "momentum")
     plots.mark_contradicted(axes[0, 1], record, *names)
     panels.draw_between(axes[1, 0], record)
-    plots.mark_contradicted(axes[1, 0], record, "no-copies", "copies-found", "held-out")
+    plots.mark_contradicted(axes[1, 0], record, *(claim.id for claim in gan_claims.of_copies()))
     panels.draw_jumps(axes[1, 1], record)
     plots.mark_contradicted(axes[1, 1], record, "no-jump")
     panels.draw_weights(axes[2, 0], record)
@@ -212,12 +213,15 @@ def _title(record: Record) -> str:
     return plots.headline(
         record,
         {
-            (*LEARNS, "no-jump", "no-copies", "momentum"): "A small DCGAN learns without copying; "
-            "momentum sets it back",
+            (
+                *LEARNS,
+                *NO_COPIES,
+                "momentum",
+            ): "A small DCGAN learns without copying; momentum sets it back",
             (*LEARNS, "copied"): "A small DCGAN learns; batch norm mixed for D alone sets it back",
             ("falls", "copied"): "A small DCGAN gets nearer to real images; batch norm mixed for "
             "D alone sets it back",
-            (*LEARNS, "no-jump", "no-copies"): "A small DCGAN learns without copying",
+            (*LEARNS, *NO_COPIES): "A small DCGAN learns without copying",
             LEARNS: "A small DCGAN learns",
             "falls": "A small DCGAN gets nearer to real images",
         },

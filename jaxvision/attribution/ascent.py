@@ -71,7 +71,7 @@ def maximize(
     l2: float | Array = 0.0,
     jitter: int | Array = 0,
     key: Array | None = None,
-    reach: float | Array = jnp.inf,
+    reach: float | Array | None = None,
 ) -> Maximized:
     """Climb ``objective`` minus l2 / 2 times the codes' squared norm.
 
@@ -91,7 +91,8 @@ def maximize(
       jitter: every step looks at pictures rolled by up to so many pixels along both axes, around
         the border; one roll for the whole batch.
       key: of the jitter; None: there is none.
-      reach: [] or [B]; a picture so far from its start (L2) moves no more.
+      reach: [] or [B]; no picture goes farther from its start (L2): a step that leads beyond is
+        cut short. None: all go as far as they like.
 
     Raises:
       UserError: no step, jitter without a key, or what the objective refuses.
@@ -109,9 +110,11 @@ def maximize(
         codes = state.codes + move
         for touch in touches:
             codes = touch(codes, -gradient, index)
+        codes = parametrization.project(codes)
         distance = _norm(pictures - first)
-        is_near = _like(distance < reach, codes)
-        codes = jnp.where(is_near, parametrization.project(codes), state.codes)
+        if reach is not None:
+            farther = _norm(parametrization.decode(codes) - first)
+            codes = _cut_short(state.codes, codes, distance, farther, reach)
         return _State(codes, kept, best, highest), (values, distance)
 
     state = _State(start, optimizer.init(start), first, jnp.full(len(start), -jnp.inf))
@@ -165,6 +168,17 @@ def _better(state: _State, pictures: Array, values: Array) -> tuple[Array, Array
     is_higher = values > state.highest
     best = jnp.where(_like(is_higher, pictures), pictures, state.best)
     return best, jnp.where(is_higher, values, state.highest)
+
+
+def _cut_short(old: Array, new: Array, before: Array, after: Array, reach: float | Array) -> Array:
+    """Return the new codes, or the point on the way to them from which ``reach`` is not passed.
+
+    ``before`` and ``after`` [B] are the distances of the old and the new pictures. A distance is
+    convex along a straight line, so the share of the way that fits if it rose evenly fits always.
+    """
+    share = (reach - before) / (after - before)
+    cut = old + _like(jnp.clip(share, 0, 1), old) * (new - old)
+    return jnp.where(_like(after > reach, old), cut, new)
 
 
 def _norm(pictures: Array) -> Array:

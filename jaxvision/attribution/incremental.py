@@ -166,7 +166,7 @@ class _Changed:
             if step.out in spans
         }
         framed = self.known.framed[at]
-        own = windows.in_frame(first.patch.spans)
+        own = windows.in_frame(first.patch.spans, first.whole.shape)
         x = self.here.replaced(framed, first.patch.values, own, reads)
         outs = windows.bind([x, *(other.whole for other in others)], tuple(reads))
         return [Patch(values, spans) for values in outs]

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import JaxprEqn
 
-from jaxvision.attribution.spans import Frames, Spans, Step
+from jaxvision.attribution.spans import Frame, Frames, Spans, Step
 from jaxvision.types import Array
 
 Bound = Callable[[list[Array], Sequence[int]], list[Array]]
@@ -37,9 +37,18 @@ class Windowed(NamedTuple):
             return x
         return lax.pad(x, np.asarray(self.fill, x.dtype), pads)
 
-    def in_frame(self, spans: Spans) -> Frames:
-        """Return where pieces of the first operand lie when it is padded."""
-        return {axis: one.frame.shifted(self.steps[axis].low) for axis, one in spans.items()}
+    def in_frame(self, spans: Spans, shape: Sequence[int]) -> Frames:
+        """Return where pieces of the first operand, of a shape, lie when it is padded.
+
+        An axis without a span is changed all over: its piece is as long as the axis was.
+        """
+        found = {}
+        for axis, step in self.steps.items():
+            if axis in spans:
+                found[axis] = spans[axis].frame.shifted(step.low)
+            elif step.low or step.high:
+                found[axis] = Frame(np.array([step.low]), shape[axis])
+        return found
 
     def results(self, spans: Spans, shape: Sequence[int]) -> Spans | None:
         """Return what is changed of results of a shape; None where it cannot be told."""

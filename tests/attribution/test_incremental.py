@@ -204,6 +204,31 @@ def test_pieces_give_what_the_whole_gives(window, stride, pixels, names, monkeyp
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("shape", "window", "kernels"),
+    [
+        pytest.param((2, 8, 40, 4), 3, [(3, 3)] * 5, id="a wide image"),
+        pytest.param((2, 40, 8, 4), 3, [(3, 3)] * 5, id="a high image"),
+        pytest.param((2, 6, 21, 4), 6, [(3, 3)] * 2, id="a window as high as the image"),
+        pytest.param((2, 16, 16, 4), 3, [(1, 7)] * 3, id="kernels along one axis"),
+    ],
+)
+def test_a_change_may_fill_one_axis_and_not_the_other(shape, window, kernels, monkeypatch):
+    monkeypatch.setattr(pieces, "_LEAST_SAVED", 0)
+    images = np.float32(RNG.normal(size=shape))
+    drawn = [np.float32(RNG.normal(size=(*kernel, 4, 4)) / 3) for kernel in kernels]
+
+    def f(x):
+        for kernel in drawn:
+            x = nn.max_pool(jnp.tanh(conv2d(x, kernel)), (3, 3), (1, 1), "SAME")
+        return x
+
+    places = occluding.windows(*shape[1:3], window, window)
+    found = jax.jit(lambda x: occluding.sweep(lambda x, _: f(x), x, places, 0.5))(images)
+    expected = covered_one_by_one(f, images, places, 0.5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 SHAPE = (16, 16, 3)
 # Sizes, and the share of multiplications that windows of 2 leave undone.
 NETS = {

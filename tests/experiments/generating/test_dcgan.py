@@ -33,9 +33,10 @@ def remember(sizes, variables, codes):
 
 def test_a_generator_that_remembers_is_found_out():
     found = judged(CONFIG, *experiment.measure(CONFIG, silent, paint=remember))
-    assert found["no-copies"] == "contradicted"
+    assert found["no-copies-pixels"] == found["no-copies-features"] == "contradicted"
     assert found["no-jump"] != "reproduced"
-    assert "contradicted" not in (found["copies-found"], found["held-out"], found["line-middle"])
+    sound = ("copies-found-pixels", "held-out-pixels", "held-out-features", "line-middle")
+    assert "contradicted" not in [found[claim] for claim in sound]
 
 
 def made_up(**changes):
@@ -92,9 +93,12 @@ OPPOSITE = {
     "no-jump": {"jump/line": 3.0},
     "slerp-better": {"middle/slerp": 3.0},
     "scores-better": {"middle/scores": 3.0},
-    "no-copies": {"copying/generated": [-9.0, -7.0]},
-    "copies-found": {"copying/copies": [-1.0, -1.0]},
-    "held-out": {"copying/held_out": [-6.0, -5.0]},
+    "no-copies-pixels": {"copying/generated": [-9.0, 7.0]},
+    "no-copies-features": {"copying/generated": [9.0, -7.0]},
+    "copies-found-pixels": {"copying/copies": [-1.0, -12.0]},
+    "copies-found-features": {"copying/copies": [-12.0, -1.0]},
+    "held-out-pixels": {"copying/held_out": [-6.0, 0.0]},
+    "held-out-features": {"copying/held_out": [0.0, -5.0]},
     "features": {"probe": [0.95, 0.93]},
     "over-pixels": {"probe": [0.7, 0.8]},
 }

@@ -63,7 +63,8 @@ def made_up(seen=(), dense=(0.3, 0.4, 0.6), **changes):
         for name, value in values.items()
     }
     ways = {"ways": WAYS, "dense_ways": ["none", "fourier", "inverter"]}
-    return ways | {"odd_ways": ["fourier", "inverter"]}, arrays
+    names = {"odd_ways": ["fourier", "inverter"], "class_names": list("0123456789")}
+    return ways | names, arrays
 
 
 def test_what_the_papers_have_is_reproduced():
