@@ -5,10 +5,11 @@ Matplotlib's object interface only, so nothing needs a display or leaves state b
 -> ``finish``.
 """
 
+import collections
 import io
 import itertools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,16 +20,20 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from numpy.typing import ArrayLike
 
-from jaxvision.report import panels, provenance
+from jaxvision.report import panels, provenance, words
 from jaxvision.report.colors import CONTRADICTED_COLOR, THEORY_COLOR
 from jaxvision.report.colors import color_of as color_of  # of this module, to those who draw
 from jaxvision.report.colors import shades as shades
 from jaxvision.report.labels import LogLabels, LogTicks, label_lines
+from jaxvision.report.panels import POINTS
 from jaxvision.report.style import style as style
 
 DPI = 150
 WIDTH = 9.0  # inches, of every figure: 1350 pixels, read at 900 on a page and at 390 on a phone
 MOST_PANELS = 6
+FOOTER_SIZE = 9  # points
+FOOTER_SPACING = 1.35  # heights of a letter from line to line
+FOOTER_LETTERS = 118  # in a line
 _BANDS = {"range": "minimum to maximum", "quartiles": "the middle half of the seeds"}
 
 
@@ -233,13 +238,15 @@ def _marks_on(ax: Axes) -> list[Text]:
     return [text for text in ax.texts if text.get_gid() == _MARK]
 
 
-def _unmarked(figure: Figure, record: Drawn) -> list[str]:
-    """Return a line that names contradicted claims which no panel marks; none where all are."""
-    marks = itertools.chain.from_iterable(_marks_on(ax) for ax in figure.axes)
-    marked = {name for mark in marks for name in mark.get_label().split(",")}
-    contradicted = [claim["id"] for claim in record.claims if claim["verdict"] == "contradicted"]
-    rest = [name for name in contradicted if name not in marked]
-    return [f"✗ Contradicted as well, seen in no panel: {', '.join(rest)}."] if rest else []
+def _verdicts_of(record: Drawn) -> list[str]:
+    """Return how the claims came out, and those contradicted, a line each."""
+    if not record.claims:
+        return []
+    counts = collections.Counter(claim["verdict"] for claim in record.claims)
+    counted = [f"{counts[verdict]} {verdict}" for verdict in words.MARKS if counts[verdict]]
+    against = [claim for claim in record.claims if claim["verdict"] == "contradicted"]
+    stated = [f"✗ {claim['id']}: {claim['sentence']} ({claim['source']})" for claim in against]
+    return [f"Claims: {', '.join(counted)}{':' if stated else '.'}", *stated]
 
 
 @style()
@@ -269,20 +276,28 @@ def finish(
             lines = mark.get_text().count("\n") + 1
             ax.set_title(ax.get_title(loc="left"), pad=6 + 14 * lines)  # above the mark
     figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left")
+    verdicts = _footer_lines(_verdicts_of(record))
     set_up = data or provenance.data_line(record.provenance)
-    setup = [set_up, net, optimizer, f"Source: {paper}"]
-    footer = [f"{'. '.join(filter(None, setup))}.", *_bands_of(figure)]
-    footer += [*_unmarked(figure, record), record.origin(), record.command]
-    lines = [textwrap.fill(_printable(part), 118) for part in footer]
+    setup = f"{'. '.join(filter(None, [set_up, net, optimizer, f'Source: {paper}']))}."
+    made = _footer_lines([setup, *_bands_of(figure), record.origin(), record.command])
     # As a super label it is part of the layout: no panel can run into it.
-    look = {"fontsize": 9, "color": "#555555", "linespacing": 1.35}
+    look = {"fontsize": FOOTER_SIZE, "color": "#555555", "linespacing": FOOTER_SPACING}
     # parse_math: a command may hold a dollar sign.
-    figure.supxlabel("\n".join(lines), x=0.01, ha="left", parse_math=False, **look)
+    figure.supxlabel("\n".join(verdicts + made), x=0.01, ha="left", parse_math=False, **look)
+    # Panels keep their height, however many claims are contradicted.
+    line = FOOTER_SIZE * FOOTER_SPACING / POINTS
+    figure.set_figheight(figure.get_figheight() + len(verdicts) * line)
     # What stands above and below decides how high the panels are, and so how far labels must part.
     figure.get_layout_engine().execute(figure)
     for ax in figure.axes:
         label_lines(ax)
     return figure
+
+
+def _footer_lines(parts: Iterable[str]) -> list[str]:
+    """Return parts of the footer, wrapped: each begins a line."""
+    wrapped = [textwrap.wrap(_printable(part), FOOTER_LETTERS) for part in parts]
+    return list(itertools.chain.from_iterable(wrapped))
 
 
 def _bands_of(figure: Figure) -> list[str]:

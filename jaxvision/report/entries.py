@@ -99,11 +99,12 @@ def collect(results: pathlib.Path, catalog: Sequence[Listed]) -> list[Entry]:
 
 
 def _finding(known: Listed, record: Record) -> str:
-    """Return the catalog's sentence, unless the record came out otherwise on what it states."""
+    """Return the catalog's sentence; nothing, where the record does not bear all that it states."""
     verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
-    against = [name for name in known.claims if verdicts.get(name) == "contradicted"]
-    against += [name for name in known.contradicts if verdicts.get(name) == "reproduced"]
-    return "" if against else known.sentence
+    stated = dict.fromkeys(known.claims, "reproduced")
+    stated |= dict.fromkeys(known.contradicts, "contradicted")
+    borne_out = all(verdicts.get(name) == verdict for name, verdict in stated.items())
+    return known.sentence if borne_out else ""
 
 
 def link(*parts: str) -> str:

@@ -18,7 +18,10 @@ def make(command="python -m experiments he_init --name='$x_$'", **verdicts):
     provenance = {"commit": "0123456789abcdef", "dirty": False, "device": "cpu: Xeon"}
     data = {"name": "digits", "version": "1", "label": "", "digest": "ab", "train": 1437}
     provenance["data"] = [data | {"test": 360}]
-    claims = [{"id": id, "verdict": verdict} for id, verdict in verdicts.items()]
+    claims = [
+        {"id": id, "verdict": verdict, "sentence": f"{id} is so", "source": "He 2015"}
+        for id, verdict in verdicts.items()
+    ]
     return Record("he_init", "cpu", "he_init", command, {"seeds": 3}, {}, {}, claims, provenance)
 
 
@@ -276,15 +279,22 @@ def test_a_mark_takes_two_lines_cuts_no_id_and_counts_the_rest():
     assert many.get_window_extent().y1 <= axes[0, 0]._left_title.get_window_extent().y0 + 1
 
 
-def test_the_footer_names_what_is_contradicted_and_marked_nowhere():
-    record = make(a="contradicted", b="reproduced", c="contradicted", d="contradicted")
-    figure, axes = plots.new_figure(1, 2)
-    plots.mark_contradicted(axes[0, 0], record, "a", "b")
+def test_the_footer_counts_verdicts_and_says_what_is_contradicted():
+    record = make(a="contradicted", b="reproduced", c="contradicted", d="reproduced", e="not run")
+    figure, _ = plots.new_figure(1, 2)
+    height = figure.get_figheight()
     plots.finish(figure, record, "x", **SETUP)
-    assert "✗ Contradicted as well, seen in no panel: c, d.\n" in figure.get_supxlabel()
-    plots.mark_contradicted(axes[0, 1], record, "c", "d")
-    plots.finish(figure, record, "x", **SETUP)
-    assert "Contradicted as well" not in figure.get_supxlabel()
+    verdicts = "Claims: 2 reproduced, 2 contradicted, 1 not run:\n"
+    stated = "✗ a: a is so (He 2015)\n✗ c: c is so (He 2015)\n"
+    assert figure.get_supxlabel().startswith(verdicts + stated)
+    assert figure.get_figheight() == pytest.approx(height + 3 * 9 * 1.35 / 72)
+
+
+def test_the_footer_of_a_record_without_contradictions_counts_alone():
+    for record, first in ((make(a="reproduced"), "Claims: 1 reproduced.\n"), (make(), "digits")):
+        figure, _ = plots.new_figure(1, 2)
+        plots.finish(figure, record, "x", **SETUP)
+        assert figure.get_supxlabel().startswith(first)
 
 
 def test_equal_figures_have_equal_vector_bytes():
