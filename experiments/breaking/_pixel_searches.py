@@ -119,9 +119,10 @@ def _right(f: Logits, some: Images) -> Array:
     return jnp.argmax(f(some.images), 1) == some.labels
 
 
-def dense_spec(dataset: str, width: int, steps: int) -> Spec:
+def dense_spec(dataset: str, width: int, steps: int, learning_rate: float) -> Spec:
     """Return a dense net of three layers."""
-    return Spec(dataset, "mlp", {"depth": 3, "width": width}, learning_rate=0.1, steps=steps)
+    sizes = {"depth": 3, "width": width}
+    return Spec(dataset, "mlp", sizes, learning_rate=learning_rate, steps=steps)
 
 
 def conv_spec(dataset: str, width: int, steps: int) -> Spec:

@@ -27,7 +27,6 @@ from jaxvision.training.step import Task, initial_state, take_steps
 from jaxvision.types import Array, PyTree
 
 BATCH = 128
-RATE = 0.1
 
 
 class Rounds(NamedTuple):
@@ -55,6 +54,7 @@ class Retraining(NamedTuple):
       evolutions: whose elites join the extra class after each one.
       generations: of an evolution.
       children: of a generation.
+      learning_rate: of every training.
       knows: whether the extra class is told of the fooling images; False keeps it empty.
     """
 
@@ -64,6 +64,7 @@ class Retraining(NamedTuple):
     evolutions: int
     generations: int
     children: int
+    learning_rate: float
     knows: bool = True
 
 
@@ -100,7 +101,7 @@ def retrain(data: Splits, make_encoding: MakeEncoding, plan: Retraining, seeds: 
         seed: Array, held: _Held, known: _Known, number: Array
     ) -> tuple[_Known, tuple[Array, Array, Array]]:
         start = initialize(model, stream(seed, "init"), shape)
-        variables = _trained(task, start, known, extra, plan.steps, seed)
+        variables = _trained(task, start, known, extra, plan, seed)
         f = logits_of(task.apply, preprocess, variables)
         found = _evolutions(f, encoding, plan, stream(seed, "attack", number))
         elites = found.images[:, :extra].reshape(new, *shape)
@@ -146,13 +147,13 @@ def _first_sure(trace: Array) -> Array:
 
 
 def _trained(
-    task: Task, start: PyTree, known: _Known, extra: int, steps: int, seed: Array
+    task: Task, start: PyTree, known: _Known, extra: int, plan: Retraining, seed: Array
 ) -> PyTree:
     """Return a net's variables after training on what is known."""
-    hyper = {"learning_rate": jnp.float32(RATE), "train_biases": jnp.float32(1.0)}
+    hyper = {"learning_rate": jnp.float32(plan.learning_rate), "train_biases": jnp.float32(1.0)}
     batch = partial(_batch, seed, known, extra)
     state = initial_state(task, start, hyper)
-    state, _ = take_steps(task, state, batch, steps, jnp.int32(steps), hyper, seed)
+    state, _ = take_steps(task, state, batch, plan.steps, jnp.int32(plan.steps), hyper, seed)
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 

@@ -82,6 +82,7 @@ class Config:
     first_seed: int = flagged(900, "First seed.", low=0, high=10**9)
     width: int = flagged(128, "Units of dense nets.", low=1, high=8192)
     steps: int = flagged(600, "Training steps of dense nets.", low=1, high=10**6)
+    learning_rate: float = flagged(0.1, "Of dense and linear nets.", low=0)
     color_width: int = flagged(12, "Channels of conv nets, a multiple of 3.", low=3, high=768)
     color_steps: int = flagged(2000, "Training steps of conv nets.", low=1, high=10**6)
     generations: int = flagged(200, "Generations of an evolution.", low=1, high=10**5)
@@ -113,8 +114,22 @@ PRESETS = {
         evolutions=2,
     ),
     "cpu": Config(),
-    "gpu": Config(dataset="mnist", seeds=10, width=256, steps=2000, color_generations=1000),
-    "paper": Config(dataset="mnist", width=1024, steps=10_000, color_generations=5000, rounds=15),
+    "gpu": Config(
+        dataset="mnist",
+        seeds=10,
+        width=256,
+        steps=2000,
+        learning_rate=0.01,
+        color_generations=1000,
+    ),
+    "paper": Config(
+        dataset="mnist",
+        width=1024,
+        steps=10_000,
+        learning_rate=0.01,
+        color_generations=5000,
+        rounds=15,
+    ),
 }
 
 
@@ -126,11 +141,13 @@ def wanted_nets(config: Config) -> list[Wanted]:
 
 
 def _dense(config: Config) -> Spec:
-    return spec_of.dense_spec(config.dataset, config.width, config.steps)
+    return spec_of.dense_spec(config.dataset, config.width, config.steps, config.learning_rate)
 
 
 def _linear(config: Config) -> Spec:
-    return Spec(config.dataset, "linear", {}, learning_rate=0.1, steps=config.steps)
+    return Spec(
+        config.dataset, "linear", {}, learning_rate=config.learning_rate, steps=config.steps
+    )
 
 
 def _conv(config: Config) -> Spec:
@@ -180,6 +197,7 @@ def _retrained(
         config.evolutions,
         config.generations,
         config.children,
+        config.learning_rate,
         knows,
     )
     with progress(1, "retraining") as bar:
@@ -252,6 +270,7 @@ def plot(record: Record, config: Config) -> Figure:
             "Evolution makes a net sure of rubbish in every class; random search does not"
         ),
         ("nines-direct", "nines-cppn"): "Nets can be made sure of rubbish in every class",
+        "not nines-direct": "Evolution does not make these nets sure of rubbish in every class",
     }
     title = plots.headline(record, titles, "How sure nets can be made of rubbish")
     nets = f"{config.dataset}: dense, {config.width} units"

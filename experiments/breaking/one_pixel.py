@@ -119,7 +119,9 @@ def wanted_nets(config: Config) -> list[Wanted]:
 
 def _family(config: Config) -> list[searches.Spec]:
     dataset, steps = config.exact_dataset, config.steps
-    return [searches.dense_spec(dataset, width, steps) for width in config.widths]
+    return [
+        searches.dense_spec(dataset, width, steps, learning_rate=0.1) for width in config.widths
+    ]
 
 
 def _conv(config: Config) -> searches.Spec:

@@ -328,7 +328,11 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
+            ("rises-late", "beats-random", "not rises-second"): "Deep features serve classes that "
+            "the net never saw, but not another set",
             ("rises-late", "beats-random"): "Deep features serve classes that the net never saw",
+            ("rises-first", "not rises-late"): "Only early features serve classes that the net "
+            "never saw",
             "rises-first": "Features of a net serve classes that it never saw",
         },
         "What layers are worth for classes that the net never saw",

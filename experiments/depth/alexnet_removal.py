@@ -218,8 +218,7 @@ def plot(record: Record, config: Config) -> Figure:
         ("no34-costs", "collapse"): "AlexNet's shape falls apart without layers 3, 4, 6, 7",
         ("no34-costs", "no7-free"): "AlexNet's shape needs layers 3 and 4, hardly layer 7",
         "no34-costs": "Without layers 3 and 4 AlexNet's shape errs more",
-        "not collapse": "Trained without layers 3, 4, 6, 7 AlexNet's shape learns over three "
-        "quarters of what the whole net does",
+        "not collapse": "Trained without layers 3, 4, 6, 7 AlexNet's shape does not fall apart",
     }
     title = plots.headline(record, titles, "Which layers does AlexNet's shape need?")
     return plots.finish(

@@ -218,6 +218,10 @@ def plot(record: Record, config: Config) -> Figure:
     if few < many:
         exact = f"exact-{few}", f"exact-{many}"
         slow = f"slow-{few}", f"slow-{many}"
+        titles[(*exact, *slow, f"not best-{many}")] = (
+            "Identity layers cost nothing when they are added; "
+            f"trained on, {many} of them end worse"
+        )
         titles[(*exact, *slow, "limit")] = (
             "Identity layers cost nothing; trained on, a deeper net stays no worse up to a rate "
             "that falls with depth"

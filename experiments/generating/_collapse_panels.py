@@ -48,7 +48,7 @@ def _color(name: str) -> str:
 def draw_samples(
     ax: Axes, record: Record, name: str, label: str, mixture: mixtures.Mixture
 ) -> None:
-    """Draw the samples of one seed at the end; where they are good is drawn to scale."""
+    """Draw the samples of the middle seed at the end; where they are good is drawn to scale."""
     from matplotlib.patches import Circle  # only who draws waits for it
 
     samples = np.float32(record.arrays[f"{name}/samples"])
@@ -59,8 +59,9 @@ def draw_samples(
         good_here = Circle(center, mixtures.GOOD * mixture.deviation, color="#333333", zorder=3)
         ax.add_patch(good_here)
     ax.plot(*samples.T, ".", color=_color(name), markersize=4, alpha=0.5, zorder=2)
-    modes = record.arrays[f"{name}/modes"][0, -1]
-    good = record.arrays[f"{name}/good"][0, -1]
+    shown = record.arrays[f"{name}/shown"]
+    modes = record.arrays[f"{name}/modes"][shown, -1]
+    good = record.arrays[f"{name}/good"][shown, -1]
     words = f"{modes:.0f} of 8 modes, {100 * good:.1f} % good"
     ax.grid(visible=False)
     ax.set(xlim=(-EXTENT, EXTENT), ylim=(-EXTENT, EXTENT), aspect="equal", xticks=[], yticks=[])

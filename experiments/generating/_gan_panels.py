@@ -120,7 +120,10 @@ def draw_between(ax: Axes, record: Record) -> None:
         f"{label} {' and '.join(_tenths(z) for z in record.arrays[f'copying/{kind}'].mean(0))}"
         for kind, label in Z_KINDS.items()
     ]
-    words = "z of the copy test by pixels and by features (below 0: too near):\n" + ", ".join(told)
+    words = (
+        "z of the copy test by pixels and by\nfeatures (below 0: too near):\n"
+        f"{', '.join(told[:2])},\n{told[2]}"
+    )
     plots.describe(ax, "A walk, and nearest neighbors", words, "")
 
 

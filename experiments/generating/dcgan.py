@@ -189,7 +189,7 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_samples(axes[0, 0], record, labels, config.looks)
     plots.mark_contradicted(axes[0, 0], record, "mixed", "copied")
     panels.draw_distances(axes[0, 1], record, labels, config.looks)
-    names = ("metric", "floor-law", "few-images", "falls", "beats-blur", "all-classes", "momentum")
+    names = ("metric", "floor-law", "falls", "beats-blur", "momentum")
     plots.mark_contradicted(axes[0, 1], record, *names)
     panels.draw_between(axes[1, 0], record)
     plots.mark_contradicted(axes[1, 0], record, *(claim.id for claim in gan_claims.of_copies()))

@@ -140,8 +140,17 @@ def measure(
             if name in RECOUNTED:
                 arrays[f"{name}/real"] = collapse.counted_real(arms[name].data, seeds)
             if name in panels.SHOWN:
-                arrays[f"{name}/samples"] = np.float16(seen.samples[rows][0, -1])
+                modes, good = arrays[f"{name}/modes"], arrays[f"{name}/good"]
+                shown = middle_seed(modes[:, -1], good[:, -1])
+                arrays[f"{name}/shown"] = shown
+                arrays[f"{name}/samples"] = np.float16(seen.samples[rows][shown, -1])
     return {}, arrays
+
+
+def middle_seed(modes: np.ndarray, good: np.ndarray) -> int:
+    """Return the seed in the middle: by the modes [S] it has, and by its good samples [S]."""
+    order = np.lexsort((good, modes))
+    return int(order[len(order) // 2])
 
 
 def _settings(config: Config, arm: Arm) -> list[collapse.Setting]:
@@ -313,7 +322,8 @@ def plot(record: Record, config: Config) -> Figure:
         net=f"MLPs of {config.hidden_layers} layers of {config.width}, leaky ReLU",
         optimizer=f"Adam, rate {config.learning_rate:g}, batch {config.batch_size}",
         paper="Metz et al. 2017, Srivastava et al. 2017",
-        data="Ring of 8 (radius 2, deviation .02; black: where a sample is good)",
+        data="Ring of 8 (radius 2, deviation .02; black: where a sample is good; samples of the "
+        "seed in the middle)",
     )
 
 

@@ -248,6 +248,8 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
+            ("mask-finds", "mask-true", "not mask-half"): "A mask that nobody taught follows what "
+            "moves, less than half as well as a finder of motion",
             ("mask-finds", "mask-true"): "A mask that nobody taught follows the moving object, "
             "better than by chance",
             "mask-finds": "A mask that nobody taught lies on what moves, better than by chance",

@@ -186,6 +186,12 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
+            (
+                "nie-guided",
+                "nie-gradient",
+                "cascade-upper",
+                "not flat",
+            ): "Guided backprop draws its input, at random weights too; yet training changes it",
             ("nie-guided", "nie-gradient", "cascade-guided", "cascade-upper"): "Guided backprop "
             "draws its input: at random weights too, and after the loss of upper layers",
             ("nie-guided", "nie-gradient", "cascade-guided"): "Guided backprop draws its input, at "

@@ -126,7 +126,7 @@ def test_evolution_without_a_fitness_is_found_out():
 
 def test_retraining_that_tells_nothing_makes_nothing_harder():
     """The same starts and the same batches: without the images every round's net is the same."""
-    plan = retraining.Retraining(8, 60, 2, 2, 10, 20, knows=False)
+    plan = retraining.Retraining(8, 60, 2, 2, 10, 20, 0.1, knows=False)
     data = load("digits")
     kept = retraining.retrain(data, direct, plan, range(100, 102))
     assert (kept.test_error == kept.test_error[:, :1]).all()

@@ -193,5 +193,12 @@ def test_rings_with_both_ends_and_with_one_are_told_apart():
     assert found["seven"] == found["eight"] == "contradicted"
 
 
+def test_the_seed_in_the_middle_is_shown():
+    modes = np.array([7.0, 8.0, 5.0, 7.0, 7.0])
+    good = np.array([0.1, 0.9, 0.9, 0.3, 0.2])
+    assert mode_collapse.middle_seed(modes, good) == 4
+    assert mode_collapse.middle_seed(modes[:1], good[:1]) == 0
+
+
 def test_good_samples_are_told_from_a_cloud():
     assert verdicts(good=0.9)["covers-badly"] == "contradicted"
