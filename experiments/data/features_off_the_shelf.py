@@ -65,7 +65,9 @@ class Config:
         (30, 100, 300), "Images of the other classes, from few to many.", low=1, high=10**7
     )
     test_images: int = flagged(500, "Test images of a probe.", low=1, high=10**6)
-    learning_rates: tuple[float, ...] = flagged((0.01, 0.03, 0.1), "Tried by each arm.", low=0)
+    learning_rates: tuple[float, ...] = flagged(
+        (0.0025, 0.005, 0.01, 0.02), "Tried by each arm.", low=0
+    )
     tuning_seeds: int = flagged(2, "Seeds for choosing rates; none is used again.", low=1, high=100)
 
 
@@ -96,6 +98,7 @@ PRESETS = {
         batch_size=128,
         sizes=(50, 200, 1000, 4000),
         test_images=2000,
+        learning_rates=(0.01, 0.03, 0.1),
     ),
     "paper": Config(
         dataset="imagenet_resized/64x64",
@@ -107,6 +110,7 @@ PRESETS = {
         batch_size=128,
         sizes=(1000, 5000),
         test_images=5000,
+        learning_rates=(0.01, 0.03, 0.1),
     ),
 }
 

@@ -94,7 +94,9 @@ class Config:
     period: int = flagged(250, "Steps between evaluations; divides the steps.", low=1, high=10**6)
     batch_size: int = flagged(16, "Images in a step.", low=1, high=65_536)
     learning_rates: tuple[float, ...] = flagged(
-        (0.0035, 0.007, 0.014), "Rates tried for every net; /10 in the last quarter.", low=0
+        (0.00175, 0.0035, 0.007, 0.014),
+        "Rates tried for every net; /10 in the last quarter.",
+        low=0,
     )
     tuning_seeds: int = flagged(2, "Seeds for choosing rates; none is used again.", low=1, high=100)
     weight_decay: float = flagged(5e-4, "Weight decay, on every parameter.", low=0)
