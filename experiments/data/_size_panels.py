@@ -89,8 +89,8 @@ def draw_worth(ax: Axes, record: Record, sizes: Sequence[int], labels: Mapping[s
     ax.axvline(1, color="#888888", linewidth=1.2)
     plots.log_axis(ax, "x")
     _name_rows(ax, list(labels.values()))
-    title = "What is one image worth? (no dot:\nbeyond the curve of equal steps)"
-    plots.describe(ax, title, "images at equal steps\n(larger dot: larger set)", "")
+    title = "How many clean images are as good as one?\n(no dot: beyond the curve of equal steps)"
+    plots.describe(ax, title, "clean images with the same error\n(larger dot: larger set)", "")
 
 
 @plots.style()

@@ -47,7 +47,12 @@ def draw_batch_norm(ax: Axes, record: Record, config: Any, modes: Sequence[str])
         plots.seed_band(ax, steps, values, plots.color_of(f"{mode} mode"), f"{mode} mode")
     plots.theory_line(ax, steps[[0, -1]], 2 * (config.batch_norm_threshold,), "_edge")
     plots.mark_contradicted(ax, record, "batch-norm-train", "batch-norm-eval")
-    title = "Batch norm: train mode is at the edge,\neval mode beyond it"
+    at_the_edge = "Batch norm: train mode is at the edge,\neval mode beyond it"
+    titles = {
+        ("batch-norm-train", "batch-norm-eval"): at_the_edge,
+        "batch-norm-eval": "Batch norm: eval mode lies\nabove train mode (dashes: the edge)",
+    }
+    title = plots.headline(record, titles, "Batch norm in both modes\n(dashes: the edge)")
     plots.describe(ax, title, "step", "sharpness")
 
 

@@ -186,7 +186,7 @@ def plot(record: Record, config: Config) -> Figure:
         figure,
         record,
         title,
-        net=f"ReLU MLP {config.width} wide, drawn by Xavier (blue: by He)",
+        net=f'ReLU MLP {config.width} wide, drawn by Xavier ("He": by He)',
         optimizer=f"SGD with momentum .9 or Adam, {rates}, batch {config.batch_size}",
         paper="He et al. 2015, questions beside it",
     )

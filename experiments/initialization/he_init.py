@@ -52,6 +52,7 @@ ARMS = {
     "flax": Start("Flax", "flax", tuned_as="xavier", depth="deepest"),
     "adam": Start("Adam", "xavier", adam, depth="deepest", kinds=("mlp",)),
 }
+AT_LINES = {"adam": "Xavier, Adam", "flax": "Flax's own"}  # what says more than an arm's label
 LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 
@@ -286,7 +287,7 @@ def _draw_start(axes: Sequence[Axes], record: Record, config: Config, net: Net) 
     draw_layers(axes[0], record, f"{net.name}/{{}}/signal_std", LABELS, slope - 0.5)
     plots.describe(axes[0], "Signal at step 0", "layer", "std of the pre-activation")
     draw_layers(axes[1], record, f"{net.name}/{{}}/delta_norm", LABELS, 0.5 - slope)
-    plots.describe(axes[1], "Gradient at step 0", "layer", "norm of delta")
+    plots.describe(axes[1], "Gradient at step 0", "layer", "norm at the pre-activation")
 
 
 def _titles(config: Config) -> dict[tuple[str, ...], str]:
@@ -308,7 +309,9 @@ def _draw_convergence(ax: Axes, record: Record, config: Config, net: Net) -> Non
         if not runs_on(arm, net, depths_of(config, net)) or arm.replicate:
             continue
         steps, error = (record.arrays[f"{net.name}/{name}/test_{x}"] for x in ("steps", "error"))
-        plots.seed_band(ax, steps, 100 * error, plots.color_of(arm.label), arm.label)
+        plots.seed_band(
+            ax, steps, 100 * error, plots.color_of(arm.label), AT_LINES.get(name, arm.label)
+        )
     ax.set_ylim(0, 100)
     plots.mark_contradicted(ax, record, *(claim.id for claim in claims_of(net, config, ARMS)))
     plots.describe(ax, net.words, "training step", "test error, %")
