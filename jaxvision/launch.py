@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from jaxvision.terminal import UNREAD, forget_output
+from jaxvision.terminal import UNREAD, forget_output, shell_code
 
 LOST_PEER, STOPPED = os.EX_UNAVAILABLE, os.EX_TEMPFAIL  # as in parallel/distributed.py
 ABORTED = 128 + signal.SIGABRT
@@ -93,9 +93,12 @@ def _started(command: Sequence[str], count: int) -> Iterator[subprocess.Popen]:
 
 def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
     """Return exit codes as a shell would give them, in the order in which processes ended."""
-    codes, running, deadline, killed = [], dict(enumerate(processes)), None, False
+    codes = []
+    running = dict(enumerate(processes))
+    deadline = None
+    killed = False
     while running:
-        ended = {i: _shell_code(p) for i, p in running.items() if p.poll() is not None}
+        ended = {i: shell_code(p.poll()) for i, p in running.items() if p.poll() is not None}
         # Of those that ended between two looks, one that was aborted may follow from another.
         for i, code in sorted(ended.items(), key=lambda item: item[1] == ABORTED):
             del running[i]
@@ -120,11 +123,6 @@ def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
                 process.kill()
         time.sleep(0.05)
     return codes
-
-
-def _shell_code(process: subprocess.Popen) -> int:
-    code = process.returncode
-    return code if code >= 0 else 128 - code
 
 
 def _print_lines(i: int, process: subprocess.Popen) -> None:

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 
+from jaxvision.terminal import shell_code
+
 
 def main(arguments: list[str]) -> int:
     """Run the command behind ``--``; return its exit code as a shell would give it."""
@@ -24,8 +26,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: cannot start {arguments[1]}: {error.strerror}", file=sys.stderr)
         return 2
     threading.Thread(target=_kill_at_the_end, args=(process,), daemon=True).start()
-    code = process.wait()
-    return code if code >= 0 else 128 - code
+    return shell_code(process.wait())
 
 
 def _kill_at_the_end(process: subprocess.Popen) -> None:

@@ -6,9 +6,8 @@ import signal
 import sys
 from collections.abc import Iterator
 
-UNREAD = (
-    128 + signal.SIGPIPE
-)  # exit code, as a shell has it where the next program reads no further
+# Exit code, as a shell has it, of a program whose output the next one reads no further.
+UNREAD = 128 + signal.SIGPIPE
 
 
 def one_line(text: str) -> str:
@@ -18,6 +17,17 @@ def one_line(text: str) -> str:
     gave; they are shown as Python writes them.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first; the name of its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def shell_code(code: int) -> int:
+    """Return a process's exit code as a shell gives it: 128 and the signal that ended it."""
+    return code if code >= 0 else 128 - code
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Words shared by every floor of the house.
 
 Axis letters, used in shape comments everywhere: B batch, H W C image, K classes, S seeds, G grid
-cells, R runs (seeds x grid cells), T time (steps), L layers.
+cells, R runs (seeds x grid cells), T time (steps), L layers, E epsilons, N nets.
 
 Words, each with one meaning:
   run     one training of one net from one seed

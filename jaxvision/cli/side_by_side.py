@@ -78,9 +78,9 @@ def interval(run: Run, name: str) -> stats.Interval:
     """Return the mean of an outcome over the seeds and its interval; NaN where there is none."""
     values = run.outcome(name)
     if values is None:
-        return stats.Interval(*[float("nan")] * 3)
+        return stats.Interval.point(float("nan"))
     if values.ndim == 0:
-        return stats.Interval(*[float(values)] * 3)
+        return stats.Interval.point(float(values))
     return stats.t_interval(values)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dask
 import distributed
 
+from jaxvision import terminal
 from jaxvision.cluster import preload
 from jaxvision.types import UserError
 
@@ -63,5 +64,5 @@ def _client(scheduler: str | distributed.LocalCluster) -> distributed.Client:
     try:
         return distributed.Client(scheduler, timeout=WAIT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
-        why = str(error).splitlines()[0]
+        why = terminal.first_line(error)
         raise UserError(f"--scheduler={scheduler}: no scheduler answers ({why})") from error

@@ -51,7 +51,7 @@ class Within:
         width = self.tolerance * (abs(self.target) if self.relative else 1.0)
         low, high = self.target - width, self.target + width
         exact = values.ndim == 0
-        interval = stats.Interval(*[float(values)] * 3) if exact else stats.t_interval(values)
+        interval = stats.Interval.point(float(values)) if exact else stats.t_interval(values)
         note = "" if exact else stats.too_few(values.size, self.min_seeds)
         verdict: Verdict = "inconclusive"
         if not note and low <= interval.low and interval.high <= high:
@@ -298,7 +298,7 @@ def _weigh(claim: Claim, record: Record) -> Evidence:
 
 def _undecided(claim: Claim, n: int, note: str) -> Evidence:
     p = None if isinstance(claim.rule, Within | Share) else float("nan")
-    return Evidence("inconclusive", stats.Interval(*[np.nan] * 3), n, p, p, note=note)
+    return Evidence("inconclusive", stats.Interval.point(np.nan), n, p, p, note=note)
 
 
 def _unknown(claim: Claim) -> Evidence | None:
@@ -325,5 +325,16 @@ def _judgement(
     if verdict == "inconclusive" and smallest is not None:
         effect = f"{smallest:.2g}" if found.n > 1 else "unknown (one seed)"
         notes.append(f"smallest effect this run could have seen: {effect} (80 % power)")
-    numbers = [*map(rounded, found.interval), found.n, *map(rounded, (p, p_adjusted, smallest))]
-    return Judgement(*stated, verdict, *numbers, "; ".join(filter(None, notes)), rule)
+    return Judgement(
+        *stated,
+        verdict,
+        estimate=rounded(found.interval.estimate),
+        low=rounded(found.interval.low),
+        high=rounded(found.interval.high),
+        n=found.n,
+        p=rounded(p),
+        p_adjusted=rounded(p_adjusted),
+        smallest_effect=rounded(smallest),
+        note="; ".join(filter(None, notes)),
+        criterion=rule,
+    )

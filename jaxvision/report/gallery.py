@@ -31,23 +31,24 @@ def pages(results: pathlib.Path, lecture: Lecture) -> dict[pathlib.Path, str]:
       lecture: the experiments, in order, and what is said around them.
     """
     entries = collect(results, lecture.catalog)
-    disputed = results.absolute().parent.parent / DOCS / "contested.md"
+    gallery = results.absolute().parent
+    repository = gallery.parent
+    disputed = repository / DOCS / "contested.md"
     is_disputed = contested.is_page(_text(disputed))
-    page_of_disputes = os.path.relpath(disputed, results.absolute().parent) if is_disputed else ""
+    page_of_disputes = os.path.relpath(disputed, gallery) if is_disputed else ""
     found = {results.parent / "README.md": markdown.index(entries, results.name, page_of_disputes)}
     found |= webpage.site(entries, results, lecture)
     for entry in entries:
         if entry.record is not None:
             found[results / entry.name / "README.md"] = markdown.page(entry)
-    folder = results.absolute().parent.name
     if is_disputed:
         found[disputed] = contested.page(
-            lecture.disputes, entries, link("..", folder, results.name)
+            lecture.disputes, entries, link("..", gallery.name, results.name)
         )
-    front = results.absolute().parent.parent / "README.md"
+    front = repository / "README.md"
     text = _text(front)
     if markdown.BEGIN in text:
-        rows = markdown.table(entries, lecture.catalog, link(folder, results.name))
+        rows = markdown.table(entries, lecture.catalog, link(gallery.name, results.name))
         found[front] = markdown.with_table(text, rows)
     return found
 

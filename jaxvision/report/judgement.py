@@ -34,8 +34,8 @@ class Judgement:
     """A claim with its verdict; None where a field does not apply.
 
     ``p`` is the p-value that speaks for the claim or, when the verdict is ``contradicted``, the one
-    that speaks against it; ``p_adjusted`` is Holm's. ``criterion`` is
-    the rule for programs; records that are older lack it.
+    that speaks against it; ``p_adjusted`` is Holm's. ``criterion`` is the rule for programs; older
+    records lack it.
 
     ``Judgement(**it.to_dict())`` equals it.
     """

@@ -62,17 +62,17 @@ def merged(parts: Sequence[Record]) -> tuple[dict[str, Any], dict[str, np.ndarra
     if len({frozenset(record.arrays) for record in parts}) > 1:
         raise UserError("the parts hold other arrays than one another")
     arrays = {
-        name: _joined([record.arrays[name] for record in parts], counts, name)
+        name: _joined_arrays([record.arrays[name] for record in parts], counts, name)
         for name in parts[0].arrays
     }
-    return _told([record.numbers for record in parts], counts, "numbers"), arrays
+    return _joined_values([record.numbers for record in parts], counts, "numbers"), arrays
 
 
-def _told(values: Sequence[Any], counts: list[int], name: str) -> Any:
+def _joined_values(values: Sequence[Any], counts: list[int], name: str) -> Any:
     """Join what stands at one place of the numbers."""
     first = values[0]
     if isinstance(first, dict):
-        return _told_by_key(values, counts, name)
+        return _joined_dicts(values, counts, name)
     if isinstance(first, list):
         lengths = [len(value) for value in values]
         if lengths == counts:
@@ -82,13 +82,13 @@ def _told(values: Sequence[Any], counts: list[int], name: str) -> Any:
     return first
 
 
-def _told_by_key(values: Sequence[dict], counts: list[int], name: str) -> dict[str, Any]:
+def _joined_dicts(values: Sequence[dict], counts: list[int], name: str) -> dict[str, Any]:
     keys = values[0].keys()
     if any(value.keys() != keys for value in values):
         raise UserError(f"{name}: the parts hold other keys than one another")
     joined = {}
     for key in keys:
-        joined[key] = _told([value[key] for value in values], counts, f"{name}/{key}")
+        joined[key] = _joined_values([value[key] for value in values], counts, f"{name}/{key}")
     return joined
 
 
@@ -96,7 +96,7 @@ def _same(a: Any, b: Any) -> bool:
     return repr(a) == repr(b)  # JSON values: NaN equals itself, and -0.0 is not 0.0
 
 
-def _joined(arrays: Sequence[np.ndarray], counts: list[int], name: str) -> np.ndarray:
+def _joined_arrays(arrays: Sequence[np.ndarray], counts: list[int], name: str) -> np.ndarray:
     """Join arrays along their axis of seeds; without one they must be the same."""
     first = arrays[0]
     if any(array.ndim != first.ndim or array.dtype != first.dtype for array in arrays):

@@ -145,17 +145,20 @@ def named(record: Record, name: str) -> NamedArray:
     """
     values = record.arrays[name]
     axes = [f"axis_{number}" for number in range(values.ndim)]
-    sizes = dict(enumerate(values.shape))
+    sizes = list(enumerate(values.shape))
     places = {}
-    for axis, along in (("seed", _seeds(record)), ("step", _steps(record, name))):
-        fits = [number for number, size in sizes.items() if size in along]
-        if axis == "seed":
-            fits = [number for number in fits if number < 2 and not are_steps(name)]
-        if not fits or (axis == "step" and len(fits) > 1):
-            continue
-        size = sizes.pop(fits[0])
-        axes[fits[0]] = axis
-        places[axis] = along[size]
+    seeds = _seeds(record)
+    of_seeds = [number for number, size in sizes[:2] if size in seeds]
+    if of_seeds and not are_steps(name):
+        first = of_seeds[0]
+        axes[first] = "seed"
+        places["seed"] = seeds[values.shape[first]]
+    steps = _steps(record, name)
+    of_steps = [number for number, size in sizes if size in steps and axes[number] != "seed"]
+    if len(of_steps) == 1:
+        (only,) = of_steps
+        axes[only] = "step"
+        places["step"] = steps[values.shape[only]]
     return NamedArray(values, tuple(axes), places)
 
 

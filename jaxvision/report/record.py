@@ -34,7 +34,7 @@ class Record:
     """Everything a figure and a verdict are made from.
 
     Attributes:
-      experiment: name of the experiment, as in ``experiments/<name>.py``.
+      experiment: name of the experiment, as in ``experiments/<theme>/<name>.py``.
       preset: name of the preset the config began from.
       run_name: name of the record's directory.
       command: the command that made it.

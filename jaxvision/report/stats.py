@@ -40,6 +40,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def point(cls, value: float) -> "Interval":
+        """Return the interval of a number without spread, or of NaN."""
+        return cls(value, value, value)
+
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
@@ -87,7 +92,7 @@ def t_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
     """Return the mean of ``values`` [S] with Student's t interval."""
     mean, error, n = _mean_and_error(values)
     if np.isnan(mean):
-        return Interval(mean, mean, mean)
+        return Interval.point(mean)
     if error in (0.0, np.inf):
         return Interval(mean, mean - error, mean + error)
     tail = (1 - confidence) / 2
@@ -205,12 +210,12 @@ def spearman(x: ArrayLike, y: ArrayLike, confidence: float = CONFIDENCE) -> Inte
         raise ValueError(f"spearman needs two vectors of one length, got {x.shape} and {y.shape}")
     pairs = np.stack([x, y])
     if len(x) < 2 or not np.isfinite(pairs).all() or (np.ptp(pairs, axis=1) == 0).any():
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return Interval.point(float("nan"))
     rho = float(scipy.stats.spearmanr(x, y).statistic)
     if len(x) < 4:
         return Interval(rho, -1.0, 1.0)
     if abs(rho) >= 1 - 1e-12:  # the interval's formula has its pole here
-        return Interval(rho, rho, rho)
+        return Interval.point(rho)
     quantile = float(scipy.stats.norm.isf((1 - confidence) / 2))
     reach = quantile * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
     low, high = np.tanh(np.arctanh(rho) + np.array([-reach, reach]))

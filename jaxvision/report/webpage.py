@@ -18,7 +18,7 @@ from jaxvision.report import exchange, panels, rules, views, words
 from jaxvision.report.entries import Entry, link
 from jaxvision.report.judgement import counted, paper_of
 from jaxvision.report.lecture import Lecture, Theme
-from jaxvision.report.prose import kebab, papers, prose, quoted, sentence
+from jaxvision.report.prose import kebab, papers, prose, sentence
 from jaxvision.report.views import Figure, View
 
 GENERATOR = "jaxvision gallery"
@@ -151,7 +151,7 @@ def _templates() -> jinja2.Environment:
         "page": lambda view: link(PAGES, f"{view.name}.html"),
         "papers": papers,
         "prose": prose,
-        "quoted": quoted,
+        "quoted": link,
         "sentence": sentence,
         "with": itertools.zip_longest,
     }
