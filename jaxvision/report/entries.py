@@ -36,7 +36,7 @@ class Entry:
       name: of the run's directory.
       theme: of its experiment; "" where the catalog does not have that.
       title: what it is called: a run of other flags than the preset's names them.
-      sentence: what was found; "" where a run of other flags found the opposite in part.
+      sentence: what was found; "" where the record does not bear all that the catalog says.
       record: None where it cannot be read.
       judgements: the contradicted first.
       files: those of its directory that can be linked.

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Literal, Required, TypedDict
 
 from jaxvision.report.stats import Verdict
+from jaxvision.report.words import MARKS
 
 Tier = Literal["theory", "direction", "paper"]
 
@@ -87,6 +88,12 @@ def rounded(value: float | None) -> float | None:
 def by_verdict(judgements: Iterable[Judgement]) -> list[Judgement]:
     """Return the contradicted first; within a verdict the order is kept."""
     return sorted(judgements, key=lambda judgement: ORDER.index(judgement.verdict))
+
+
+def marked(verdicts: Iterable[Verdict]) -> str:
+    """Return how often each verdict was reached, as in '✗1 ✓24'."""
+    counts = collections.Counter(verdicts)
+    return " ".join(f"{MARKS[verdict]}{counts[verdict]}" for verdict in ORDER if counts[verdict])
 
 
 def counted(judgements: Iterable[Judgement]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jaxvision.report import words
 from jaxvision.report.entries import Entry, Listed, link
-from jaxvision.report.judgement import Judgement, counted
+from jaxvision.report.judgement import ORDER, Judgement, counted, marked
 
 BEGIN, END = "<!-- experiments: begin -->", "<!-- experiments: end -->"
 
@@ -60,14 +60,33 @@ def table(entries: Sequence[Entry], catalog: Sequence[Listed], results: str) -> 
       results: the folder of the records, as the front page links it.
     """
     found = {entry.name: entry for entry in entries}
-    rows = ["| experiment | finding | verdicts |", "|---|---|---|"]
+    key = ", ".join(f"{words.MARKS[verdict]} {verdict}" for verdict in ORDER)
+    rows = [f"| experiment | finding | {key} | on other sets |", "|---|---|---|---|"]
     for one in catalog:
         name, verdicts = escape(one.name), "no record yet"
         if entry := found.get(one.name):
-            verdicts = counted(entry.judgements) if entry.record else "damaged record"
+            verdicts = _marks(entry)
             name = f"[{name}]({results}/{link(one.name, 'README.md')})"
-        rows.append(f"| {name} | {escape(one.sentence)} | {verdicts} |")
+        others = [_beside(entry, one.name, results) for entry in entries if _is_of(entry, one.name)]
+        rows.append(f"| {name} | {escape(one.sentence)} | {verdicts} | {', '.join(others)} |")
     return "\n".join(rows)
+
+
+def _is_of(entry: Entry, experiment: str) -> bool:
+    """Whether an entry is a further record of an experiment, ``EXPERIMENT-WORDS``."""
+    return entry.name.startswith(f"{experiment}-")
+
+
+def _beside(entry: Entry, experiment: str, results: str) -> str:
+    """Return the name of a further record, which leads to its page, and its verdicts."""
+    name = escape(entry.name.removeprefix(f"{experiment}-"))
+    return f"[{name}]({results}/{link(entry.name, 'README.md')}) {_marks(entry)}"
+
+
+def _marks(entry: Entry) -> str:
+    if entry.record is None:
+        return "damaged record"
+    return marked(one.verdict for one in entry.judgements)
 
 
 def with_table(text: str, rows: str) -> str:

@@ -14,7 +14,7 @@ from jaxvision import terminal
 from jaxvision.report import folders, words
 from jaxvision.report import record as records
 from jaxvision.report.changes import changed_flags
-from jaxvision.report.judgement import ORDER
+from jaxvision.report.judgement import ORDER, marked
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
 
@@ -176,21 +176,11 @@ def _row(found: Found) -> tuple[str, ...]:
     cells = (
         found.directory.name,
         changed,
-        _counts(record),
+        marked(claim["verdict"] for claim in record.claims),
         str(known.get("device", "")),
         str(known.get("started", ""))[:10],
     )
     return tuple(map(terminal.one_line, cells))
-
-
-def _counts(record: Record) -> str:
-    """Return how often each verdict was reached, as in '✗1 ✓24'."""
-    verdicts = [claim["verdict"] for claim in record.claims]
-    found = []
-    for verdict in ORDER:
-        if count := verdicts.count(verdict):
-            found.append(f"{words.MARKS[verdict]}{count}")
-    return " ".join(found)
 
 
 def _started(found: Found) -> str:

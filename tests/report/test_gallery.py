@@ -58,12 +58,13 @@ def test_a_record_links_all_that_belongs_to_it(results):
     ("claims", "contradicts", "is_told"),
     [
         (("a",), ("b",), True),
-        (("a", "c d", "é", "elsewhere"), (), True),  # undecided is not the opposite
+        (("a", "c d"), (), False),  # undecided
+        (("a", "elsewhere"), (), False),  # not asked in this run
         (("a", "b"), (), False),
         ((), ("a",), False),
     ],
 )
-def test_a_finding_that_a_record_contradicts_is_not_told_of_it(
+def test_a_finding_is_told_of_records_that_bear_it(
     results, claims, contradicts, is_told
 ):
     listed = Listed("he_init", sentence="He wins.", claims=claims, contradicts=contradicts)
@@ -182,12 +183,21 @@ def test_the_front_page_gets_a_table(results):
     text = front.read_text("utf-8")
     assert text.startswith(before + markdown.BEGIN) and text.endswith(markdown.END + after)
     rows = text.splitlines()[3:-2]
-    counts = "1 contradicted, 1 inconclusive, 1 reproduced, 1 not run"
     path = "experiments/results/he_init/README.md"
-    assert rows[2] == f"| [he\\_init]({path}) | He learns faster. | {counts} |"
-    assert rows[3] == "| unrun | He learns faster. | no record yet |"
+    assert rows[2] == f"| [he\\_init]({path}) | He learns faster. | ✗1 ?1 ✓1 –1 |  |"
+    assert rows[3] == "| unrun | He learns faster. | no record yet |  |"
     write(results)
     assert front.read_text("utf-8") == text
+
+
+def test_records_on_other_sets_stand_beside_the_first(results):
+    shutil.copytree(results / "he_init", results / "he_init-mnist")
+    front = results.parent.parent / "README.md"
+    front.write_text(f"{markdown.BEGIN}\n{markdown.END}\n", "utf-8")
+    write(results)
+    row = front.read_text("utf-8").splitlines()[3]
+    beside = "[mnist](experiments/results/he_init-mnist/README.md) ✗1 ?1 ✓1 –1"
+    assert row.endswith(f"| ✗1 ?1 ✓1 –1 | {beside} |")
 
 
 @pytest.mark.parametrize("content", [b"no marks", b"\xff" + markdown.BEGIN.encode()])
