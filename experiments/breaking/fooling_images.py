@@ -269,6 +269,9 @@ def plot(record: Record, config: Config) -> Figure:
         ("nines-direct", "nines-cppn", "random-short"): (
             "Evolution makes a net sure of rubbish in every class; random search does not"
         ),
+        ("nines-direct", "random-short"): (
+            "Evolved pixels make a net sure of rubbish in every class; random search does not"
+        ),
         ("nines-direct", "nines-cppn"): "Nets can be made sure of rubbish in every class",
         "not nines-direct": "Evolution does not make these nets sure of rubbish in every class",
     }

@@ -64,9 +64,7 @@ def test_a_record_links_all_that_belongs_to_it(results):
         ((), ("a",), False),
     ],
 )
-def test_a_finding_is_told_of_records_that_bear_it(
-    results, claims, contradicts, is_told
-):
+def test_a_finding_is_told_of_records_that_bear_it(results, claims, contradicts, is_told):
     listed = Listed("he_init", sentence="He wins.", claims=claims, contradicts=contradicts)
     _, records = write(results, [listed])
     assert ("He wins." in records["he_init"]) == is_told
