@@ -1,7 +1,7 @@
 """What backward rules show of trained nets: maps, their scores, and ranks as weights are lost."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -171,7 +171,7 @@ def floors(seed: Array, images: Array) -> dict[str, Array]:
     }
 
 
-def _over(function: Callable[[Array], PyTree], by_name: dict[str, Array]) -> dict[str, PyTree]:
+def _over(function: Callable[[Array], PyTree], by_name: dict[Any, Array]) -> dict[Any, PyTree]:
     """Return ``function`` of every array, all of one shape, traced once."""
     found = jax.lax.map(function, jnp.stack(list(by_name.values())))
     return {
@@ -194,13 +194,13 @@ def _lost(
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Return signed and unsigned ranks that are left, and pictures, by method."""
     stages = {name: signal[last + 1 :] for name, signal in found.items()}
-    absolute = {f"|{name}|": jnp.abs(signal) for name, signal in stages.items()}
-    ranks = _over(_ranks, stages | absolute)
-    signed, unsigned = ({name: ranks[f"{bar}{name}{bar}"] for name in stages} for bar in ("", "|"))
+    signed = {("signed", name): signal for name, signal in stages.items()}
+    unsigned = {("unsigned", name): jnp.abs(signal) for name, signal in stages.items()}
+    ranks = _over(_ranks, signed | unsigned)
     ends = jnp.array([0, -1])
     return (
-        signed,
-        unsigned,
+        {name: ranks["signed", name] for name in stages},
+        {name: ranks["unsigned", name] for name in stages},
         {name: _as_pictures(signal[ends, :shown]) for name, signal in stages.items()},
     )
 
