@@ -201,7 +201,7 @@ def _lost(
     return (
         {name: ranks["signed", name] for name in stages},
         {name: ranks["unsigned", name] for name in stages},
-        {name: _as_pictures(signal[ends, :shown]) for name, signal in stages.items()},
+        {name: as_pictures(signal[ends, :shown]) for name, signal in stages.items()},
     )
 
 
@@ -211,8 +211,12 @@ def _ranks(found: Array) -> Array:
     return jax.lax.map(lambda each: comparing.correlation(ranked[0], each).mean(), ranked)
 
 
-def _as_pictures(signal: Array) -> Array:
-    """Return signals [..., H, W, C] as uint8, 128 where nothing comes back, each on its scale."""
+def as_pictures(signal: Array) -> Array:
+    """Return signals [..., H, W, C] as uint8, 128 where nothing comes back.
+
+    Each is on its own scale: half its largest absolute value and more is white, or black where it
+    is negative.
+    """
     most = jnp.abs(signal).max((-3, -2, -1), keepdims=True)
     shade = 127.5 * (1 + jnp.clip(2 * signal / jnp.where(most == 0, 1, most), -1, 1))
     return jnp.round(shade).astype(jnp.uint8)
