@@ -40,6 +40,7 @@ from experiments.seeing import _picture_scores as scores
 from jaxvision import cli
 from jaxvision.attribution.objectives import log_probability, probability
 from jaxvision.attribution.regularizers import LEVELS, YOSINSKI
+from jaxvision.data import load
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Trained, Wanted, trained
 from jaxvision.report import plots
@@ -143,7 +144,11 @@ def measure(
 
     ``judges``: number of nets -> which nets judge each one's pictures. ``means``: the classes that
     nets of permuted classes mean.
+
+    Raises:
+      UserError: a class has fewer test images than pictures are held against; nothing is trained.
     """
+    making.refuse(load(config.dataset), EXAMPLES)
     nets = trained(_spec(config), seeds_of(config))
     count = nets.data.num_classes
     classes = np.tile(np.arange(count), config.starts)
