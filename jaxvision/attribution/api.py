@@ -61,7 +61,8 @@ def explain(
         range, options that the method does not take, a window larger than the image, a fill or a
         baseline that does not fit the images, a score that is no function or not one number an
         image, a net in train mode, one that gives probabilities, one whose answers are NaN, one
-        without ReLUs or with other activations where the method is about them.
+        without ReLUs, or with an activation that ``attribution.relus`` knows to be another, where
+        the method is about them.
     """
     _check_call(method, options)
     images = as_images(images)
