@@ -108,9 +108,7 @@ def maximize(
         gradient, (pictures, values) = downhill(state.codes, shift(index))
         best, highest = _better(state, pictures, values)
         move, kept = optimizer.update(gradient, state.optimizer, state.codes, value=values)
-        codes = state.codes + move
-        for touch in touches:
-            codes = touch(codes, -gradient, index)
+        codes = _touched(state.codes + move, touches, -gradient, index)
         codes = parametrization.project(codes)
         distance = _norm(pictures - first)
         if reach is not None:
@@ -162,6 +160,13 @@ def _check(steps: int, jitter: int | Array, key: Array | None) -> None:
         raise UserError(f"steps={steps}: an ascent takes at least 1")
     if key is None and (isinstance(jitter, Array) or jitter):
         raise UserError("jitter is drawn at random: give a key")
+
+
+def _touched(codes: Array, touches: Sequence[Touch], gradient: Array, index: Array) -> Array:
+    """Return the codes after all that is done to them at a step."""
+    for touch in touches:
+        codes = touch(codes, gradient, index)
+    return codes
 
 
 def _better(state: _State, pictures: Array, values: Array) -> tuple[Array, Array]:
