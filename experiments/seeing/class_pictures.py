@@ -11,8 +11,8 @@ Command: make exp-class-pictures (five minutes on two cores; an embedded set, no
 A picture is no evidence: beside each stands how many of the other nets, trained alike from other
 seeds, put it into its class. The floor is the same pictures scored for the next class, the ceiling
 test images. Every way starts from the same draws and takes as many steps; the lecture's softmax and
-its logarithm are climbed too, as many steps, and the others as far as the softmax came: it stops
-where the net is sure, so it travels less.
+its logarithm are climbed too, as many steps. The softmax stops where the net is sure and travels
+less, so the logit is also climbed as far as the softmax came; the logarithm is not.
 
 Yosinski's sets take his steps, which should raise the logit by a given gain, and stand beside the
 same steps without a prior. The gain is 2 as printed in sets 1 and 4; sets 2 and 3, which have one
