@@ -317,9 +317,11 @@ CATALOG = (
         name="occlusion",
         theme="seeing",
         title="Covering the image",
-        sentence="A gray window costs the class where it covers the object, not the background.",
+        sentence="Covering the object costs more than covering the background, in nets of dealt "
+        "labels, too.",
         minutes=5,
         claims=("object",),
+        contradicts=("shuffled-learned",),
     ),
     Entry(
         name="backward_rules",

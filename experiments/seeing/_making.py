@@ -19,7 +19,7 @@ from jaxvision.data import Splits
 from jaxvision.data.augment import per_pixel_mean
 from jaxvision.nets import Trained
 from jaxvision.random import stream
-from jaxvision.types import Array, PyTree
+from jaxvision.types import Array, PyTree, UserError
 
 PIXEL_RATE = 0.005  # of Adam, in pixels of [0, 1]
 WAVE_RATE = 0.02  # and in waves; lucid's is .05
@@ -177,6 +177,17 @@ def as_shown(pictures: np.ndarray) -> np.ndarray:
     """Return pictures as 8 bits hold them: float32 in [0, 1], like test images."""
     levels = np.rint(LEVELS * pictures).astype(np.float32)
     return levels / np.float32(LEVELS)
+
+
+def refuse(data: Splits, each: int) -> None:
+    """Raise UserError where a class has fewer than ``each`` test images."""
+    counts = np.bincount(data.test.labels, minlength=data.num_classes)
+    rarest = int(counts.argmin())
+    if counts[rarest] < each:
+        raise UserError(
+            f"the test set has {counts[rarest]} images of {data.class_names[rarest]!r}, and"
+            f" pictures are held against {each} of every class: use a set with as many"
+        )
 
 
 def examples(

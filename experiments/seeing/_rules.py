@@ -1,7 +1,7 @@
 """What backward rules show of trained nets: maps, their scores, and ranks as weights are lost."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -171,7 +171,7 @@ def floors(seed: Array, images: Array) -> dict[str, Array]:
     }
 
 
-def _over(function: Callable[[Array], PyTree], by_name: dict[str, Array]) -> dict[str, PyTree]:
+def _over(function: Callable[[Array], PyTree], by_name: dict[Any, Array]) -> dict[Any, PyTree]:
     """Return ``function`` of every array, all of one shape, traced once."""
     found = jax.lax.map(function, jnp.stack(list(by_name.values())))
     return {
@@ -194,14 +194,14 @@ def _lost(
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Return signed and unsigned ranks that are left, and pictures, by method."""
     stages = {name: signal[last + 1 :] for name, signal in found.items()}
-    absolute = {f"|{name}|": jnp.abs(signal) for name, signal in stages.items()}
-    ranks = _over(_ranks, stages | absolute)
-    signed, unsigned = ({name: ranks[f"{bar}{name}{bar}"] for name in stages} for bar in ("", "|"))
+    signed = {("signed", name): signal for name, signal in stages.items()}
+    unsigned = {("unsigned", name): jnp.abs(signal) for name, signal in stages.items()}
+    ranks = _over(_ranks, signed | unsigned)
     ends = jnp.array([0, -1])
     return (
-        signed,
-        unsigned,
-        {name: _as_pictures(signal[ends, :shown]) for name, signal in stages.items()},
+        {name: ranks["signed", name] for name in stages},
+        {name: ranks["unsigned", name] for name in stages},
+        {name: as_pictures(signal[ends, :shown]) for name, signal in stages.items()},
     )
 
 
@@ -211,8 +211,12 @@ def _ranks(found: Array) -> Array:
     return jax.lax.map(lambda each: comparing.correlation(ranked[0], each).mean(), ranked)
 
 
-def _as_pictures(signal: Array) -> Array:
-    """Return signals [..., H, W, C] as uint8, 128 where nothing comes back, each on its scale."""
+def as_pictures(signal: Array) -> Array:
+    """Return signals [..., H, W, C] as uint8, 128 where nothing comes back.
+
+    Each is on its own scale: half its largest absolute value and more is white, or black where it
+    is negative.
+    """
     most = jnp.abs(signal).max((-3, -2, -1), keepdims=True)
     shade = 127.5 * (1 + jnp.clip(2 * signal / jnp.where(most == 0, 1, most), -1, 1))
     return jnp.round(shade).astype(jnp.uint8)

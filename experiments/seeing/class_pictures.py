@@ -11,8 +11,8 @@ Command: make exp-class-pictures (five minutes on two cores; an embedded set, no
 A picture is no evidence: beside each stands how many of the other nets, trained alike from other
 seeds, put it into its class. The floor is the same pictures scored for the next class, the ceiling
 test images. Every way starts from the same draws and takes as many steps; the lecture's softmax and
-its logarithm are climbed too, as many steps, and the others as far as the softmax came: it stops
-where the net is sure, so it travels less.
+its logarithm are climbed too, as many steps. The softmax stops where the net is sure and travels
+less, so the logit is also climbed as far as the softmax came; the logarithm is not.
 
 Yosinski's sets take his steps, which should raise the logit by a given gain, and stand beside the
 same steps without a prior. The gain is 2 as printed in sets 1 and 4; sets 2 and 3, which have one
@@ -40,6 +40,7 @@ from experiments.seeing import _picture_scores as scores
 from jaxvision import cli
 from jaxvision.attribution.objectives import log_probability, probability
 from jaxvision.attribution.regularizers import LEVELS, YOSINSKI
+from jaxvision.data import load
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Trained, Wanted, trained
 from jaxvision.report import plots
@@ -143,7 +144,11 @@ def measure(
 
     ``judges``: number of nets -> which nets judge each one's pictures. ``means``: the classes that
     nets of permuted classes mean.
+
+    Raises:
+      UserError: a class has fewer test images than pictures are held against; nothing is trained.
     """
+    making.refuse(load(config.dataset), EXAMPLES)
     nets = trained(_spec(config), seeds_of(config))
     count = nets.data.num_classes
     classes = np.tile(np.arange(count), config.starts)

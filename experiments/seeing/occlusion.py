@@ -2,8 +2,8 @@
 
 Source: Zeiler & Fergus 2013, "Visualizing and understanding convolutional networks" (arXiv
 1311.2901), sections 4.2 and 4.3, figure 5 of the first version, table 1. Claim in one sentence:
-covering the object, and not the background, costs the class; the strongest map falls where its
-deconvnet projection lies, but it is one of many reasons.
+covering the object costs the class, more than covering the background; the strongest map falls
+where its deconvnet projection lies, but it is one of many reasons.
 
 Command: make exp-occlusion (5 minutes on two cores, drawn shapes, no download).
 
@@ -13,7 +13,8 @@ made frontal by their known poses, and the control of correspondence covers the 
 part. Where units do not move at all, their signs agree: the distance is given over moving units,
 too. Controls: covering with the image's own pixels, and nets that know a few hundred images by
 heart whose labels were dealt at random, once for all of them. On these images such nets are sure
-and have something to lose; on others they are at chance.
+and have something to lose, and they lose more on the object, too: a map of what covering costs does
+not show that the class was learned. On other images they are at chance.
 """
 
 import dataclasses
@@ -260,7 +261,7 @@ def plot(record: Record, config: Config) -> Figure:
         {
             ("object", "projection", "apart"): "Covering the object costs the class; the strongest "
             "map is one of many reasons",
-            "object": "Covering the object costs the class, covering the background does not",
+            "object": "Covering the object costs the class more than covering the background",
             ("projection", "apart"): "The strongest map falls where its projection lies, the class "
             "often elsewhere",
         },

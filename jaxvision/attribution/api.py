@@ -60,8 +60,9 @@ def explain(
       UserError: images outside [0, 1] or of a size that the net does not take, classes out of
         range, options that the method does not take, a window larger than the image, a fill or a
         baseline that does not fit the images, a score that is no function or not one number an
-        image, a net in train mode, one that gives probabilities, one without ReLUs or with other
-        activations where the method is about them.
+        image, a net in train mode, one that gives probabilities, one whose answers are NaN, one
+        without ReLUs, or with an activation that ``attribution.relus`` knows to be another, where
+        the method is about them.
     """
     _check_call(method, options)
     images = as_images(images)
@@ -78,7 +79,9 @@ def explain(
     # Types too: 3.0 equals 3, and a method may take one of them alone.
     types = tuple(type(fixed[name]) for name in sorted(fixed))
     program = made_once(_program, known.call, method, tuple(sorted(fixed.items())), types)
-    return Explanation(*jax.device_get(program(known.arrays, images, classes, traced)))
+    found = Explanation(*jax.device_get(program(known.arrays, images, classes, traced)))
+    _check_answers(found.probability)
+    return found
 
 
 def _check_call(method: Callable[..., Array], options: dict[str, Any]) -> None:
@@ -121,6 +124,16 @@ def _check_size(f: Logits, images: np.ndarray) -> None:
         raise UserError(f"the net does not take images of {size}: {first}") from error
 
 
+def _check_answers(probability: np.ndarray) -> None:
+    """Refuse to explain what is no answer."""
+    lacking = np.isnan(probability).sum()
+    if lacking:
+        raise UserError(
+            f"the net's answer to {lacking} of {len(probability)} images is no number (NaN or"
+            " infinite), so there is nothing to explain: look at its weights and normalization"
+        )
+
+
 def _program(
     call: Callable, method: Callable[..., Array], fixed: tuple, types: tuple
 ) -> Callable[..., tuple]:
@@ -132,7 +145,7 @@ def _program(
         f = partial(call, arrays)
         logits = f(images)
         classes = predictions(logits) if classes is None else classes
-        odds = jax.nn.softmax(logits)
+        odds = jax.nn.softmax(logits.astype(jnp.float32))
         own = jnp.take_along_axis(odds, classes[:, None], axis=1)[:, 0]
         return method(f, images, classes, **dict(fixed), **traced), classes, own
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxvision.adversarial.threat import like
 from jaxvision.attribution.objectives import Objective
 from jaxvision.attribution.parametrizations import Parametrization
 from jaxvision.attribution.regularizers import Touch
@@ -107,9 +108,7 @@ def maximize(
         gradient, (pictures, values) = downhill(state.codes, shift(index))
         best, highest = _better(state, pictures, values)
         move, kept = optimizer.update(gradient, state.optimizer, state.codes, value=values)
-        codes = state.codes + move
-        for touch in touches:
-            codes = touch(codes, -gradient, index)
+        codes = _touched(state.codes + move, touches, -gradient, index)
         codes = parametrization.project(codes)
         distance = _norm(pictures - first)
         if reach is not None:
@@ -163,10 +162,17 @@ def _check(steps: int, jitter: int | Array, key: Array | None) -> None:
         raise UserError("jitter is drawn at random: give a key")
 
 
+def _touched(codes: Array, touches: Sequence[Touch], gradient: Array, index: Array) -> Array:
+    """Return the codes after all that is done to them at a step."""
+    for touch in touches:
+        codes = touch(codes, gradient, index)
+    return codes
+
+
 def _better(state: _State, pictures: Array, values: Array) -> tuple[Array, Array]:
     """Return the best pictures and their objective, these among them."""
     is_higher = values > state.highest
-    best = jnp.where(_like(is_higher, pictures), pictures, state.best)
+    best = jnp.where(like(is_higher, pictures), pictures, state.best)
     return best, jnp.where(is_higher, values, state.highest)
 
 
@@ -177,16 +183,11 @@ def _cut_short(old: Array, new: Array, before: Array, after: Array, reach: float
     convex along a straight line, so the share of the way that fits if it rose evenly fits always.
     """
     share = (reach - before) / (after - before)
-    cut = old + _like(jnp.clip(share, 0, 1), old) * (new - old)
-    return jnp.where(_like(after > reach, old), cut, new)
+    cut = old + like(jnp.clip(share, 0, 1), old) * (new - old)
+    return jnp.where(like(after > reach, old), cut, new)
 
 
 def _norm(pictures: Array) -> Array:
     """Return the L2 norm of each picture, [B]; no gradient is taken of it."""
     axes = tuple(range(1, pictures.ndim))
     return jnp.sqrt(jnp.square(pictures).sum(axes))
-
-
-def _like(values: Array, pictures: Array) -> Array:
-    """Return values [B] with axes of size 1, to broadcast against pictures [B, ...]."""
-    return values.reshape(values.shape + (1,) * (pictures.ndim - 1))

@@ -37,12 +37,14 @@ def log_probability(logits: Array, classes: Array) -> Array:
 
 
 def scored(score: Score, logits: Array, classes: Array) -> Array:
-    """Return ``score(logits, classes)``.
+    """Return ``score(logits, classes)``, of logits as float32.
+
+    Differences of scores of bfloat16 are lost in its rounding.
 
     Raises:
       UserError: it is not one number an image.
     """
-    found = score(logits, classes)
+    found = score(logits.astype(jnp.float32), classes)
     if found.shape != classes.shape:
         raise UserError(
             f"the score of {len(classes)} images has the shape {list(found.shape)}: give one number"

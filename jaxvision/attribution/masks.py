@@ -34,12 +34,14 @@ class Scores(NamedTuple):
 
 
 def scores(maps: Array, masks: Array) -> Scores:
-    """Return the three scores of maps [B, H, W].
+    """Return the three scores of maps [B, H, W], of numbers of any type.
 
     Raises:
       UserError: masks are of another shape.
     """
     _check_shapes(maps, masks)
+    # uint8 has no negatives, and bfloat16 counts to 256.
+    maps = jnp.asarray(maps, jnp.float32)
     flat = maps.reshape(len(maps), -1)
     inside = masks.reshape(len(masks), -1).astype(flat.dtype)
     area = inside.sum(1)
@@ -58,6 +60,7 @@ def scores(maps: Array, masks: Array) -> Scores:
 def mass(maps: Array, masks: Array) -> Array:
     """Return ``Scores.mass`` alone [B]; raises as ``scores``."""
     _check_shapes(maps, masks)
+    maps = jnp.asarray(maps, jnp.float32)
     positive = jnp.maximum(maps, 0)
     whole = positive.sum((1, 2))
     on_object = jnp.where(masks, positive, 0).sum((1, 2))
@@ -89,11 +92,14 @@ def center(shape: tuple[int, int, int]) -> Array:
 
 
 def edges(images: Array) -> Array:
-    """Return the norm of Sobel's gradient [B, H, W] of gray images; borders are repeated."""
+    """Return the norm of Sobel's gradient [B, H, W] of gray images, in their unit, as float32.
+
+    Images are [B, H, W, C] of any type, RGB where C is 3. Borders are repeated.
+    """
     images = jnp.asarray(images)
     channels = images.shape[-1]
     weights = _LUMA if channels == 3 else (1 / channels,) * channels
-    gray = images @ jnp.asarray(weights, images.dtype)
+    gray = images.astype(jnp.float32) @ jnp.asarray(weights, jnp.float32)
     padded = jnp.pad(gray, ((0, 0), (1, 1), (1, 1)), mode="edge")
 
     def smooth(x: Array, axis: int) -> Array:

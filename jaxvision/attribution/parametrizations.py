@@ -19,6 +19,7 @@ from jaxvision.types import Array, UserError
 
 SOFTNESS = 4.0  # lucid divides waves by it before the sigmoid; the source does not say why
 SPREAD = 0.01  # standard deviation of a first code
+_INDEPENDENT = 1e-6  # of the largest singular value: what is less is rounding
 
 
 class Parametrization(NamedTuple):
@@ -60,19 +61,24 @@ def fourier(height: int, width: int, colors: np.ndarray) -> Parametrization:
     A picture is the sigmoid of ``colors`` times the Hartley transform of weighted codes: the real
     form of Fourier's, H x W waves for H x W pixels. Codes have the pictures' shape [B, H, W, C];
     codes of variance 1 have, before the sigmoid, colors of a covariance in proportion to
-    ``colors @ colors.T`` and amplitudes that fall as 1 / frequency.
+    ``colors @ colors.T`` and amplitudes that fall as 1 / frequency. Where colors depend on each
+    other, as those of gray images saved as RGB, pictures have no others; ``encode`` gives the code
+    of the picture nearest before the sigmoid.
 
     Args:
       height: H.
       width: W.
       colors: [C, C], such as ``color_root``; scaled so that its longest column has norm 1.
+
+    Raises:
+      UserError: all colors are 0, as those of images of one color are.
     """
     longest = np.linalg.norm(colors, axis=0).max()
     if not longest > 0:
         raise UserError("the pictures have one color: there is nothing to decorrelate")
     mixing = colors / longest
     mix = np.float32(mixing.T)
-    unmix = np.float32(np.linalg.inv(mixing.T))
+    unmix = np.float32(np.linalg.pinv(mixing.T, rcond=_INDEPENDENT))
     weights = _weights(height, width)
 
     def decode(codes: Array) -> Array:

@@ -4,7 +4,8 @@ A ReLU is a maximum of zero and something that the net's input is in: ``jax.nn.r
 and ``jnp.maximum(x, 0)`` are all that. Not so the variance of a normalization, a difference of
 means of squares and squared means, which Flax keeps from falling below 0 in the same way. Loops,
 ``jit``, ``remat`` and branches are looked into. The published rules for the way back are about
-ReLUs alone, so other activations are refused by name.
+ReLUs alone, so other activations are refused by name: JAX's own, and those written out that
+``_refuse_written`` and ``_bounded`` know. A kink written in still another way is not seen.
 """
 
 import math
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
@@ -48,8 +50,12 @@ _MADE_OF = {
     "logistic": "a sigmoid or SiLU",
     "tanh": "tanh or GELU",
 }
-_SIGN_TESTS = {"ge", "gt", "le", "lt"}
+_COMPARISONS = {"ge", "gt", "le", "lt"}
 _SPREADING = {"broadcast_in_dim", "convert_element_type", "copy", "reshape", "squeeze"}
+_AFFINE = {"add", "div", "mul", "neg", "sub"}  # of one fed operand
+_SCALING = {"convert_element_type", "copy", "mul", "neg"}
+_FAR = 1e4  # a bound beyond this is there for -inf and the like
+_GUARD = 1e-3  # and one from 0 to this keeps what is divided by from 0
 
 
 class _Fact(NamedTuple):
@@ -57,21 +63,29 @@ class _Fact(NamedTuple):
 
     Attributes:
       fed: the input is in it.
-      zero: it is zero.
-      sign: it is the sign of something fed.
+      number: what it is, if it is one number everywhere and known.
+      sign: it tells where something fed, not the pixels, is above zero.
       square: it is the square of something fed.
       variance: it is something fed minus such a square.
-      pixel: it is the input itself, whatever its shape and type, or what is left of it above zero.
+      pixel: it is the input itself, whatever its shape, type and unit, or what is left of it
+        between bounds.
       rectified: the place of the ReLU whose output it is, if it is one's.
+      root: the name of the value that it is a multiple of; None: nothing else is.
+      bent: the root of what it has a kink or a step of, as |x|, the sign of x and x > 0.
+      exponential: it is the exponential of something fed; not exp(-|x|), which ``logaddexp`` of
+        any two values has.
     """
 
     fed: bool = False
-    zero: bool = False
+    number: float | None = None
     sign: bool = False
     square: bool = False
     variance: bool = False
     pixel: bool = False
     rectified: Place | None = None
+    root: Place | None = None
+    bent: Place | None = None
+    exponential: bool = False
 
 
 @dataclass
@@ -117,14 +131,15 @@ class _Reader:
         """Return what is known of the program's outputs."""
         jaxpr: Jaxpr = program.jaxpr
         known = {
-            variable: _Fact(zero=_is_zero(value))
+            variable: _Fact(number=_number(value))
             for variable, value in zip(jaxpr.constvars, program.consts, strict=True)
         }
-        known |= dict(zip(jaxpr.invars, given, strict=True))
+        known |= dict(zip(jaxpr.invars, _rooted(given, (*place, -1)), strict=True))
         for number, eqn in enumerate(jaxpr.eqns):
             facts = [_fact(variable, known) for variable in eqn.invars]
-            found = self._equation(eqn, facts, (*place, number), rounds)
-            known |= dict(zip(eqn.outvars, found, strict=True))
+            here = (*place, number)
+            found = self._equation(eqn, facts, here, rounds)
+            known |= dict(zip(eqn.outvars, _rooted(found, here), strict=True))
         return [_fact(variable, known) for variable in jaxpr.outvars]
 
     def _equation(
@@ -132,37 +147,43 @@ class _Reader:
     ) -> list[_Fact]:
         name = eqn.primitive.name
         if not any(fact.fed for fact in given):
-            is_zero = name in _SPREADING and given[0].zero
-            return [_Fact(zero=is_zero)] * len(eqn.outvars)
+            number = given[0].number if name in _SPREADING else None
+            return [_Fact(number=number)] * len(eqn.outvars)
         _refuse_named(eqn)
+        _refuse_written(eqn, given)
         if name in INLINE:
             return self.read(inner_program(eqn), given, (*place, 0), rounds)
         if name == "scan":
             return self._loop(eqn, given, place, rounds)
         if name in ("while", "cond", "custom_jvp_call", "custom_vjp_call"):
             self._inside(eqn, given, place, rounds)
-        elif name == "max" and any(fact.variance for fact in given):
-            pass
-        elif name == "max" and any(fact.zero for fact in given):
-            operand = [fact.zero for fact in given].index(False)
-            self._note(place, operand, rounds)
-            return [_Fact(fed=True, pixel=given[operand].pixel, rectified=place)]
-        elif name == "min" and not all(fact.fed for fact in given):
-            self._cut_off(given[0] if given[0].fed else given[1], rounds)
+        elif name in ("max", "min") and _is_of_floats(eqn) and not all(f.fed for f in given):
+            return [self._bounded(name, given, place, rounds)]
+        elif name == "clamp" and _is_of_floats(eqn) and not given[1].pixel:
+            raise _refusal("a hard tanh or another activation with bounds")
         elif name == "act_conv" and eqn.params["spec"].relu and given[0].fed:
             self._note(place, 0, rounds)
         elif name == "select_n" and given[0].sign:
             raise _refusal("an activation by cases, such as leaky ReLU or jnp.where(x > 0, x, 0)")
         return [_computed(eqn, given)] * len(eqn.outvars)
 
-    def _cut_off(self, fact: _Fact, rounds: int) -> None:
-        """Take what bounds the pixels, as ``jnp.clip(images, 0, 1)``, for no ReLU."""
-        if fact.rectified is None:
-            return
-        if not fact.pixel:
-            raise _refusal("ReLU6 or another activation with an upper bound")
-        del self.sites.places[fact.rectified]
-        self.sites.count -= rounds
+    def _bounded(self, name: str, given: list[_Fact], place: Place, rounds: int) -> _Fact:
+        """Return what is known of the maximum or minimum of something fed and a constant."""
+        which = 0 if given[0].fed else 1
+        value, bound = given[which], given[1 - which].number
+        if name == "max" and value.variance:
+            return _Fact(fed=True)
+        if name == "max" and bound == 0:
+            self._note(place, which, rounds)
+            return _Fact(fed=True, pixel=value.pixel, rectified=place)
+        if _bounds_nothing(name, bound):
+            return value
+        if not value.pixel:
+            raise _refusal(_with_bound(name, bound))
+        if value.rectified is not None:  # as ``jnp.clip(images, 0, 1)``, which is no ReLU
+            del self.sites.places[value.rectified]
+            self.sites.count -= rounds
+        return _Fact(fed=True, pixel=True)
 
     def _note(self, place: Place, operand: int, rounds: int) -> None:
         self.sites.places[place] = operand
@@ -174,7 +195,7 @@ class _Reader:
         changing = [_Fact(fed=True)] * (len(given) - loop.fixed)
         rounds *= eqn.params["length"]
         found = self.read(loop.body, [*fixed, *changing], (*place, 0), rounds)
-        return [fact._replace(zero=False) for fact in found]
+        return [_Fact(fed=True) for _ in found]
 
     def _inside(self, eqn: JaxprEqn, given: list[_Fact], place: Place, rounds: int) -> None:
         """Look into an equation whose programs stand for themselves."""
@@ -198,16 +219,40 @@ class _Reader:
             raise _refusal("an activation with a derivative of its own")
 
 
+def _rooted(facts: Sequence[_Fact], place: Place) -> list[_Fact]:
+    """Return facts with a root each: of a value that is no multiple of another, its own place."""
+    return [
+        fact._replace(root=(*place, which)) if fact.fed and fact.root is None else fact
+        for which, fact in enumerate(facts)
+    ]
+
+
 def _computed(eqn: JaxprEqn, given: Sequence[_Fact]) -> _Fact:
     """Return what is known of what an equation makes of something fed."""
     name = eqn.primitive.name
-    return _Fact(
+    fed = [fact for fact in given if fact.fed]
+    fact = _Fact(
         fed=True,
-        sign=name in _SIGN_TESTS and any(fact.zero for fact in given),
         square=_is_square(eqn),
         variance=name == "sub" and given[0].fed and given[1].square,
-        pixel=name in _SPREADING and given[0].pixel,
+        exponential=name == "exp" and not fed[0].pixel and fed[0].bent is None,
     )
+    if len(fed) > 1:
+        return fact
+    (value,) = fed
+    is_bend = name in ("abs", "sign") or (name in _COMPARISONS and _is_of_floats(eqn))
+    if is_bend and not value.pixel:
+        is_sign = name in _COMPARISONS and any(other.number == 0 for other in given)
+        return fact._replace(sign=is_sign, bent=value.root)
+    if name in _AFFINE | _SPREADING:
+        fact = fact._replace(pixel=value.pixel, bent=value.bent)
+    is_multiple = name in _SCALING or (name == "div" and given[0].fed)
+    return fact._replace(root=value.root) if is_multiple else fact
+
+
+def _is_of_floats(eqn: JaxprEqn) -> bool:
+    """Whether an equation is about numbers that have gradients, not about indices."""
+    return jnp.issubdtype(eqn.invars[-1].aval.dtype, jnp.floating)
 
 
 def _is_square(eqn: JaxprEqn) -> bool:
@@ -219,15 +264,34 @@ def _is_square(eqn: JaxprEqn) -> bool:
 
 def _fact(variable: Any, known: Mapping[Any, _Fact]) -> _Fact:
     if isinstance(variable, Literal):
-        return _Fact(zero=_is_zero(variable.val))
+        return _Fact(number=_number(variable.val))
     return known[variable]
 
 
-def _is_zero(value: Any) -> bool:
-    """Whether a constant is the number 0; arrays are not looked through."""
+def _number(value: Any) -> float | None:
+    """Return a constant that is one real number; arrays are not looked through."""
     if isinstance(value, jax.core.Tracer) or math.prod(np.shape(value)) != 1:
+        return None
+    kind = jnp.result_type(value)
+    is_real = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
+    return float(np.ravel(value)[0]) if is_real else None
+
+
+def _bounds_nothing(name: str, bound: float | None) -> bool:
+    """Whether a bound is no activation's: that of a maximum of nothing, or of what divides."""
+    if bound is None:
         return False
-    return bool(np.all(np.asarray(value) == 0))
+    if name == "max":
+        return bound <= -_FAR or 0 < bound <= _GUARD
+    return bound >= _FAR
+
+
+def _with_bound(name: str, bound: float | None) -> str:
+    if name == "max":
+        return "a hard tanh or another activation with a lower bound that is not the number 0"
+    if bound == 0:
+        return "a minimum with 0, as a leaky ReLU may have"
+    return "ReLU6 or another activation with an upper bound"
 
 
 def _is_relu_alone(program: ClosedJaxpr) -> bool:
@@ -247,6 +311,25 @@ def _refuse_named(eqn: JaxprEqn) -> None:
     called = eqn.params.get("name")
     if name in INLINE and called in _NAMED:
         raise _refusal(_NAMED[called])
+
+
+def _refuse_written(eqn: JaxprEqn, given: Sequence[_Fact]) -> None:
+    """Refuse activations that are written out, of anything but the pixels."""
+    name = eqn.primitive.name
+    if name == "log1p" and given[0].exponential:
+        raise _refusal("softplus")
+    is_past_exponential = any(fact.exponential for fact in given)
+    if name == "add" and is_past_exponential and any(fact.number == 1 for fact in given):
+        raise _refusal("a sigmoid, SiLU or softplus")
+    if name not in ("max", "min", *_AFFINE) or len(given) < 2:
+        return
+    one, other = given
+    if not (one.fed and other.fed) or one.pixel:
+        return
+    if name in ("max", "min") and one.root == other.root:
+        raise _refusal("leaky ReLU or another maximum of a value and its multiple")
+    if one.root == other.bent or other.root == one.bent:
+        raise _refusal("an activation by cases, such as x * (x > 0) or (x + |x|) / 2")
 
 
 def _refusal(what: str) -> UserError:

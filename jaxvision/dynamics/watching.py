@@ -23,7 +23,6 @@ from jaxvision.models.foreign import adapt
 from jaxvision.training.losses import check_labels, cross_entropy
 from jaxvision.types import Array, PyTree, UserError
 
-_STATIC = {"static": True}
 Loss = Callable[[Array, PyTree], Array]
 
 

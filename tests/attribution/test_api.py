@@ -112,6 +112,42 @@ def test_an_option_refused_once_does_not_stand_for_its_equal():
     assert explain(net, None, IMAGES, method=occlusion, window=4).maps.shape == IMAGES.shape[:3]
 
 
+@pytest.mark.parametrize("score", [maps.logit, maps.probability])
+def test_a_net_of_bfloat16_is_covered_in_float32(score):
+    """What it says is rounded; what is averaged of it is not."""
+
+    def half(images):
+        return net(images).astype(jnp.bfloat16)
+
+    def rounded(images):
+        return half(images).astype(jnp.float32)
+
+    options = {"method": occlusion, "window": 2, "stride": 1, "score": score}
+    found, expected = (explain(each, None, IMAGES, **options) for each in (half, rounded))
+    assert found.maps.dtype == found.probability.dtype == np.float32
+    np.testing.assert_allclose(found.maps, expected.maps, atol=1e-6)
+    np.testing.assert_allclose(found.probability, expected.probability, rtol=1e-6)
+    gradients = [explain(each, None, IMAGES, score=score).maps for each in (half, rounded)]
+    np.testing.assert_allclose(*gradients, atol=1e-6)
+
+
+@pytest.mark.parametrize("answer", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("method", "options"), [(maps.guided, {}), (occlusion, {"window": 3, "stride": 3})]
+)
+def test_a_net_that_answers_no_number_is_one_line(answer, method, options):
+    dark = IMAGES.copy()
+    dark[:3] = 0
+
+    def broken(images):
+        is_dark = images.sum((1, 2, 3)) == 0
+        return jnp.where(is_dark[:, None], answer, net(images))
+
+    with pytest.raises(UserError, match="answer to 3 of 8 images is no number") as raised:
+        explain(broken, None, dark, method=method, **options)
+    assert "\n" not in str(raised.value)
+
+
 def no_relu(images):
     return images.reshape(len(images), 36) @ FIRST
 

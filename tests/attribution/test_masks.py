@@ -1,6 +1,7 @@
 """Scores against a mask, and ranks against ranks, by hand and by scipy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import ndimage, stats
@@ -65,6 +66,23 @@ def test_edges_are_sobels():
     found = masks.edges(image)[0]
     expected = [ndimage.sobel(image[0, :, :, 0], axis, mode="nearest") for axis in (0, 1)]
     np.testing.assert_allclose(found, np.hypot(*expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_edges_of_bytes_are_those_of_the_same_numbers(channels):
+    image = RNG.integers(0, 256, (1, 6, 7, channels), dtype=np.uint8)
+    found = masks.edges(image)
+    assert found.max() > 0
+    np.testing.assert_array_equal(found, masks.edges(np.float32(image)))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, bool, jnp.bfloat16])
+def test_maps_of_any_type_are_scored_as_floats_are(kind):
+    whole = RNG.integers(0, 100, SHAPE).astype(kind)
+    found = masks.scores(whole, MASKS)
+    expected = masks.scores(np.float32(whole), MASKS)
+    for score, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(score, wanted)
 
 
 def test_a_set_without_masks_is_one_line():

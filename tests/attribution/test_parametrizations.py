@@ -103,6 +103,24 @@ def test_a_prior_keeps_codes_between_its_bounds():
     assert_array_equal(made.decode(codes), [[-2.0, 4.0, 10.0]])
 
 
+def gray(images):
+    return np.repeat(images[..., :1], 3, axis=-1)
+
+
+def blue_empty(images):
+    return np.concatenate([images[..., :2], 0 * images[..., :1]], axis=-1)
+
+
+@pytest.mark.parametrize("kept", [gray, blue_empty])
+def test_colors_that_depend_on_each_other_have_waves(kept):
+    images = kept(RNG.integers(0, 256, size=(50, 6, 6, 3), dtype=np.uint8))
+    waves = fourier(6, 6, color_root(images))
+    pictures = waves.decode(drawn(4, 6, 6, 3))
+    # An empty channel has the sigmoid of 0.
+    assert_allclose(pictures, kept(pictures - 0.5) + 0.5, atol=1e-6)
+    assert_allclose(waves.decode(waves.encode(pictures)), pictures, atol=1e-5)
+
+
 def test_one_color_cannot_be_decorrelated():
     with pytest.raises(UserError, match="the pictures have one color"):
         fourier(4, 4, np.zeros((3, 3)))

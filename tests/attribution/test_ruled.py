@@ -200,6 +200,27 @@ def test_the_rule_gradient_is_the_gradient_to_the_bit():
         (nn.sigmoid, "sigmoid"),
         (nn.tanh, "tanh"),
         (lambda x: jnp.logaddexp(x, 0.0), "derivative of its own"),
+        (lambda x: jnp.maximum(x, 0.1 * x), "leaky ReLU"),
+        (lambda x: jnp.maximum(x / 10, x), "leaky ReLU"),
+        (lambda x: jnp.maximum(x, 0) + 0.1 * jnp.minimum(x, 0), "leaky ReLU"),
+        (lambda x: -jnp.minimum(-x, 0), "a minimum with 0"),
+        (lambda x: jnp.maximum(x, -x), "another maximum of a value and its multiple"),
+        (lambda x: jax.jit(jnp.maximum)(x, KERNEL[0] * x), "leaky ReLU"),
+        (lambda x: jnp.clip(x, -1, 1), "hard tanh"),
+        (lambda x: jax.lax.clamp(-1.0, x, 1.0), "hard tanh"),
+        (lambda x: jnp.maximum(x, np.float32(0.5)), "lower bound that is not the number 0"),
+        (lambda x: jnp.maximum(x, KERNEL[0]), "lower bound that is not the number 0"),
+        (lambda x: jnp.minimum(x, 1.0), "upper bound"),
+        (lambda x: jnp.minimum(jax.nn.relu(x), 6.0), "upper bound"),
+        (lambda x: x * jnp.float32(x > 0), r"x \* \(x > 0\)"),
+        (lambda x: x * (x >= 0.1).astype(x.dtype), r"x \* \(x > 0\)"),
+        (lambda x: x * (1 + jnp.sign(x)) / 2, "by cases"),
+        (lambda x: (x + jnp.abs(x)) / 2, "by cases"),
+        (lambda x: 0.5 * x + 0.5 * jnp.abs(x), "by cases"),
+        (lambda x: x / (1 + jnp.abs(x)), "by cases"),
+        (lambda x: x / (1 + jnp.exp(-x)), "SiLU"),
+        (lambda x: jnp.log1p(jnp.exp(x)), "softplus"),
+        (lambda x: jnp.log(1 + jnp.exp(x)), "softplus"),
     ],
 )
 def test_other_activations_are_refused_by_name(activation, name):
@@ -208,6 +229,62 @@ def test_other_activations_are_refused_by_name(activation, name):
     with pytest.raises(UserError, match=name) as raised:
         ruled(function, "guided")(jnp.arange(6.0))
     assert "\n" not in str(raised.value)
+
+
+def own_softmax(x):
+    raised = jnp.exp(x - x.max())
+    return raised / (raised.sum() + 1e-9)
+
+
+def indexed(x):
+    """A loop that takes its weights by its number, which JAX holds against 0."""
+    biases = jnp.asarray(KERNEL)
+    return jax.lax.fori_loop(0, 2, lambda i, x: x + biases[i] + jnp.maximum(i, 0), x)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        jax.nn.softmax,
+        jax.nn.log_softmax,
+        own_softmax,
+        indexed,
+        lambda x: jnp.logaddexp(x, x[::-1]),
+        lambda x: x / jnp.maximum(jnp.linalg.norm(x), 1e-12),
+        lambda x: x / jnp.sqrt(jnp.square(x).mean() + 1e-5),
+        lambda x: jnp.max(x, initial=-jnp.inf) + x,
+        lambda x: jnp.max(x.reshape(3, 2), axis=1, where=x.reshape(3, 2) > -9, initial=-9e9)[0] + x,
+        lambda x: jnp.repeat(jnp.maximum(x[::2], x[1::2]), 2),
+        lambda x: jnp.maximum(jax.nn.relu(x), jax.nn.relu(KERNEL @ x)) - jax.nn.relu(x),
+        lambda x: jnp.maximum(x[:, None], x[None]).sum(1),
+        lambda x: x * jax.nn.one_hot(x.argmax(), 6),
+        lambda x: x * jnp.float32(jnp.arange(6) > 2),
+        lambda x: x + jnp.abs(KERNEL @ x),
+        lambda x: jnp.where(jnp.arange(6) > 2, x, -jnp.inf).max() + x,
+        lambda x: jnp.concatenate([jax.nn.relu(x[:3]), jax.nn.relu(-x[:3])]),
+    ],
+)
+def test_what_is_no_activation_passes(part):
+    function = two_layers(lambda x: part(jax.nn.relu(x)))
+    assert np.isfinite(jax.grad(ruled(function, "guided"))(jnp.arange(6.0))).all()
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        lambda x: jnp.clip((x - 0.5) / 0.25, -1, 1),
+        lambda x: jnp.clip(x * 2 - 1, -1, 1),
+        lambda x: jax.lax.clamp(0.0, x, 1.0),
+        lambda x: jnp.minimum(x, 1),
+        lambda x: x * jnp.float32(x > 0.5),
+        lambda x: jnp.where(x > 0, x, 0.5),
+        lambda x: jnp.abs(x - 0.5) + x,
+    ],
+)
+def test_pixels_may_be_prepared_in_any_way(prepared):
+    x = jnp.linspace(0, 1, 6)
+    net = two_layers(jax.nn.relu)
+    assert relus.find(lambda x: net(prepared(x)), x).count == 2
 
 
 def test_a_net_without_relus_is_refused():

@@ -146,6 +146,17 @@ def test_where_no_relu_is_reached_guided_backprop_recovers_nothing():
     assert found["nie-more"] != "reproduced"
 
 
+def test_a_signal_is_drawn_signed_with_zero_in_the_middle():
+    """Neither its absolute value nor shifted to its least: no signal is gray."""
+    signal = jnp.array([-0.8, 0.0, 0.8, 0.2]).reshape(1, 1, 4, 1)
+    assert rules.as_pictures(signal).ravel().tolist() == [0, 128, 255, 191]
+    # Every picture has its own scale, and one of no signal is gray.
+    both = jnp.concatenate([1e-6 * signal, 0 * signal])
+    first, second = rules.as_pictures(both)
+    assert first.ravel().tolist() == [0, 128, 255, 191]
+    assert second.ravel().tolist() == [128, 128, 128, 128]
+
+
 def test_every_map_is_scored_on_the_same_images():
     """A map that points at one image's object alone scores on as many images as the others do."""
     masks = np.zeros((3, 4, 4), bool)

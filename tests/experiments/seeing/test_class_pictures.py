@@ -12,6 +12,7 @@ from experiments.seeing import _making as making
 from experiments.seeing import _picture_scores as scores
 from experiments.seeing import class_pictures as experiment
 from jaxvision.progress import silent
+from jaxvision.types import UserError
 from tests.experiments.breaking.verdicts import verdicts
 
 CONFIG = experiment.PRESETS["cpu"]
@@ -133,6 +134,44 @@ def test_a_net_does_not_judge_its_own_pictures():
             silent,
             judges=lambda count: np.tile(np.arange(count), (count, 1)),
         )
+
+
+@pytest.fixture
+def gray_as_rgb(tmp_path):
+    """Return ``made(images of the rarest class) -> path``: two classes, every test class of 20."""
+
+    def made(fewest):
+        count = 20 + fewest
+        gray = np.random.default_rng(0).integers(0, 256, (2 * count, 8, 8, 1), np.uint8)
+        images = np.repeat(gray, 3, axis=-1)
+        labels = np.arange(count) >= 20
+        path = tmp_path / "gray.npz"
+        np.savez(
+            path,
+            x_train=images[:count],
+            y_train=labels.astype(int),
+            x_test=images[count:],
+            y_test=labels.astype(int),
+        )
+        return str(path)
+
+    return made
+
+
+@pytest.mark.slow
+def test_gray_images_saved_as_rgb_have_pictures(gray_as_rgb):
+    config = dataclasses.replace(experiment.PRESETS["tiny"], dataset=gray_as_rgb(20))
+    ways = {name: experiment.WAYS[name] for name in ("none", "fourier")}
+    _, arrays = experiment.measure(config, silent, ways, parts=())
+    assert np.isfinite(arrays["own_logit"]).all()
+
+
+def test_too_few_test_images_are_refused_before_a_net_is_trained(gray_as_rgb, monkeypatch):
+    config = dataclasses.replace(experiment.PRESETS["tiny"], dataset=gray_as_rgb(19))
+    monkeypatch.setattr(experiment, "trained", None)
+    with pytest.raises(UserError, match=r"has 19 images of '1', .* 20 of every") as raised:
+        experiment.measure(config, silent)
+    assert "\n" not in str(raised.value)
 
 
 def test_votes_count_the_other_nets_alone():
