@@ -39,9 +39,7 @@ def shown(found: Panels, some: Shown) -> dict[str, np.ndarray]:
         "pictures/strongest": _scaled(found.strongest[0, :SHOWN]),
         "pictures/projection": _scaled(projection),
         "pictures/probability": _scaled(found.probability[0, :SHOWN]),
-        "pictures/right": np.uint8(
-            255 * (found.predicted[0, :SHOWN] == some.labels[:SHOWN, None, None])
-        ),
+        "pictures/predicted": np.int16(found.predicted[0, :SHOWN]),
     }
 
 
@@ -57,20 +55,41 @@ def draw_pictures(ax: Axes, record: Record) -> None:
     images = record.arrays["pictures/images"]
     height, width = images.shape[1:3]
     rows = [np.broadcast_to(images, (*images.shape[:3], 3))]
-    for name in ("strongest", "projection", "probability", "right"):
+    for name in ("strongest", "projection", "probability"):
         picture = _of_size(record.arrays[f"pictures/{name}"], height, width)
         rows.append(np.broadcast_to(picture[..., None], rows[0].shape))
+    predicted = _of_size(record.arrays["pictures/predicted"], height, width)
+    rows.append(_class_colors(predicted))
     names = [
         "image",
         "strongest map",
         "its projection\n(light: energy)",
         "probability",
-        "right answer",
+        "answer",
     ]
     image_grid(ax, np.stack(rows), rows=names)
     _frame(ax, len(rows), len(images), height, width)
-    title = "A gray window covers each place in turn.\nDark: what falls, or a wrong answer"
+    title = "A gray window covers each place in turn.\nDark: what falls; colors: the answer"
     plots.describe(ax, title, "", "")
+    _name_classes(ax, np.unique(predicted), record.numbers["classes"])
+
+
+def _class_colors(classes: np.ndarray) -> np.ndarray:
+    """Return the colors of classes [...] as uint8 [..., 3], ten that go round."""
+    from matplotlib import colormaps  # only who draws waits for it
+
+    palette = np.uint8(255 * np.array(colormaps["tab10"].colors))
+    return palette[classes % len(palette)]
+
+
+def _name_classes(ax: Axes, classes: np.ndarray, names: Sequence[str]) -> None:
+    """Write the classes beside the grid, each in its color."""
+    for place, number in enumerate(classes):
+        color = _class_colors(number) / 255
+        name = names[number] if number < len(names) else str(number)
+        at = {"xy": (1, 0), "xycoords": "axes fraction", "textcoords": "offset points"}
+        lift = 14 * (len(classes) - 1 - place)
+        ax.annotate(name, xytext=(8, lift), color=color, fontweight="bold", fontsize=11, **at)
 
 
 def _frame(ax: Axes, down: int, right: int, height: int, width: int) -> None:
