@@ -90,7 +90,7 @@ class BatchNorm(nn.Module):
         if not train:
             factor = scale * lax.rsqrt(var.value + self.epsilon)
             scaled = Scaled(x, factor, bias, mean.value)
-            return scaled if is_convolved else scaled.value().astype(x.dtype)
+            return scaled if is_convolved else scaled.value()
         axis = _batch_axis.get()
         m = _count(x, axis)
         _check_count(m, x.shape)

@@ -28,9 +28,10 @@ class Scaled(NamedTuple):
     center: Array
 
     def value(self) -> Array:
-        """Return the mapped images."""
+        """Return the mapped images, of the dtype of x: the vectors may be more precise."""
         scale, bias, center = (v.reshape((1,) * (self.x.ndim - 1) + (-1,)) for v in self[1:])
-        return scale * (self.x - center) + bias
+        mapped = scale * (self.x - center) + bias
+        return mapped.astype(self.x.dtype)
 
 
 class Spec(NamedTuple):
