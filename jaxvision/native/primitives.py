@@ -103,7 +103,8 @@ def _some(array: Array | None, rank: int) -> Array:
 def _shapes_forward(*operands, spec: Spec):
     x, kernel = operands[:2]
     shapes = (out_shape(spec, operands), (3, kernel.shape[3]), x.shape)
-    return [x.update(shape=shape) for shape in taken(shapes, (True, spec.moments, spec.keep))]
+    wanted = taken(shapes, (True, spec.moments, spec.keep))
+    return [x.update(shape=shape, weak_type=False) for shape in wanted]
 
 
 def _shapes_tangent(*arrays, spec: Spec, active: tuple[bool, ...]):
@@ -111,7 +112,7 @@ def _shapes_tangent(*arrays, spec: Spec, active: tuple[bool, ...]):
 
 
 def _shapes_gradient(*arrays, spec: Spec, active: tuple[bool, ...], given: tuple[bool, ...]):
-    return taken(arrays[: len(active)], active)
+    return [operand.update(weak_type=False) for operand in taken(arrays[: len(active)], active)]
 
 
 def _primitive(name: str, compute: Callable, shapes: Callable) -> Primitive:
