@@ -64,6 +64,8 @@ def _gradient(
     *arrays: Array, spec: Spec, active: tuple[bool, ...], given: tuple[bool, ...]
 ) -> list[Array]:
     operands, outs = arrays[: len(active)], arrays[len(active) : len(active) + len(given)]
+    if operands[0].size == 0:  # of vmap over nothing
+        return [jnp.zeros(operand.shape, jnp.float32) for operand in taken(operands, active)]
     cotangents = spread(arrays[len(active) + len(given) :], given)
     x, kernel, affine, _ = spec.named(operands)
     y, moments, h = spec.outputs(outs)

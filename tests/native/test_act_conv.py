@@ -313,6 +313,22 @@ def test_h_is_put_out_where_it_is_asked_for():
     assert_trees_close(*gradients)
 
 
+def test_mapped_over_nothing_gradients_are_zero():
+    case = Case(2, (4, 4), (3, 4), residual=True, moments=False)
+    x, kernel, *vectors, _ = draw(case)
+    none = jnp.zeros((0, *x.shape))
+
+    def summed(none, kernel, residuals):
+        def one(x, residual):
+            return call(case, x, kernel, *vectors, residual).y
+
+        return jnp.sum(jax.vmap(one)(none, residuals))
+
+    to_none, to_kernel, to_residuals = jax.grad(summed, argnums=(0, 1, 2))(none, kernel, none)
+    assert to_none.shape == to_residuals.shape == none.shape
+    np.testing.assert_array_equal(to_kernel, np.zeros(kernel.shape))
+
+
 def test_types_are_strong_as_without_kernels(plain):
     x = jnp.broadcast_to(jnp.asarray(1.0), (2, 4, 4, 3))
     assert jax.typeof(x).weak_type
