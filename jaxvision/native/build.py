@@ -32,7 +32,16 @@ SECONDS = 180  # that a compiler may take, and that another process is waited fo
 FAILURE_HOLDS = 24 * 3600  # seconds: so long a compiler that has failed is not asked again
 _OPTIONS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
 # What compilers say where it is not the source that they cannot compile.
-_PASSING = ("No space left on device", "Killed", "killed", "signal terminated", "memory exhausted")
+_PASSING = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "Killed",
+    "killed",
+    "signal terminated",
+    "memory exhausted",
+    "out of memory",
+    "Cannot allocate memory",
+)
 _OTHER_CACHE = "set XDG_CACHE_HOME to a folder of yours"
 
 
@@ -41,7 +50,7 @@ class Unavailable(Exception):
 
 
 class PassingFailure(Unavailable):
-    """The disk was full or the compiler was killed: the next time it may succeed."""
+    """The disk was full, or the compiler killed or too slow: the next time it may succeed."""
 
 
 def load() -> ctypes.CDLL:
@@ -230,10 +239,11 @@ def _run(command: list[str]) -> None:
             command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Unavailable(f"{command[0]} took more than {SECONDS} s: {mend}") from None
+        raise PassingFailure(f"{command[0]} took more than {SECONDS} s: {mend}") from None
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if "error" in line]
-        why = errors[0] if errors else f"exit code {done.returncode}"
+        told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in told if "error" in line]
+        why = [*errors, *reversed(told), f"exit code {done.returncode}"][0]
         passes = done.returncode < 0 or any(word in done.stderr for word in _PASSING)
         kind = PassingFailure if passes else Unavailable
         raise kind(f"{command[0]} cannot compile the kernels ({why}): {mend}")

@@ -142,6 +142,22 @@ def test_a_compiler_that_hangs_is_given_up(compiler, monkeypatch):
     with pytest.raises(build.Unavailable, match="took more than"):
         build.library()
     assert entries() == []
+    assert not list(build.directory().glob("*.failed"))
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("a warning\nx.cc:1: error: no\nnote: here", "x.cc:1: error: no"),
+        ("a warning\nld: cannot find -lm\n\n", "ld: cannot find -lm"),
+        ("", "exit code 1"),
+    ],
+)
+def test_the_reason_is_the_first_error_or_the_last_line(compiler, told, why):
+    script = Path(os.environ["CXX"])
+    script.write_text(script.read_text().replace("sleep 0.25", f"echo '{told}' >&2; exit 1"))
+    with pytest.raises(build.Unavailable, match=rf"cannot compile the kernels \({why}\): name"):
+        build.library()
 
 
 def test_a_compiler_that_failed_is_not_asked_again_that_day(compiler):
@@ -164,6 +180,9 @@ def test_a_compiler_that_failed_is_not_asked_again_that_day(compiler):
     "end",
     [
         "echo 'fatal error: cannot write: No space left on device' >&2; exit 1",
+        "echo 'cc1plus: error: writing x.s: Disk quota exceeded' >&2; exit 1",
+        "echo 'cc1plus: out of memory allocating 65536 bytes' >&2; exit 1",
+        "echo 'c++: error: cannot execute: vfork: Cannot allocate memory' >&2; exit 1",
         "echo 'g++: fatal error: Killed signal terminated program cc1plus' >&2; exit 1",
         "kill -9 $$",
     ],
