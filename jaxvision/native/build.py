@@ -161,13 +161,11 @@ def _processor() -> str:
 
 
 def _intact(folder: Path, key: str) -> Path | None:
-    """Return the entry of a key; removes what is damaged or not ours."""
+    """Return the entry of a key, None where there is none or it is damaged or not ours."""
     for path in sorted(folder.glob(f"{key}-*.so")):
         with contextlib.suppress(OSError):
             if _is_ours(path) and path.stem == f"{key}-{_digest(path)}":
                 return path
-        with contextlib.suppress(OSError):
-            path.unlink()
     return None
 
 
@@ -216,9 +214,11 @@ def _compile_unless_it_failed(command: list[str], folder: Path, key: str) -> Pat
 
 
 def _compile(command: list[str], folder: Path, key: str) -> Path:
-    """Compile into the folder; the entry is there whole or not at all."""
+    """Compile into the folder, alone; the entry is there whole or not at all."""
     for left in folder.glob("*.partial"):  # by a process that was killed
         left.unlink()
+    for damaged in folder.glob(f"{key}-*.so"):
+        damaged.unlink()
     partial = folder / f"{key}.partial"
     partial.touch(mode=0o700)  # a folder that cannot be written is met before the work
     note("compiling kernels for this processor: once, some ten seconds")

@@ -78,8 +78,11 @@ def test_whatever_it_is_made_of_makes_it_anew(compiler, monkeypatch, tmp_path, w
     assert times(compiler) == 2
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped", "empty", "of another", "writable", "a link"])
-def test_a_damaged_or_foreign_entry_is_made_anew(compiler, tmp_path, harm):
+HARMS = ["cut", "flipped", "empty", "of another", "writable", "a link", "another user's"]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_or_foreign_entry_is_made_anew(compiler, monkeypatch, tmp_path, harm):
     path = build.library()
     whole = path.read_bytes()
     if harm == "cut":
@@ -92,6 +95,8 @@ def test_a_damaged_or_foreign_entry_is_made_anew(compiler, tmp_path, harm):
         path.rename(path.with_name(path.name.replace(path.stem[-5:], "00000")))
     elif harm == "writable":
         path.chmod(0o777)
+    elif harm == "another user's":
+        give_away(path, monkeypatch)
     else:
         shutil.move(path, tmp_path / "elsewhere")
         path.symlink_to(tmp_path / "elsewhere")
@@ -100,6 +105,37 @@ def test_a_damaged_or_foreign_entry_is_made_anew(compiler, tmp_path, harm):
     assert entries() == [again]
     assert again.read_bytes() == whole
     assert not again.is_symlink()
+
+
+def give_away(path, monkeypatch):
+    """Let a file look like another user's."""
+    lstat = Path.lstat
+
+    def foreign(self):
+        fields = list(lstat(self))
+        if self == path:
+            fields[stat.ST_UID] += 1
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(Path, "lstat", foreign)
+    assert not build._is_ours(path)
+
+
+def test_a_folder_of_another_user_is_not_used(compiler, monkeypatch):
+    folder = build._own_folder()
+    give_away(folder, monkeypatch)
+    with pytest.raises(build.Unavailable, match="can be written by other users"):
+        build.library()
+
+
+def test_nothing_is_removed_while_another_process_compiles(compiler, monkeypatch):
+    """It may have just put a good entry there."""
+    path = build.library()
+    path.write_bytes(b"")
+    monkeypatch.setattr(build, "SECONDS", 0)
+    with build._alone(path.parent), pytest.raises(build.Unavailable, match="has held"):
+        build.library()
+    assert entries() == [path]
 
 
 def test_what_a_killed_process_left_is_removed(compiler):
