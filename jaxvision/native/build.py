@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import stat
 import subprocess
@@ -74,8 +75,9 @@ def library() -> Path:
     Raises:
       Unavailable: as in ``load``, but for a library that cannot be loaded.
     """
-    command = _compiler()
-    key = _key(command)
+    compiler = _compiler()
+    command = [*compiler, *_options()]
+    key = _key(compiler, command)
     try:
         folder = _own_folder()
         if (found := _intact(folder, key)) is None:
@@ -110,8 +112,11 @@ def _is_ours(path: Path) -> bool:
 
 
 def _compiler() -> list[str]:
-    """Return the command up to the files that it reads and writes."""
-    wanted = os.environ.get("CXX", "").split()
+    """Return the compiler's words: what CXX says, quoted as in a shell, else one that is here."""
+    try:
+        wanted = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise Unavailable(f"CXX cannot be read ({error}): quote it as in a shell") from error
     candidates = [wanted] if wanted else [["c++"], ["g++"], ["clang++"]]
     for words in candidates:
         if shutil.which(words[0]):
@@ -119,16 +124,20 @@ def _compiler() -> list[str]:
     else:
         missing = f"CXX names {wanted[0]}, which is not here" if wanted else "no C++ compiler here"
         raise Unavailable(f"{missing}: install g++ or clang++, or name one in CXX")
+    return words
+
+
+def _options() -> list[str]:
     native = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
-    return [*words, *_OPTIONS, native, f"-I{jax.ffi.include_dir()}"]
+    return [*_OPTIONS, native, f"-I{jax.ffi.include_dir()}"]
 
 
-def _key(command: list[str]) -> str:
+def _key(compiler: list[str], command: list[str]) -> str:
     """Return a hash of what the library is made from."""
     made_from = [
         SOURCE.read_bytes(),
         "\n".join(command).encode(),
-        _version(command[0]).encode(),
+        _version(compiler).encode(),
         _processor().encode(),
         jaxlib.__version__.encode(),
     ]
@@ -136,17 +145,19 @@ def _key(command: list[str]) -> str:
     return hashlib.sha256(digests).hexdigest()[:20]
 
 
-def _version(compiler: str) -> str:
+def _version(compiler: list[str]) -> str:
+    """Return what the whole command says: a launcher such as ccache hands the question on."""
     try:
         done = subprocess.run(
-            [compiler, "--version"],
+            [*compiler, "--version"],
             capture_output=True,
             text=True,
             timeout=VERSION_SECONDS,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"{compiler} does not run ({error}): name another one in CXX") from error
+        named = shlex.join(compiler)
+        raise Unavailable(f"{named} does not run ({error}): name another one in CXX") from error
     return done.stdout
 
 

@@ -78,6 +78,25 @@ def test_whatever_it_is_made_of_makes_it_anew(compiler, monkeypatch, tmp_path, w
     assert times(compiler) == 2
 
 
+def test_a_launcher_is_asked_for_its_compiler_s_version(compiler, monkeypatch, tmp_path):
+    launcher, script = tmp_path / "launch", Path(os.environ["CXX"])
+    launcher.write_text('#!/bin/sh\n[ $1 = --version ] && exec echo launch 1\nexec "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("CXX", f"{launcher} {script}")
+    first = build.library()
+    script.write_text(script.read_text().replace("quick 1", "quick 2"))
+    assert build.library() != first
+
+
+def test_a_compiler_s_path_may_have_a_space(compiler, monkeypatch, tmp_path):
+    folder = tmp_path / "my tools"
+    folder.mkdir()
+    script = shutil.copy(os.environ["CXX"], folder)
+    monkeypatch.setenv("CXX", f"'{script}'")
+    build.library()
+    assert times(compiler) == 1
+
+
 HARMS = ["cut", "flipped", "empty", "of another", "writable", "a link", "another user's"]
 
 
@@ -262,6 +281,8 @@ def make_trouble(kind, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))
     elif kind == "CXX is not there":
         monkeypatch.setenv("CXX", "no-such-compiler --fast")
+    elif kind == "CXX has one quote":
+        monkeypatch.setenv("CXX", "'quick++")
     elif kind == "compiler does not run":
         (tmp_path / "quick++").write_text("#!/bin/sh\nexit 3\n")
     elif kind == "source is refused":
@@ -294,6 +315,7 @@ WAIT = "jaxvision: compiling kernels for this processor: once, some ten seconds"
 TROUBLES = {
     "no compiler": "no C++ compiler here: install g++ or clang++, or name one in CXX",
     "CXX is not there": "CXX names no-such-compiler, which is not here: install",
+    "CXX has one quote": "CXX cannot be read (No closing quotation): quote it as in a shell",
     "compiler does not run": "does not run",
     "source is refused": "cannot compile the kernels (x.cc:1: error: no): name another",
     "home is a file": "the cache cannot be written (Not a directory): set XDG_CACHE_HOME",
