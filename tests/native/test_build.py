@@ -399,6 +399,7 @@ def test_modes(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_kernels_under_sanitizers():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
