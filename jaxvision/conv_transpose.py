@@ -65,10 +65,45 @@ def conv_transpose2d(
     pads = pads_of(size, window, strides, padding)
     if geometry := _native(images, kernel, strides, pads):
         return linear.images(y, kernel, geometry)
-    if strides == (1, 1) or not is_own():
-        (transposed,) = jax.linear_transpose(forward, images)(y)
+    return _plain(y, kernel, strides, pads, size)
+
+
+def defined(name: str, first: Array, second: Array, geometry: linear.Geometry) -> Array:
+    """Return, in plain JAX, what one of the three primitives of ``native/linear.py`` computes.
+
+    Without kernels the same program stands in its place, so who reads programs sees one net.
+
+    Args:
+      name: 'conv_images', 'conv_maps' or 'conv_kernel'.
+      first: the primitive's operand; so is ``second``.
+      second: see ``first``.
+      geometry: of the convolution.
+    """
+
+    def images(y: Array, kernel: Array) -> Array:
+        strides = (geometry.stride, geometry.stride)
+        return _plain(y, kernel, strides, geometry.pads, geometry.size)
+
+    if name == "conv_images":
+        return images(first, second)
+    if name == "conv_maps":
+        shape = (first.shape[0], *geometry.maps(), second.shape[3])
+        maps = jax.ShapeDtypeStruct(shape, first.dtype)
+        (transposed,) = jax.linear_transpose(lambda y: images(y, second), maps)(first)
         return transposed
-    return _by_phases(y, kernel, strides, pads, size)
+    shape = (geometry.window, geometry.window, first.shape[3], second.shape[3])
+    kernel = jax.ShapeDtypeStruct(shape, first.dtype)
+    (transposed,) = jax.linear_transpose(lambda kernel: images(second, kernel), kernel)(first)
+    return transposed
+
+
+def _plain(y: Array, kernel: Array, strides: Pair, pads: tuple[Pair, Pair], size: Pair) -> Array:
+    """Compute the transposed convolution without the kernels."""
+    if strides != (1, 1) and is_own():
+        return _by_phases(y, kernel, strides, pads, size)
+    images = jax.ShapeDtypeStruct((y.shape[0], *size, kernel.shape[2]), y.dtype)
+    (transposed,) = jax.linear_transpose(lambda x: conv2d(x, kernel, strides, pads), images)(y)
+    return transposed
 
 
 def _check(forward: Callable[[Array], Array], images: jax.ShapeDtypeStruct, maps: Pair) -> None:

@@ -44,7 +44,7 @@ def conv2d(x: Array, kernel: Array, stride: int | Pair = 1, padding: Padding = "
     """
     strides = (stride, stride) if isinstance(stride, int) else tuple(stride)
     padding = pads_of(x.shape[1:3], kernel.shape[:2], strides, padding)
-    if not is_own():
+    if not is_own() or _is_spread(x) or _is_spread(kernel):
         return _lax(x, kernel, strides, padding)
     ones = (1, 1)
     # The barriers here and in the gradients make XLA store what enters a convolution once; without
@@ -66,6 +66,11 @@ def pads_of(size: Pair, window: Pair, strides: Pair, padding: Padding) -> tuple[
 def is_own() -> bool:
     """Return whether convolutions are this module's own, not ``lax``'s."""
     return jax.default_backend() == "cpu" and "conv" not in runtime.disabled()
+
+
+def _is_spread(array: Array) -> bool:
+    """Whether its type says which mesh axes it lies on: ``lax`` alone knows rules for that."""
+    return any(axis is not None for axis in jax.typeof(array).sharding.spec)
 
 
 def _lax(
@@ -162,6 +167,7 @@ def _abstract(x, kernel, **geometry):
         batch_group_count=1,
         precision=None,
         preferred_element_type=None,
+        out_sharding=None,
     )
     return out
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import PartitionSpec as P
 
 from jaxvision import convolution
 from jaxvision.convolution import conv2d
@@ -247,3 +248,26 @@ def test_program_does_not_grow_with_depth():
 def test_nothing_gives_nothing(images, outputs):
     x, kernel = jnp.zeros((images, 8, 8, 3)), jnp.zeros((3, 3, 3, outputs))
     assert conv2d(x, kernel).shape == (images, 8, 8, outputs)
+
+
+@pytest.mark.parametrize("spread", [P(), P("part")], ids=["whole", "spread"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_types_may_name_the_axes_of_a_mesh(devices, spread):
+    x, kernel, options = draw(((8, 7), (3, 3), 2, "SAME"))
+
+    @jax.jit
+    def value_and_gradients(x, kernel):
+        out, pull = jax.vjp(lambda *operands: conv2d(*operands, **options), x, kernel)
+        return out, pull(jnp.cos(out))
+
+    expected = value_and_gradients(x, kernel)
+    axes = jax.make_mesh((devices,), ("part",), (jax.sharding.AxisType.Explicit,))
+    with jax.set_mesh(axes):
+        operands = jax.device_put((x, kernel), (spread, P()))
+        out, gradients = value_and_gradients(*operands)
+    assert jax.typeof(out).sharding.spec == P(*spread, *[None] * (4 - len(spread)))
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
+        (out, gradients),
+        expected,
+    )

@@ -37,6 +37,15 @@ def test_a_target_runs_its_module(name):
         assert done.stdout.splitlines()[-1] == command
 
 
+def test_both_sanitizers_see_this_machine_s_vectors():
+    told = make("-n", "sanitize").stdout
+    for sanitizer in ("address", "undefined"):
+        assert f"'-fsanitize={sanitizer} -march=native'" in told
+    cpuinfo = Path("/proc/cpuinfo")
+    has_avx2 = cpuinfo.exists() and " avx2" in cpuinfo.read_text()
+    assert ("'-fsanitize=undefined -mavx2 -mfma'" in told) == has_avx2
+
+
 @pytest.mark.parametrize("target", ["exp-nosuch", "plot-nosuch"])
 def test_a_wrong_name_is_one_line(target):
     done = make(target)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from jaxvision import nets
+from jaxvision.native import switch
 from jaxvision.nets import Spec
 from jaxvision.nets import training as nets_training
 from jaxvision.nets.shelf import Shelf, default_directory
@@ -281,6 +282,13 @@ def test_the_key_changes_with_every_field_and_with_the_data():
     assert len(keys) == len(OTHERS) + 2
     turned = {name: SIZES[name] for name in reversed(SIZES)}
     assert key_of(spec_with(sizes=turned), "d") == key_of(SPEC, "d")
+
+
+def test_the_key_changes_with_the_kernels(monkeypatch):
+    monkeypatch.setattr(switch, "is_on", lambda: True)
+    with_kernels = key_of(SPEC, "d")
+    monkeypatch.setattr(switch, "is_on", lambda: False)
+    assert key_of(SPEC, "d") != with_kernels
 
 
 def test_the_key_changes_with_the_code_that_trains(tmp_path):

@@ -36,7 +36,7 @@ from jaxvision.cli.help import help_text
 from jaxvision.cli.parsing import is_long, name_of, parse_flags, uses_nets
 from jaxvision.cli.places import check_writable, default_run_name, place, record_directory
 from jaxvision.cli.running import Job, carry_out, finish, load, run
-from jaxvision.cli.together import identity_of
+from jaxvision.cli.together import agree_on_kernels, identity_of
 from jaxvision.longrun.stop import Stopped, on_sigterm
 from jaxvision.native import switch
 from jaxvision.parallel import distributed, mesh
@@ -173,6 +173,7 @@ def _start(experiment: ModuleType, values: flags.FlagValues, config: Any) -> Non
     mesh.configure(values.data_devices)
     if distributed.joined_by_jax():
         distributed.agree(identity)
+    agree_on_kernels()
 
 
 def _check(job: Job, values: flags.FlagValues) -> None:

@@ -11,8 +11,10 @@ from absl import flags
 
 from jaxvision import data, runtime
 from jaxvision.cli.parsing import code_of, name_of
+from jaxvision.native import switch
 from jaxvision.parallel import distributed
 from jaxvision.progress import ShowProgress, progress, silent
+from jaxvision.types import UserError
 
 
 def identity_of(experiment: ModuleType, values: flags.FlagValues, config: Any) -> dict[str, str]:
@@ -37,6 +39,20 @@ def data_identity() -> dict[str, str]:
         f"data set {known.name}": " ".join(filter(None, (known.version, known.label, known.digest)))
         for known in data.identities()
     }
+
+
+def agree_on_kernels() -> None:
+    """Compare whether native kernels are on; with several processes a meeting.
+
+    Raises:
+      UserError: in every process, where ``--native=auto`` finds a compiler on some hosts alone.
+    """
+    if not distributed.several():
+        return
+    try:
+        distributed.agree({"native kernels": "on" if switch.is_on() else "off"})
+    except UserError as error:
+        raise UserError(f"{error}, with a C++ compiler on every host or --native=off") from error
 
 
 def _shortened(text: str) -> str:

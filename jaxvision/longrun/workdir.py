@@ -23,7 +23,6 @@ import jax
 from jaxvision import data
 from jaxvision.longrun.checkpoint import Owner
 from jaxvision.longrun.stop import Stopped, on_sigterm
-from jaxvision.native import switch
 from jaxvision.parallel import distributed
 from jaxvision.parallel.mesh import data_devices, make_mesh
 from jaxvision.report import provenance
@@ -211,7 +210,7 @@ class Workdir:
             "code": provenance.code_hash(*self._sources),
             "processes": jax.process_count(),
             "data_devices": data_devices(make_mesh()),
-            "native kernels": switch.is_on(),
+            "native kernels": known["native_kernels"],
             "data": _data(),
         }
 

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import stat
 import subprocess
@@ -32,7 +33,16 @@ SECONDS = 180  # that a compiler may take, and that another process is waited fo
 FAILURE_HOLDS = 24 * 3600  # seconds: so long a compiler that has failed is not asked again
 _OPTIONS = ("-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
 # What compilers say where it is not the source that they cannot compile.
-_PASSING = ("No space left on device", "Killed", "killed", "signal terminated", "memory exhausted")
+_PASSING = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "Killed",
+    "killed",
+    "signal terminated",
+    "memory exhausted",
+    "out of memory",
+    "Cannot allocate memory",
+)
 _OTHER_CACHE = "set XDG_CACHE_HOME to a folder of yours"
 
 
@@ -41,7 +51,7 @@ class Unavailable(Exception):
 
 
 class PassingFailure(Unavailable):
-    """The disk was full or the compiler was killed: the next time it may succeed."""
+    """The disk was full, or the compiler killed or too slow: the next time it may succeed."""
 
 
 def load() -> ctypes.CDLL:
@@ -65,8 +75,9 @@ def library() -> Path:
     Raises:
       Unavailable: as in ``load``, but for a library that cannot be loaded.
     """
-    command = _compiler()
-    key = _key(command)
+    compiler = _compiler()
+    command = [*compiler, *_options()]
+    key = _key(compiler, command)
     try:
         folder = _own_folder()
         if (found := _intact(folder, key)) is None:
@@ -101,8 +112,11 @@ def _is_ours(path: Path) -> bool:
 
 
 def _compiler() -> list[str]:
-    """Return the command up to the files that it reads and writes."""
-    wanted = os.environ.get("CXX", "").split()
+    """Return the compiler's words: what CXX says, quoted as in a shell, else one that is here."""
+    try:
+        wanted = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise Unavailable(f"CXX cannot be read ({error}): quote it as in a shell") from error
     candidates = [wanted] if wanted else [["c++"], ["g++"], ["clang++"]]
     for words in candidates:
         if shutil.which(words[0]):
@@ -110,16 +124,20 @@ def _compiler() -> list[str]:
     else:
         missing = f"CXX names {wanted[0]}, which is not here" if wanted else "no C++ compiler here"
         raise Unavailable(f"{missing}: install g++ or clang++, or name one in CXX")
+    return words
+
+
+def _options() -> list[str]:
     native = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
-    return [*words, *_OPTIONS, native, f"-I{jax.ffi.include_dir()}"]
+    return [*_OPTIONS, native, f"-I{jax.ffi.include_dir()}"]
 
 
-def _key(command: list[str]) -> str:
+def _key(compiler: list[str], command: list[str]) -> str:
     """Return a hash of what the library is made from."""
     made_from = [
         SOURCE.read_bytes(),
         "\n".join(command).encode(),
-        _version(command[0]).encode(),
+        _version(compiler).encode(),
         _processor().encode(),
         jaxlib.__version__.encode(),
     ]
@@ -127,17 +145,19 @@ def _key(command: list[str]) -> str:
     return hashlib.sha256(digests).hexdigest()[:20]
 
 
-def _version(compiler: str) -> str:
+def _version(compiler: list[str]) -> str:
+    """Return what the whole command says: a launcher such as ccache hands the question on."""
     try:
         done = subprocess.run(
-            [compiler, "--version"],
+            [*compiler, "--version"],
             capture_output=True,
             text=True,
             timeout=VERSION_SECONDS,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"{compiler} does not run ({error}): name another one in CXX") from error
+        named = shlex.join(compiler)
+        raise Unavailable(f"{named} does not run ({error}): name another one in CXX") from error
     return done.stdout
 
 
@@ -152,13 +172,11 @@ def _processor() -> str:
 
 
 def _intact(folder: Path, key: str) -> Path | None:
-    """Return the entry of a key; removes what is damaged or not ours."""
+    """Return the entry of a key, None where there is none or it is damaged or not ours."""
     for path in sorted(folder.glob(f"{key}-*.so")):
         with contextlib.suppress(OSError):
             if _is_ours(path) and path.stem == f"{key}-{_digest(path)}":
                 return path
-        with contextlib.suppress(OSError):
-            path.unlink()
     return None
 
 
@@ -207,9 +225,11 @@ def _compile_unless_it_failed(command: list[str], folder: Path, key: str) -> Pat
 
 
 def _compile(command: list[str], folder: Path, key: str) -> Path:
-    """Compile into the folder; the entry is there whole or not at all."""
+    """Compile into the folder, alone; the entry is there whole or not at all."""
     for left in folder.glob("*.partial"):  # by a process that was killed
         left.unlink()
+    for damaged in folder.glob(f"{key}-*.so"):
+        damaged.unlink()
     partial = folder / f"{key}.partial"
     partial.touch(mode=0o700)  # a folder that cannot be written is met before the work
     note("compiling kernels for this processor: once, some ten seconds")
@@ -230,10 +250,11 @@ def _run(command: list[str]) -> None:
             command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Unavailable(f"{command[0]} took more than {SECONDS} s: {mend}") from None
+        raise PassingFailure(f"{command[0]} took more than {SECONDS} s: {mend}") from None
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if "error" in line]
-        why = errors[0] if errors else f"exit code {done.returncode}"
+        told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in told if "error" in line]
+        why = [*errors, *reversed(told), f"exit code {done.returncode}"][0]
         passes = done.returncode < 0 or any(word in done.stderr for word in _PASSING)
         kind = PassingFailure if passes else Unavailable
         raise kind(f"{command[0]} cannot compile the kernels ({why}): {mend}")

@@ -133,11 +133,12 @@ def _primitive(name: str, compute: Callable, shape: Callable) -> Primitive:
             return jnp.zeros(shape(first, second, geometry), jnp.float32)
         return compute(first, second, geometry)
 
+    def abstract(first, second, geometry: Geometry):
+        return first.update(shape=shape(first, second, geometry), weak_type=False)
+
     primitive = Primitive(name)
     primitive.def_impl(computed)
-    primitive.def_abstract_eval(
-        lambda first, *rest, **g: first.update(shape=shape(first, *rest, **g))
-    )
+    primitive.def_abstract_eval(abstract)
     mlir.register_lowering(primitive, mlir.lower_fun(computed, multiple_results=False))
     return primitive
 

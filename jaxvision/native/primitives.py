@@ -64,6 +64,8 @@ def _gradient(
     *arrays: Array, spec: Spec, active: tuple[bool, ...], given: tuple[bool, ...]
 ) -> list[Array]:
     operands, outs = arrays[: len(active)], arrays[len(active) : len(active) + len(given)]
+    if operands[0].size == 0:  # of vmap over nothing
+        return [jnp.zeros(operand.shape, jnp.float32) for operand in taken(operands, active)]
     cotangents = spread(arrays[len(active) + len(given) :], given)
     x, kernel, affine, _ = spec.named(operands)
     y, moments, h = spec.outputs(outs)
@@ -103,7 +105,8 @@ def _some(array: Array | None, rank: int) -> Array:
 def _shapes_forward(*operands, spec: Spec):
     x, kernel = operands[:2]
     shapes = (out_shape(spec, operands), (3, kernel.shape[3]), x.shape)
-    return [x.update(shape=shape) for shape in taken(shapes, (True, spec.moments, spec.keep))]
+    wanted = taken(shapes, (True, spec.moments, spec.keep))
+    return [x.update(shape=shape, weak_type=False) for shape in wanted]
 
 
 def _shapes_tangent(*arrays, spec: Spec, active: tuple[bool, ...]):
@@ -111,7 +114,7 @@ def _shapes_tangent(*arrays, spec: Spec, active: tuple[bool, ...]):
 
 
 def _shapes_gradient(*arrays, spec: Spec, active: tuple[bool, ...], given: tuple[bool, ...]):
-    return taken(arrays[: len(active)], active)
+    return [operand.update(weak_type=False) for operand in taken(arrays[: len(active)], active)]
 
 
 def _primitive(name: str, compute: Callable, shapes: Callable) -> Primitive:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from jaxvision.native import switch
 from jaxvision.report.provenance import SOURCES
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -85,8 +86,16 @@ class Spec:
 
 
 def key_of(spec: Spec, digest: str) -> str:
-    """Return 16 hex digits for a spec, the digest of its data, and the code that trains."""
-    facts = {"spec": dataclasses.asdict(spec), "data": digest, "code": training_code()}
+    """Return 16 hex digits for a spec, the digest of its data, and the code that trains.
+
+    Whether the native kernels are on is part of the code: they round otherwise than JAX.
+    """
+    facts = {
+        "spec": dataclasses.asdict(spec),
+        "data": digest,
+        "code": training_code(),
+        "native": switch.is_on(),
+    }
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -43,7 +43,8 @@ class Known(TypedDict, total=False):
     """What a record says of its making; an old one may lack any of it.
 
     ``claim`` is the only one that was asked for. ``earlier`` lists who else made a part of it, the
-    first first. ``code`` is the ``code_hash`` with the experiment's files.
+    first first. ``code`` is the ``code_hash`` with the experiment's files. ``native_kernels`` says
+    whether they were on: they round otherwise than JAX.
     """
 
     commit: str
@@ -52,6 +53,7 @@ class Known(TypedDict, total=False):
     device: str
     device_count: int
     host_cores: int
+    native_kernels: bool
     started: str
     wall_time_s: float
     data: list[DataSet]
@@ -71,7 +73,10 @@ def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
 
     ``started`` is an aware time, stored as UTC; ``wall_time_s`` is in seconds.
     """
-    import jax  # only to name the device; the rest of the report works without JAX
+    # The rest of the report works without JAX.
+    import jax
+
+    from jaxvision.native import switch
 
     device = jax.devices()[0]
     name = _processor() if device.platform == "cpu" else device.device_kind
@@ -84,6 +89,7 @@ def describe(started: datetime.datetime, wall_time_s: float) -> dict[str, Any]:
         "device": f"{device.platform}: {name}",
         "device_count": jax.device_count(),
         "host_cores": runtime.usable_cores(),
+        "native_kernels": switch.is_on(),
         "started": started.astimezone(datetime.UTC).isoformat(timespec="seconds"),
         "wall_time_s": float(wall_time_s),
     }

@@ -79,8 +79,8 @@ def sweep(
     """Train a net from every initializer, at every rate, from every seed, in one compiled program.
 
     All runs of a seed see the same images in the same order. A run that diverges is a result. The
-    test set is evaluated at the start, ten times on the way, or as often as the steps divide, and
-    at the end.
+    test set is evaluated at the start and at every tenth of the steps; where ten does not divide
+    them, at the start and at the end alone.
 
     Args:
       net: see ``models.foreign.adapt``; its output is logits [B, K].

@@ -60,7 +60,7 @@ class Trainer:
         streamed to them. The numbers are the same.
       batch_size: images a step.
       period: steps between two evaluations: one compiled call, or one a chunk of streamed images.
-      mapping: how runs share a device; None chooses by net and backend.
+      mapping: how runs share a device; None chooses by the net.
       runs_per_call: runs trained by one call, a multiple of the mesh's ``run`` axis; None means one
         a device under ``map``, all of them under ``vmap``. Fewer are padded, more taken in turn.
       mesh: the devices; the batch of a step is split over its ``data`` axis.

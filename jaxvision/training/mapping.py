@@ -19,7 +19,7 @@ Mapping = Literal["vmap", "map"]
 
 
 def choose_mapping(params: PyTree) -> Mapping:
-    """Return how to map runs of a net on this backend; the leaves of ``params`` are [R, ...].
+    """Return how to map runs of a net, on any backend; the leaves of ``params`` are [R, ...].
 
     Dense nets ``vmap``: batched matrix products. Conv nets ``map``: ``vmap`` over kernels turns
     every convolution into a grouped one, 4 to 8 times slower on CPU.

@@ -20,10 +20,14 @@ SHAPE = (16, 16, 3)
 # Of every net: its sizes, and how many ReLUs a signal passes or meets.
 NETS = {
     "mlp": ({"depth": 5, "width": 8}, 4),
+    "normalized_mlp": ({"depth": 5, "width": 8}, 4),
     "he2015": ({"depth": 14, "width": 2}, 13),
+    "plain": ({"depth": 14, "width": 2}, 13),
     "resnet": ({"depth": 20, "width": 2}, 19),
     "shallow": ({"channels": (2, 3), "units": 4}, 3),
     "alexnet": ({"width": 3, "dense": 4}, 7),
+    "shift": ({"depth": 2, "width": 2}, 6),
+    "whitened": ({"widths": (4, 6)}, 5),  # the whitened images pass one too
 }
 
 
@@ -45,6 +49,10 @@ def net(name, sizes, draws=jax.eval_shape):
 @pytest.fixture(scope="module")
 def images():
     return jax.random.normal(jax.random.key(1), (2, *SHAPE))
+
+
+def test_all_our_nets_with_relus_are_looked_at():
+    assert NETS.keys() == builders.NETS.keys() - {"linear", "sigmoid_mlp"}
 
 
 @pytest.mark.parametrize("name", NETS)

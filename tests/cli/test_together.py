@@ -4,6 +4,7 @@ import pytest
 
 from jaxvision import cli, data
 from jaxvision.cli import together
+from jaxvision.native import switch
 from jaxvision.parallel import distributed, peers
 from jaxvision.types import UserError
 from tests.cli.toy import Config, call
@@ -71,6 +72,25 @@ def test_where_jax_joined_the_processes_they_compare_themselves(toy, results, mo
     monkeypatch.setattr(distributed, "agree", compared.append)
     assert call(toy, f"--results={results}") == 0
     assert compared[0] == identity(toy)
+
+
+@pytest.mark.parametrize(("is_on", "told"), [(True, "on"), (False, "off")])
+def test_processes_agree_whether_kernels_are_on(toy, results, monkeypatch, is_on, told):
+    """One host may have a compiler and another none."""
+    compared = []
+
+    def agree(identity):
+        compared.append(identity)
+        raise UserError("this process differs: start every process on the same data")
+
+    monkeypatch.setattr(switch, "is_on", lambda: is_on)
+    monkeypatch.setattr(distributed, "several", lambda: True)
+    monkeypatch.setattr(distributed, "joined_by_jax", lambda: False)
+    monkeypatch.setattr(distributed, "agree", agree)
+    with pytest.raises(UserError, match=r"same data, with a C\+\+ compiler on every host or"):
+        together.agree_on_kernels()
+    assert call(toy, f"--results={results}") == 2
+    assert compared == [{"native kernels": told}] * 2
 
 
 def test_data_are_compared_when_the_work_begins_and_at_its_end(toy, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxvision.models.resnet import cifar_resnet, imagenet_resnet
+from jaxvision.native import switch
 from jaxvision.trees import named_leaves
 from jaxvision.types import UserError
 
@@ -182,6 +183,26 @@ def test_option_a_subsamples_and_pads(net):
     first = np.asarray(activations["stage2_first/conv2"])
     np.testing.assert_array_equal(first[..., :16], before)
     np.testing.assert_array_equal(first[..., 16:], 0)
+
+
+@pytest.mark.parametrize("native", ["auto", "off"])
+def test_kernels_and_images_may_be_bfloat16(native, monkeypatch):
+    """Vectors of batch norm stay float32, and do not make what they scale float32."""
+    monkeypatch.setattr(switch, "_mode", native)
+    model = cifar_resnet(14, shortcut="B", features=4)
+
+    def halved(path, leaf):
+        dtype = jnp.bfloat16 if path[-1].key == "kernel" else leaf.dtype
+        return jax.ShapeDtypeStruct(leaf.shape, dtype)
+
+    variables = jax.tree_util.tree_map_with_path(halved, shapes(model))
+    images = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.bfloat16)
+    run = partial(model.apply, train=True, mutable=["batch_stats"])
+    with jax.numpy_dtype_promotion("standard"):
+        (_, activations), updated = jax.eval_shape(run, variables, images)
+    activations.pop("logits")  # its bias is float32
+    assert {x.dtype for x in activations.values()} == {jnp.dtype("bfloat16")}
+    assert {x.dtype for x in jax.tree.leaves(updated)} == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize(

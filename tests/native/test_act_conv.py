@@ -313,6 +313,38 @@ def test_h_is_put_out_where_it_is_asked_for():
     assert_trees_close(*gradients)
 
 
+def test_mapped_over_nothing_gradients_are_zero():
+    case = Case(2, (4, 4), (3, 4), residual=True, moments=False)
+    x, kernel, *vectors, _ = draw(case)
+    none = jnp.zeros((0, *x.shape))
+
+    def summed(none, kernel, residuals):
+        def one(x, residual):
+            return call(case, x, kernel, *vectors, residual).y
+
+        return jnp.sum(jax.vmap(one)(none, residuals))
+
+    to_none, to_kernel, to_residuals = jax.grad(summed, argnums=(0, 1, 2))(none, kernel, none)
+    assert to_none.shape == to_residuals.shape == none.shape
+    np.testing.assert_array_equal(to_kernel, np.zeros(kernel.shape))
+
+
+def test_types_are_strong_as_without_kernels(plain):
+    x = jnp.broadcast_to(jnp.asarray(1.0), (2, 4, 4, 3))
+    assert jax.typeof(x).weak_type
+    kernel = jnp.ones((3, 3, 3, 4))
+
+    def values(x):
+        out = act_conv(x, kernel, moments=True)
+        gradient = jax.grad(lambda x: jnp.sum(act_conv(x, kernel).y))(x)
+        return out.y, out.moments, gradient
+
+    ours = jax.eval_shape(values, x)
+    with plain():
+        assert jax.eval_shape(values, x) == ours
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(ours))
+
+
 def test_a_torus_has_stride_one():
     with pytest.raises(UserError, match="stride 1"):
         act_conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 3, 4)), 2, "WRAP")

@@ -78,8 +78,30 @@ def test_whatever_it_is_made_of_makes_it_anew(compiler, monkeypatch, tmp_path, w
     assert times(compiler) == 2
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped", "empty", "of another", "writable", "a link"])
-def test_a_damaged_or_foreign_entry_is_made_anew(compiler, tmp_path, harm):
+def test_a_launcher_is_asked_for_its_compiler_s_version(compiler, monkeypatch, tmp_path):
+    launcher, script = tmp_path / "launch", Path(os.environ["CXX"])
+    launcher.write_text('#!/bin/sh\n[ $1 = --version ] && exec echo launch 1\nexec "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("CXX", f"{launcher} {script}")
+    first = build.library()
+    script.write_text(script.read_text().replace("quick 1", "quick 2"))
+    assert build.library() != first
+
+
+def test_a_compiler_s_path_may_have_a_space(compiler, monkeypatch, tmp_path):
+    folder = tmp_path / "my tools"
+    folder.mkdir()
+    script = shutil.copy(os.environ["CXX"], folder)
+    monkeypatch.setenv("CXX", f"'{script}'")
+    build.library()
+    assert times(compiler) == 1
+
+
+HARMS = ["cut", "flipped", "empty", "of another", "writable", "a link", "another user's"]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_or_foreign_entry_is_made_anew(compiler, monkeypatch, tmp_path, harm):
     path = build.library()
     whole = path.read_bytes()
     if harm == "cut":
@@ -92,6 +114,8 @@ def test_a_damaged_or_foreign_entry_is_made_anew(compiler, tmp_path, harm):
         path.rename(path.with_name(path.name.replace(path.stem[-5:], "00000")))
     elif harm == "writable":
         path.chmod(0o777)
+    elif harm == "another user's":
+        give_away(path, monkeypatch)
     else:
         shutil.move(path, tmp_path / "elsewhere")
         path.symlink_to(tmp_path / "elsewhere")
@@ -100,6 +124,37 @@ def test_a_damaged_or_foreign_entry_is_made_anew(compiler, tmp_path, harm):
     assert entries() == [again]
     assert again.read_bytes() == whole
     assert not again.is_symlink()
+
+
+def give_away(path, monkeypatch):
+    """Let a file look like another user's."""
+    lstat = Path.lstat
+
+    def foreign(self):
+        fields = list(lstat(self))
+        if self == path:
+            fields[stat.ST_UID] += 1
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(Path, "lstat", foreign)
+    assert not build._is_ours(path)
+
+
+def test_a_folder_of_another_user_is_not_used(compiler, monkeypatch):
+    folder = build._own_folder()
+    give_away(folder, monkeypatch)
+    with pytest.raises(build.Unavailable, match="can be written by other users"):
+        build.library()
+
+
+def test_nothing_is_removed_while_another_process_compiles(compiler, monkeypatch):
+    """It may have just put a good entry there."""
+    path = build.library()
+    path.write_bytes(b"")
+    monkeypatch.setattr(build, "SECONDS", 0)
+    with build._alone(path.parent), pytest.raises(build.Unavailable, match="has held"):
+        build.library()
+    assert entries() == [path]
 
 
 def test_what_a_killed_process_left_is_removed(compiler):
@@ -142,6 +197,22 @@ def test_a_compiler_that_hangs_is_given_up(compiler, monkeypatch):
     with pytest.raises(build.Unavailable, match="took more than"):
         build.library()
     assert entries() == []
+    assert not list(build.directory().glob("*.failed"))
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("a warning\nx.cc:1: error: no\nnote: here", "x.cc:1: error: no"),
+        ("a warning\nld: cannot find -lm\n\n", "ld: cannot find -lm"),
+        ("", "exit code 1"),
+    ],
+)
+def test_the_reason_is_the_first_error_or_the_last_line(compiler, told, why):
+    script = Path(os.environ["CXX"])
+    script.write_text(script.read_text().replace("sleep 0.25", f"echo '{told}' >&2; exit 1"))
+    with pytest.raises(build.Unavailable, match=rf"cannot compile the kernels \({why}\): name"):
+        build.library()
 
 
 def test_a_compiler_that_failed_is_not_asked_again_that_day(compiler):
@@ -164,6 +235,9 @@ def test_a_compiler_that_failed_is_not_asked_again_that_day(compiler):
     "end",
     [
         "echo 'fatal error: cannot write: No space left on device' >&2; exit 1",
+        "echo 'cc1plus: error: writing x.s: Disk quota exceeded' >&2; exit 1",
+        "echo 'cc1plus: out of memory allocating 65536 bytes' >&2; exit 1",
+        "echo 'c++: error: cannot execute: vfork: Cannot allocate memory' >&2; exit 1",
         "echo 'g++: fatal error: Killed signal terminated program cc1plus' >&2; exit 1",
         "kill -9 $$",
     ],
@@ -207,6 +281,8 @@ def make_trouble(kind, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))
     elif kind == "CXX is not there":
         monkeypatch.setenv("CXX", "no-such-compiler --fast")
+    elif kind == "CXX has one quote":
+        monkeypatch.setenv("CXX", "'quick++")
     elif kind == "compiler does not run":
         (tmp_path / "quick++").write_text("#!/bin/sh\nexit 3\n")
     elif kind == "source is refused":
@@ -239,6 +315,7 @@ WAIT = "jaxvision: compiling kernels for this processor: once, some ten seconds"
 TROUBLES = {
     "no compiler": "no C++ compiler here: install g++ or clang++, or name one in CXX",
     "CXX is not there": "CXX names no-such-compiler, which is not here: install",
+    "CXX has one quote": "CXX cannot be read (No closing quotation): quote it as in a shell",
     "compiler does not run": "does not run",
     "source is refused": "cannot compile the kernels (x.cc:1: error: no): name another",
     "home is a file": "the cache cannot be written (Not a directory): set XDG_CACHE_HOME",
@@ -322,6 +399,7 @@ def test_modes(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_kernels_under_sanitizers():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(

@@ -167,6 +167,13 @@ def test_mapped_over_nothing_gradients_are_zero():
     np.testing.assert_array_equal(to_kernel, np.zeros(kernel.shape))
 
 
+def test_types_are_strong():
+    _, kernel, transposed = draw(SHAPES[2])
+    weak = jnp.broadcast_to(jnp.asarray(1.0), (1, 2, 2, kernel.shape[3]))
+    assert jax.typeof(weak).weak_type
+    assert not jax.eval_shape(transposed, weak, kernel).weak_type
+
+
 @pytest.mark.parametrize("wrong", ["batch", "channels"])
 def test_operands_that_do_not_belong_together_are_refused(wrong):
     """The kernels look themselves: a program of another version may ask them."""

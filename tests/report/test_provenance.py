@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from jaxvision.native import switch
 from jaxvision.report import provenance
 
 
@@ -23,6 +24,13 @@ def test_provenance_names_everything():
     assert known["host_cores"] >= 1
     assert set(known["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy"}
     json.dumps(known, allow_nan=False)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_provenance_says_whether_kernels_were_on(monkeypatch, is_on):
+    monkeypatch.setattr(switch, "is_on", lambda: is_on)
+    now = datetime.datetime.now(datetime.UTC)
+    assert provenance.describe(now, 0)["native_kernels"] is is_on
 
 
 def test_commit_is_of_this_code_only(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from functools import partial
 import jax
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
+from jaxvision import conv_transpose
 from jaxvision.dynamics.traced import sources as made
 from jaxvision.dynamics.traced.plan import (
     Layer,
@@ -26,6 +27,8 @@ from jaxvision.native.definition import definition
 from jaxvision.types import PyTree
 
 PRODUCTS = {"dot_general", "conv_general_dilated", "conv2d"}
+# Products by the native kernels, read as the program that stands there without a compiler.
+NATIVE = {"act_conv", "conv_images", "conv_maps", "conv_kernel"}
 # Programs inside a program that are read as if they stood in it.
 INLINE = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
 # What leaves the numbers as they are, one array in and one out.
@@ -61,7 +64,7 @@ def trace(apply: Callable[[PyTree, PyTree], PyTree], params: PyTree, images: PyT
 
 def _holds_product(eqn: JaxprEqn) -> bool:
     return any(
-        inner.primitive.name in PRODUCTS or _holds_product(inner)
+        inner.primitive.name in PRODUCTS | NATIVE or _holds_product(inner)
         for program in inner_programs(eqn)
         for inner in program.jaxpr.eqns
     )
@@ -94,7 +97,7 @@ class _Reader:
         self, eqn: JaxprEqn, given: list[Source], place: Place, rounds: tuple[int, ...]
     ) -> list[Source]:
         name = eqn.primitive.name
-        if name == "act_conv":
+        if name in NATIVE:
             return self._expanded(eqn, given, place, rounds)
         if name in INLINE:
             return self.read(inner_program(eqn).jaxpr, given, place, rounds)
@@ -164,9 +167,9 @@ class _Reader:
     def _expanded(
         self, eqn: JaxprEqn, given: list[Source], place: Place, rounds: tuple[int, ...]
     ) -> list[Source]:
-        """Read the definition of our convolution: batch norm's sums are made inside it."""
+        """Read the definition of a native kernel: batch norm's sums are made inside it."""
         avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
-        program = jax.make_jaxpr(partial(definition, eqn.params["spec"]))(*avals)
+        program = jax.make_jaxpr(_definition_of(eqn))(*avals)
         self.plan.expanded[place] = program
         return self.read(program.jaxpr, given, place, rounds)
 
@@ -196,6 +199,13 @@ class _Reader:
             carry = grown
         found = self.read(body, [*fixed, *carry, *sliced], place, inner)
         return [made.after_loop(source, level) for source in found]
+
+
+def _definition_of(eqn: JaxprEqn) -> Callable:
+    name = eqn.primitive.name
+    if name == "act_conv":
+        return partial(definition, eqn.params["spec"])
+    return partial(conv_transpose.defined, name, geometry=eqn.params["geometry"])
 
 
 def _kernel_of(eqn: JaxprEqn, given: list[Source]) -> int | None:
