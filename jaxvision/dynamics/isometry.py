@@ -142,7 +142,9 @@ def carry(layers: Layers, activation: str, x: Array, key: Array) -> Signal:
 
     def through(taps: Array) -> tuple[Array, tuple[Array, ...]]:
         def step(state: tuple[Array, Array], layer: tuple[Layers, Array]) -> tuple:
-            h = normalizing_tap(_pre_activation(layer[0], state[0]), layer[1])
+            below, _ = state
+            weights, tap = layer
+            h = normalizing_tap(_pre_activation(weights, below), tap)
             rms = jnp.sqrt(jnp.mean(jnp.square(h), axis=-1))
             return (ACTIVATIONS[activation](h), h), (jnp.std(h), _pair_cosines(h), rms)
 

@@ -64,11 +64,11 @@ def batch_norm_squared_factor(batch: ArrayLike, activation: str) -> np.ndarray:
     """
     batch = np.asarray(batch, float)
     correlation = -1 / (batch - 1)
-    slope_variance = slope_moment(activation, 1.0)
+    slope_square = slope_moment(activation, 1.0)
     slopes = slope_moment(activation, 1.0, correlation)
     values = second_moment(activation, 1.0, correlation)
-    numerator = slope_variance + (slope_variance + slopes + values) / (batch - 3)
-    return numerator / (slope_variance - values)
+    numerator = slope_square + (slope_square + slopes + values) / (batch - 3)
+    return numerator / (slope_square - values)
 
 
 def residual_variance(blocks: ArrayLike, normalized: bool) -> np.ndarray:
@@ -148,14 +148,17 @@ def log_norms(
     'tanh' and 'sigmoid' nets the signal is drawn back to its fixed point, and fluctuations do not
     add up.
     """
-    q, variances, steps = sigma_w**2 * input_square, [], []
+    q = sigma_w**2 * input_square
+    variances, shrinkages, steps = [], [], []
     for _ in range(depth):
         variances.append(float(q))
-        loss = float(3 * slope_kurtosis(activation, q) - 1) / width / 4
-        steps.append(float(exponent(chi(sigma_w, q, activation))) - loss)
+        shrinkage = float(3 * slope_kurtosis(activation, q) - 1) / width / 4
+        shrinkages.append(shrinkage)
+        steps.append(float(exponent(chi(sigma_w, q, activation))) - shrinkage)
         q = variance_map(q, sigma_w, 0.0, activation)
     signal = 0.5 * np.log(variances)
-    if activation in ("relu", "linear"):
-        signal = signal - loss * np.arange(depth)
+    is_scale_free = activation in ("relu", "linear")
+    if is_scale_free:  # one kurtosis at every variance, hence one shrinkage
+        signal = signal - shrinkages[0] * np.arange(depth)
     gradient = np.append(np.cumsum(steps[-2::-1])[::-1], 0.0)
     return signal, gradient
