@@ -30,10 +30,15 @@ class Aim(NamedTuple):
     targets: Array | None = None
 
     def score(self, logits: Array) -> Array:
-        """Return by how much the logits [B, K] are where they should be; success is above 0."""
+        """Return by how much the logits [B, K] are where they should be; success is above 0.
+
+        -inf where a logit overflows or is no number: that is no answer, and no success.
+        """
         if self.targets is None:
-            return margin(logits, self.labels)
-        return -margin(logits, self.targets)
+            lead = margin(logits, self.labels)
+        else:
+            lead = -margin(logits, self.targets)
+        return jnp.where(predictions(logits) >= 0, lead, -jnp.inf)
 
     def rise(self, loss: Loss, logits: Array) -> Array:
         """Return what an attack raises: the loss of the label, or minus that of the target."""
@@ -42,9 +47,9 @@ class Aim(NamedTuple):
         return -loss(logits, self.targets)
 
     def reached(self, predictions: Array) -> Array:
-        """Return whether predicted classes [B] are what was wanted."""
+        """Return whether predicted classes [B] are what was wanted; -1, no answer, never is."""
         if self.targets is None:
-            return predictions != self.labels
+            return (predictions >= 0) & (predictions != self.labels)
         return predictions == self.targets
 
 
@@ -66,9 +71,12 @@ def cross_entropy(logits: Array, classes: Array) -> Array:
 
 
 def predictions(logits: Array) -> Array:
-    """Return the class [B] of logits [B, K], and -1 where a logit is no number."""
-    finite = jnp.all(jnp.isfinite(logits), axis=1)
-    return jnp.where(finite, jnp.argmax(logits, 1), -1).astype(jnp.int32)
+    """Return the class [B] of logits [B, K], and -1 where one is NaN or overflows.
+
+    A class may be ruled out by a logit of -inf, but not all of them.
+    """
+    answered = jnp.isfinite(logits.max(1))  # the largest is NaN where any logit is
+    return jnp.where(answered, jnp.argmax(logits, 1), -1).astype(jnp.int32)
 
 
 def ensemble(members: Sequence[Logits]) -> Logits:

@@ -135,7 +135,6 @@ def _scores(
         logits = f(batch.reshape(-1, height, width, channels))
         aim = Aim(jnp.full(len(logits), label))
         scores = aim.score(logits)
-        scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
         return scores.reshape(width, len(values))
 
     return lax.map(of_row, jnp.arange(height))

@@ -88,8 +88,8 @@ def judged(
     saved = predictions(f(eight_bits(clean, images)))
     return Result(
         images=images,
-        success=aim.reached(found) & (found >= 0),
-        success_8bit=aim.reached(saved) & (saved >= 0),
+        success=aim.reached(found),
+        success_8bit=aim.reached(saved),
         predictions=found,
         score=aim.score(logits),
         norms=norms(images - clean),

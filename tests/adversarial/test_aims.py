@@ -56,7 +56,17 @@ def test_success_is_a_positive_score():
 
 def test_what_is_no_number_is_no_class():
     broken = LOGITS.at[2, 3].set(jnp.nan).at[4, 0].set(jnp.inf)
-    np.testing.assert_array_equal(np.asarray(predictions(broken))[[2, 4]], -1)
+    found = predictions(broken)
+    np.testing.assert_array_equal(np.asarray(found)[[2, 4]], -1)
+    for aim in (Aim(CLASSES), Aim(CLASSES, (CLASSES + 1) % 5)):
+        np.testing.assert_array_equal(aim.score(broken) > 0, aim.reached(found))
+        np.testing.assert_array_equal(np.asarray(aim.score(broken))[[2, 4]], -np.inf)
+
+
+def test_a_class_may_be_ruled_out_but_not_all():
+    ruled_out = LOGITS.at[:, 4].set(-jnp.inf)
+    np.testing.assert_array_equal(predictions(ruled_out), jnp.argmax(ruled_out, 1))
+    np.testing.assert_array_equal(predictions(jnp.full((2, 5), -jnp.inf)), -1)
 
 
 def test_an_ensemble_answers_with_its_mean_probability():

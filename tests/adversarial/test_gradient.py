@@ -243,6 +243,21 @@ def test_the_best_iterate_is_returned_not_the_last():
     )
 
 
+def overflowing(images):
+    """A net that changes its answer on the way to white, and overflows further on."""
+    mean = images.reshape(len(images), -1).mean(1)
+    lead = jnp.where(mean > 0.6, jnp.inf, 20 * mean)
+    return jnp.stack([jnp.full_like(mean, 5.0), lead], 1)
+
+
+def test_an_overflow_does_not_beat_a_success():
+    gray, label = jnp.full((2, 4, 4, 1), 0.2), jnp.zeros(2, jnp.int32)
+    for key in (None, jax.random.key(0)):
+        found = pgd(overflowing, gray, label, 0.5, steps=8, key=key)
+        assert bool(found.success.all())
+        assert bool(jnp.isfinite(found.score).all())
+
+
 def test_restarts_help_and_are_counted():
     labels = jnp.zeros(len(IMAGES), jnp.int32)
     key = jax.random.key(0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvision.adversarial.api import attack
+from jaxvision.adversarial.evolution import Budget, differential_evolution
 from jaxvision.adversarial.pixels import cell_of, corner_pixels, corners, every_pixel
 from jaxvision.types import UserError
 
@@ -108,6 +109,20 @@ def test_a_net_of_no_numbers_is_not_fooled():
     )
     assert not nothing.result.success.any()
     assert (nothing.flips == 0).all()
+
+
+def test_a_pixel_that_overflows_does_not_beat_one_that_succeeds():
+    def overflowing(images):
+        first, second = images[:, 0, 0, 0], images[:, 0, 1, 0]
+        lead = jnp.where(first > 0.9, jnp.inf, 10 * second)
+        return jnp.stack([jnp.full_like(lead, 5.0), lead], 1)
+
+    gray, label = jnp.full((1, *SHAPE), 0.2), jnp.zeros(1, jnp.int32)
+    found = tried(overflowing, gray, label)
+    assert found.result.success.all()
+    assert found.flips[0, 0, 0] == 0
+    searched = partial(differential_evolution, overflowing, budget=Budget(20, 20))
+    assert jax.jit(searched)(gray, label, jax.random.key(0)).success.all()
 
 
 def test_places_fall_into_cells_of_one_size():
