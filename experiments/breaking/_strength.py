@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvision.adversarial.aims import Logits, log_odds, predictions
+from jaxvision.adversarial.aims import Logits, log_odds_against, predictions
 from jaxvision.adversarial.gradient import fgsm, pgd
 from jaxvision.adversarial.threat import steepest
 from jaxvision.random import stream
@@ -132,7 +132,7 @@ def alignment(f: Logits, given: Attacked, epsilon: Array | float) -> Array:
 
 def log_odds_loss(f: Logits, images: Array, labels: Array) -> Array:
     """Return the sum of log odds against the labels: its gradient points where the loss's does."""
-    return log_odds(f(images), labels).sum()
+    return log_odds_against(f(images), labels).sum()
 
 
 class Fall(NamedTuple):

@@ -1,9 +1,9 @@
 """What an attack wants of the logits, and how near it is.
 
-``log_odds`` is the log of the odds against a class, log((1 - p) / p). It rises with the
-cross-entropy, log(1 + e^log_odds), so both have one direction of steepest ascent. But where
-float32's cross-entropy is flat (its gradient is exactly 0 from a margin of 88 on) the odds are not:
-a net cannot look robust by being sure.
+``log_odds_against`` is the log of the odds against a class, o = log((1 - p) / p). It rises with the
+cross-entropy, log(1 + e^o), so both have one direction of steepest ascent. But where float32's
+cross-entropy is flat (its gradient is exactly 0 from a margin of 88 on) the odds are not: a net
+cannot look robust by being sure.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ class Aim(NamedTuple):
         return predictions == self.targets
 
 
-def log_odds(logits: Array, classes: Array) -> Array:
+def log_odds_against(logits: Array, classes: Array) -> Array:
     """Return log((1 - p) / p) [B] of each image's class under the softmax of logits [B, K]."""
     own, others = _apart(logits, classes)
     return jax.nn.logsumexp(others, axis=1) - own
@@ -67,7 +67,7 @@ def margin(logits: Array, classes: Array) -> Array:
 
 def cross_entropy(logits: Array, classes: Array) -> Array:
     """Return -log p [B]; as an attack's loss it is blind where the net is sure."""
-    return jax.nn.softplus(log_odds(logits, classes))
+    return jax.nn.softplus(log_odds_against(logits, classes))
 
 
 def predictions(logits: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from jaxvision import runtime
-from jaxvision.adversarial.aims import Aim, Logits, log_odds, predictions
+from jaxvision.adversarial.aims import Aim, Logits, log_odds_against, predictions
 from jaxvision.adversarial.gradient import fgsm, pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LINF, Audit, Ball, like, norms, steepest
@@ -154,7 +154,7 @@ def dead_gradients(f: Logits, images: Array, labels: Array) -> Array:
     """Return the share of images whose gradient is 0 or no number: attacks are blind there."""
 
     def odds(images: Array) -> Array:
-        return log_odds(f(images), labels).sum()
+        return log_odds_against(f(images), labels).sum()
 
     if not len(images):
         return jnp.float32(0.0)

@@ -8,7 +8,7 @@ from jaxvision.adversarial.aims import (
     Aim,
     cross_entropy,
     ensemble,
-    log_odds,
+    log_odds_against,
     margin,
     predictions,
 )
@@ -20,7 +20,7 @@ CLASSES = jnp.arange(7) % 5
 def test_log_odds_and_cross_entropy_are_those_of_the_softmax():
     p = np.asarray(jax.nn.softmax(LOGITS))[np.arange(7), np.asarray(CLASSES)]
     np.testing.assert_allclose(
-        log_odds(LOGITS, CLASSES),
+        log_odds_against(LOGITS, CLASSES),
         np.log((1 - p) / p),
         rtol=1e-4,
     )
@@ -40,7 +40,7 @@ def test_cross_entropy_is_blind_where_the_net_is_sure():
 
     assert slope(cross_entropy, 85.0) > 0
     assert slope(cross_entropy, 110.0) == 0
-    np.testing.assert_allclose(slope(log_odds, 1e4), 1.0)
+    np.testing.assert_allclose(slope(log_odds_against, 1e4), 1.0)
     twice = jnp.eye(10)[:2]
     found = cross_entropy(twice, jnp.int32([0, 0]))
     np.testing.assert_allclose(found, [1.4612, 2.4612], atol=1e-4)

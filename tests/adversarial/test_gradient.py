@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvision.adversarial import gradient as attacks
-from jaxvision.adversarial.aims import cross_entropy, log_odds
+from jaxvision.adversarial.aims import cross_entropy, log_odds_against
 from jaxvision.adversarial.gradient import iterations
 from jaxvision.adversarial.threat import L2, LINF, Ball
 
@@ -208,7 +208,7 @@ def test_a_sure_net_does_not_look_robust():
     # Both losses point the same way where neither is flat.
     a, b = (
         jax.grad(lambda x, loss=loss: loss(AFFINE(x), labels).sum())(IMAGES)
-        for loss in (log_odds, cross_entropy)
+        for loss in (log_odds_against, cross_entropy)
     )
     cosine = (a * b).sum((1, 2, 3)) / jnp.sqrt((a * a).sum((1, 2, 3)) * (b * b).sum((1, 2, 3)))
     np.testing.assert_allclose(cosine, 1.0, atol=1e-5)
