@@ -106,6 +106,24 @@ def test_noise_flips_a_linear_net_as_often_as_a_normal_variable_says():
     np.testing.assert_allclose(found.mean, 0.309, atol=0.03)
 
 
+def test_noise_of_no_images_flips_none():
+    found = noise(lambda x: x[:, :4], jax.random.key(0), IMAGES[:0], jnp.zeros(0), draws=2)
+    assert found.mean == 0
+    assert found.best == 0
+
+
+def test_no_answer_is_no_flip():
+    """A net that breaks down off the clean images is not fooled by noise, nor by random search."""
+
+    def broken(images):
+        moved = jnp.abs(images - IMAGES).max(1, keepdims=True) > 0
+        return jnp.where(moved, jnp.nan, NET(images))
+
+    assert noise(broken, jax.random.key(0), IMAGES, jnp.ones(60), draws=2).mean == 0
+    found = checks._random_search(broken, jax.random.key(1), IMAGES, LABELS, 0.1, LINF, 2)
+    assert not found.any()
+
+
 def seen(signs):
     return {sign.name for sign in signs if sign.seen}
 
