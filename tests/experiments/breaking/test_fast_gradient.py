@@ -204,3 +204,16 @@ def test_the_margin_falls_by_the_room_there_is():
 def test_impossible_flags_are_refused(change, message):
     with pytest.raises(UserError, match=message):
         experiment.measure(dataclasses.replace(CONFIG, **change), silent)
+
+
+def test_no_answer_is_not_counted_as_a_wrong_one():
+    images = jnp.full((3, 2, 2, 1), 0.5)
+    given = strength.Attacked(images, jnp.zeros(3, jnp.int32), jnp.float32([0.1]), 0)
+
+    def broken(images):
+        away = jnp.abs(images - 0.5).max((1, 2, 3)) > 0
+        return jnp.where(away[:, None], jnp.nan, jnp.float32([[1.0, 0.0]]))
+
+    hits = jax.jit(lambda key: strength.noise_hits(broken, key, given, 2))(jax.random.key(0))
+    assert not hits.any()
+    assert strength.handed_over(lambda x: x[:, :2, 0, 0], broken, given)[0] == 0
