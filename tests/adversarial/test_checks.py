@@ -90,20 +90,21 @@ def test_noise_is_as_long_as_the_attack_s_perturbation_in_the_same_box():
 
 
 def test_noise_flips_a_linear_net_as_often_as_a_normal_variable_says():
-    """A random direction of norm c sqrt(d) times the distance flips with Phi(-1/c)."""
-    d, c = 400, 2.0
+    """A random direction of norm c sqrt(d) times the distance flips with Phi(-1/c), c = 1, 2, 3."""
+    d = 400
     w = np.random.default_rng(0).normal(size=d)
     f = affine(np.stack([0 * w, w], 1), [0.0, -w.sum() / 2 - 0.02 * np.linalg.norm(w)])
-    x = jnp.full((1, d), 0.5)
-    size = jnp.float32([c * np.sqrt(d) * 0.02])
+    x = jnp.full((3 * 40, d), 0.5)
+    size = jnp.repeat(jnp.float32([1.0, 2.0, 3.0]), 40) * np.sqrt(d) * 0.02
     found = noise(
         f,
         jax.random.key(3),
         x,
         size,
-        draws=2000,
+        draws=150,
     )
-    np.testing.assert_allclose(found.mean, 0.309, atol=0.03)
+    flips = found.flipped.mean(0).reshape(3, 40).mean(1)
+    np.testing.assert_allclose(flips, [0.159, 0.309, 0.369], atol=0.02)
 
 
 def test_noise_of_no_images_flips_none():
