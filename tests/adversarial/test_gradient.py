@@ -124,6 +124,16 @@ def test_eps_0_is_the_identity_to_the_bit(method):
     assert int(everything.forwards) == int(one.forwards)
 
 
+def test_a_step_above_eps_stays_in_the_ball():
+    """Field fault 14: four times as long as eps, and of a linear net no worse for that."""
+    labels = classes(LINE)
+    far = pgd(LINE, IMAGES, labels, EPS, steps=3, relative_step=4.0)
+    assert bool(jax.vmap(LINF.audit, (None, 0, 0))(IMAGES, far.images, EPS).passed.all())
+    one = fgsm(LINE, IMAGES, labels, EPS)
+    np.testing.assert_allclose(far.score, one.score, atol=1e-5)
+    np.testing.assert_array_equal(far.images[0], IMAGES)
+
+
 @pytest.mark.parametrize("ball", [pytest.param(LINF, marks=pytest.mark.slow), L2])
 def test_a_zero_gradient_leaves_its_image_and_only_it(ball):
     """Field fault 12: a division by its norm spreads NaN over the batch."""

@@ -126,11 +126,22 @@ def test_a_pixel_that_overflows_does_not_beat_one_that_succeeds():
 
 
 def test_places_fall_into_cells_of_one_size():
-    """Of 32 cells the first and the last have 1/32 each, as the others; 1 lies in the last."""
+    """Field fault 21: of 32 cells the edges have 1/32 each, as the others; rounding gives 1/62.
+
+    Field fault 22: of 10 cells on [0, 1], 1.0 is cell 9 and not 10.
+    """
     places = jnp.linspace(0.0, 1.0, 32 * 100, endpoint=False)
     assert np.bincount(cell_of(places, 32)).tolist() == [100] * 32
     assert cell_of(jnp.float32(1.0), 32) == 31
     assert cell_of(jnp.float32([0.0, 0.95, 1.0]), 10).tolist() == [0, 9, 9]
+
+
+def test_the_last_place_is_written_to():
+    """Field fault 21: JAX drops a write at index 32 of 32 in silence, and -1 is the last row."""
+    rows = jnp.zeros(32)
+    assert rows.at[32].set(1.0).sum() == 0
+    assert rows.at[cell_of(jnp.float32(1.0), 32)].set(1.0)[-1] == 1
+    assert rows.at[cell_of(jnp.float32(-0.1), 32)].set(1.0)[0] == 1
 
 
 @pytest.mark.parametrize(
