@@ -119,13 +119,12 @@ def draw_honest(ax: Axes, record: Record, sizes: np.ndarray) -> None:
     shown = {
         "plain": ("clean images", "clean images"),
         "mix": ("half FGSM", "half FGSM"),
-        "honest_mix": ("half FGSM", "half FGSM, small"),
+        "honest_mix": ("half FGSM, small", "half FGSM, small"),
         "honest_pgd": ("PGD training", "PGD, small"),
     }
     for way, (meaning, label) in shown.items():
         found = record.arrays[f"{way}/worst"]
-        line = plots.seed_band(ax, sizes, found, plots.color_of(meaning), label)
-        line.set_linestyle("--" if way == "honest_mix" else "-")
+        plots.seed_band(ax, sizes, found, plots.color_of(meaning), label)
     show_errors(ax)
     title = "The worst of all attacks:\nwhat training gains"
     plots.describe(ax, title, "largest change of a pixel", "error")
@@ -145,6 +144,7 @@ def draw_filters(ax: Axes, record: Record) -> None:
     meaning = "gradients' cosine"
     plots.seed_band(ax, steps, cosine, plots.color_of(meaning), meaning)
     show_errors(ax)
-    title = "4 filters trained on FGSM: PGD's\nand FGSM's errors part"
+    parted = {"few-filters": "4 filters trained on FGSM: PGD's\nand FGSM's errors part"}
+    title = plots.headline(record, parted, "4 filters trained on FGSM: errors,\nand a cosine")
     plots.describe(ax, title, "step", "error, or cosine")
     plots.mark_contradicted(ax, record, "few-filters", "few-turn", "few-collapse", "few-pgd")

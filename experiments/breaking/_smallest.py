@@ -192,9 +192,9 @@ def transfer(
 
 
 def handed_on(
-    judges: dict[str, Nets], made: Nets, given: Given, found: Found, longer: float
+    judges: dict[str, Nets], given: Given, found: Found, longer: float
 ) -> dict[str, np.ndarray]:
-    """Return error rates [N] of other nets on what was made for ``made``, also ``longer`` times.
+    """Return error rates [N] of other nets on what was found for one, also ``longer`` times as far.
 
     Keys: judge, judge + "/longer", judge + "/noise" (as long as the longer ones).
     """

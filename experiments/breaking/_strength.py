@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvision.adversarial.aims import Logits, log_odds, predictions
+from jaxvision.adversarial.aims import Aim, Logits, log_odds_against, predictions
 from jaxvision.adversarial.gradient import fgsm, pgd
 from jaxvision.adversarial.threat import steepest
 from jaxvision.random import stream
@@ -31,7 +31,9 @@ class Attacked(NamedTuple):
 
 
 class Strength(NamedTuple):
-    """Shares of images that a net gets wrong, those that it gets wrong anyway among them.
+    """Shares of images that a net takes for another class, those that it gets wrong anyway too.
+
+    An image is not counted where a logit is no number: that is no answer.
 
     Attributes:
       fgsm: [E], the fast gradient sign method.
@@ -63,8 +65,8 @@ def strength(
     blind = fgsm(f, images, predictions(f(images)), epsilons)
     slow = pgd(f, images, labels, epsilons, steps=steps, key=starts)
     unlucky = noise_hits(f, noises, given, draws)
-    of_blind = (blind.predictions != labels[None]).astype(jnp.float32)
-    any_of_all = fast.success | slow.success | (of_blind > 0) | unlucky.any(0)
+    of_blind = Aim(labels[None]).reached(blind.predictions)
+    any_of_all = fast.success | slow.success | of_blind | unlucky.any(0)
     return Strength(
         fgsm=fast.success.mean(1),
         predicted=of_blind.mean(1),
@@ -88,7 +90,7 @@ def noise_hits(
 
         def at(epsilon: Array) -> Array:
             moved = jnp.clip(given.images + epsilon * signs, 0.0, 1.0)
-            return predictions(f(moved)) != given.labels
+            return Aim(given.labels).reached(predictions(f(moved)))
 
         return jax.vmap(at)(given.epsilons)
 
@@ -106,7 +108,7 @@ def handed_over(source: Logits, target: Logits, given: Attacked) -> Array:
     made = fgsm(source, given.images, given.labels, given.epsilons).images
 
     def wrong(images: Array) -> Array:
-        return (predictions(target(images)) != given.labels).mean()
+        return Aim(given.labels).reached(predictions(target(images))).mean()
 
     return jax.vmap(wrong)(made)
 
@@ -132,7 +134,7 @@ def alignment(f: Logits, given: Attacked, epsilon: Array | float) -> Array:
 
 def log_odds_loss(f: Logits, images: Array, labels: Array) -> Array:
     """Return the sum of log odds against the labels: its gradient points where the loss's does."""
-    return log_odds(f(images), labels).sum()
+    return log_odds_against(f(images), labels).sum()
 
 
 class Fall(NamedTuple):

@@ -10,7 +10,7 @@ from jax import lax
 
 from experiments.breaking._nets import Images, Nets
 from experiments.breaking._transforms import BORDERS, TRANSFORMS, Border, all_poses, rows_of
-from jaxvision.adversarial.aims import log_odds
+from jaxvision.adversarial.aims import log_odds_against
 from jaxvision.adversarial.nets import over_nets
 from jaxvision.data.warps import Pose, warp
 from jaxvision.training.calls import joined
@@ -64,7 +64,7 @@ def look(nets: Nets, some: Images, pose: Pose, border: Border) -> Looked:
         def posed(pose: Pose) -> tuple[Array, Array]:
             posed = warp(images, pose, border.padding)
             logits, moved = _answer(layers(posed))
-            p_true = jax.nn.sigmoid(-log_odds(logits, labels))
+            p_true = jax.nn.sigmoid(-log_odds_against(logits, labels))
             far = [_mean(each, right) for each in _distances(moved, features)]
             return p_true, jnp.stack(far) / units
 

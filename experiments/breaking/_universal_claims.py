@@ -86,7 +86,8 @@ def claims_of(config: Any, linear: Sequence[str]) -> list[Claim]:
         Claim(
             "most",
             f"{paper}, table 1",
-            f"The ascent's perturbation fools more than half of held-out images {eps}",
+            "On average over kinds of nets the ascent's perturbation fools more than half of "
+            f"held-out images {eps}",
             mean(rate("ascent")),
             Greater(0.5),
             needs=config.kinds,

@@ -181,11 +181,8 @@ def claims(config: Config) -> list[Claim]:
     no_conv, no_filters = (
         "" if net in config.others else f"--others with {net}" for net in ("conv", "filters")
     )
-    on_mnist = (
-        ""
-        if config.dataset == "mnist" and config.epsilon == 0.25
-        else ("--dataset=mnist --epsilon=0.25")
-    )
+    is_the_paper_s = config.dataset == "mnist" and config.epsilon == 0.25
+    on_mnist = "" if is_the_paper_s else "--dataset=mnist --epsilon=0.25"
 
     def error(way: str, attack: str, at: int = large) -> Callable[[Record], np.ndarray]:
         return lambda record: record.arrays[f"{way}/{attack}"][:, at]
@@ -328,7 +325,7 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         {
             ("dense-falls", "mix-helps", "masked-pgd", "worst"): "One step fools a net; training "
-            "on such steps hides it and does not mend it",
+            f"on steps of {config.epsilon:g} hides that and mends nothing at that size",
             ("dense-falls", "mix-helps"): "One step fools a net, and training on it helps",
             "dense-falls": "One step along the gradient's sign fools a net",
         },

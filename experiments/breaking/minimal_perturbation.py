@@ -190,7 +190,7 @@ def _of_halves(config: Config, data: Splits, given: smallest.Given, attack: Call
         for name, (kind, left_out) in HALVES.items()
     }
     of_half = smallest.attacked(made, given, config, attack)
-    rates = smallest.handed_on(judges, made, given, of_half, config.longer)
+    rates = smallest.handed_on(judges, given, of_half, config.longer)
     return {f"halves/{name}": rate for name, rate in rates.items()}
 
 

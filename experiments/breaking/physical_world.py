@@ -319,13 +319,13 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("fool", "most-least", "not survive-fast", "not survive-basic"): "Photographs undo "
-            "most adversarial images of three attacks; fast ones still harm more than noise",
-            ("fool", "survive-fast", "least-photo"): "Photographed, adversarial images still "
-            "mislead a net; those for the least likely class survive least",
-            "fool": "Photographed, fast adversarial images mislead a net more than noise does",
+            ("most-least", "not survive-fast", "not survive-basic"): "Simulated photographs undo "
+            "most adversarial images of three attacks",
+            ("fool", "survive-fast", "least-photo"): "In simulated photographs adversarial images "
+            "still mislead a net; those for the least likely class survive least",
+            "fool": "In simulated photographs fast adversarial images still mislead a net",
         },
-        "Adversarial images that were printed and photographed",
+        "Adversarial images in simulated prints and photographs",
     )
     return plots.finish(
         figure,
@@ -338,9 +338,10 @@ def plot(record: Record, config: Config) -> Figure:
 
 
 def _described(config: Config) -> str:
+    simulated = "printer, paper and camera simulated"
     if config.net == "mlp":
-        return f"Dense nets of 3 layers, {config.dense} units"
-    return f"AlexNet's shape, {config.width} channels first"
+        return f"Dense nets of 3 layers, {config.dense} units; {simulated}"
+    return f"AlexNet's shape, {config.width} channels first; {simulated}"
 
 
 if __name__ == "__main__":

@@ -241,8 +241,8 @@ def plot(record: Record, config: Config) -> Figure:
     title = plots.headline(
         record,
         {
-            ("most", "beats-random", "beats-patterns"): "One perturbation changes most answers, "
-            "more than noise and fixed patterns do",
+            ("most", "beats-random", "beats-patterns"): "One perturbation changes most answers on "
+            "average over nets, more than noise and fixed patterns do",
             ("beats-random", "beats-patterns"): "One perturbation beats noise and fixed patterns",
             "beats-random": "One perturbation for all images beats noise",
         },

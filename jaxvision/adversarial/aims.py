@@ -1,9 +1,9 @@
 """What an attack wants of the logits, and how near it is.
 
-``log_odds`` is the log of the odds against a class, log((1 - p) / p). It rises with the
-cross-entropy, log(1 + e^log_odds), so both have one direction of steepest ascent. But where
-float32's cross-entropy is flat (its gradient is exactly 0 from a margin of 88 on) the odds are not:
-a net cannot look robust by being sure.
+``log_odds_against`` is the log of the odds against a class, o = log((1 - p) / p). It rises with the
+cross-entropy, log(1 + e^o), so both have one direction of steepest ascent. But where float32's
+cross-entropy is flat (its gradient is exactly 0 from a margin of 88 on) the odds are not: a net
+cannot look robust by being sure.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,10 +30,15 @@ class Aim(NamedTuple):
     targets: Array | None = None
 
     def score(self, logits: Array) -> Array:
-        """Return by how much the logits [B, K] are where they should be; success is above 0."""
+        """Return by how much the logits [B, K] are where they should be; success is above 0.
+
+        -inf where a logit overflows or is no number: that is no answer, and no success.
+        """
         if self.targets is None:
-            return margin(logits, self.labels)
-        return -margin(logits, self.targets)
+            lead = margin(logits, self.labels)
+        else:
+            lead = -margin(logits, self.targets)
+        return jnp.where(predictions(logits) >= 0, lead, -jnp.inf)
 
     def rise(self, loss: Loss, logits: Array) -> Array:
         """Return what an attack raises: the loss of the label, or minus that of the target."""
@@ -42,13 +47,13 @@ class Aim(NamedTuple):
         return -loss(logits, self.targets)
 
     def reached(self, predictions: Array) -> Array:
-        """Return whether predicted classes [B] are what was wanted."""
+        """Return whether predicted classes [B] are what was wanted; -1, no answer, never is."""
         if self.targets is None:
-            return predictions != self.labels
+            return (predictions >= 0) & (predictions != self.labels)
         return predictions == self.targets
 
 
-def log_odds(logits: Array, classes: Array) -> Array:
+def log_odds_against(logits: Array, classes: Array) -> Array:
     """Return log((1 - p) / p) [B] of each image's class under the softmax of logits [B, K]."""
     own, others = _apart(logits, classes)
     return jax.nn.logsumexp(others, axis=1) - own
@@ -62,13 +67,16 @@ def margin(logits: Array, classes: Array) -> Array:
 
 def cross_entropy(logits: Array, classes: Array) -> Array:
     """Return -log p [B]; as an attack's loss it is blind where the net is sure."""
-    return jax.nn.softplus(log_odds(logits, classes))
+    return jax.nn.softplus(log_odds_against(logits, classes))
 
 
 def predictions(logits: Array) -> Array:
-    """Return the class [B] of logits [B, K], and -1 where a logit is no number."""
-    finite = jnp.all(jnp.isfinite(logits), axis=1)
-    return jnp.where(finite, jnp.argmax(logits, 1), -1).astype(jnp.int32)
+    """Return the class [B] of logits [B, K], and -1 where one is NaN or overflows.
+
+    A class may be ruled out by a logit of -inf, but not all of them.
+    """
+    answered = jnp.isfinite(logits.max(1))  # the largest is NaN where any logit is
+    return jnp.where(answered, jnp.argmax(logits, 1), -1).astype(jnp.int32)
 
 
 def ensemble(members: Sequence[Logits]) -> Logits:

@@ -1,7 +1,6 @@
 """The public call: check what is given, compile once, attack, hand back NumPy arrays."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from jaxvision import runtime
 from jaxvision.adversarial.aims import Logits, predictions
+from jaxvision.adversarial.calls import check_call
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
@@ -19,6 +19,7 @@ from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
 
 _TRACED = ("key", "targets")  # options that are arrays
+_ROUNDING = 1e-4  # a pixel so far outside the box is no other unit
 _LOOKED_AT = 64  # images on which a net is checked before it is attacked
 
 
@@ -57,7 +58,7 @@ def attack(
         method does not take, a net in train mode, one that gives probabilities, or one that
         classifies no image right.
     """
-    _check_call(method, eps, seed, options)
+    check_call(method, eps, seed, options)
     images = as_images(images)
     labels = as_labels(labels, images)
     if "targets" in options and options["targets"] is not None:
@@ -72,55 +73,6 @@ def attack(
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
     return jax.device_get(_run(known, method, images, labels, eps, options))
-
-
-def _check_call(
-    method: Callable[..., Result], eps: Any, seed: int | None, options: dict[str, Any]
-) -> None:
-    """Refuse a method that is none, and options that it does not take."""
-    sizes = () if eps is None else ("eps",)
-    drawn = {} if seed is None else {"key": seed}
-    given = ("net", "images", "labels", *sizes)
-    check_method(method, given, options | drawn, "jaxvision.adversarial.gradient.fgsm")
-    if not isinstance(options.get("ball", LINF), Ball):
-        raise UserError(f"ball={options['ball']!r}: one of jaxvision.adversarial.threat, as L2")
-    for name in ("steps", "restarts"):
-        count = options.get(name)
-        if count is not None and count < 1:
-            raise UserError(f"{name}={count}: at least 1")
-    restarts = options.get("restarts", 1)
-    if restarts > 1 and seed is None and options.get("key") is None:
-        raise UserError(
-            f"restarts={restarts} without a seed would all start at the image: give one"
-        )
-
-
-def check_method(
-    method: Callable, given: Sequence[str], options: Mapping[str, Any], example: str
-) -> None:
-    """Refuse a method that is none, and options that it does not take.
-
-    Args:
-      method: what a public call was handed.
-      given: names of the arguments that it gets by position, three or more.
-      options: those that it gets by name.
-      example: a method, with its module.
-
-    Raises:
-      UserError: with what the method takes beside the first three.
-    """
-    if not callable(method):
-        raise UserError(f"method={method!r} is no function: take one such as {example}")
-    signature = inspect.signature(method)
-    try:
-        signature.bind(*given, **options)
-    except TypeError as error:
-        name = getattr(method, "__name__", "the method")
-        takes = ", ".join(list(signature.parameters)[3:])
-        first, second, third = given[:3]
-        raise UserError(
-            f"{name}: {error}; beside {first}, {second} and {third} it takes {takes}"
-        ) from error
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:
@@ -140,9 +92,11 @@ def as_images(images: np.ndarray | Array) -> np.ndarray:
     if not np.isfinite(images).all():
         raise UserError("images have pixels that are no number (NaN or infinite)")
     if images.size and (images.min() < 0 or images.max() > 1):
+        off_by_rounding = images.min() > -_ROUNDING and images.max() < 1 + _ROUNDING
+        mend = "hand over uint8 or pixels / 255, and put normalization inside the net"
         raise UserError(
-            f"images lie in [{images.min():.3g}, {images.max():.3g}], attacks in [0, 1]: hand over"
-            " uint8 or pixels / 255, and put normalization inside the net"
+            f"images lie in [{images.min()}, {images.max()}], attacks in [0, 1]:"
+            f" {'clip what rounding left' if off_by_rounding else mend}"
         )
     return images.astype(np.float32)
 
@@ -170,7 +124,7 @@ def as_sizes(eps: float | np.ndarray, ball: Ball, images: np.ndarray) -> np.ndar
     """Return sizes as float32, [] or [E].
 
     Raises:
-      UserError: one is negative, no number, or beyond what the box allows.
+      UserError: one is negative, no number, beyond what the box allows, or infinite without one.
     """
     try:
         sizes = np.asarray(eps, np.float32)
@@ -182,6 +136,8 @@ def as_sizes(eps: float | np.ndarray, ball: Ball, images: np.ndarray) -> np.ndar
         raise UserError("eps is no number (NaN)")
     if (sizes < 0).any():
         raise UserError(f"eps={sizes.min():g} is negative: a size is at least 0")
+    if ball.box is None and np.isinf(sizes).any():
+        raise UserError("eps is infinite and the ball has no box: give one of the two a bound")
     most = ball.diameter(images.shape[1:])
     beyond = sizes[np.isfinite(sizes) & (sizes > most * (1 + 1e-6))]
     if beyond.size:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from jaxvision import runtime
-from jaxvision.adversarial.aims import Aim, Logits, log_odds, predictions
+from jaxvision.adversarial.aims import Aim, Logits, log_odds_against, predictions
 from jaxvision.adversarial.gradient import fgsm, pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LINF, Audit, Ball, like, norms, steepest
@@ -27,7 +27,8 @@ class Noise(NamedTuple):
     """What random perturbations as long as an attack's do to the net.
 
     Attributes:
-      flipped: bool [N, B], whether draw n changes the prediction of image b.
+      flipped: bool [N, B], whether draw n changes the prediction of image b to another class; a
+        logit that is no number flips nothing.
       size: float [N, B], L2 norms, those asked for but where the box allows no more.
     """
 
@@ -36,13 +37,18 @@ class Noise(NamedTuple):
 
     @property
     def mean(self) -> Array:
-        """Return the share of images that one draw flips, on average."""
-        return self.flipped.mean()
+        """Return the share of images that one draw flips, on average; 0 of no images."""
+        return self._rates().mean()
 
     @property
     def best(self) -> Array:
-        """Return the share of images that the best draw for all of them flips."""
-        return self.flipped.mean(1).max()
+        """Return the share of images that the best draw for all of them flips; 0 of none."""
+        return self._rates().max()
+
+    def _rates(self) -> Array:
+        """Return the share of images that each draw flips, [N]."""
+        count = max(1, self.flipped.shape[1])
+        return self.flipped.sum(1) / count
 
 
 class Sign(NamedTuple):
@@ -144,7 +150,7 @@ def noise(
     clean = predictions(f(images))
 
     def one(moved: Array) -> Noise:
-        flipped = predictions(f(moved)) != clean
+        flipped = _hits(f, moved, clean)
         return Noise(flipped, norms(moved - images).l2)
 
     return lax.map(one, equal_norm(key, images, size, draws))
@@ -154,7 +160,7 @@ def dead_gradients(f: Logits, images: Array, labels: Array) -> Array:
     """Return the share of images whose gradient is 0 or no number: attacks are blind there."""
 
     def odds(images: Array) -> Array:
-        return log_odds(f(images), labels).sum()
+        return log_odds_against(f(images), labels).sum()
 
     if not len(images):
         return jnp.float32(0.0)
@@ -241,6 +247,7 @@ def _sign(
 
 
 def _hits(f: Logits, moved: Array, labels: Array) -> Array:
+    """Return whether the net takes moved images [B, ...] for another class than ``labels``."""
     return Aim(labels).reached(predictions(f(moved)))
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxvision.adversarial.aims import Aim, Logits
-from jaxvision.adversarial.pixels import cell_of
+from jaxvision.adversarial.pixels import cell_of, of_pixels
 from jaxvision.adversarial.results import Result, judged
 from jaxvision.types import Array, UserError
 
@@ -155,10 +155,11 @@ def differential_evolution(
       A result whose ``forwards`` are [B]: the search ends with an image's success.
 
     Raises:
-      UserError: no pixel may change, or the budget has fewer than 3 candidates or no generations.
+      UserError: images have other axes, no pixel may change, or the budget has fewer than 3
+        candidates or no generations.
     """
     _check(pixels, budget)
-    images = jnp.asarray(images)
+    images = of_pixels(images)
     height, width, channels = images.shape[1:]
     aim = Aim(labels, targets)
 

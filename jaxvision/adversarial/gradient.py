@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvision.adversarial.aims import Aim, Logits, Loss, log_odds
+from jaxvision.adversarial.aims import Aim, Logits, Loss, log_odds_against
 from jaxvision.adversarial.results import (
     Best,
     Result,
@@ -32,7 +32,7 @@ def fgsm(
     *,
     ball: Ball = LINF,
     targets: Array | None = None,
-    loss: Loss = log_odds,
+    loss: Loss = log_odds_against,
 ) -> Result:
     """Take one step of size ``eps`` up the loss: the sign of the gradient where the ball is Linf.
 
@@ -71,7 +71,7 @@ def pgd(
     key: Array | None = None,
     restarts: int = 1,
     targets: Array | None = None,
-    loss: Loss = log_odds,
+    loss: Loss = log_odds_against,
 ) -> Result:
     """Climb the loss by steps of one size, projected to the ball; keep the best image seen.
 
@@ -117,7 +117,7 @@ def basic_iterative(
     steps: int | None = None,
     step_size: float = 1 / LEVELS,
     targets: Array | None = None,
-    loss: Loss = log_odds,
+    loss: Loss = log_odds_against,
 ) -> Result:
     """Iterate FGSM from the image by steps of a gray level, as often as its source does.
 
@@ -154,7 +154,7 @@ def least_likely(
     those of ``basic_iterative``.
     """
     down = Aim(labels, jnp.argmin(f(images), 1).astype(labels.dtype))
-    found = _iterated(f, images, down, Aim(labels), eps, steps, step_size, log_odds)
+    found = _iterated(f, images, down, Aim(labels), eps, steps, step_size, log_odds_against)
     return found._replace(forwards=found.forwards + 1)
 
 

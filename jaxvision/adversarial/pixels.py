@@ -68,7 +68,7 @@ def every_pixel(
     Raises:
       UserError: there is no value, one of another number of channels, or no pixel to change.
     """
-    images, values = jnp.asarray(images), jnp.asarray(values)
+    images, values = of_pixels(images), jnp.asarray(values)
     _check(images, values, pixels)
     height, width = images.shape[1:3]
     tried = pixels * height * width * len(values)
@@ -95,6 +95,18 @@ def every_pixel(
     return Tried(result, scores, flips)
 
 
+def of_pixels(images: Array) -> Array:
+    """Return images [B, H, W, C] as an array.
+
+    Raises:
+      UserError: they have other axes.
+    """
+    images = jnp.asarray(images)
+    if images.ndim != 4:
+        raise UserError(f"pixels are changed in images [B, H, W, C], not {list(images.shape)}")
+    return images
+
+
 def corner_pixels(
     f: Logits,
     images: Array,
@@ -103,7 +115,7 @@ def corner_pixels(
     pixels: int = 1,
 ) -> Result:
     """Return what ``every_pixel`` finds with the corners of the color cube."""
-    values = corners(images.shape[-1])
+    values = corners(of_pixels(images).shape[-1])
     return every_pixel(f, images, labels, values, pixels).result
 
 
@@ -135,7 +147,6 @@ def _scores(
         logits = f(batch.reshape(-1, height, width, channels))
         aim = Aim(jnp.full(len(logits), label))
         scores = aim.score(logits)
-        scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
         return scores.reshape(width, len(values))
 
     return lax.map(of_row, jnp.arange(height))

@@ -20,7 +20,7 @@ class Result(NamedTuple):
       images: [B, H, W, C], the best the attack has seen, not the last.
       success: bool [B]; images that were wrong from the start count as successes.
       success_8bit: bool [B], after ``threat.eight_bits``: what is left when the image is saved.
-      predictions: int32 [B], the net's classes of ``images``; -1 where a logit is no number.
+      predictions: int32 [B], the net's classes of ``images``; -1 where a logit is NaN or overflows.
       score: [B], see ``Aim.score``.
       norms: of ``images`` minus the clean ones, each [B].
       best_step: int32 [B], at which step ``images`` were found; 0 is the start.
@@ -88,8 +88,8 @@ def judged(
     saved = predictions(f(eight_bits(clean, images)))
     return Result(
         images=images,
-        success=aim.reached(found) & (found >= 0),
-        success_8bit=aim.reached(saved) & (saved >= 0),
+        success=aim.reached(found),
+        success_8bit=aim.reached(saved),
         predictions=found,
         score=aim.score(logits),
         norms=norms(images - clean),

@@ -109,7 +109,11 @@ class Ball:
         return self.clip(images + _PROJECTIONS[self.norm](delta, eps))
 
     def random_start(self, key: Array, images: Array, eps: Array | float) -> Array:
-        """Return a point for each image, uniform in the ball (before the box cuts it)."""
+        """Return a point for each image, uniform in the ball (before the box cuts it).
+
+        In "l0" it is not uniform: a random image of the box, of which the ``eps`` pixels that
+        differ most are kept.
+        """
         most = self.diameter(images.shape[1:])
         eps = jnp.minimum(eps, most).astype(images.dtype)
         eps = jnp.broadcast_to(eps, images.shape[:1])

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvision.adversarial.aims import Logits, log_odds, predictions
+from jaxvision.adversarial.aims import Logits, log_odds_against, predictions
 from jaxvision.adversarial.deepfool import deepfool
 from jaxvision.adversarial.results import over_epsilons
 from jaxvision.adversarial.threat import LINF, Ball, steepest
@@ -237,7 +237,7 @@ def _ascent(
 
     def odds(v: Array) -> Array:
         logits = crowd.f(crowd.moved(v, rows))
-        return log_odds(logits, crowd.labels[rows])
+        return log_odds_against(logits, crowd.labels[rows])
 
     found, pulled = jax.vjp(odds, v)
     (gradient,) = pulled(_pulls(found))

@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxvision import runtime
 from jaxvision.adversarial.aims import Logits, predictions
-from jaxvision.adversarial.api import as_images, as_labels, check_logits, check_method
+from jaxvision.adversarial.api import as_images, as_labels, check_logits
+from jaxvision.adversarial.calls import check_method
 from jaxvision.adversarial.threat import LEVELS
 from jaxvision.attribution.maps import guided
 from jaxvision.models.opened import made_once, opened

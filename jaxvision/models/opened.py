@@ -64,6 +64,12 @@ class _OfParts:
         return self.call(params, state, images)[0]
 
 
+class _OfHolder(_OfParts):
+    """The call of a net that holds its own arrays: it equals no other, and dies with its use."""
+
+    __hash__ = None
+
+
 def opened(net: Any, variables: PyTree) -> Opened:
     """Return a net in two parts.
 
@@ -79,14 +85,15 @@ def opened(net: Any, variables: PyTree) -> Opened:
         made = _OfImages if isinstance(net, _Jitted) else _OfLive
         return Opened(made(net), ())
     call, params, state = parts(net, variables)
-    return Opened(_OfParts(call), (params, state))
+    made = _OfHolder if variables is None else _OfParts
+    return Opened(made(call), (params, state))
 
 
 def made_once(make: Callable[..., Callable], *choices: Any) -> Callable:
     """Return ``make(*choices)``, that of earlier, equal choices where they can be compared.
 
     Calls of Linen modules, of jitted functions and of functions with parameters can; what holds
-    arrays, or may hold others the next time, cannot, and is made anew.
+    arrays, or may hold others the next time, cannot: it is made anew and not kept.
     """
     try:
         hash(choices)

@@ -112,6 +112,7 @@ _MEANINGS = {
     "noise": "#949494",
     "clean images": "#2B5EA8",
     "half FGSM": "#E08214",
+    "half FGSM, small": "#A66FB5",
     "FGSM alone": "#B8166F",
     "random start": "#7570B3",
     "PGD training": "#226B3C",

@@ -8,6 +8,7 @@ from flax import linen, nnx
 
 from jaxvision.adversarial.api import attack
 from jaxvision.adversarial.deepfool import deepfool
+from jaxvision.adversarial.evolution import differential_evolution
 from jaxvision.adversarial.gradient import basic_iterative, fgsm, least_likely, pgd
 from jaxvision.adversarial.min_norm import min_norm
 from jaxvision.adversarial.threat import L2, Ball
@@ -134,6 +135,10 @@ def test_no_images_give_no_numbers(method):
 
 BAD = {
     "255 * x": ({"images": 255 * IMAGES}, "images lie in"),
+    "a rounding above 1": (
+        {"images": np.full((9, 4, 4, 1), 1.0000001)},
+        r"images lie in \[1.0000001, 1.0000001\], attacks in \[0, 1\]: clip what rounding",
+    ),
     "NaN pixel": ({"images": np.where(IMAGES > 0.9, np.nan, IMAGES)}, "no number"),
     "integer images": ({"images": np.ones((9, 4, 4, 1), int)}, "uint8, not int64"),
     "label 3": ({"labels": np.full(9, 3)}, "labels reach 3, but the net has 3 classes"),
@@ -144,17 +149,40 @@ BAD = {
     "eps NaN": ({"eps": np.nan}, "eps is no number"),
     "eps 8": ({"eps": 8}, "write 8/255"),
     "eps 5 in L2": ({"eps": 5.0, "ball": L2}, r"differ \(4 in l2\)"),
+    "eps without end or box": ({"eps": np.inf, "ball": Ball("linf", None)}, "has no box"),
     "eps in quotes": ({"eps": "8/255"}, "write 8/255 without quotes"),
     "no eps": (
         {"eps": None},
         "pgd: missing a required argument: 'eps'; beside net, .* it takes eps",
     ),
-    "eps too many": ({"method": min_norm}, "min_norm: too many positional arguments; beside"),
+    "eps too many": ({"method": min_norm}, "min_norm takes no eps: leave it out"),
+    "eps for evolution": (
+        {"method": differential_evolution, "seed": 0},
+        "differential_evolution takes no eps",
+    ),
+    "evolution, no seed": (
+        {"method": differential_evolution, "eps": None},
+        "differential_evolution draws at random: give it a seed",
+    ),
+    "evolution of flat images": (
+        {
+            "method": differential_evolution,
+            "eps": None,
+            "seed": 0,
+            "images": IMAGES.reshape(9, 16),
+        },
+        r"images \[B, H, W, C\], not \[9, 16\]",
+    ),
+    "seed of none": ({"method": fgsm, "seed": 3}, "draws nothing at random: leave seed=3 out"),
     "no such option": ({"norm": "l2"}, "unexpected keyword argument 'norm'; .* it takes eps, "),
     "ball in quotes": ({"ball": "l2"}, "ball='l2': one of jaxvision.adversarial.threat"),
     "method in quotes": ({"method": "pgd"}, "method='pgd' is no function"),
-    "no steps": ({"steps": 0}, "steps=0: at least 1"),
-    "no restarts": ({"restarts": 0}, "restarts=0: at least 1"),
+    "no steps": ({"steps": 0}, "steps=0: a whole number, at least 1"),
+    "steps in quotes": ({"steps": "40"}, "steps='40': a whole number"),
+    "half a step": ({"steps": 2.5}, "steps=2.5: a whole number"),
+    "steps None": ({"steps": None}, "steps=None: a whole number"),
+    "no restarts": ({"restarts": 0}, "restarts=0: a whole number, at least 1"),
+    "restarts None": ({"restarts": None}, "restarts=None: a whole number"),
     "restarts, no seed": ({"restarts": 50}, "restarts=50 without a seed"),
     "step of L0": ({"method": fgsm, "ball": Ball("l0")}, "no steepest step in 'l0'"),
     "one candidate": ({"eps": None, "method": deepfool, "candidates": 1}, "candidates=1: the own"),

@@ -90,20 +90,39 @@ def test_noise_is_as_long_as_the_attack_s_perturbation_in_the_same_box():
 
 
 def test_noise_flips_a_linear_net_as_often_as_a_normal_variable_says():
-    """A random direction of norm c sqrt(d) times the distance flips with Phi(-1/c)."""
-    d, c = 400, 2.0
+    """A random direction of norm c sqrt(d) times the distance flips with Phi(-1/c), c = 1, 2, 3."""
+    d = 100
     w = np.random.default_rng(0).normal(size=d)
     f = affine(np.stack([0 * w, w], 1), [0.0, -w.sum() / 2 - 0.02 * np.linalg.norm(w)])
-    x = jnp.full((1, d), 0.5)
-    size = jnp.float32([c * np.sqrt(d) * 0.02])
+    x = jnp.full((3 * 40, d), 0.5)
+    size = jnp.repeat(jnp.float32([1.0, 2.0, 3.0]), 40) * np.sqrt(d) * 0.02
     found = noise(
         f,
         jax.random.key(3),
         x,
         size,
-        draws=2000,
+        draws=150,
     )
-    np.testing.assert_allclose(found.mean, 0.309, atol=0.03)
+    flips = found.flipped.mean(0).reshape(3, 40).mean(1)
+    np.testing.assert_allclose(flips, [0.159, 0.309, 0.369], atol=0.02)
+
+
+def test_noise_of_no_images_flips_none():
+    found = noise(lambda x: x[:, :4], jax.random.key(0), IMAGES[:0], jnp.zeros(0), draws=2)
+    assert found.mean == 0
+    assert found.best == 0
+
+
+def test_no_answer_is_no_flip():
+    """A net that breaks down off the clean images is not fooled by noise, nor by random search."""
+
+    def broken(images):
+        moved = jnp.abs(images - IMAGES).max(1, keepdims=True) > 0
+        return jnp.where(moved, jnp.nan, NET(images))
+
+    assert noise(broken, jax.random.key(0), IMAGES, jnp.ones(60), draws=2).mean == 0
+    found = checks._random_search(broken, jax.random.key(1), IMAGES, LABELS, 0.1, LINF, 2)
+    assert not found.any()
 
 
 def seen(signs):

@@ -56,6 +56,7 @@ def test_the_best_child_of_each_class_takes_its_cell():
 
 
 def test_no_number_never_becomes_an_elite():
+    """Field fault 22: ``argmax`` and ``maximum`` pick NaN."""
     archive = Archive(
         jnp.zeros((2, 1)),
         jnp.zeros((2, 1)),

@@ -8,7 +8,7 @@ import pytest
 
 from jaxvision.adversarial import eot as over_poses
 from jaxvision.adversarial import gradient
-from jaxvision.adversarial.aims import log_odds
+from jaxvision.adversarial.aims import log_odds_against
 from jaxvision.adversarial.checks import audited
 from jaxvision.adversarial.eot import answers
 from jaxvision.adversarial.threat import L2, LINF, Ball
@@ -57,7 +57,7 @@ def test_linear_maps_of_a_linear_net_are_one_average_weight():
             steps=60,
             draws=256,
             targets=ONES,
-            loss=log_odds,
+            loss=log_odds_against,
         )
     )
     found = attack(IMAGES)
@@ -76,7 +76,7 @@ def test_one_step_climbs_the_mean_over_its_own_poses():
     average = np.einsum("dbij,i->bj", np.asarray(MAPS)[np.asarray(which)], WEIGHTS) / 7
     sizes = {"ball": Ball("l2", box=None), "steps": 1, "draws": 7, "relative_step": 1.0}
     anew = jax.random.key(3)
-    found = eot(LINE, linear, IMAGES, ONES, 0.5, anew, targets=ONES, loss=log_odds, **sizes)
+    found = eot(LINE, linear, IMAGES, ONES, 0.5, anew, targets=ONES, loss=log_odds_against, **sizes)
     moved = np.asarray(found.images - IMAGES).reshape(3, 16)
     np.testing.assert_allclose(moved, 0.5 * unit(average), atol=1e-6)
 
@@ -85,7 +85,13 @@ def test_one_step_climbs_the_mean_over_its_own_poses():
 def test_a_fixed_transformation_is_plain_pgd(ball):
     """All sizes in one program. Steps that just reach the ball's edge make the last the best."""
     sizes = jnp.float32([0.0, 0.05, 0.2])
-    asked = {"ball": ball, "steps": 10, "relative_step": 0.1, "targets": ONES, "loss": log_odds}
+    asked = {
+        "ball": ball,
+        "steps": 10,
+        "relative_step": 0.1,
+        "targets": ONES,
+        "loss": log_odds_against,
+    }
     plain = pgd(LINE, IMAGES, ONES, sizes, **asked)
     found = eot(LINE, still, IMAGES, ONES, sizes, jax.random.key(0), draws=3, **asked)
     np.testing.assert_array_equal(plain.best_step[1:], 10)
@@ -97,7 +103,7 @@ def test_a_fixed_transformation_is_plain_pgd(ball):
 
 def test_every_picture_may_have_a_size_of_its_own():
     own = jnp.float32([0.05, 0.2, 0.1])
-    asked = {"ball": L2, "steps": 10, "targets": ONES, "loss": log_odds, "draws": 3}
+    asked = {"ball": L2, "steps": 10, "targets": ONES, "loss": log_odds_against, "draws": 3}
     found = eot(LINE, linear, IMAGES, ONES, own[None], jax.random.key(0), **asked)
     shared = eot(LINE, linear, IMAGES, ONES, own, jax.random.key(0), **asked)
     for row in range(3):
@@ -142,7 +148,7 @@ def test_an_optimizer_steps_by_the_gradient():
         draws=4,
         optimizer=optax.sgd(5.0),
         targets=ONES,
-        loss=log_odds,
+        loss=log_odds_against,
     )
     expected = np.clip(np.asarray(IMAGES) + 5 * np.float32(WEIGHTS).reshape(1, 4, 4, 1), 0, 1)
     np.testing.assert_allclose(found.images, expected, atol=1e-6)

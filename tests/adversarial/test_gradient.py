@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvision.adversarial import gradient as attacks
-from jaxvision.adversarial.aims import cross_entropy, log_odds
+from jaxvision.adversarial.aims import cross_entropy, log_odds_against
 from jaxvision.adversarial.gradient import iterations
 from jaxvision.adversarial.threat import L2, LINF, Ball
 
@@ -124,6 +124,16 @@ def test_eps_0_is_the_identity_to_the_bit(method):
     assert int(everything.forwards) == int(one.forwards)
 
 
+def test_a_step_above_eps_stays_in_the_ball():
+    """Field fault 14: four times as long as eps, and of a linear net no worse for that."""
+    labels = classes(LINE)
+    far = pgd(LINE, IMAGES, labels, EPS, steps=3, relative_step=4.0)
+    assert bool(jax.vmap(LINF.audit, (None, 0, 0))(IMAGES, far.images, EPS).passed.all())
+    one = fgsm(LINE, IMAGES, labels, EPS)
+    np.testing.assert_allclose(far.score, one.score, atol=1e-5)
+    np.testing.assert_array_equal(far.images[0], IMAGES)
+
+
 @pytest.mark.parametrize("ball", [pytest.param(LINF, marks=pytest.mark.slow), L2])
 def test_a_zero_gradient_leaves_its_image_and_only_it(ball):
     """Field fault 12: a division by its norm spreads NaN over the batch."""
@@ -208,7 +218,7 @@ def test_a_sure_net_does_not_look_robust():
     # Both losses point the same way where neither is flat.
     a, b = (
         jax.grad(lambda x, loss=loss: loss(AFFINE(x), labels).sum())(IMAGES)
-        for loss in (log_odds, cross_entropy)
+        for loss in (log_odds_against, cross_entropy)
     )
     cosine = (a * b).sum((1, 2, 3)) / jnp.sqrt((a * a).sum((1, 2, 3)) * (b * b).sum((1, 2, 3)))
     np.testing.assert_allclose(cosine, 1.0, atol=1e-5)
@@ -241,6 +251,21 @@ def test_the_best_iterate_is_returned_not_the_last():
         bumpy(found.images)[:, 1] - 4,
         atol=1e-5,
     )
+
+
+def overflowing(images):
+    """A net that changes its answer on the way to white, and overflows further on."""
+    mean = images.reshape(len(images), -1).mean(1)
+    lead = jnp.where(mean > 0.6, jnp.inf, 20 * mean)
+    return jnp.stack([jnp.full_like(mean, 5.0), lead], 1)
+
+
+def test_an_overflow_does_not_beat_a_success():
+    gray, label = jnp.full((2, 4, 4, 1), 0.2), jnp.zeros(2, jnp.int32)
+    for key in (None, jax.random.key(0)):
+        found = pgd(overflowing, gray, label, 0.5, steps=8, key=key)
+        assert bool(found.success.all())
+        assert bool(jnp.isfinite(found.score).all())
 
 
 def test_restarts_help_and_are_counted():

@@ -141,3 +141,15 @@ def test_what_cannot_be_moved_is_said():
     wrong = briefly(LINE, 1 - LABELS)
     assert bool(wrong.success.all())
     np.testing.assert_array_equal(wrong.norms.l2, 0.0)
+
+
+def test_an_overflow_on_the_way_is_no_success():
+    def overflowing(images):
+        mean = images.mean(1)
+        lead = jnp.where((mean > 0.205) & (mean < 0.225), jnp.inf, 20 * mean)
+        return jnp.stack([jnp.full_like(mean, 5.0), lead], 1)
+
+    gray, label = jnp.full((1, 16), 0.2), jnp.zeros(1, jnp.int32)
+    found = jax.jit(partial(min_norm, overflowing, bisections=4, steps=20))(gray, label)
+    assert bool(found.success.all())
+    np.testing.assert_allclose(found.images, 0.25, atol=0.02)

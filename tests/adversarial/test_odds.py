@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.adversarial.aims import log_odds
+from jaxvision.adversarial.aims import log_odds_against
 from jaxvision.adversarial.odds import class_odds, log_doubt
 
 
@@ -21,7 +21,7 @@ def test_they_are_the_odds_of_the_softmax():
 def test_they_are_those_of_each_class_alone():
     logits = jnp.float32(np.random.default_rng(1).normal(size=(4, 3)))
     for label in range(3):
-        alone = -log_odds(logits, jnp.full(4, label))
+        alone = -log_odds_against(logits, jnp.full(4, label))
         np.testing.assert_allclose(
             class_odds(logits)[:, label],
             alone,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvision.adversarial.api import attack
+from jaxvision.adversarial.evolution import Budget, differential_evolution
 from jaxvision.adversarial.pixels import cell_of, corner_pixels, corners, every_pixel
 from jaxvision.types import UserError
 
@@ -110,12 +111,37 @@ def test_a_net_of_no_numbers_is_not_fooled():
     assert (nothing.flips == 0).all()
 
 
+def test_a_pixel_that_overflows_does_not_beat_one_that_succeeds():
+    def overflowing(images):
+        first, second = images[:, 0, 0, 0], images[:, 0, 1, 0]
+        lead = jnp.where(first > 0.9, jnp.inf, 10 * second)
+        return jnp.stack([jnp.full_like(lead, 5.0), lead], 1)
+
+    gray, label = jnp.full((1, *SHAPE), 0.2), jnp.zeros(1, jnp.int32)
+    found = tried(overflowing, gray, label)
+    assert found.result.success.all()
+    assert found.flips[0, 0, 0] == 0
+    searched = partial(differential_evolution, overflowing, budget=Budget(20, 20))
+    assert jax.jit(searched)(gray, label, jax.random.key(0)).success.all()
+
+
 def test_places_fall_into_cells_of_one_size():
-    """Of 32 cells the first and the last have 1/32 each, as the others; 1 lies in the last."""
+    """Field fault 21: of 32 cells the edges have 1/32 each, as the others; rounding gives 1/62.
+
+    Field fault 22: of 10 cells on [0, 1], 1.0 is cell 9 and not 10.
+    """
     places = jnp.linspace(0.0, 1.0, 32 * 100, endpoint=False)
     assert np.bincount(cell_of(places, 32)).tolist() == [100] * 32
     assert cell_of(jnp.float32(1.0), 32) == 31
     assert cell_of(jnp.float32([0.0, 0.95, 1.0]), 10).tolist() == [0, 9, 9]
+
+
+def test_the_last_place_is_written_to():
+    """Field fault 21: JAX drops a write at index 32 of 32 in silence, and -1 is the last row."""
+    rows = jnp.zeros(32)
+    assert rows.at[32].set(1.0).sum() == 0
+    assert rows.at[cell_of(jnp.float32(1.0), 32)].set(1.0)[-1] == 1
+    assert rows.at[cell_of(jnp.float32(-0.1), 32)].set(1.0)[0] == 1
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def make(request):
     ],
 )
 def test_perturbations_keep_their_radius_and_rates_are_those_of_other_images(make, ball):
+    """Field fault 20: a radius that is ignored."""
     f, _ = affine(4)
     images, others = gray_images(24), gray_images(40, seed=2)
     eps = jnp.float32([0.0, 0.05, EPSILON])
@@ -164,7 +165,7 @@ def test_random_perturbations_in_a_span_stay_in_it():
 
 
 def test_nothing_fools_nobody_even_where_the_net_errs():
-    """Fooling is a change of prediction: no label of the images is asked for."""
+    """Field fault 20. Fooling is a change of prediction: no label of the images is asked for."""
     f, _ = affine(4)
     found = fooled(
         f,
@@ -190,6 +191,7 @@ def test_shares_of_classes_are_counted_among_the_images_that_change():
 
 
 def test_a_rate_out_of_reach_ends_after_the_passes():
+    """Field fault 20: a loop without end."""
     f, _ = affine(3)
     images = gray_images(20)
     found = jax.jit(partial(universal.accumulate, f, wanted=2.0, passes=3))(

@@ -1,7 +1,14 @@
 """Nets in two parts: calls of one net are equal, and what is made for equal calls is made once."""
 
+import dataclasses
+import gc
+import weakref
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen, nnx
 
 from jaxvision.models.opened import made_once, opened
@@ -61,6 +68,29 @@ def test_a_function_is_asked_for_its_weights_anew_a_jitted_one_is_not():
             np.testing.assert_array_equal(program(IMAGES), weight * IMAGES)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Held:
+    """A callable tree that holds its weights, as Equinox has them."""
+
+    weights: jax.Array
+
+    def __call__(self, images):
+        return images @ self.weights
+
+
+@pytest.mark.parametrize("kind", ["nnx", "tree"])
+def test_a_net_that_holds_its_weights_is_not_kept(kind):
+    """Its call is another each time: kept, it could serve nobody, and would hold the weights."""
+    net = Held(jnp.ones((4, 2))) if kind == "tree" else nnx.Linear(4, 2, rngs=nnx.Rngs(0))
+    call = opened(net, None).call
+    program = made_once(lambda call: partial(call), call)
+    alive = weakref.ref(call)
+    del call, program
+    gc.collect()
+    assert alive() is None
+
+
 def test_what_cannot_be_compared_is_made_anew():
     made = []
 
@@ -70,5 +100,5 @@ def test_what_cannot_be_compared_is_made_anew():
 
     call = opened(nnx.Linear(4, 2, rngs=nnx.Rngs(0)), None).call
     for _ in range(2):
-        made_once(make, call, jax.numpy.zeros(2))
+        made_once(make, call, jnp.zeros(2))
     assert len(made) == 2

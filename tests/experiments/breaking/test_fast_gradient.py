@@ -2,16 +2,19 @@
 
 import dataclasses
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.breaking import _fast_panels as panels
 from experiments.breaking import _strength as strength
 from experiments.breaking import fast_gradient as experiment
 from jaxvision.adversarial import train
 from jaxvision.progress import silent
+from jaxvision.report import plots
 from jaxvision.types import UserError
 from tests.experiments.breaking.verdicts import verdicts
 
@@ -204,3 +207,27 @@ def test_the_margin_falls_by_the_room_there_is():
 def test_impossible_flags_are_refused(change, message):
     with pytest.raises(UserError, match=message):
         experiment.measure(dataclasses.replace(CONFIG, **change), silent)
+
+
+def test_no_answer_is_not_counted_as_a_wrong_one():
+    images = jnp.full((3, 2, 2, 1), 0.5)
+    given = strength.Attacked(images, jnp.zeros(3, jnp.int32), jnp.float32([0.1]), 0)
+
+    def broken(images):
+        away = jnp.abs(images - 0.5).max((1, 2, 3)) > 0
+        return jnp.where(away[:, None], jnp.nan, jnp.float32([[1.0, 0.0]]))
+
+    hits = jax.jit(lambda key: strength.noise_hits(broken, key, given, 2))(jax.random.key(0))
+    assert not hits.any()
+    assert strength.handed_over(lambda x: x[:, :2, 0, 0], broken, given)[0] == 0
+
+
+@pytest.mark.parametrize(("verdict", "part"), [("reproduced", True), ("inconclusive", False)])
+def test_a_panel_says_that_errors_part_only_where_they_do(verdict, part):
+    names = ("few-filters", "few-turn", "few-collapse", "few-pgd")
+    claims = [{"id": name, "verdict": verdict} for name in names]
+    along = {f"filters/along_{name}": np.ones((2, 3)) for name in ("fgsm", "pgd", "cosine")}
+    record = SimpleNamespace(arrays={"looks": np.arange(3)} | along, claims=claims)
+    figure, axes = plots.new_figure(1, 1, 3)
+    panels.draw_filters(np.ravel(axes)[0], record)
+    assert ("part" in figure.axes[0].get_title(loc="left")) == part
