@@ -149,7 +149,8 @@ CATALOG = (
         name="model_averaging",
         theme="normalization",
         title="Train many models",
-        sentence="Many nets together err less than one; average their weights, and they err more.",
+        sentence="Many nets together err less than one; averaged weights of different starts err "
+        "more.",
         minutes=3,
         claims=("errs-less", "soup-apart"),
     ),
