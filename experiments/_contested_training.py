@@ -156,9 +156,9 @@ DISPUTES = (
         sides=(
             Side(
                 "Srivastava et al. 2014, figure 10",
-                "With 100 images dropout gains nothing; the gain rises with the number of images "
-                "and declines again.",
-                cited("dropout", "few-images", "more-images", "all-images"),
+                "With 100 and 500 images dropout gains nothing; the gain rises with the number of "
+                "images and declines again.",
+                cited("dropout", "few-images", "few-images-500", "more-images", "all-images"),
             ),
             Side(
                 "Question of ours",
