@@ -180,8 +180,8 @@ def claims_of(config: Any, scales: Sequence[float]) -> list[Claim]:
             "all",
             table,
             f"batch norm, {times} times the rate and the rest together reach the "
-            "base's accuracy in less than half the steps (octaves; at most so many where they never "
-            "get there)",
+            "base's accuracy in less than half the steps (octaves; at most so many where they "
+            "never get there)",
             sooner(f"cells/{every}", base, 1.0),
             Greater(1.0),
             needs=("cells",),
