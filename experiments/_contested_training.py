@@ -128,9 +128,10 @@ DISPUTES = (
                 + cited("batchnorm", "gradients-shift", "predictive", "predictive-own"),
             ),
         ),
-        answer="Batch norm does steady inputs, and noise after it moves them more than they move "
-        "without it. Whether a net learns fast all the same turns round between digits (yes) and "
-        "MNIST (no), and so does whether batch norm makes gradients predictable (no, yes).",
+        answer="Batch norm does steady what enters the sigmoids behind it, and noise after it "
+        "moves that more than it moves without batch norm. Whether a net learns fast all the same "
+        "turns round between digits (yes) and MNIST (no), and so does whether batch norm makes "
+        "gradients predictable (no, yes).",
         upheld=cited("batchnorm", "steady", "steady-shared", "noise-moves"),
     ),
     Dispute(
@@ -140,7 +141,7 @@ DISPUTES = (
                 "Ioffe & Szegedy 2015 (arXiv 1502.03167), table 3",
                 "With batch norm, five times the rate and further changes at once an Inception net "
                 "needs 14 times fewer steps; batch norm alone has 31 % of that on a log scale.",
-                cited("batchnorm", "alone", "all", "first-share"),
+                cited("batchnorm", "alone", "all", "first-share", "x30-later", "x30-higher"),
             ),
             Side(
                 "Question of ours",
@@ -155,9 +156,9 @@ DISPUTES = (
         sides=(
             Side(
                 "Srivastava et al. 2014, figure 10",
-                "With 100 images dropout gains nothing; the gain rises with the number of images "
-                "and declines again.",
-                cited("dropout", "few-images", "more-images", "all-images"),
+                "With 100 and 500 images dropout gains nothing; the gain rises with the number of "
+                "images and declines again.",
+                cited("dropout", "few-images", "few-images-500", "more-images", "all-images"),
             ),
             Side(
                 "Question of ours",

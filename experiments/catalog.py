@@ -149,7 +149,8 @@ CATALOG = (
         name="model_averaging",
         theme="normalization",
         title="Train many models",
-        sentence="Many nets together err less than one; average their weights, and they err more.",
+        sentence="Many nets together err less than one; averaged weights of different starts err "
+        "more.",
         minutes=3,
         claims=("errs-less", "soup-apart"),
     ),
@@ -157,9 +158,9 @@ CATALOG = (
         name="optimizers_and_rates",
         theme="normalization",
         title="Which learning rates work",
-        sentence="A batch four times as large takes four times the rate, up to a limit.",
+        sentence="A batch 16 times as large takes 16 times the rate; larger ones save few steps.",
         minutes=3,
-        claims=("linear-32", "linear-128", "limit-512"),
+        claims=("linear-32", "linear-128", "diminishing"),
     ),
     Entry(
         name="imagenet_2012",

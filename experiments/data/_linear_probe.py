@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvision.types import UserError
+
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
 TOLERANCE = 1e-4  # of the largest entry of the gradient
 MOST_STEPS = 2000
@@ -49,8 +51,14 @@ def probe(train: Examples, test: Examples, held_out: int) -> Probe:
         from like the others.
       test: to judge by.
       held_out: number of examples.
+
+    Raises:
+      UserError: a test example has a label that no example to learn from has.
     """
     classes, labels = np.unique(train.labels, return_inverse=True)
+    unknown = np.setdiff1d(test.labels, classes)
+    if len(unknown):
+        raise UserError(f"a probe has not learned label {unknown[0]}, which test images have")
     own, of_test = coordinates(train.features, test.features)
     fitting = len(labels) - held_out
     solution, chosen = None, (-1.0, PENALTIES[0])

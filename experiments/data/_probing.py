@@ -61,6 +61,26 @@ def check_sizes(config: Any, train: Dataset, classes: int) -> None:
         raise UserError(f"--snapshots: steps from early to late, before the last, {config.steps}")
 
 
+def check_second(config: Any, second: Splits) -> None:
+    """Raise UserError unless the second set has images enough of all its classes, to learn from.
+
+    Fewer would be taken in silence, and test images of a class that nobody learned be judged.
+    """
+    labels, classes = second.train.labels, second.num_classes
+    name, most = config.second_dataset, config.sizes[-1]
+    there = classes * int(np.bincount(labels, minlength=classes).min())
+    if most > there:
+        raise UserError(
+            f"--second_dataset={name} has {there:,} images to learn from, all {classes} classes"
+            f" alike, not the {most:,} of --sizes"
+        )
+    if most < 2 * classes:
+        raise UserError(
+            f"--second_dataset={name} has {classes} classes: probes need two images of each,"
+            f" {2 * classes}, not the {most:,} of --sizes"
+        )
+
+
 def images_of(lab: Lab, second: Splits, seed: int) -> dict[str, Images]:
     """Return a seed's images of the three kinds, those of probes with all classes alike."""
     config = lab.config

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from experiments.data import _shelf_panels as panels
-from experiments.data._probing import Task, check_sizes, probe_seed
+from experiments.data._probing import Task, check_second, check_sizes, probe_seed
 from experiments.data._transfer import LAYERS, Way, make_lab
 from jaxvision import cli
 from jaxvision.data import load
@@ -102,7 +102,7 @@ PRESETS = {
     ),
     "paper": Config(
         dataset="imagenet_resized/64x64",
-        second_dataset="oxford_flowers102",
+        second_dataset="caltech_birds2011",
         width=96,
         dense=4096,
         steps=450_000,
@@ -127,6 +127,7 @@ def measure(
     second = load(config.second_dataset)
     lab = make_lab(config, data)
     check_sizes(config, lab.train, data.num_classes)
+    check_second(config, second)
     ways = {"own": Way(scratch=False)}
     tuned = {"own": ways["own"]}
     if "sizes" in parts:

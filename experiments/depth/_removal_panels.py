@@ -39,8 +39,8 @@ def new_figure() -> tuple[Figure, Axes, Sequence[Axes]]:
 
 
 @plots.style()
-def draw_table(ax: Axes, rows: Sequence[Row]) -> None:
-    """Write the sources' numbers and ours, a row for each net."""
+def draw_table(ax: Axes, rows: Sequence[Row], note: str) -> None:
+    """Write the sources' numbers and ours, a row for each net; ``note`` stands in the title."""
     ax.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -1.5))
     ax.grid(visible=False)
     ax.set(xticks=[], yticks=[])
@@ -51,7 +51,8 @@ def draw_table(ax: Axes, rows: Sequence[Row]) -> None:
     for height, row in enumerate(rows):
         for (place, _), text in zip(COLUMNS, _cells(row), strict=True):
             ax.text(place, height + 0.1, text, ha="right", va="center")
-    ax.set_title("What removal costs, points of error (first row: the errors, %; ±: over seeds)")
+    title = "What removal costs, points of error (first row: the errors, %; ±: over seeds)"
+    ax.set_title(f"{title}\n{note}" if note else title)
 
 
 def _cells(row: Row) -> list[str]:

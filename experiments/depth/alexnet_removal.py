@@ -203,7 +203,9 @@ def plot(record: Record, config: Config) -> Figure:
     """Draw the table with the sources' columns beside ours, errors by net, and lesions."""
     nets = {name: net for name, net in nets_of(config).items() if not net.replicate}
     figure, wide, (left, right) = panels.new_figure()
-    panels.draw_table(wide, [_row(record, name, net) for name, net in nets.items()])
+    unlike = {"not lecture-numbers": "The lecture's numbers match no column of table 3."}
+    note = plots.headline(record, unlike, otherwise="")
+    panels.draw_table(wide, [_row(record, name, net) for name, net in nets.items()], note)
     plots.mark_contradicted(wide, record, "lecture-numbers", "no67-over-no34")
     test = [costs.final(record, name) for name in nets]
     train = [costs.trained(record, name) for name in nets]

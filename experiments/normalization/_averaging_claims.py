@@ -213,17 +213,21 @@ def claims_of(config: Any) -> list[Claim]:
 
 
 def _soup_claims(config: Any) -> list[Claim]:
-    """Return what is claimed of averages over nets; branches are those that part first."""
+    """Return what is claimed of averages over nets; soups are of the branches that part last.
+
+    Wortsman et al. average fine-tunings of one trained net: branches of a net that has trained are
+    nearest to that. Branches that share the random start alone are a question of ours.
+    """
     soups, apart = "Wortsman et al. 2022, section 2", "Frankle et al. 2020, section 3"
     early, late = min(config.shared_steps), max(config.shared_steps)
-    one, other = f"shared/{early}", f"shared/{late}"
+    first, last = f"shared/{early}", f"shared/{late}"
 
     def disagreement(r: Record) -> np.ndarray:
-        return 100 * (r.arrays["own/disagreement"] - r.arrays[f"{one}/disagreement"])
+        return 100 * (r.arrays["own/disagreement"] - r.arrays[f"{first}/disagreement"])
 
     def parting(r: Record) -> np.ndarray:
-        early_gain = points(f"{one}/parts", f"{one}/soup")(r)
-        return early_gain - points(f"{other}/parts", f"{other}/soup")(r)
+        early_gain = points(f"{first}/parts", f"{first}/soup")(r)
+        return early_gain - points(f"{last}/parts", f"{last}/soup")(r)
 
     found = [
         Claim(
@@ -238,9 +242,9 @@ def _soup_claims(config: Any) -> list[Claim]:
         Claim(
             "soup",
             soups,
-            f"weights averaged over branches that share {early} steps err less "
+            f"weights averaged over branches that share {late} steps err less "
             "than the branches (points)",
-            points(f"{one}/parts", f"{one}/soup"),
+            points(f"{last}/parts", f"{last}/soup"),
             Greater(),
             needs=("single", "soups"),
         ),
@@ -248,21 +252,31 @@ def _soup_claims(config: Any) -> list[Claim]:
             "soup-ensemble",
             soups,
             "they err as often as the branches' ensemble (points)",
-            points(f"{one}/soup", f"{one}/ensemble"),
+            points(f"{last}/soup", f"{last}/ensemble"),
             Equivalent(0.4),
             needs=("single", "soups"),
         ),
         Claim(
             "diverse",
             "Fort et al. 2019, figure 2",
-            "nets of different starts disagree more than those branches (points)",
+            f"nets of different starts disagree more than branches that share {early} steps "
+            "(points)",
             disagreement,
             Greater(),
             needs=("single", "soups"),
         ),
     ]
     if early < late:
-        found.append(
+        found += [
+            Claim(
+                "soup-early",
+                "question, when to part",
+                f"weights averaged over branches that share {early} steps err less than the "
+                "branches (points)",
+                points(f"{first}/parts", f"{first}/soup"),
+                Greater(),
+                needs=("single", "soups"),
+            ),
             Claim(
                 "late",
                 "question, when to part",
@@ -271,5 +285,5 @@ def _soup_claims(config: Any) -> list[Claim]:
                 Greater(),
                 needs=("single", "soups"),
             ),
-        )
+        ]
     return found

@@ -24,7 +24,7 @@ def draw_ensembles(ax: Axes, record: Record, sizes: Sequence[int]) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, labels=[str(size) for size in sizes])
     plots.describe(ax, "How many nets are worth it?", "nets", "test error, %")
-    plots.mark_contradicted(ax, record, "errs-less", "few-members", "dependent", "control")
+    plots.mark_contradicted(ax, record, "errs-less", "few-members", "dependent")
 
 
 def draw_rivals(ax: Axes, record: Record, members: int) -> None:
@@ -53,8 +53,7 @@ def draw_losses(ax: Axes, record: Record, members: int) -> None:
     _draw_rows(ax, rows, ["ensemble", "wide net", "long run", "dropout"])
     title = "How sure to be: log loss, each\nwith a temperature of its own"
     plots.describe(ax, title, f"test loss, nats\n{DOTS}", "")
-    names = ["calibrated", "as-many-weights-loss", "temperature"]
-    plots.mark_contradicted(ax, record, *names)
+    plots.mark_contradicted(ax, record, "temperature")
 
 
 def draw_masks(ax: Axes, record: Record) -> None:
@@ -69,8 +68,7 @@ def draw_masks(ax: Axes, record: Record) -> None:
     plots.log_axis(ax, "x")
     title = "Dropout: how many masks are\nas good as scaled weights?"
     plots.describe(ax, title, "masks averaged", "test error, %")
-    names = ["fifty-masks", "one-mask", "five-masks", "masks-loss"]
-    plots.mark_contradicted(ax, record, *names)
+    plots.mark_contradicted(ax, record, "fifty-masks", "one-mask", "five-masks")
 
 
 def draw_averages(ax: Axes, record: Record) -> None:
@@ -106,9 +104,9 @@ def draw_soups(ax: Axes, record: Record, config: Any) -> None:
     plots.log_axis(ax, "y")
     title = f"{config.n_branches} nets: their weights averaged,\none of them, all of them together"
     plots.describe(ax, title, "steps that the nets share", "test error, %")
-    names = ["soup-apart", "soup", "soup-ensemble", "diverse"]
+    names = ["soup-apart", "soup", "soup-ensemble"]
     if len(config.shared_steps) > 1:
-        names.append("late")
+        names += ["soup-early", "late"]
     plots.mark_contradicted(ax, record, *names)
 
 

@@ -16,7 +16,7 @@ SHOWN = (  # claims, by panel
     ("resilient",),
     ("alone", "rate-alone", "all", "first-share", "share", "share-rest"),
     ("noise-moves",),
-    ("gradients-shift", "predictive", "predictive-own"),
+    ("predictive",),
 )
 
 
@@ -61,17 +61,17 @@ def draw_sweep(ax: Axes, record: Record, nets: Mapping[str, str], rates: Sequenc
 
 
 @plots.style()
-def draw_speed(ax: Axes, worth: Mapping[frozenset[str], np.ndarray], times: int) -> None:
-    """Draw the speed-up of batch norm, the rate, the rest and their mixtures, seed by seed."""
+def draw_speed(ax: Axes, found: factorial.SpeedUp, times: int) -> None:
+    """Draw the speed-up of batch norm, the rate, the rest and their mixtures, seed by seed.
+
+    A hollow arrowhead to the left: the run never gets there, and has at most this speed-up.
+    """
     short = {"batch norm": "BN", "rate": f"rate x{times}", "rest": "rest"}
-    sets = sorted((found for found in worth if found), key=len, reverse=True)
+    sets = sorted((some for some in found.worth if some), key=len, reverse=True)
     for row, present in enumerate(sets):
-        speed = 2.0 ** worth[present]
-        spread = row + np.linspace(-0.18, 0.18, len(speed))
         meaning = "batch norm" if "batch norm" in present else "plain"
         color = plots.color_of(meaning)
-        ax.plot(speed, spread, "o", color=color, markersize=4.5)
-        ax.plot([np.median(speed)] * 2, [row - 0.3, row + 0.3], color=color)
+        _draw_seeds(ax, row, 2.0 ** found.worth[present], found.bound[present], color)
     names = [" + ".join(short[name] for name in factorial.FACTORS if name in s) for s in sets]
     ax.set_yticks(range(len(sets)), names)
     paper = factorial.PAPER_STEPS
@@ -81,18 +81,28 @@ def draw_speed(ax: Axes, worth: Mapping[frozenset[str], np.ndarray], times: int)
             ax.plot(paper["base"] / paper[key], row, "D", color=plots.THEORY_COLOR, markersize=7)
     ax.axvline(1, color=plots.THEORY_COLOR, linewidth=1)
     plots.log_axis(ax, "x")
-    title = "Whose is the speed-up?\n(diamonds: the paper's table)"
+    title = "Whose is the speed-up? Diamonds:\nthe paper's; hollow: at most so much"
     plots.describe(ax, title, "times fewer steps", "")
 
 
+def _draw_seeds(ax: Axes, row: int, speed: np.ndarray, bound: np.ndarray, color: str) -> None:
+    """Draw a row of seeds [S], and their median where every run gets there."""
+    height = row + np.linspace(-0.18, 0.18, len(speed))
+    ax.plot(speed[~bound], height[~bound], "o", color=color, markersize=4.5)
+    if not bound.any():
+        ax.plot([np.median(speed)] * 2, [row - 0.3, row + 0.3], color=color)
+        return
+    ax.plot(speed[bound], height[bound], "<", color=color, markersize=5.5, markerfacecolor="white")
+
+
 def draw_shift(ax: Axes, record: Record, nets: Mapping[str, str]) -> None:
-    """Draw how far the moments of the last hidden layer's input move between two looks."""
+    """Draw how far the moments of what enters the sigmoids move between two looks."""
     for name, label in nets.items():
         moved = record.arrays[f"{name}/shift"]
         steps = record.arrays["steps"][1:]
         plots.seed_band(ax, steps, moved, plots.color_of(label), label)
     plots.log_axis(ax, "y")
-    title = "How far the layer's input moves\nfrom look to look"
+    title = "How far what enters the sigmoids\nmoves from look to look"
     plots.describe(ax, title, "step", "mean and std, moved by")
 
 

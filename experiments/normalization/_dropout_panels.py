@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.normalization._dropout_claims import FEW
 from experiments.normalization._inside import BINS
 from jaxvision.report import plots
 from jaxvision.report.image_grid import image_grid
@@ -24,15 +25,16 @@ SEEDS = "test error, %\n(dots: seeds, bar: mean)"
 SHOWN = (2, 4)  # rows and columns of first-layer units of each net
 
 
-def draw_ways(ax: Axes, record: Record, labels: Mapping[str, str]) -> None:
+def draw_ways(ax: Axes, record: Record, labels: Mapping[str, str], steps: int) -> None:
     """Draw the test error of every way without batch norm, a dot a seed."""
     names = list(COLORS)
     values = [_percent(record, name) for name in names]
     colors = [plots.color_of(COLORS[name]) for name in names]
     dots(ax, values, colors)
     ax.set_yticks(range(len(names)), labels=[_in_two_lines(labels[name]) for name in names])
-    plots.describe(ax, "All images: who errs least?", SEEDS, "")
-    plots.mark_contradicted(ax, record, "helps", "max-norm", "not-alone", "loss", "gaussian")
+    title = f"All images, {steps:,} steps:\nwho errs least?"
+    plots.describe(ax, title, SEEDS, "")
+    plots.mark_contradicted(ax, record, "helps", "max-norm", "not-alone", "gaussian")
 
 
 def _in_two_lines(label: str) -> str:
@@ -88,7 +90,9 @@ def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
     ax.set_xticks(places, labels=[*labels, "all"])
     title = "Do few images gain less?"
     plots.describe(ax, title, "training images", "points of error gained")
-    plots.mark_contradicted(ax, record, "few-images", "more-images", "all-images")
+    judged = {claim["id"] for claim in record.claims}
+    sizes = ["few-images", f"few-images-{FEW}", "more-images", "all-images"]
+    plots.mark_contradicted(ax, record, *(name for name in sizes if name in judged))
 
 
 def draw_activity(ax: Axes, record: Record) -> None:

@@ -49,15 +49,25 @@ def cells(times: tuple[int, ...]) -> list[Cell]:
     ]
 
 
-def steps_to(error: np.ndarray, target: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return the first of ``steps`` [E] with an ``error`` [S, E] at ``target`` [S] or below.
+class Reached(NamedTuple):
+    """When runs reach a target.
 
-    The last of them for a run that never gets there: a bound. NaN for one that starts there: the
-    target is none.
+    Attributes:
+      steps: [S]; the last of the run for one that never gets there: a bound. NaN for one that
+        starts there: the target is none.
+      never: [S], whether that step is such a bound.
     """
+
+    steps: np.ndarray
+    never: np.ndarray
+
+
+def steps_to(error: np.ndarray, target: np.ndarray, steps: np.ndarray) -> Reached:
+    """Return the first of ``steps`` [E] with an ``error`` [S, E] at ``target`` [S] or below."""
     reached = error <= target[:, None]
-    first = np.where(reached.any(1), steps[reached.argmax(1)], steps[-1]).astype(np.float64)
-    return np.where(reached[:, 0], np.nan, first)
+    never = ~reached.any(1)
+    first = np.where(never, steps[-1], steps[reached.argmax(1)]).astype(np.float64)
+    return Reached(np.where(reached[:, 0], np.nan, first), never)
 
 
 def settled(error: np.ndarray) -> np.ndarray:
@@ -86,28 +96,46 @@ def shapley(worth: dict[frozenset[str], np.ndarray]) -> dict[str, np.ndarray]:
 
 def worths(steps: dict[str, np.ndarray], times: int) -> dict[frozenset[str], np.ndarray]:
     """Return log2 of the speed-up of every set of factors, from steps [S] by name of the cell."""
-    found = {}
-    for cell in cells((times,)):
-        has = (cell.normalized, cell.times > 1, cell.changed)
-        present = frozenset(itertools.compress(FACTORS, has))
-        found[present] = np.log2(steps[BASE.name] / steps[cell.name])
-    return found
+    return {
+        present_in(cell): np.log2(steps[BASE.name] / steps[cell.name]) for cell in cells((times,))
+    }
 
 
-def steps_of(record: Record, name: str, base: str) -> np.ndarray:
-    """Return the steps [S] in which a net reaches the accuracy that the base ends with."""
+def present_in(cell: Cell) -> frozenset[str]:
+    """Return the factors that a cell has."""
+    has = (cell.normalized, cell.times > 1, cell.changed)
+    return frozenset(itertools.compress(FACTORS, has))
+
+
+def steps_of(record: Record, name: str, base: str) -> Reached:
+    """Return when a net reaches the accuracy that the base ends with."""
     error, of_base = (record.arrays[f"{net}/error"] for net in (name, base))
     return steps_to(error, settled(of_base), record.arrays["steps"])
 
 
-def speed_up(
-    record: Record, times: int
-) -> tuple[dict[frozenset[str], np.ndarray], dict[str, np.ndarray]]:
-    """Return log2 of the speed-up of every set of factors, and each factor's share of all, [S]."""
+class SpeedUp(NamedTuple):
+    """What every set of factors is worth, [S] each.
+
+    Attributes:
+      worth: log2 of the speed-up; at most that much where ``bound``.
+      bound: whether the runs never reach the base's accuracy.
+      shares: each factor's share of the worth of all, in octaves. NaN for a seed any of whose
+        mixtures never gets there: a share cannot be made of bounds.
+    """
+
+    worth: dict[frozenset[str], np.ndarray]
+    bound: dict[frozenset[str], np.ndarray]
+    shares: dict[str, np.ndarray]
+
+
+def speed_up(record: Record, times: int) -> SpeedUp:
+    """Return whose the speed-up is with so many times the base's rate."""
     base = f"cells/{BASE.name}"
-    steps = {cell.name: steps_of(record, f"cells/{cell.name}", base) for cell in cells((times,))}
-    worth = worths(steps, times)
-    whole = worth[frozenset(FACTORS)]
-    with np.errstate(divide="ignore", invalid="ignore"):  # no speed-up has no shares
-        shares = {factor: part / whole for factor, part in shapley(worth).items()}
-    return worth, shares
+    found = {cell: steps_of(record, f"cells/{cell.name}", base) for cell in cells((times,))}
+    worth = worths({cell.name: reached.steps for cell, reached in found.items()}, times)
+    bound = {present_in(cell): reached.never for cell, reached in found.items()}
+    any_bound = np.any(list(bound.values()), axis=0)
+    shares = {
+        factor: np.where(any_bound, np.nan, share) for factor, share in shapley(worth).items()
+    }
+    return SpeedUp(worth, bound, shares)

@@ -186,8 +186,8 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
             f"limit-{largest}",
             f"{GOYAL}, figure 1",
             f"batch {largest} at {largest / base:g} times the best rate of batch {base}: linear "
-            f"scaling fails (test error above batch {base}'s)",
-            scaled_gap(largest),
+            "scaling fails (test error above that at its own best rate, after as many images)",
+            difference(read.scaled_error(largest), learned(read.own_error(largest))),
             Greater(0.05),
             needs=("batches",),
         ),

@@ -66,7 +66,7 @@ def draw_losses(ax: Axes, record: Record, read: Reader) -> None:
     _arm_rows(ax, [read.arms[name] for name in names])
     plots.log_axis(ax, "x")
     _make_room(ax, np.array(losses))
-    plots.mark_contradicted(ax, record, "muon-adam", "muon-momentum", "start-level")
+    plots.mark_contradicted(ax, record, "muon-adam", "muon-momentum")
     title = f"Loss at the best rate after\n{read.config.steps} steps (dots: seeds)"
     plots.describe(ax, title, "training loss, nats", "")
 

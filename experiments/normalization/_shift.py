@@ -27,8 +27,9 @@ class Inside(NamedTuple):
     """What one look sees of a run.
 
     Attributes:
-      percentiles: [3] of what enters the first unit of the last hidden layer.
-      mean, std: [F] of what enters every unit of that layer.
+      percentiles: [3] of what enters the sigmoid of the last hidden layer's first unit, after batch
+        norm and its noise.
+      mean, std: [F] of what enters every sigmoid of that layer.
       change: [M] of the gradient on the way along the step, |g' - g| / |g|, by multiple of the
         step that the run would take.
       below: [] the same change of the last hidden layer's gradient where only the layers below
@@ -49,7 +50,7 @@ def look_inside(
     moment: Moment,
     seen: tuple[Array, Array],
 ) -> Inside:
-    """Return what ``layer``, the last hidden one, takes in, and how gradients change.
+    """Return what enters the sigmoids of ``layer``, the last hidden one; how gradients change.
 
     In train mode, noise and all, on images that stay the same.
 

@@ -18,7 +18,7 @@ dropout keep .8 of their inputs, nets with batch norm all.
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -126,8 +126,12 @@ def measure(
     progress: cli.ShowProgress,
     ways: Mapping[str, Way] = WAYS,
     parts: tuple[str, ...] = PARTS,
+    law: Callable[..., inside.Shift] = inside.variance_shift,
 ) -> tuple[dict, dict]:
-    """Train in every way; returns rates, and errors [S] and looks inside by way."""
+    """Train in every way; returns rates, and errors [S] and looks inside by way.
+
+    ``law``: what measures the shift of a variance and says what it should be.
+    """
     seeds, tuning_seeds = disjoint_seeds(config.first_seed, config.seeds, config.tuning_seeds)
     lab = Lab(config, load(config.dataset), seeds, tuning_seeds, progress)
     every = {**WAYS, **ways}
@@ -142,7 +146,7 @@ def measure(
         arrays[f"{name}/test_error"] = error
         arrays[f"{name}/test_loss"] = history.test["loss"][:, -1]
         arrays[f"{name}/train_loss"] = history.train["loss"][:, -20:].mean(1)
-    arrays |= _look_inside(lab, ways, histories)
+    arrays |= _look_inside(lab, ways, histories, law)
     return {"rates": rates, "chance_error": lab.data.test.chance_error}, arrays
 
 
@@ -172,7 +176,10 @@ def swept(
 
 
 def _look_inside(
-    lab: Lab, ways: Mapping[str, Way], histories: Mapping[str, History]
+    lab: Lab,
+    ways: Mapping[str, Way],
+    histories: Mapping[str, History],
+    law: Callable[..., inside.Shift],
 ) -> dict[str, np.ndarray]:
     """Return features, activity and shifts of variance."""
     config, data = lab.config, lab.data
@@ -189,7 +196,7 @@ def _look_inside(
         arrays[f"{name}/features"] = kernel[:, : config.n_features].T.reshape(-1, *shape)
     for name in [name for name in SHIFTED if name in ways]:
         net, variables = lab.net(lab.kind_of(ways[name])), histories[name].variables
-        shift = inside.variance_shift(net, variables, ways[name].keep, train, test)
+        shift = law(net, variables, ways[name].keep, train, test)
         arrays[f"{name}/shift"] = shift.measured
         arrays[f"{name}/shift_law"] = shift.predicted
         arrays[f"{name}/taken_again"] = shift.error
@@ -204,18 +211,20 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw errors by way, by probability and by images; features, activity, kept variance."""
     figure, axes = plots.new_figure(3, 2, 12.0)
-    panels.draw_ways(axes[0, 0], record, {name: WAYS[name].label for name in WAYS})
+    labels = {name: WAYS[name].label for name in WAYS}
+    panels.draw_ways(axes[0, 0], record, labels, config.steps)
     panels.draw_probabilities(axes[0, 1], record, config)
     panels.draw_sizes(axes[1, 0], record, config)
     panels.draw_activity(axes[1, 1], record)
     panels.draw_features(axes[2, 0], record)
-    panels.draw_shift(axes[2, 1], record, {name: WAYS[name].label for name in SHIFTED})
+    panels.draw_shift(axes[2, 1], record, {name: labels[name] for name in SHIFTED})
+    after = f"After {config.steps:,} steps"
     title = plots.headline(
         record,
         {
-            ("helps", "sparse"): "Dropout lowers the test error and silences units",
-            ("sparse", "not helps"): "Dropout silences units, and here it costs accuracy",
-            ("sparse", "loss"): "Dropout silences units and lowers the test loss",
+            ("helps", "sparse"): f"{after}: dropout lowers the test error and silences units",
+            ("sparse", "not helps"): f"{after}: dropout silences units and costs accuracy",
+            ("sparse", "loss"): f"{after}: dropout silences units and lowers the test loss",
             "sparse": "Dropout silences units",
         },
         otherwise="Dropout: what it gains, and where",

@@ -14,8 +14,10 @@ zero along a line, but for those of SWA and of the moving average, which stay; t
 dropout, for without noise such nets end at a loss of zero, where nothing moves that could be
 averaged. Rates are chosen for every way to train by the error on images held out, on other seeds.
 Branches of a shared start go on from the first member's weights with a fresh schedule, each in an
-order of its own. As much compute means as many times the steps, as many weights means a wider net.
-No net has batch norm, so averaged weights need no statistics.
+order of its own. Wortsman et al. average fine-tunings of one trained net: the branches that part
+last are nearest to that, those that share the random start alone are a question of ours. As much
+compute means as many times the steps, as many weights means a wider net. No net has batch norm, so
+averaged weights need no statistics.
 """
 
 import dataclasses

@@ -31,6 +31,7 @@ from experiments.normalization._rates import (
     Arm,
     Lab,
     check_sizes,
+    sizes_of,
     sweep_arms,
     sweep_batches,
 )
@@ -204,16 +205,9 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_losses(axes[1, 1], record, read)
     panels.draw_scaling(axes[2, 0], record, read)
     panels.draw_steps(axes[2, 1], record, read)
-    largest = max(config.batch_sizes)
-    titles = {}
-    if min(config.batch_sizes) < 32 < largest and 32 in config.batch_sizes:
-        titles["linear-32", f"limit-{largest}"] = "The rate grows with the batch, up to a limit"
-    titles[f"limit-{largest}", "adam-wider"] = (
-        f"At batch {largest} linear scaling fails; Adam has more decades of usable rates than SGD"
-    )
     title = plots.headline(
         record,
-        titles,
+        titles_of(config),
         otherwise="Which learning rates work, by optimizer, start and batch size",
     )
     return plots.finish(
@@ -224,6 +218,23 @@ def plot(record: Record, config: Config) -> Figure:
         optimizer=f"Constant rates, {config.steps} steps of {config.batch_size} images",
         paper="Goyal et al. 2017, Shallue et al. 2019, Kingma & Ba 2015, Jordan 2024",
     )
+
+
+def titles_of(config: Config) -> dict[tuple[str, ...], str]:
+    """Return the titles that verdicts allow, best first: how far the rate grows with the batch."""
+    *others, largest = sizes_of(config)[1:]
+    limit, wider = f"limit-{largest}", "Adam has more decades of usable rates than SGD"
+    titles = {}
+    if 32 in others:
+        titles["linear-32", limit] = "The rate grows with the batch, up to a limit"
+    for size in others:
+        fails = f"At batch {size} linear scaling fails; {wider}"
+        titles[f"not linear-{size}", "adam-wider"] = fails
+    if others:
+        grown = f"The rate grows with the batch up to {others[-1]}; larger batches save few steps"
+        titles[*(f"linear-{size}" for size in others), "diminishing"] = grown
+    titles[limit, "adam-wider"] = f"At batch {largest} linear scaling fails; {wider}"
+    return titles
 
 
 if __name__ == "__main__":

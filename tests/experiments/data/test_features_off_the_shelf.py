@@ -118,3 +118,19 @@ def test_a_set_of_few_classes_is_refused(monkeypatch):
     monkeypatch.setitem(embedded.EMBEDDED, "few", lambda: few)
     with pytest.raises(UserError, match="3 classes are too few: two are learned and two held out"):
         shelf.measure(dataclasses.replace(CONFIG, dataset="few"), silent)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((10, 200), "^--second_dataset=few has 130 images to learn from, all 10 classes alike"),
+        ((10, 15), "^--second_dataset=few has 10 classes: probes need two images of each, 20"),
+    ],
+)
+def test_a_second_set_of_too_few_images_is_refused(monkeypatch, sizes, message):
+    digits = embedded.digits()
+    few = digits._replace(name="few", train=digits.train.first(150))
+    monkeypatch.setitem(embedded.EMBEDDED, "few", lambda: few)
+    config = dataclasses.replace(CONFIG, second_dataset="few", sizes=sizes)
+    with pytest.raises(UserError, match=message):
+        shelf.measure(config, silent)

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from experiments.data import _linear_probe as linear
 from experiments.data._linear_probe import Examples
+from jaxvision.types import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -97,3 +98,12 @@ def test_labels_may_be_any_numbers():
         Examples(features[:40], named[:40]), Examples(features[40:], named[40:]), 10
     )
     assert found.accuracy == 1
+
+
+def test_a_label_that_nobody_learned_is_refused():
+    """Once the test images of an absent class were judged as if they were of the next one."""
+    features, labels = clusters(60, 20, spread=0.05)
+    train = labels[:40] != 1
+    known = Examples(features[:40][train], labels[:40][train])
+    with pytest.raises(UserError, match="a probe has not learned label 1"):
+        linear.probe(known, Examples(features[40:], labels[40:]), 5)

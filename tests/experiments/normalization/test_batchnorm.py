@@ -126,7 +126,57 @@ def test_the_speed_up_is_given_to_what_makes_it(record):
     assert norm["first-share"] == "contradicted"
     rest = verdicts(made_up(record, **cells(lambda cell: cell.changed)))
     assert rest["share"] == rest["share-rest"] == "contradicted"
-    assert rest["first-share"] == "reproduced"
+
+
+NEVER = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]  # the target of LATE is .1
+SLOWER = [0.9, 0.8, 0.6, 0.4, 0.2, 0.2, 0.1]
+SOON = [0.9, 0.5, 0.3, 0.1, 0.1, 0.1, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("alone", "verdict"),
+    [(SOON, "reproduced"), (EARLY, "contradicted"), (SLOWER, "contradicted")],
+)
+def test_the_first_share_is_neither_below_none_nor_above_half(record, alone, verdict):
+    """It was 'below half' alone once: a share of minus 30 % passed for the paper's 31."""
+    found = cells(lambda cell: cell.normalized) | {"cells/bn-x1-old": alone}
+    assert verdicts(made_up(record, **found))["first-share"] == verdict
+
+
+def test_runs_that_never_get_there_give_bounds_and_no_shares(record):
+    never = cells(lambda cell: cell.normalized) | {"cells/bn-x1-old": NEVER}
+    found = verdicts(made_up(record, **never))
+    assert found["share"] == found["share-rest"] == "inconclusive"
+    assert found["alone"] == found["first-share"] == "contradicted"  # at most so much
+
+
+def test_a_bound_speaks_against_a_claim_and_not_for_it(record):
+    """One seed of five that never gets there, among others that do soon."""
+    quick = made_up(record, **cells(lambda cell: cell.normalized))
+    mixed = quick.arrays["cells/bn-x1-old/error"].copy()
+    mixed[0] = NEVER
+    one = dataclasses.replace(quick, arrays=quick.arrays | {"cells/bn-x1-old/error": mixed})
+    assert verdicts(quick)["alone"] == "reproduced"
+    assert verdicts(one)["alone"] == "inconclusive"
+
+
+def test_the_highest_rate_is_held_against_the_lower_one(record):
+    config = dataclasses.replace(CONFIG, times=(5, 30))
+    base = cells(lambda cell: False)
+    seen = {}
+    for name, (lower, highest) in {
+        "as told": (LATE, EARLY),
+        "the paper's": (SOON, [0.9, 0.9, 0.9, 0.9, 0.1, 0.02, 0.01]),
+        "never": (SOON, NEVER),
+    }.items():
+        nets = base | {"cells/bn-x5-new": lower, "cells/bn-x30-new": highest}
+        found = verdicts(made_up(record, **nets), config)
+        seen[name] = found["x30-later"], found["x30-higher"]
+    assert seen == {
+        "as told": ("contradicted", "reproduced"),
+        "the paper's": ("reproduced", "reproduced"),
+        "never": ("reproduced", "contradicted"),
+    }
 
 
 def test_a_rate_that_is_too_high_and_one_that_is_not(record):
@@ -196,10 +246,12 @@ def test_the_paper_s_own_table_gives_batch_norm_31_percent():
 def test_steps_to_a_target():
     error = np.array([[0.9, 0.5, 0.1], [0.9, 0.8, 0.7]])
     steps = np.array([0, 10, 20])
-    np.testing.assert_array_equal(factorial.steps_to(error, np.array([0.5, 0.5]), steps), [10, 20])
+    found = factorial.steps_to(error, np.array([0.5, 0.5]), steps)
+    np.testing.assert_array_equal(found.steps, [10, 20])
+    np.testing.assert_array_equal(found.never, [False, True])
     np.testing.assert_allclose(factorial.settled(error), [0.1, 0.7])
     from_the_start = factorial.steps_to(error, np.array([0.9, 0.7]), steps)
-    np.testing.assert_array_equal(from_the_start, [np.nan, 20])
+    np.testing.assert_array_equal(from_the_start.steps, [np.nan, 20])
 
 
 def test_gradients_along_the_step_of_a_quadratic():

@@ -114,6 +114,31 @@ def test_nets_are_held_against_the_one_beside_them(record, id, net, cost):
     assert found == ["reproduced", "contradicted"]
 
 
+@pytest.mark.parametrize(
+    ("id", "net", "array", "told", "otherwise"),
+    [
+        ("young-sigmoid", "sigmoid", "ema_99", 0.1, 0.0),
+        ("debiased-sigmoid", "sigmoid", "debiased", 0.0, 0.05),
+        ("grown", "relu", "ema_99", 0.0, 0.05),
+        ("biased-4", "size_4", "biased", 0.02, -0.02),
+        ("mismatch-4", "size_4", "company_mixed", 0.2, 0.0),
+    ],
+)
+def test_what_a_way_costs_a_net_is_told_either_way(record, id, net, array, told, otherwise):
+    config = dataclasses.replace(CONFIG, nets=tuple(NETS))
+    quantities = {key.partition("/")[2] for key in record.arrays}
+    nets = {f"{n}/{q}": record.arrays[f"relu/{q}"] for n in NETS for q in quantities}
+    right = nets[f"{net}/population"]
+    noise = 1e-3 * np.linspace(-1, 1, CONFIG.seeds)[:, None]
+    same = np.broadcast_to(right[:, -1:], nets[f"{net}/{array}"].shape)
+    found = []
+    for cost in (told, otherwise):
+        base = same if "company" in array else right
+        changed = nets | {f"{net}/{array}": base + noise + cost}
+        found.append(verdicts(dataclasses.replace(record, arrays=changed), config)[id])
+    assert found == ["reproduced", "contradicted"]
+
+
 def test_weights_held_still_keep_less_of_their_start_at_a_lower_momentum():
     config = dataclasses.replace(CONFIG, nets=("still",), steps=56)
     slower = {name: way._replace(momentum=0.98) for name, way in WAYS.items()}

@@ -25,7 +25,7 @@ SMALL = dataclasses.replace(
     learning_rates_adam=(0.001,),
     learning_rates_muon=(0.02,),
     batch_sizes=(8, 32),
-    learning_rates_batch=(0.01,),
+    learning_rates_batch=(0.005, 0.01),
     n_images=2400,
 )
 
@@ -91,12 +91,14 @@ TOLD = {
     "muon_he": (-2.0, 1.0, 0.04, 0.1),
 }
 SCALED = {8: 0.03, 32: 0.03, 128: 0.03, 512: 0.3}  # error at the rate scaled up, by batch size
+OWN = {8: 0.03, 32: 0.03, 128: 0.03, 512: 0.1}  # at its own best rate
 WARM = {8: 0.03, 32: 0.03, 128: 0.02, 512: 0.2}
+OWN_COLUMN = 1  # of that rate; those of the smallest batch's best rate and the quickest are 2
 LATE = {8: 400, 32: 100, 128: 40, 512: 30}  # steps
 EARLY = {8: 100, 32: 40, 128: 20, 512: 15}
 
 
-def made_up(told=None, scaled=None, warm=None, late=None, early=None) -> dict[str, str]:
+def made_up(told=None, scaled=None, own=None, warm=None, late=None, early=None) -> dict[str, str]:
     """Return the verdicts on a record that says this where it does not say what the claims do."""
     rng = np.random.default_rng(0)
     seeds, columns = CONFIG.seeds, len(CONFIG.learning_rates_batch)
@@ -117,9 +119,14 @@ def made_up(told=None, scaled=None, warm=None, late=None, early=None) -> dict[st
         given["steps_early"] = EARLY | (early or {})
         for quantity, values in given.items():
             arrays[f"batch_{size}/{quantity}"] = np.tile(spread(values[size]), (1, columns))
+        at_own = spread((OWN | (own or {}))[size], (seeds,))
+        if size != 8:
+            arrays[f"batch_{size}/error"][:, OWN_COLUMN] = at_own
         arrays[f"batch_{size}/warm_error"] = spread((WARM | (warm or {}))[size], (seeds,))
         chosen = ("best", "quickest_early", "quickest_late")
         numbers["batches"][str(size)] = dict.fromkeys(chosen, 2)
+        if size != 8:
+            numbers["batches"][str(size)]["best"] = OWN_COLUMN
     return verdicts(numbers, arrays, CONFIG)
 
 
@@ -172,6 +179,26 @@ def test_nets_that_are_equally_dead_are_not_equal():
 
 def test_a_run_that_diverges_at_the_rate_scaled_up_has_failed():
     assert made_up(scaled={512: np.nan})["limit-512"] == "reproduced"
+
+
+def test_too_few_steps_are_no_failure_of_linear_scaling():
+    """Batch 512 errs as much at its own best rate, or learns nothing at any."""
+    assert made_up(own={512: 0.29})["limit-512"] == "contradicted"
+    assert made_up(own={512: 0.85}, scaled={512: 0.9})["limit-512"] == "inconclusive"
+
+
+def test_the_title_names_the_batch_at_which_scaling_fails():
+    titles = experiment.titles_of(CONFIG)
+    told = {
+        "linear-32": "The rate grows",
+        "not linear-32": "At batch 32 linear scaling fails",
+        "not linear-128": "At batch 128 linear scaling fails",
+    }
+    found = {names[0]: title for names, title in titles.items() if names[0] in told}
+    assert all(found[name].startswith(start) for name, start in told.items())
+
+
+def test_diverging_runs_of_other_batches_count_too():
     assert made_up(scaled={32: np.nan})["linear-32"] == "contradicted"
     assert made_up(scaled={512: np.nan})["warm-up-512"] == "reproduced"
 
