@@ -7,11 +7,11 @@ import numpy as np
 
 from experiments.breaking._along_larger_claims import of_larger_nets
 from experiments.breaking._along_nets import Kind
-from experiments.breaking._along_pairs import Statistic, late_steps, missing_arms
+from experiments.breaking._along_pairs import late_steps, missing_arms
 from experiments.breaking._along_sides import LYU, STILL, above_zero, both_sides, neither_side
 from experiments.breaking._along_size_claims import of_conv_nets, of_random_nets, of_sizes
 from jaxvision.report import stats
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within
 from jaxvision.report.record import Record
 
 GALLOWAY = "Galloway et al. 2019"

@@ -1,6 +1,6 @@
 """From what all nets of all arms showed to numbers that may be compared: on the same images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -10,10 +10,8 @@ from experiments.breaking import _along as along
 from experiments.breaking._along import Fooling, Seen
 from experiments.breaking._along_nets import Kind, Lab, Snapshots, together
 from jaxvision.models.inference import Inference
-from jaxvision.report.record import Record
 
 Rows = TypeVar("Rows", Seen, Fooling)
-Statistic = Callable[[Record], np.ndarray]  # [S], or one number []
 
 
 class Watched(NamedTuple):

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from experiments.breaking._along_pairs import Statistic
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic
 
 MICKISCH, LYU = "Mickisch et al. 2020", "Lyu & Li 2020"
 STILL = 0.1  # octaves: 7 %

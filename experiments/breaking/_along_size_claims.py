@@ -7,9 +7,9 @@ import numpy as np
 from experiments.breaking import _along_start as start
 from experiments.breaking._along_families import families_of, sizes_of, slopes
 from experiments.breaking._along_normalized import octaves_a_layer
-from experiments.breaking._along_pairs import Statistic, missing_arms
+from experiments.breaking._along_pairs import missing_arms
 from jaxvision.dynamics import theory
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within
 from jaxvision.report.record import Record
 
 GALLOWAY, ZHU = "Galloway et al. 2019", "Zhu et al. 2022"

@@ -1,13 +1,12 @@
 """The claims of fooling_images; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from experiments.breaking import _fooling as fooling
 from experiments.breaking import _fooling_panels as panels
-from jaxvision.report.claims import Claim, Equivalent, Greater, Share
+from jaxvision.report.claims import Claim, Equivalent, Greater, Share, Statistic
 from jaxvision.report.record import Record
 
 RANDOM = ("noise", "binary", "painted")
@@ -16,7 +15,6 @@ NGUYEN = "Nguyen et al. 2015"
 
 def claims_of(config: Any) -> list[Claim]:
     """Return the sources' claims and the questions beside them; the rules are fixed here."""
-    Statistic = Callable[[Record], np.ndarray]
 
     def all_reach(name: str, odds: float) -> Statistic:
         return lambda record: (record.arrays[f"{name}/log_odds"] >= odds).all(1)

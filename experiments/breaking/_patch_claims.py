@@ -1,6 +1,5 @@
 """The claims of camouflage; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,10 +7,9 @@ import numpy as np
 from experiments.breaking import _patch_rates as rates
 from experiments.breaking import _patch_scenes as scenes
 from experiments.breaking._patch_rates import ANYWHERE, OFF
-from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.claims import Claim, Greater, Less, Statistic, Within, minus
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 MADE = ("patch", "one_place")  # they share their draws
 BROWN, DAZZLE = "Brown et al. 2017", "CV Dazzle, Harvey 2010"
 
@@ -49,10 +47,6 @@ def _lost(config: Any, name: str, place: int) -> Statistic:
     return lambda record: 1 - rates.kept(record, "own", name)[:, place, _at(config)]
 
 
-def _minus(one: Statistic, other: Statistic) -> Statistic:
-    return lambda record: one(record) - other(record)
-
-
 def _without_masks(config: Any) -> str:
     return "" if config.dataset in scenes.MASKED else "a set with masks: --dataset=shapes16k"
 
@@ -86,7 +80,7 @@ def _of_areas(config: Any) -> list[Claim]:
             "beats-object",
             f"{BROWN}, figure 3",
             f"Anywhere, at {area}: it leads there more often than a real object of the class does",
-            _minus(_led(config, "patch"), _led(config, "object")),
+            minus(_led(config, "patch"), _led(config, "object")),
             Greater(),
             needs=MADE,
         ),
@@ -133,7 +127,7 @@ def _of_occlusion(config: Any) -> list[Claim]:
             question,
             f"Off the object, none of it covered, at {area}: it leads there more often than the "
             "best control",
-            _minus(_led(config, "patch", OFF), _rivals(config, OFF)),
+            minus(_led(config, "patch", OFF), _rivals(config, OFF)),
             Greater(),
             not_run=masks,
             needs=MADE,
@@ -152,7 +146,7 @@ def _of_occlusion(config: Any) -> list[Claim]:
             "costs",
             question,
             f"Anywhere, at {area}: it costs more right answers than gray at the same place",
-            _minus(_lost(config, "patch", ANYWHERE), _lost(config, "gray", ANYWHERE)),
+            minus(_lost(config, "patch", ANYWHERE), _lost(config, "gray", ANYWHERE)),
             Greater(),
             needs=MADE,
         ),
@@ -167,7 +161,7 @@ def _of_places(config: Any) -> list[Claim]:
             "question, places",
             f"Anywhere, at {area}: a patch made at places drawn anew leads there more often than "
             "one made at one place",
-            _minus(_led(config, "patch"), _led(config, "one_place")),
+            minus(_led(config, "patch"), _led(config, "one_place")),
             Greater(),
             needs=MADE,
         ),
@@ -182,7 +176,7 @@ def _of_transfer(config: Any) -> list[Claim]:
             f"{BROWN}, transfer",
             f"Anywhere, at {area}: a patch made for the next seed's net of the same kind leads "
             "there more often than the best control",
-            _minus(_led(config, "sibling"), _rivals(config)),
+            minus(_led(config, "sibling"), _rivals(config)),
             Greater(),
             needs=MADE,
         ),
@@ -190,7 +184,7 @@ def _of_transfer(config: Any) -> list[Claim]:
             "other-kind",
             f"{BROWN}, transfer",
             f"Anywhere, at {area}: so does one made for a net of another kind",
-            _minus(_led(config, "patch", net="other"), _rivals(config, net="other")),
+            minus(_led(config, "patch", net="other"), _rivals(config, net="other")),
             Greater(),
             not_run=_without_others(config),
             needs=(*MADE, "other"),
@@ -199,7 +193,7 @@ def _of_transfer(config: Any) -> list[Claim]:
             "own",
             "question, transfer",
             f"Anywhere, at {area}: a patch leads its own net there more often than the next seed's",
-            _minus(_led(config, "patch"), _led(config, "sibling")),
+            minus(_led(config, "patch"), _led(config, "sibling")),
             Greater(),
             needs=MADE,
         ),

@@ -8,10 +8,9 @@ import numpy as np
 from experiments.breaking import _pixel_panels as panels
 from experiments.breaking import _pixel_searches as searches
 from jaxvision.report import stats
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within, minus
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 Rate = Callable[..., Statistic]
 SU = "Su et al. 2019"
 FOOLED = 0.6797  # the share of CIFAR-10 that one pixel fools in the paper
@@ -30,10 +29,6 @@ def claims_of(config: Any, attacks: Mapping[str, panels.Labeled]) -> list[Claim]
         *_of_several_pixels(config, rate),
         *_of_nets_and_places(config),
     ]
-
-
-def _minus(one: Statistic, other: Statistic) -> Statistic:
-    return lambda record: one(record) - other(record)
 
 
 def _colors(config: Any) -> str:
@@ -112,7 +107,7 @@ def _of_searches(rate: Rate) -> list[Claim]:
             f"{SU}, method",
             "Gray images, one pixel: evolution with the paper's budget finds what trying "
             "everything finds (rate)",
-            _minus(rate("evolution"), rate("exact")),
+            minus(rate("evolution"), rate("exact")),
             Equivalent(0.02),
             needs=("evolution", "exact"),
         ),
@@ -121,7 +116,7 @@ def _of_searches(rate: Rate) -> list[Claim]:
             "torchattacks, its default budget",
             "Gray images, one pixel: evolution with a common library's budget misses over 5 "
             "points of the rate",
-            _minus(rate("short"), rate("exact")),
+            minus(rate("short"), rate("exact")),
             Less(-0.05),
             needs=("short", "exact"),
         ),
@@ -129,7 +124,7 @@ def _of_searches(rate: Rate) -> list[Claim]:
             "corners",
             "question, corners",
             "Gray images, one pixel: black and white alone find what all levels find (rate)",
-            _minus(rate("corners"), rate("exact")),
+            minus(rate("corners"), rate("exact")),
             Equivalent(0.01),
             needs=("corners", "exact"),
         ),
@@ -138,7 +133,7 @@ def _of_searches(rate: Rate) -> list[Claim]:
             "question, 8 bits",
             "Gray images, one pixel: what evolution finds is left when the image is saved in 8 "
             "bits (rate)",
-            _minus(rate("evolution"), rate("evolution", kind="success_8bit")),
+            minus(rate("evolution"), rate("evolution", kind="success_8bit")),
             Equivalent(0.01),
             needs=("evolution",),
         ),
@@ -152,7 +147,7 @@ def _of_several_pixels(config: Any, rate: Rate) -> list[Claim]:
             "three",
             f"{SU}, three and five pixels",
             "Gray images, evolution: three pixels fool more images than one",
-            _minus(rate("evolution", 3), rate("evolution")),
+            minus(rate("evolution", 3), rate("evolution")),
             Greater(),
             not_run=few,
             needs=("evolution",),
@@ -161,7 +156,7 @@ def _of_several_pixels(config: Any, rate: Rate) -> list[Claim]:
             "five",
             f"{SU}, three and five pixels",
             "Gray images, evolution: five pixels fool more images than three",
-            _minus(rate("evolution", 5), rate("evolution", 3)),
+            minus(rate("evolution", 5), rate("evolution", 3)),
             Greater(),
             not_run=few,
             needs=("evolution",),
@@ -171,7 +166,7 @@ def _of_several_pixels(config: Any, rate: Rate) -> list[Claim]:
             "question, several pixels",
             "Gray images, three pixels: black and white tried pixel after pixel fool as many "
             "images as evolution does (rate)",
-            _minus(rate("corners", 3), rate("evolution", 3)),
+            minus(rate("corners", 3), rate("evolution", 3)),
             Equivalent(0.03),
             not_run=few,
             needs=("corners", "evolution"),

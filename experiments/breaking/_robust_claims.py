@@ -1,17 +1,15 @@
 """The claims of robust_3d; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from experiments.breaking import _robust as robust
 from experiments.breaking import _worlds as worlds
-from jaxvision.report.claims import Claim, Greater, Less
+from jaxvision.report.claims import Claim, Greater, Less, Statistic
 from jaxvision.report.record import Record
 
 ATHALYE = "Athalye et al. 2018"
-Statistic = Callable[[Record], np.ndarray]  # [S]
 
 
 def claims_of(config: Any) -> list[Claim]:

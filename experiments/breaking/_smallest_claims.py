@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
 from experiments.breaking._smallest_nets import Kind
-from jaxvision.report.claims import Claim, Greater, Within
-from jaxvision.report.record import Record
+from jaxvision.report.claims import Claim, Greater, Statistic, Within
 
 SZEGEDY = "Szegedy et al. 2014"
 
@@ -97,7 +94,7 @@ def of_numbers(kinds: Mapping[str, Kind], dataset: str) -> list[Claim]:
     """Return the paper's own numbers, of MNIST alone."""
     other = "" if dataset == "mnist" else "the number is MNIST's: --dataset=mnist"
 
-    def distortion(name: str) -> Callable[[Record], np.ndarray]:
+    def distortion(name: str) -> Statistic:
         return lambda r: r.arrays[f"{name}/distortion"]
 
     return [

@@ -1,6 +1,5 @@
 """The claims of transformations; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from experiments.breaking import _canvas as canvas
 from experiments.breaking import _transform_panels as panels
 from experiments.breaking._transforms import BORDERS, CANVAS, SYMMETRIC
-from jaxvision.report.claims import Claim, Greater, Less, Share, Within
+from jaxvision.report.claims import Claim, Greater, Less, Share, Statistic, Within, minus
 from jaxvision.report.record import Record
 
 ZEILER, ENGSTROM = "Zeiler & Fergus 2014", "Engstrom et al. 2019"
@@ -17,7 +16,6 @@ AZULAY, ZHANG = "Azulay & Weiss 2019", "Zhang 2019"
 
 def claims_of(config: Any) -> list[Claim]:
     """Return the sources' claims and the questions beside them; the rules are fixed here."""
-    Statistic = Callable[[Record], np.ndarray]
 
     def more_area(one: str, other: str, net: str = "upright") -> Statistic:
         return lambda record: panels.area(record, net, one) - panels.area(record, net, other)
@@ -44,9 +42,6 @@ def claims_of(config: Any) -> list[Claim]:
 
     def found(way: str, net: str = "upright") -> Statistic:
         return lambda record: record.arrays[f"{net}/{way}"]
-
-    def minus(one: Statistic, other: Statistic) -> Statistic:
-        return lambda record: one(record) - other(record)
 
     def consistency(net: str) -> Statistic:
         return lambda record: record.arrays[f"{net}/consistency"].mean(1)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.breaking import _universal_panels as panels
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within
 from jaxvision.report.record import Record
 
 
@@ -15,7 +15,7 @@ def claims_of(config: Any, linear: Sequence[str]) -> list[Claim]:
     at = config.epsilons.index(config.epsilon) if config.epsilon in config.epsilons else 0
     few = len(config.epsilons) < 2
 
-    def mean(read: Callable[[Record, str], np.ndarray]) -> Callable[[Record], np.ndarray]:
+    def mean(read: Callable[[Record, str], np.ndarray]) -> Statistic:
         return lambda record: np.mean([read(record, name) for name in config.kinds], axis=0)
 
     def rate(quantity: str) -> Callable[[Record, str], np.ndarray]:
@@ -24,7 +24,7 @@ def claims_of(config: Any, linear: Sequence[str]) -> list[Claim]:
     def best(quantity: str) -> Callable[[Record, str], np.ndarray]:
         return lambda record, name: record.arrays[f"{name}/{quantity}"][:, at].max(-1)
 
-    def lead(one: Callable, other: Callable) -> Callable[[Record], np.ndarray]:
+    def lead(one: Callable, other: Callable) -> Statistic:
         return mean(lambda record, name: one(record, name) - other(record, name))
 
     def drawn(quantity: str) -> Callable[[Record, str], np.ndarray]:

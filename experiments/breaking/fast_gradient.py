@@ -18,7 +18,7 @@ own numbers.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -33,7 +33,7 @@ from jaxvision.adversarial import train
 from jaxvision.data import load
 from jaxvision.fields import flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within, minus
 from jaxvision.report.record import Record
 from jaxvision.types import Figure, UserError
 
@@ -184,19 +184,16 @@ def claims(config: Config) -> list[Claim]:
     is_the_paper_s = config.dataset == "mnist" and config.epsilon == 0.25
     on_mnist = "" if is_the_paper_s else "--dataset=mnist --epsilon=0.25"
 
-    def error(way: str, attack: str, at: int = large) -> Callable[[Record], np.ndarray]:
+    def error(way: str, attack: str, at: int = large) -> Statistic:
         return lambda record: record.arrays[f"{way}/{attack}"][:, at]
 
-    def minus(one: Callable, other: Callable) -> Callable[[Record], np.ndarray]:
-        return lambda record: one(record) - other(record)
-
-    def handed(pair: str) -> Callable[[Record], np.ndarray]:
+    def handed(pair: str) -> Statistic:
         return error("handed", pair)
 
-    def along(way: str, quantity: str) -> Callable[[Record], np.ndarray]:
+    def along(way: str, quantity: str) -> Statistic:
         return lambda record: record.arrays[f"{way}/along_{quantity}"]
 
-    def gap(way: str, at: int) -> Callable[[Record], np.ndarray]:
+    def gap(way: str, at: int) -> Statistic:
         return lambda r: along(way, "pgd")(r)[:, at] - along(way, "fgsm")(r)[:, at]
 
     def freed(record: Record) -> np.ndarray:  # NaN where clipped images leave no room for more

@@ -38,7 +38,7 @@ from jaxvision.adversarial.min_norm import min_norm
 from jaxvision.data import Splits, load
 from jaxvision.fields import flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, minus
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -206,7 +206,6 @@ def _noise_elsewhere(name: str, config: Config, attack: Callable) -> dict:
 
 def claims(config: Config) -> list[Claim]:
     """Return the sources' claims and the questions beside them; the rules are fixed here."""
-    Statistic = Callable[[Record], np.ndarray]
 
     def least(what: str) -> Statistic:
         return lambda r: np.min([r.arrays[f"{name}/{what}"] for name in config.kinds], axis=0)
@@ -219,9 +218,6 @@ def claims(config: Config) -> list[Claim]:
 
     def rate(name: str) -> Statistic:
         return lambda r: r.arrays[f"halves/{name}"]
-
-    def minus(one: Statistic, other: Statistic) -> Statistic:
-        return lambda r: one(r) - other(r)
 
     def others(what: str) -> Statistic:
         return lambda r: panels.off_diagonal(r, what)

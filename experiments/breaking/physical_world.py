@@ -23,7 +23,7 @@ images that must not be mirrored say --pad=0.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.progress import note
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.claims import Claim, Greater, Less, Statistic, Within, minus
 from jaxvision.report.record import Record
 from jaxvision.types import Figure, UserError
 
@@ -199,22 +199,19 @@ def claims(config: Config) -> list[Claim]:
     """Return the source's claims; the rules are fixed here. All at the first of ``levels``."""
     order = list(ATTACKS)
 
-    def destroyed(attack: str, way: str, counted: str = "paired") -> Callable[[Record], np.ndarray]:
+    def destroyed(attack: str, way: str, counted: str = "paired") -> Statistic:
         at = order.index(attack)
         return lambda record: record.arrays[f"rate/{counted}/{way}"][:, at, 0].mean(1)
 
-    def minus(one: Callable, other: Callable) -> Callable[[Record], np.ndarray]:
-        return lambda record: one(record) - other(record)
-
-    def more(one: str, other: str, way: str, counted: str) -> Callable[[Record], np.ndarray]:
+    def more(one: str, other: str, way: str, counted: str) -> Statistic:
         return minus(destroyed(one, way, counted), destroyed(other, way, counted))
 
-    def filtered(attack: str) -> Callable[[Record], np.ndarray]:
+    def filtered(attack: str) -> Statistic:
         return minus(
             destroyed(attack, "photo", "prefiltered"), destroyed(attack, "photo", "average")
         )
 
-    def largest(*attacks: str) -> Callable[[Record], np.ndarray]:
+    def largest(*attacks: str) -> Statistic:
         each = [
             destroyed(attack, way, "average")
             for attack in attacks
@@ -226,11 +223,11 @@ def claims(config: Config) -> list[Claim]:
         gaps = [minus(destroyed(name, "noise"), destroyed(name, "brightness")) for name in order]
         return np.mean([gap(record) for gap in gaps], axis=0)
 
-    def success(attack: str) -> Callable[[Record], np.ndarray]:
+    def success(attack: str) -> Statistic:
         at = order.index(attack)
         return lambda record: record.arrays["success"][:, at, 0]
 
-    def read(at: int) -> Callable[[Record], np.ndarray]:
+    def read(at: int) -> Statistic:
         return lambda record: record.arrays["read/photo"][:, at, 0].mean(1)
 
     paper, table = "Kurakin et al. 2017", "Kurakin et al. 2017, table 3"

@@ -11,6 +11,14 @@ from jaxvision.types import Axes
 
 SHORT = ("px", "c1", "c2", "c3", "c4", "c5", "f6", "f7", "out")
 
+TITLES = {  # claims -> the title that their verdicts allow
+    ("rises-late", "beats-random", "not rises-second"): "Deep features serve classes that the net "
+    "never saw, but not another set",
+    ("rises-late", "beats-random"): "Deep features serve classes that the net never saw",
+    ("rises-first", "not rises-late"): "Only early features serve classes that the net never saw",
+    "rises-first": "Features of a net serve classes that it never saw",
+}
+
 
 def at_chosen_layer(record: Record, task: str, moment: int) -> np.ndarray:
     """Return the accuracy [S] at the layer that is best on held-out images, pixels left out."""

@@ -1,14 +1,13 @@
 """The claims of data_size; their rules are fixed here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from experiments.data import _power_law as power_law
-from jaxvision.report.claims import Claim, Equivalent, Greater
+from jaxvision.report.claims import Claim, Equivalent, Greater, Statistic
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 Sizes = Sequence[int]
 MISHKIN = "Mishkin et al. 2016"
 HESTNESS = "Hestness et al. 2017, abstract"

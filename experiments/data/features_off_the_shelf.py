@@ -20,7 +20,7 @@ have different numbers of features; where they are few, a linear probe has less 
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.fields import disjoint_seeds, flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, minus
 from jaxvision.report.record import Record
 from jaxvision.training.looks import Look, snapshot
 from jaxvision.types import Figure
@@ -159,7 +159,6 @@ RAZAVIAN = "Razavian et al. 2014"
 
 def claims(config: Config) -> list[Claim]:
     """Return the source's claims and the questions beside them; the rules are fixed here."""
-    Statistic = Callable[[Record], np.ndarray]
 
     def at(task: str, layer: str, moment: int = -1) -> Statistic:
         place = LAYERS.index(layer)
@@ -167,9 +166,6 @@ def claims(config: Config) -> list[Claim]:
 
     def chosen(task: str, moment: int = -1) -> Statistic:
         return lambda record: panels.at_chosen_layer(record, task, moment)
-
-    def minus(one: Statistic, other: Statistic) -> Statistic:
-        return lambda record: one(record) - other(record)
 
     def by_size(place: int) -> Statistic:
         return lambda record: (
@@ -330,18 +326,8 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_second(axes[0, 1], record)
     panels.draw_training(axes[1, 0], record, (0, *config.snapshots, config.steps))
     panels.draw_sizes(axes[1, 1], record, config.sizes)
-    title = plots.headline(
-        record,
-        {
-            ("rises-late", "beats-random", "not rises-second"): "Deep features serve classes that "
-            "the net never saw, but not another set",
-            ("rises-late", "beats-random"): "Deep features serve classes that the net never saw",
-            ("rises-first", "not rises-late"): "Only early features serve classes that the net "
-            "never saw",
-            "rises-first": "Features of a net serve classes that it never saw",
-        },
-        "What layers are worth for classes that the net never saw",
-    )
+    otherwise = "What layers are worth for classes that the net never saw"
+    title = plots.headline(record, panels.TITLES, otherwise)
     return plots.finish(
         figure,
         record,

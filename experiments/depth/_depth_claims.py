@@ -1,6 +1,5 @@
 """Claims of plain_vs_residual about depth, responses and lesions; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,10 +7,9 @@ import numpy as np
 from experiments.depth import _blocks as blocks
 from experiments.depth._claims import HE, final
 from experiments.depth._protocol import Net, depths_of
-from jaxvision.report.claims import Claim, Greater, Less
+from jaxvision.report.claims import Claim, Greater, Less, Statistic
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 SECTION, FIGURE_7 = f"{HE}, section 4.2 and figure 6", f"{HE}, figure 7"
 VEIT = "Veit et al. 2016, section 4.1"
 

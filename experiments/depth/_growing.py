@@ -16,6 +16,7 @@ from jaxvision.models.drawing import initialize_runs
 from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.random import stream
+from jaxvision.report.claims import Statistic
 from jaxvision.report.record import Record
 from jaxvision.training.calls import Runs
 from jaxvision.training.fit import Trainer
@@ -145,7 +146,7 @@ class Lab:
         return jax.device_get(every({"params": judged["params"]}, inputs))
 
 
-def octaves(deeper: str, shallow: str, where: Where = "own") -> Callable[[Record], np.ndarray]:
+def octaves(deeper: str, shallow: str, where: Where = "own") -> Statistic:
     """Return the statistic log2(loss of one net over that of the other) [S] at the end.
 
     Args:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxvision.report.claims import Statistic
 from jaxvision.report.record import Record
 
 LEARNED = 2 / 3  # of chance: the test error of a whole net that has learned is below it
-Statistic = Callable[[Record], np.ndarray]
 
 
 def final(record: Record, name: str) -> np.ndarray:

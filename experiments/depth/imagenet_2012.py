@@ -35,7 +35,7 @@ from jaxvision.models.linear import Linear
 from jaxvision.models.mlp import MLP
 from jaxvision.progress import each
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -186,12 +186,12 @@ def measure(
     return numbers, arrays
 
 
-def ended(key: str) -> Callable[[Record], np.ndarray]:
+def ended(key: str) -> Statistic:
     """Return the statistic: test error [S] of a net at the end."""
     return lambda record: record.arrays[f"{key}/test_error"][:, -1]
 
 
-def gap(key: str, other: str) -> Callable[[Record], np.ndarray]:
+def gap(key: str, other: str) -> Statistic:
     """Return the statistic: how much larger the test error of one net is than the other's."""
     return lambda record: ended(key)(record) - ended(other)(record)
 

@@ -1,12 +1,10 @@
 """The claims of dcgan; their rules are fixed here."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from experiments.generating import _codes as codes_lib
 from experiments.generating import _gan_measures as measures
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Statistic, Within
 from jaxvision.report.record import Record
 
 RADFORD = "Radford et al. 2015"
@@ -14,8 +12,6 @@ MEEHAN = "Meehan et al. 2020"
 MAIN = "half"  # the arm whose nets are looked into
 ONLY_MAIN = (MAIN,)
 SPACES = ("pixels", "features")  # where copies are looked for, as the arrays have them
-
-Statistic = Callable[[Record], np.ndarray]
 
 
 def all_claims() -> list[Claim]:

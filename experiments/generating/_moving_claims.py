@@ -1,14 +1,20 @@
 """The claims of moving_shapes."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Within
+from jaxvision.report.claims import (
+    Claim,
+    Equivalent,
+    Greater,
+    Less,
+    Share,
+    Statistic,
+    Within,
+    minus,
+)
 from jaxvision.report.record import Record
 
 _PAPER = "Vondrick et al. 2016"
-Statistic = Callable[[Record], np.ndarray]
 
 
 def start(name: str) -> Statistic:
@@ -24,11 +30,6 @@ def end(name: str) -> Statistic:
 def of_seeds(name: str) -> Statistic:
     """Return a quantity [S] that has no looks."""
     return lambda record: record.arrays[name]
-
-
-def difference(one: Statistic, other: Statistic) -> Statistic:
-    """Return one quantity less another, paired by seed."""
-    return lambda record: one(record) - other(record)
 
 
 def ratio(one: Statistic, other: Statistic) -> Statistic:
@@ -93,7 +94,7 @@ def _conditions() -> list[Claim]:
 
 def _masks() -> list[Claim]:
     def unmoved(record: Record) -> np.ndarray:  # NaN where nothing is found to move
-        found = difference(start("two/overlap"), start("two/by_chance"))(record)
+        found = minus(start("two/overlap"), start("two/by_chance"))(record)
         return np.where(start("two/share")(record) > 0, found, np.nan)
 
     return [
@@ -102,7 +103,7 @@ def _masks() -> list[Claim]:
             f"{_PAPER}, section 4.2",
             "The mask overlaps what moves in its own clip more than another clip's mask does "
             "(intersection over union)",
-            difference(end("two/overlap"), end("two/by_chance")),
+            minus(end("two/overlap"), end("two/by_chance")),
             Greater(),
             needs=("two",),
         ),
@@ -129,7 +130,7 @@ def _masks() -> list[Claim]:
             f"{_PAPER}, section 4.2",
             "Real clips sought in the generator: the found clip's mask overlaps the true mask "
             "more than another clip's true mask (intersection over union)",
-            difference(of_seeds("two/sought/mask"), of_seeds("two/sought/by_chance")),
+            minus(of_seeds("two/sought/mask"), of_seeds("two/sought/by_chance")),
             Greater(),
             needs=("two",),
         ),
@@ -137,7 +138,7 @@ def _masks() -> list[Claim]:
             "penalty",
             f"{_PAPER}, section 3.1",
             "Without the penalty the mask covers more in the end (mean mask, without less with)",
-            difference(end("free/covered"), end("two/covered")),
+            minus(end("free/covered"), end("two/covered")),
             Greater(),
             needs=("two", "free"),
         ),
@@ -176,7 +177,7 @@ def _clips() -> list[Claim]:
             "straight",
             "question of this gallery",
             "Two streams: what moves goes straighter than with the frames of the clip shuffled",
-            difference(end("two/straightness"), end("two/untimely")),
+            minus(end("two/straightness"), end("two/untimely")),
             Greater(),
             needs=("two",),
         ),
@@ -201,7 +202,7 @@ def _clips() -> list[Claim]:
             "question of this gallery",
             "Real clips sought in the generator: what moves in the found clip overlaps the true "
             "mask more with two streams than with one",
-            difference(of_seeds("two/sought/moving"), of_seeds("one/sought/moving")),
+            minus(of_seeds("two/sought/moving"), of_seeds("one/sought/moving")),
             Greater(),
             needs=both,
         ),

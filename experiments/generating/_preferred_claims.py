@@ -1,12 +1,10 @@
 """The claims of ``preferred_inputs``; the rules are fixed here, before the run."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from experiments.generating._preferred_scores import ANCHORS
 from experiments.generating._subjects import KINDS
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Statistic
 from jaxvision.report.record import Record
 
 NGUYEN = "Nguyen et al. 2016"
@@ -14,7 +12,6 @@ PPGN = "Nguyen et al. 2017"
 BROX = "Dosovitskiy & Brox 2016"
 MEEHAN = "Meehan et al. 2020"
 AGREE = "(share of pictures that other nets put into the class)"
-Statistic = Callable[[Record], np.ndarray]
 
 
 def of_way(record: Record, name: str, way: str, ways: str = "ways") -> np.ndarray:

@@ -25,7 +25,7 @@ where rates are equal the share of good samples still rises at the end.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from experiments.generating import _planes as planes
 from jaxvision import cli
 from jaxvision.fields import flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
 
@@ -174,10 +174,10 @@ def claims(config: Config) -> list[Claim]:
     del config
     metz, question = "Metz et al. 2017", "question of this gallery"
 
-    def last(arm: str, quantity: str = "modes") -> Callable[[Record], np.ndarray]:
+    def last(arm: str, quantity: str = "modes") -> Statistic:
         return lambda record: record.arrays[f"{arm}/{quantity}"][:, -1]
 
-    def gain(arm: str, over: str) -> Callable[[Record], np.ndarray]:
+    def gain(arm: str, over: str) -> Statistic:
         return lambda record: last(arm)(record) - last(over)(record)
 
     return [

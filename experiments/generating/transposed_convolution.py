@@ -33,7 +33,7 @@ from jaxvision import cli
 from jaxvision.fields import flagged
 from jaxvision.random import probe
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Statistic, Within
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 from jaxvision.types import Array, Figure
@@ -168,7 +168,7 @@ def claims(config: Config) -> list[Claim]:
     def largest(quantity: str) -> Callable[[Record], float]:
         return lambda record: record.arrays[quantity].max()
 
-    def ratio(name: str) -> Callable[[Record], np.ndarray]:
+    def ratio(name: str) -> Statistic:
         return lambda record: enlarging.fullest_over_emptiest(
             record.arrays[f"{name}/phases"], WAYS[name].law
         )

@@ -1,15 +1,13 @@
 """The claims of curvature; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from experiments.gradients import _descent as descending
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Statistic
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 COHEN, FIGURE = "Cohen et al. 2021, abstract", "Cohen et al. 2021, figure 1"
 
 

@@ -1,15 +1,13 @@
 """The claims of delta_orthogonal; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from experiments.gradients import _carrying as carrying
-from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.claims import Claim, Greater, Less, Statistic, Within
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 XIAO = "Xiao et al. 2018, abstract"
 
 

@@ -7,10 +7,9 @@ import numpy as np
 
 from experiments.gradients import _flow as flow
 from jaxvision.dynamics import probes, theory
-from jaxvision.report.claims import Claim, Equivalent, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Less, Statistic, Within
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 # (record, net, gain, quantity) -> [S, L]: of the deepest net, before it trains.
 Values = Callable[[Record, str, str, str], np.ndarray]
 TOLERANCE = 0.02  # of a growth per layer; a gain wrong by 10 % is off by .05 to .1

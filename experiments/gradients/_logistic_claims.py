@@ -2,17 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from experiments.gradients import _exponents as exponents
 from experiments.gradients import _logistic as logistic
 from jaxvision.dynamics import theory
-from jaxvision.report.claims import Claim, Within
+from jaxvision.report.claims import Claim, Statistic, Within
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 YANG = "Yang et al. 2019, theorem 1"
 SCHOENHOLZ = "Schoenholz et al. 2017, section 3"
 

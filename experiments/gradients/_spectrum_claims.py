@@ -1,16 +1,15 @@
 """The claims of jacobian_spectrum; their rules are fixed here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from experiments.gradients import _critical_nets as critical_nets
 from jaxvision.dynamics import isometry, mean_field
-from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.claims import Claim, Greater, Less, Statistic, Within
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 PAPER = "Pennington et al. 2017"
 
 

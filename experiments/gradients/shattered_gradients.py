@@ -19,7 +19,7 @@ gradient, which is then that of one input alone.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
@@ -31,7 +31,7 @@ from jaxvision import cli
 from jaxvision.fields import flagged
 from jaxvision.random import probe
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Statistic, Within
 from jaxvision.report.record import Record
 from jaxvision.training.mapping import over_seeds
 from jaxvision.types import Array, Axes, Figure
@@ -156,10 +156,10 @@ def _one_seed(
 def claims(config: Config) -> list[Claim]:
     """Return the source's claims; the rules are fixed here."""
 
-    def at(net: str, depth: int) -> Callable[[Record], np.ndarray]:
+    def at(net: str, depth: int) -> Statistic:
         return lambda record: record.arrays[f"{net}/correlation"][:, depth - 1]
 
-    def steadiness(net: str, early: int, late: int) -> Callable[[Record], np.ndarray]:
+    def steadiness(net: str, early: int, late: int) -> Statistic:
         """Return the decay's rate late over its rate early: 1 for an exponential decay."""
 
         def ratio(record: Record) -> np.ndarray:
@@ -169,7 +169,7 @@ def claims(config: Config) -> list[Claim]:
 
         return ratio
 
-    def lead(net: str, depth: int, other: str, other_depth: int) -> Callable[[Record], np.ndarray]:
+    def lead(net: str, depth: int, other: str, other_depth: int) -> Statistic:
         return lambda record: at(net, depth)(record) - at(other, other_depth)(record)
 
     def power(record: Record) -> np.ndarray:

@@ -5,13 +5,10 @@ wrote to ``record.numbers['nets'][net]``. A run that never escapes counts as the
 is censored, so a lead over it is a lower bound.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
+from jaxvision.report.claims import Statistic
 from jaxvision.report.record import Record
-
-Statistic = Callable[[Record], np.ndarray]
 
 
 def escaped(net: str, arm: str) -> Statistic:

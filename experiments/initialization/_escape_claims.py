@@ -1,15 +1,13 @@
 """The claims of escape_time; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Statistic
 from jaxvision.report.record import Record
 from jaxvision.report.stats import censored_line
 
-Statistic = Callable[[Record], np.ndarray]
 QUICK = 200  # steps: a net that leaves within so many was never on it
 OPTIMIZERS, GROWTH = "question h1, optimizers", "question h2, growth"
 

@@ -1,11 +1,10 @@
 """The claims of model_averaging; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from jaxvision.report.claims import Claim, Equivalent, Greater
+from jaxvision.report.claims import Claim, Equivalent, Greater, Statistic
 from jaxvision.report.record import Record
 from jaxvision.training import ensembles
 
@@ -16,7 +15,7 @@ def sizes_of(config: Any) -> list[int]:
     return sorted(powers | {config.members // 2, config.members})
 
 
-def points(one: str, other: str) -> Callable[[Record], np.ndarray]:
+def points(one: str, other: str) -> Statistic:
     """Return the statistic: error of one thing less that of another, percentage points [S]."""
     return lambda r: 100 * (r.arrays[f"{one}/error"] - r.arrays[f"{other}/error"])
 
@@ -25,10 +24,10 @@ def claims_of(config: Any) -> list[Claim]:
     """Return the sources' claims and the questions beside them; the rules are fixed here."""
     half = sizes_of(config).index(config.members // 2)
 
-    def whole(quantity: str) -> Callable[[Record], np.ndarray]:
+    def whole(quantity: str) -> Statistic:
         return lambda r: r.arrays[f"ensemble/{quantity}"][:, -1]
 
-    def gained(name: str) -> Callable[[Record], np.ndarray]:
+    def gained(name: str) -> Statistic:
         return lambda r: 100 * (r.arrays[f"{name}/error"] - whole("error")(r))
 
     def of_half(r: Record) -> np.ndarray:
@@ -43,7 +42,7 @@ def claims_of(config: Any) -> list[Claim]:
     def calibration(r: Record) -> np.ndarray:
         return r.arrays["single/calibration"] - whole("calibration")(r)
 
-    def loss(quantity: str) -> Callable[[Record], np.ndarray]:
+    def loss(quantity: str) -> Statistic:
         together = "ensemble/calibrated_loss"
         if quantity == "loss":
             return lambda r: r.arrays["wide/loss"] - whole("loss")(r)
@@ -58,7 +57,7 @@ def claims_of(config: Any) -> list[Claim]:
         ]
         return 100 * (whole("error")(r) - expected)
 
-    def masks(count: int, fewer: int = 0) -> Callable[[Record], np.ndarray]:
+    def masks(count: int, fewer: int = 0) -> Statistic:
         def difference(r: Record) -> np.ndarray:
             error = r.arrays["masks/error"]
             other = error[:, fewer - 1] if fewer else r.arrays["scaled/error"]

@@ -7,23 +7,23 @@ import numpy as np
 
 from experiments.normalization import _factorial as factorial
 from experiments.normalization import _shift as shifting
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within
 from jaxvision.report.record import Record
 
 
 def claims_of(config: Any, scales: Sequence[float]) -> list[Claim]:
     """Return the sources' claims; ``scales``: of the starting weights, beside 1."""
 
-    def settled(name: str) -> Callable[[Record], np.ndarray]:
+    def settled(name: str) -> Statistic:
         return lambda record: factorial.settled(record.arrays[f"{name}/error"])
 
-    def worse(one: str, other: str) -> Callable[[Record], np.ndarray]:
+    def worse(one: str, other: str) -> Statistic:
         return lambda record: settled(one)(record) - settled(other)(record)
 
-    def of_chance(name: str) -> Callable[[Record], np.ndarray]:
+    def of_chance(name: str) -> Statistic:
         return lambda record: settled(name)(record) / record.numbers["chance_error"]
 
-    def sooner(name: str, base: str, than: float = 0.0) -> Callable[[Record], np.ndarray]:
+    def sooner(name: str, base: str, than: float = 0.0) -> Statistic:
         """Return log2 of the base's steps to its own accuracy over another net's.
 
         Runs that never get there have at most this much: they can speak against more than ``than``,
@@ -39,7 +39,7 @@ def claims_of(config: Any, scales: Sequence[float]) -> list[Claim]:
 
     more = shifting.octaves
 
-    def worst(gap: str) -> Callable[[Record], np.ndarray]:
+    def worst(gap: str) -> Statistic:
         return lambda record: record.arrays[f"gap/{gap}"].max(1)
 
     def fragile(record: Record) -> np.ndarray:
@@ -50,7 +50,7 @@ def claims_of(config: Any, scales: Sequence[float]) -> list[Claim]:
             cost[net] = np.mean(scaled, axis=0)
         return cost["plain"] - cost["bn"]
 
-    def beyond(factor: str, part: float) -> Callable[[Record], np.ndarray]:
+    def beyond(factor: str, part: float) -> Statistic:
         """Return a factor's share of the speed-up less a part of the whole, octaves."""
 
         def octaves(record: Record) -> np.ndarray:
@@ -69,7 +69,7 @@ def claims_of(config: Any, scales: Sequence[float]) -> list[Claim]:
         nearer = np.where(never, above, np.minimum(above, below))
         return _at_most(nearer, never | found.bound[whole], 0.0)
 
-    def later(name: str, other: str) -> Callable[[Record], np.ndarray]:
+    def later(name: str, other: str) -> Statistic:
         """Return log2 of the steps of one cell to the base's accuracy over those of another."""
 
         def octaves(record: Record) -> np.ndarray:

@@ -1,17 +1,16 @@
 """The claims of dropout; their rules are fixed here."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within, minus
 from jaxvision.report.record import Record
 
 FEW = 500  # images: the second size at which figure 10 has no gain
 
 
-def points(name: str, other: str = "") -> Callable[[Record], np.ndarray]:
+def points(name: str, other: str = "") -> Statistic:
     """Return the statistic: test error of a way less that of another, percentage points [S]."""
 
     def difference(record: Record) -> np.ndarray:
@@ -26,11 +25,8 @@ def claims_of(config: Any) -> list[Claim]:
     first, last = config.sizes[0], config.sizes[-1]
     after = _after(config)
 
-    def gain(size: int) -> Callable[[Record], np.ndarray]:
+    def gain(size: int) -> Statistic:
         return points(f"size/{size}/none", f"size/{size}/dropout")
-
-    def changes(one: Callable, other: Callable) -> Callable[[Record], np.ndarray]:
-        return lambda r: one(r) - other(r)
 
     def activity(r: Record) -> np.ndarray:  # octaves
         return np.log2(r.arrays["dropout/activation"] / r.arrays["none/activation"])
@@ -115,7 +111,7 @@ def claims_of(config: Any) -> list[Claim]:
             "more-images",
             f"{paper}, figure 10",
             f"with {last} images it gains more than with {first} (points)",
-            changes(gain(last), gain(first)),
+            minus(gain(last), gain(first)),
             Greater(),
             needs=("none", "dropout", "sizes"),
         ),
@@ -123,7 +119,7 @@ def claims_of(config: Any) -> list[Claim]:
             "all-images",
             f"{paper}, figure 10",
             f"with all images it gains less than with {last} (points)",
-            changes(gain(last), points("none", "dropout")),
+            minus(gain(last), points("none", "dropout")),
             Greater(),
             needs=("none", "dropout", "sizes"),
         ),

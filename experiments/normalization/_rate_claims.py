@@ -5,14 +5,12 @@ from collections.abc import Callable, Mapping
 
 from experiments.normalization._rate_statistics import (
     Reader,
-    Statistic,
     absolute,
-    difference,
     learned,
     mean_of,
 )
 from experiments.normalization._rates import sizes_of
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, minus
 
 OCTAVE = math.log10(2)  # decades: a step of the grids
 STARTS = ("xavier", "he")
@@ -22,12 +20,12 @@ GOYAL, SHALLUE = "Goyal et al. 2017", "Shallue et al. 2019, section 4.1"
 
 def _between_starts(quantity: Callable[[str], Statistic], optimizer: str) -> Statistic:
     """Return the statistic: a quantity under Xavier minus that under He."""
-    return difference(quantity(f"{optimizer}_xavier"), quantity(f"{optimizer}_he"))
+    return minus(quantity(f"{optimizer}_xavier"), quantity(f"{optimizer}_he"))
 
 
 def _over_starts(quantity: Callable[[str], Statistic], one: str, other: str) -> Statistic:
     """Return the statistic: an optimizer's quantity minus another's, mean over the starts."""
-    gaps = (difference(quantity(f"{one}_{x}"), quantity(f"{other}_{x}")) for x in STARTS)
+    gaps = (minus(quantity(f"{one}_{x}"), quantity(f"{other}_{x}")) for x in STARTS)
     return mean_of(*gaps)
 
 
@@ -64,7 +62,7 @@ def of_ranges(read: Reader, optimizers: tuple[str, ...]) -> list[Claim]:
             "adam-steadier",
             KINGMA,
             "the start moves Adam's smallest usable rate less than SGD's (decades)",
-            difference(absolute(sgd_shift), absolute(adam_shift)),
+            minus(absolute(sgd_shift), absolute(adam_shift)),
             Greater(),
             needs=_from_both("adam", "sgd"),
         ),
@@ -82,7 +80,7 @@ def of_ranges(read: Reader, optimizers: tuple[str, ...]) -> list[Claim]:
             "textbook reading, effective rate",
             "momentum .9 acts as ten times the rate: its smallest usable rate is a tenth of SGD's "
             "(decades)",
-            difference(read.smallest_rate("momentum_he"), read.smallest_rate("sgd_he")),
+            minus(read.smallest_rate("momentum_he"), read.smallest_rate("sgd_he")),
             Equivalent(0.2, -1.0),
             needs=("momentum_he", "sgd_he"),
         ),
@@ -129,7 +127,7 @@ def of_warm_up(read: Reader, warmed: Mapping[str, str]) -> list[Claim]:
             f"warm-up-{name}",
             "question, warm-up at a small batch",
             f"{read.arms[name].label}: a warm-up raises the largest usable rate (decades)",
-            difference(read.largest_rate(name), read.largest_rate(without)),
+            minus(read.largest_rate(name), read.largest_rate(without)),
             Greater(),
             needs=(name, without),
         )
@@ -143,7 +141,7 @@ def control(read: Reader) -> Claim:
         "control",
         "negative control, momentum against momentum",
         "with other draws of the weights the usable rates span as many decades",
-        difference(read.decades("momentum_again"), read.decades("momentum_he")),
+        minus(read.decades("momentum_again"), read.decades("momentum_he")),
         Equivalent(OCTAVE),
         needs=("momentum_again", "momentum_he"),
     )
@@ -155,7 +153,7 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
     largest = others[-1]
 
     def scaled_gap(size: int) -> Statistic:
-        return difference(read.scaled_error(size), learned(read.scaled_error(base)))
+        return minus(read.scaled_error(size), learned(read.scaled_error(base)))
 
     scaled = [
         Claim(
@@ -174,7 +172,7 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
             f"warm-up-{size}",
             f"{GOYAL}, section 2.2",
             f"batch {size} at the rate scaled up: a warm-up lowers the test error",
-            difference(read.scaled_error(size), read.warm_error(size)),
+            minus(read.scaled_error(size), read.warm_error(size)),
             Greater(),
             needs=("batches",),
         )
@@ -187,7 +185,7 @@ def of_linear_scaling(read: Reader) -> list[Claim]:
             f"{GOYAL}, figure 1",
             f"batch {largest} at {largest / base:g} times the best rate of batch {base}: linear "
             "scaling fails (test error above that at its own best rate, after as many images)",
-            difference(read.scaled_error(largest), learned(read.own_error(largest))),
+            minus(read.scaled_error(largest), learned(read.own_error(largest))),
             Greater(0.05),
             needs=("batches",),
         ),
@@ -223,9 +221,7 @@ def of_steps_to_a_target(read: Reader) -> list[Claim]:
             "McCandlish et al. 2018, abstract",
             f"the batch size that pays grows as the loss falls: from batch {base} to {second} the "
             "steps to the late target fall more than those to the early one (powers)",
-            difference(
-                read.efficiency(base, second, "late"), read.efficiency(base, second, "early")
-            ),
+            minus(read.efficiency(base, second, "late"), read.efficiency(base, second, "early")),
             Greater(),
             needs=("batches",),
         ),

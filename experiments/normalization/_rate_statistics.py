@@ -4,21 +4,15 @@ A statistic is a function ``Record -> [S]``, one number a seed.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from experiments.normalization._rates import Arm, batch_grid, grid_of, sizes_of
 from experiments.normalization._sensitivity import usable_range
+from jaxvision.report.claims import Statistic, minus
 from jaxvision.report.record import Record
-
-Statistic = Callable[[Record], np.ndarray]
-
-
-def difference(one: Statistic, other: Statistic) -> Statistic:
-    """Return the statistic of ``one`` minus that of ``other``, seed by seed."""
-    return lambda record: one(record) - other(record)
 
 
 def absolute(one: Statistic) -> Statistic:
@@ -72,7 +66,7 @@ class Reader:
 
     def decades(self, arm: str) -> Statistic:
         """Return the statistic: how many decades the usable rates span."""
-        return difference(self.largest_rate(arm), self.smallest_rate(arm))
+        return minus(self.largest_rate(arm), self.smallest_rate(arm))
 
     def error(self, arm: str) -> Statistic:
         """Return the statistic: the test error at the arm's best rate."""

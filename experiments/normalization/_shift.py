@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxvision.models.layers import Apply
 from jaxvision.random import probe
+from jaxvision.report.claims import Statistic
 from jaxvision.report.record import Record
 from jaxvision.training.looks import Moment
 from jaxvision.training.losses import cross_entropy
@@ -121,7 +122,7 @@ def mean_of(looks: np.ndarray) -> np.ndarray:
         return np.exp(np.log(at_step).mean(1))
 
 
-def octaves(quantity: str, one: str, other: str) -> Callable[[Record], np.ndarray]:
+def octaves(quantity: str, one: str, other: str) -> Statistic:
     """Return log2 of the mean of a quantity while training, of one net over another's."""
 
     def of_record(record: Record) -> np.ndarray:

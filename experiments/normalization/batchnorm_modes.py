@@ -17,7 +17,7 @@ images of the class, grouped at random, anew until there are 800 of them.
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -30,7 +30,7 @@ from jaxvision.data import load
 from jaxvision.data.augment import standardizer
 from jaxvision.fields import disjoint_seeds, flagged
 from jaxvision.report import plots
-from jaxvision.report.claims import Claim, Equivalent, Greater, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Statistic, Within
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
 from jaxvision.types import Figure, UserError
@@ -160,18 +160,18 @@ def claims(config: Config) -> list[Claim]:
     four = min(config.companies, key=lambda size: abs(size - 4))
     look = config.looked_at.index(early)
 
-    def error(net: str, way: str, at: int = -1) -> Callable[[Record], np.ndarray]:
+    def error(net: str, way: str, at: int = -1) -> Statistic:
         return lambda record: record.arrays[f"{net}/{way}"][:, at]
 
-    def cost(net: str, way: str, at: int = -1) -> Callable[[Record], np.ndarray]:
+    def cost(net: str, way: str, at: int = -1) -> Statistic:
         """Return a way's error minus that of population statistics."""
         return lambda record: error(net, way, at)(record) - error(net, "population", at)(record)
 
-    def more(net: str, other: str) -> Callable[[Record], np.ndarray]:
+    def more(net: str, other: str) -> Statistic:
         """Return a net's error minus another's, with population statistics."""
         return lambda r: error(net, "population")(r) - error(other, "population")(r)
 
-    def company(net: str, kind: str, size: int) -> Callable[[Record], np.ndarray]:
+    def company(net: str, kind: str, size: int) -> Statistic:
         """Return the error of train mode minus that of population statistics."""
         column = list(config.companies).index(size)
 

@@ -1,15 +1,13 @@
 """The claims of occlusion; their rules are fixed here. Statistics are one number a net."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from experiments.seeing import _nets
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within, minus
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 FIGURE_5, TABLE_1 = "Zeiler & Fergus 2013, figure 5", "Zeiler & Fergus 2013, table 1"
 METHOD = "question, method"
 CONTROL = "negative control, labels dealt at random"
@@ -34,10 +32,6 @@ def _whole(name: str) -> Statistic:
     return lambda record: record.arrays[name]
 
 
-def _minus(one: Statistic, other: Statistic) -> Statistic:
-    return lambda record: one(record) - other(record)
-
-
 def _on(name: str, where: str) -> Statistic:
     """Return the object's, or the background's, part of an array [S, 2]."""
     column = {"object": 0, "background": 1}[where]
@@ -46,7 +40,7 @@ def _on(name: str, where: str) -> Statistic:
 
 def _lead(name: str) -> Statistic:
     """Return object minus background."""
-    return _minus(_on(name, "object"), _on(name, "background"))
+    return minus(_on(name, "object"), _on(name, "background"))
 
 
 def _share(name: str) -> Statistic:
@@ -125,7 +119,7 @@ def _of_maps(no_masks: str) -> list[Claim]:
             "projection-own",
             f"{FIGURE_5}(b, c)",
             "It does so more than where the second strongest map's projection has",
-            _minus(_whole("panels/projection"), _whole("panels/another")),
+            minus(_whole("panels/projection"), _whole("panels/another")),
             Greater(),
             needs=("true", "panels"),
         ),
@@ -207,7 +201,7 @@ def _of_windows(config: Any, no_masks: str) -> list[Claim]:
             METHOD,
             "On the background gray costs more than a blur of the image: a covering window has "
             "edges of its own",
-            _minus(gray, blur),
+            minus(gray, blur),
             Greater(),
             not_run=no_masks,
             needs=("true", "windows"),
@@ -217,7 +211,7 @@ def _of_windows(config: Any, no_masks: str) -> list[Claim]:
             METHOD,
             f"On the object a window of {config.window} pixels costs more than one of "
             f"{config.small_window}",
-            _minus(large, small),
+            minus(large, small),
             Greater(),
             not_run=no_masks,
             needs=("true", "windows"),
@@ -274,7 +268,7 @@ def _of_memory(config: Any, no_masks: str) -> list[Claim]:
             METHOD,
             "Of what covering costs on images they learned, the object's lead over the background "
             "has a larger share in nets of true labels than in nets of labels dealt at random",
-            _minus(_share("true/learned/gray/fall"), _share("shuffled/learned/gray/fall")),
+            minus(_share("true/learned/gray/fall"), _share("shuffled/learned/gray/fall")),
             Greater(),
             not_run=no_masks,
             needs=("true", "shuffled", "learned"),

@@ -1,11 +1,9 @@
 """The claims of class_pictures; their rules are fixed here."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from experiments.seeing._picture_panels import of_way
-from jaxvision.report.claims import Claim, Greater, Less, Within
+from jaxvision.report.claims import Claim, Greater, Less, Statistic, Within
 from jaxvision.report.record import Record
 
 SIMONYAN = "Simonyan et al. 2013"
@@ -14,8 +12,6 @@ OLAH = "Olah et al. 2017"
 NGUYEN = "Nguyen et al. 2015"
 AGREE = "(share of pictures that other nets put into the class)"
 SETS = {1: "steps-2", 2: "steps-20", 3: "steps-20", 4: "steps-2"}  # Yosinski's, and their steps
-
-Statistic = Callable[[Record], np.ndarray]
 
 
 def all_claims() -> list[Claim]:

@@ -1,15 +1,14 @@
 """The claims of backward_rules; their rules are fixed here. Statistics are one number a net."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from experiments.seeing import _nets
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Within
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, Within, minus
 from jaxvision.report.record import Record
 
-Statistic = Callable[[Record], np.ndarray]
 NIE, ADEBAYO = "Nie et al. 2018", "Adebayo et al. 2018"
 POINTING_GAME = "pointing game on VOC07, TorchRay"
 FLOORS = "question, floors"
@@ -42,13 +41,9 @@ def _whole(name: str) -> Statistic:
     return lambda record: record.arrays[name]
 
 
-def _minus(one: Statistic, other: Statistic) -> Statistic:
-    return lambda record: one(record) - other(record)
-
-
 def _lead(size: str, score: str, one: str, other: str) -> Statistic:
     at = SCORES[score]
-    return _minus(_array(f"{size}/{one}", at), _array(f"{size}/{other}", at))
+    return minus(_array(f"{size}/{one}", at), _array(f"{size}/{other}", at))
 
 
 def _over_edges(name: str) -> Statistic:
@@ -100,7 +95,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             NIE,
             "With max pooling the deconvnet recovers more of the input as filters are added (from "
             f"{counts[0]} to {counts[-1]})",
-            _minus(at("pool", "deconvnet", -1), at("pool", "deconvnet", 0)),
+            minus(at("pool", "deconvnet", -1), at("pool", "deconvnet", 0)),
             Greater(),
             "theory",
             needs=("deconvnet", "random"),
@@ -109,7 +104,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             "nie-more",
             NIE,
             f"Guided backprop recovers more with {counts[-1]} filters than with {counts[0]}",
-            _minus(at("conv", "guided", -1), at("conv", "guided", 0)),
+            minus(at("conv", "guided", -1), at("conv", "guided", 0)),
             Greater(),
             "theory",
             needs=("guided", "random"),
@@ -119,7 +114,7 @@ def _of_random_nets(config: Any) -> list[Claim]:
             NIE,
             f"Random nets, {n} filters: maps of two classes are more alike under guided backprop "
             "than under the gradient, by .3",
-            _minus(*alike),
+            minus(*alike),
             Greater(0.3),
             "theory",
             needs=("gradient", "guided", "random"),
@@ -147,7 +142,7 @@ def _of_lost_layers() -> list[Claim]:
             f"{ADEBAYO}, figure 2",
             "With the dense layer drawn anew, |guided backprop| keeps more of its ranks than the "
             "|gradient|, by .1",
-            _minus(left("guided", 1), left("gradient", 1)),
+            minus(left("guided", 1), left("gradient", 1)),
             Greater(0.1),
             needs=("gradient", "guided", "large"),
         ),
@@ -181,7 +176,7 @@ def _of_lost_layers() -> list[Claim]:
             "question, signs",
             "There the |gradient| keeps more ranks than the signed one, by .2: the sign decides "
             "what the check finds",
-            _minus(left("gradient", 1), left("gradient", 1, "signed")),
+            minus(left("gradient", 1), left("gradient", 1, "signed")),
             Greater(0.2),
             needs=("gradient", "large"),
         ),
@@ -198,7 +193,7 @@ def _of_pointing(methods: Mapping[str, Any], no_masks: str, no_small: str) -> li
             "center-large",
             FLOORS,
             "Large objects: the center of the picture points better than the best of all methods",
-            _minus(_array("large/center", 0), best),
+            minus(_array("large/center", 0), best),
             Greater(),
             not_run=no_masks,
             needs=(*methods, "large"),
@@ -302,7 +297,7 @@ def _of_occlusion(no_masks: str) -> list[Claim]:
             METHODS,
             "Guided backprop agrees with occlusion more than an edge detector does (rank "
             "correlation)",
-            _minus(guided, edges),
+            minus(guided, edges),
             Greater(),
             needs=("guided", "large"),
         ),
@@ -311,7 +306,7 @@ def _of_occlusion(no_masks: str) -> list[Claim]:
 
 def _along_training(no_masks: str) -> list[Claim]:
     def since(rule: str, share: int) -> Statistic:
-        return _minus(_array(f"along/{rule}"), _array(f"along/{rule}", share))
+        return minus(_array(f"along/{rule}"), _array(f"along/{rule}", share))
 
     return [
         Claim(
@@ -329,7 +324,7 @@ def _along_training(no_masks: str) -> list[Claim]:
             "pilot of this gallery",
             "In the last half of training guided backprop's share on the object still rises by "
             "more than the gradient's",
-            _minus(since("guided", -2), since("gradient", -2)),
+            minus(since("guided", -2), since("gradient", -2)),
             Greater(),
             not_run=no_masks,
             needs=("gradient", "guided", "large"),
@@ -339,7 +334,7 @@ def _along_training(no_masks: str) -> list[Claim]:
             "negative control, a random map",
             "Large objects: a random map's share on the object is the object's share of the "
             "picture",
-            _minus(_array("large/random", SCORES["mass"]), _whole("large/area")),
+            minus(_array("large/random", SCORES["mass"]), _whole("large/area")),
             Equivalent(0.005),
             not_run=no_masks,
             needs=("gradient", "large"),

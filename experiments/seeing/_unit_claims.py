@@ -1,12 +1,12 @@
 """The claims of features_along_training; their rules are fixed here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
 from experiments.seeing import _unit_looks as looks
-from jaxvision.report.claims import Claim, Equivalent, Greater, Less
+from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic
 from jaxvision.report.record import Record
 
 ZEILER = "Zeiler & Fergus 2013"
@@ -14,8 +14,6 @@ SZEGEDY = "Szegedy et al. 2013"
 BAU = "Bau et al. 2017"
 SHARE = "(share of training until rank correlation stays at .9, mean over units)"
 EARLY = 100  # steps
-
-Statistic = Callable[[Record], np.ndarray]
 
 
 class Kind(Protocol):

@@ -19,6 +19,8 @@ from jaxvision.report.judgement import SMOKE_TEST, Criterion, Judgement, Tier, p
 from jaxvision.report.record import Record
 from jaxvision.report.stats import Evidence, Verdict
 
+# Record -> [S] numbers or booleans, one a seed; or one number [].
+Statistic = Callable[[Record], ArrayLike]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
@@ -203,8 +205,7 @@ class Claim:
       id: a short name, unique within the experiment.
       source: the paper first, then the place: "He et al. 2015, figure 3".
       sentence: what the source says, in words a stranger understands.
-      statistic: record -> [S] numbers (paired differences where two arms meet) or booleans, one per
-        seed; or one number [].
+      statistic: see ``Statistic``; paired differences where two arms meet.
       rule: what the statistic must satisfy.
       tier: 'theory' (closed form), 'direction' (who wins, at our scale), 'paper' (its own number).
       not_run: when set, the claim is listed but not judged; says which command would run it.
@@ -215,7 +216,7 @@ class Claim:
     id: str
     source: str
     sentence: str
-    statistic: Callable[[Record], ArrayLike]
+    statistic: Statistic
     rule: Rule
     tier: Tier = "direction"
     not_run: str = ""
@@ -229,6 +230,11 @@ class Claim:
     def paper(self) -> str:
         """The source up to its first comma: claims of one paper are corrected together."""
         return paper_of(self.source)
+
+
+def minus(one: Statistic, other: Statistic) -> Statistic:
+    """Return the statistic of ``one`` less that of ``other``, seed by seed."""
+    return lambda record: one(record) - other(record)
 
 
 def judge(claims: Sequence[Claim], record: Record) -> list[Judgement]:
