@@ -66,7 +66,7 @@ class Config:
     )
     test_images: int = flagged(500, "Test images of a probe.", low=1, high=10**6)
     learning_rates: tuple[float, ...] = flagged(
-        (0.0025, 0.005, 0.01, 0.02), "Tried by each arm.", low=0
+        (0.005, 0.01, 0.02, 0.04), "Tried by each arm.", low=0
     )
     tuning_seeds: int = flagged(2, "Seeds for choosing rates; none is used again.", low=1, high=100)
 
