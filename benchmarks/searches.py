@@ -1,13 +1,15 @@
-"""Measure attacks that search, beside torchattacks on the same nets, in one run, taking turns.
+"""Measure attacks that search, beside torchattacks and ART on the same nets, in one run.
 
-``python -m benchmarks.searches --torch_python=PATH`` where PATH is an interpreter with PyTorch and
-torchattacks. Both have all cores. One pixel is searched by differential evolution with the budget
-of its paper (400 candidates, 100 generations) on both sides; torchattacks rounds that down to a
-multiple of a candidate's numbers. Nets are ReLU MLPs of random weights, images those of many random
-ones that the net is surest of, labels its own answers. Both sides end with an image's success, so
-the rates of success stand beside the times, and a side that fails more often takes longer. What the
-other library does not have is timed alone. Times are wall times of one call, compilation apart; the
-median of the clean samples (see ``benchmarks.team``). Compare ratios of one run, nothing else.
+``python -m benchmarks.searches --torch_python=PATH`` where PATH is an interpreter with what
+``benchmarks/requirements-torch.txt`` lists. All take turns and have all cores. One pixel is
+searched by differential evolution with the budget of its paper (400 candidates, 100 generations) on
+both sides; torchattacks rounds that down to a multiple of a candidate's numbers. One perturbation
+for all images is added up from DeepFool's steps, five times over the images at most. Nets are ReLU
+MLPs of random weights, labels their own answers; images are random ones, of every two the one that
+the net is surest of and the one that it is least sure of. All end with success, so the rates stand
+beside the times, and a side that fails more often takes longer. What no other library has is timed
+alone. Times are wall times of one call, compilation apart; the median of the clean samples (see
+``benchmarks.team``). Compare ratios of one run, nothing else.
 
 Appends to ``benchmarks/searches.json`` and prints Markdown.
 """
@@ -25,8 +27,10 @@ from benchmarks import duel
 from benchmarks.tables import Goal
 from benchmarks.team import append_result, machine
 
-OURS, TORCHATTACKS = "jaxvision", "torchattacks"
+OURS, TORCHATTACKS, ART = "jaxvision", "torchattacks", "ART"
+OTHER = "the other library"
 CANDIDATES, GENERATIONS = 400, 100
+EPSILON, PASSES, WANTED, DEEPFOOL_STEPS = 0.1, 5, 0.8, 10  # of one perturbation for all images
 SHARPNESS, DRAWN = 10.0, 400
 SIZES = {  # side of the gray images, and units of the net's layers
     "digits": (8, (64, 128, 128, 10)),
@@ -39,17 +43,22 @@ class Case(NamedTuple):
 
     Attributes:
       label: in tables.
-      sides: who runs it.
+      rival: the other library that runs it, "" where none has it.
     """
 
     label: str
-    sides: tuple[str, ...] = (OURS,)
+    rival: str = ""
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Who runs it."""
+        return (OURS, self.rival) if self.rival else (OURS,)
 
 
-BOTH = (OURS, TORCHATTACKS)
 CASES = {
-    "evolution:digits:2": Case("one pixel by evolution, 2 images of 8x8", BOTH),
-    "evolution:mnist:2": Case("one pixel by evolution, 2 images of 28x28", BOTH),
+    "evolution:digits:2": Case("one pixel by evolution, 2 images of 8x8", TORCHATTACKS),
+    "evolution:mnist:2": Case("one pixel by evolution, 2 images of 28x28", TORCHATTACKS),
+    "universal:mnist:100": Case("one perturbation for 100 images of 28x28", ART),
     "every:digits:8": Case("all 256 levels of every pixel, 8 images of 8x8"),
     "corners:mnist:2": Case("black and white at every pixel, 2 images of 28x28"),
     "elites:digits:1": Case("fooling images of 8x8, pixels, 200 generations of 200"),
@@ -62,8 +71,8 @@ MOST_OF_TORCHATTACKS = 0.05  # what the project promises
 def problem(size: str, count: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the weights [I, O] of a net's layers and images [B, H, W, 1], the same everywhere.
 
-    The net is as sure as a trained one. Of random images those are taken that it is surest of, so
-    that one pixel is not always enough and the search goes on for all its generations.
+    The net is as sure as a trained one. Of many random images half are those that it is surest of,
+    which one pixel may not fool, and half those that it is least sure of.
     """
     side, widths = SIZES[size]
     rng = np.random.default_rng(0)
@@ -77,8 +86,9 @@ def problem(size: str, count: int) -> tuple[list[np.ndarray], np.ndarray]:
     for kernel in kernels[:-1]:
         x = np.maximum(x @ kernel, 0)
     logits = np.sort(x @ kernels[-1], 1)
-    surest = np.argsort(logits[:, -2] - logits[:, -1])
-    return kernels, images[surest[:count]]
+    by_lead = np.argsort(logits[:, -2] - logits[:, -1])
+    hard, easy = by_lead[: -(-count // 2)], by_lead[len(by_lead) - count // 2 :]
+    return kernels, images[np.concatenate([hard, easy])]
 
 
 def check(case: str, ours: dict, theirs: dict) -> None:
@@ -93,30 +103,43 @@ def measure(torch_python: str, rounds: int, cases: tuple[str, ...]) -> duel.Resu
     commands = {
         OURS: [sys.executable, "-m", "benchmarks.searches_jax"],
         TORCHATTACKS: [torch_python, "-m", "benchmarks.searches_torch"],
+        ART: [torch_python, "-m", "benchmarks.searches_torch"],
     }
     asked = {case: CASES[case].sides for case in cases}
     return duel.measure(asked, commands, rounds, cores, check)
 
 
 def ratios(results: duel.Results) -> dict[str, float]:
-    """Return our time over the other side's, by case."""
-    return duel.ratios(results, OURS, TORCHATTACKS)
+    """Return our time over the other library's, by case."""
+    return duel.ratios(_against_the_other(results), OURS, OTHER)
+
+
+def _against_the_other(results: duel.Results) -> duel.Results:
+    """Return the results with one name for whichever library a case has beside ours."""
+    return {
+        case: {OURS if side == OURS else OTHER: result for side, result in sides.items()}
+        for case, sides in results.items()
+    }
 
 
 def markdown(results: duel.Results) -> str:
     """Return the tables of times and of goals."""
-    labels = {name: case.label for name, case in CASES.items()}
+    labels = {
+        name: f"{case.label} ({case.rival})" if case.rival else case.label
+        for name, case in CASES.items()
+    }
     goals = [
-        Goal(f"{labels[case]} / torchattacks", ratio, MOST_OF_TORCHATTACKS)
+        Goal(labels[case], ratio, MOST_OF_TORCHATTACKS)
         for case, ratio in ratios(results).items()
+        if CASES[case].rival == TORCHATTACKS
     ]
-    return duel.markdown(results, labels, "search", BOTH, goals)
+    return duel.markdown(_against_the_other(results), labels, "search", (OURS, OTHER), goals)
 
 
 def main() -> None:
     """Parse the command line, measure, append, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--torch_python", required=True, help="interpreter that has torchattacks")
+    parser.add_argument("--torch_python", required=True, help="interpreter that has the others")
     parser.add_argument("--rounds", type=int, default=5, help="samples of every case")
     parser.add_argument("--cases", nargs="+", choices=tuple(CASES), default=tuple(CASES))
     options = parser.parse_args()

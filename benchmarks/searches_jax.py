@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.dense_jax import answer
-from benchmarks.searches import CANDIDATES, GENERATIONS, SIZES, problem
+from benchmarks.searches import (
+    CANDIDATES,
+    DEEPFOOL_STEPS,
+    EPSILON,
+    GENERATIONS,
+    PASSES,
+    SIZES,
+    WANTED,
+    problem,
+)
 from benchmarks.worker import Case, serve
 from jaxvision import runtime
 from jaxvision.adversarial.aims import Logits
@@ -17,6 +26,7 @@ from jaxvision.adversarial.elites import Encoding, map_elites
 from jaxvision.adversarial.evolution import Budget, differential_evolution
 from jaxvision.adversarial.genomes import direct
 from jaxvision.adversarial.pixels import corners, every_pixel
+from jaxvision.adversarial.universal import accumulate
 
 LEVELS = np.arange(256, dtype=np.float32)[:, None] / 255
 
@@ -30,11 +40,17 @@ def searches(
     key = jax.random.key(0)
     shape = (side, side, 1)
 
+    def universal(images: jax.Array, labels: jax.Array) -> jax.Array:
+        del labels  # the net's own answers, in all of the libraries
+        plan = {"passes": PASSES, "wanted": WANTED, "steps": DEEPFOOL_STEPS}
+        return accumulate(f, images, EPSILON, key, **plan).fooling
+
     def evolved(encoding: Encoding) -> jax.Array:
         return map_elites(f, encoding, key, generations=200, children=200).log_odds > 9.21
 
     return {
         "evolution": lambda x, y: differential_evolution(f, x, y, key, budget=budget).success,
+        "universal": universal,
         "every": lambda x, y: every_pixel(f, x, y, LEVELS).result.success,
         "corners": lambda x, y: every_pixel(f, x, y, corners(1)).result.success,
         "elites": lambda x, y: evolved(direct(shape)),
