@@ -89,7 +89,7 @@ def draw_worth(ax: Axes, record: Record, sizes: Sequence[int], labels: Mapping[s
     ax.axvline(1, color="#888888", linewidth=1.2)
     plots.log_axis(ax, "x")
     _name_rows(ax, list(labels.values()))
-    title = "How many clean images are as good as one?\n(no dot: beyond the curve of equal steps)"
+    title = "How many clean images equal\none? (no dot: beyond the curve)"
     plots.describe(ax, title, "clean images with the same error\n(larger dot: larger set)", "")
 
 
