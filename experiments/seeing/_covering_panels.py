@@ -132,7 +132,7 @@ def draw_falls(ax: Axes, record: Record) -> None:
     ax.axvline(0, color=_BACKGROUND, linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    title = "What covering costs: object\n(disk), background (ring)"
+    title = "What covering costs: object\n(filled), background (hollow)"
     plots.describe(ax, title, "fall of the probability, or share", "")
     plots.mark_contradicted(ax, record, "object", "class", "strongest", *OF_MEMORY)
 
@@ -147,7 +147,7 @@ def draw_fills(ax: Axes, record: Record, fills: Sequence[str]) -> None:
     ax.axvline(0, color=_BACKGROUND, linewidth=1)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    title = "What covers: fall on object\n(disk), background (ring)"
+    title = "What covers: fall on object\n(filled), background (hollow)"
     plots.describe(ax, title, "fall of the probability", "")
     plots.mark_contradicted(ax, record, "fills", "edges", "window", "self")
 
@@ -208,6 +208,6 @@ def draw_alike(ax: Axes, record: Record) -> None:
         _pair(ax, place, np.stack([part, random], axis=1), color)
     ax.set_yticks(range(len(rows)), list(rows)[::-1])
     ax.set(xlim=(0, 0.55), ylim=(-0.6, len(rows) - 0.4))
-    title = "Signs that differ: same part\n(disk), random part (ring)"
+    title = "Signs that differ: same part\n(filled), random part (hollow)"
     plots.describe(ax, title, "share that differs (.5: chance)", "")
     plots.mark_contradicted(ax, record, "alike-conv", "alike-top", "alike-moved")
