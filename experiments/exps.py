@@ -21,7 +21,7 @@ from typing import Any
 from experiments.catalog import CATALOG, THEMES, Entry, module_name
 from jaxvision import cli, fields, runtime, terminal
 from jaxvision.cli.parsing import parse_flags
-from jaxvision.cli.places import check_writable, place, record_directory
+from jaxvision.cli.places import check_free, check_writable, place, record_directory
 from jaxvision.cluster.runs import (
     Layout,
     Outcome,
@@ -31,6 +31,7 @@ from jaxvision.cluster.runs import (
     environment_here,
 )
 from jaxvision.longrun.stop import Stopped, on_sigterm
+from jaxvision.longrun.workdir import config_hash
 from jaxvision.parallel import distributed
 from jaxvision.report import merging
 from jaxvision.report import record as records
@@ -180,6 +181,7 @@ def _planned(entry: Entry, options: argparse.Namespace) -> Planned:
             os.environ["TFDS_DATA_DIR"] = str(place("data_dir", values.data_dir))
         config = cli.make_config(module, values.preset, values.flag_values_dict())
         record = record_directory(module, values, config)
+        check_free(module, values, config, record, shlex.join(command))
         whole = Run(entry.name, command, record)
         parts = (whole,)
         if options.parts > 1 and entry.by_seed:
@@ -191,7 +193,9 @@ def _planned(entry: Entry, options: argparse.Namespace) -> Planned:
 
 def _part(whole: Run, config: Any) -> Run:
     """Return the run of some of the seeds; its record lies apart from the others."""
-    folder, name = whole.record.parent / PARTS, f"{whole.record.name}-{config.first_seed}"
+    folder = whole.record.parent / PARTS
+    digits = config_hash(dataclasses.asdict(config))
+    name = f"{whole.record.name}-{config.first_seed}-{digits}"
     own = (
         f"--seeds={config.seeds}",
         f"--first_seed={config.first_seed}",

@@ -34,7 +34,13 @@ from jaxvision.cli import sweep as sweep_lib
 from jaxvision.cli.configs import make_config, make_config_from
 from jaxvision.cli.help import help_text
 from jaxvision.cli.parsing import is_long, name_of, parse_flags, uses_nets
-from jaxvision.cli.places import check_writable, default_run_name, place, record_directory
+from jaxvision.cli.places import (
+    check_free,
+    check_writable,
+    default_run_name,
+    place,
+    record_directory,
+)
 from jaxvision.cli.running import Job, carry_out, finish, load, run
 from jaxvision.cli.together import agree_on_kernels, identity_of
 from jaxvision.longrun.stop import Stopped, on_sigterm
@@ -180,6 +186,7 @@ def _check(job: Job, values: flags.FlagValues) -> None:
     """Refuse what can be known to fail before anything is trained."""
     if values.claim is not None:
         one_claim.find(job.experiment, job.config, values.claim)
+    check_free(job.experiment, values, job.config, job.directory, job.command)
     check_writable(job.directory)
 
 
