@@ -72,7 +72,7 @@ def main(
     Exit codes: 0 it ran (whatever the verdicts: a contradiction is a result), 2 a mistake of the
     user (one line says which), 130 stopped by Ctrl-C, 75 a long run stopped by SIGTERM: start it
     again, 69 another process of the run is gone: start it again, 141 nobody reads its output on.
-    No record is written unless the run finished; what a long run did stays in its workdir.
+    No record is written unless all was measured; what a long run did stays in its workdir.
 
     Args:
       experiment: its module.
@@ -99,9 +99,9 @@ def _exit_code(experiment: ModuleType, argv: Sequence[str], minutes: int | None)
             how = _command(experiment, argv, again=True)
             print(f"{stopped}\nto go on: {how}", file=sys.stderr)
         return stopped.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if distributed.is_main():
-            print("stopped; nothing was written", file=sys.stderr)
+            print(f"stopped; {str(interrupt) or 'nothing was written'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         terminal.forget_output()

@@ -5,6 +5,7 @@ and the figure, as ``figure.png`` and ``figure.svg``, perhaps with an ``animatio
 writes it, drawing only reads it.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -132,7 +133,8 @@ def save(
     """Write the record, replacing the one at ``directory`` in one step.
 
     Files of others in its folder stay there. Where nothing has changed nothing is written. Where
-    the figure cannot be drawn the record is written without it, and the error goes on.
+    the figure cannot be drawn, or Ctrl-C ends its drawing, the record is written without it, and
+    the error goes on.
 
     Args:
       record: what is written.
@@ -154,8 +156,11 @@ def save(
         if animate is not None and (gif := animate()) is not None:
             pictures["animation.gif"] = gif
     except Exception:
-        _write(directory, files)
+        _write_bare(directory, files)
         raise
+    except KeyboardInterrupt:
+        _write_bare(directory, files)
+        raise KeyboardInterrupt("the record is kept; --plot_only draws the figure") from None
     _write(directory, files | pictures)
 
 
@@ -223,6 +228,14 @@ def _pictures(draw: Callable[[], "Figure"] | None) -> dict[str, bytes]:
 
     figure = draw()
     return {"figure.png": plots.to_png(figure), "figure.svg": plots.to_svg(figure)}
+
+
+def _write_bare(directory: pathlib.Path, files: dict[str, bytes]) -> None:
+    """Write a record without a figure; where the same record lies there, so does its figure."""
+    with contextlib.suppress(OSError):
+        if folders.read(directory, list(files)) == list(files.values()):
+            return
+    _write(directory, files)
 
 
 def _write(directory: pathlib.Path, files: dict[str, bytes]) -> None:
