@@ -11,7 +11,6 @@ import importlib
 import io
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from experiments.catalog import CATALOG, THEMES, Entry, module_name
-from jaxvision import cli, fields, runtime, terminal
+from jaxvision import cli, fields, interrupts, runtime, terminal
 from jaxvision.cli.parsing import parse_flags
 from jaxvision.cli.places import check_free, check_writable, place, record_directory
 from jaxvision.cluster.runs import (
@@ -73,10 +72,8 @@ GOES_ON = "what is done stays, and the same command goes on"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the experiments that ``arguments`` ask for; return the exit code."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with on_sigterm(f"({GOES_ON})"):
+        with interrupts.heard(), on_sigterm(f"({GOES_ON})"):
             failed = _run(arguments)
     except UserError as error:
         print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)

@@ -17,7 +17,6 @@ writes and speaks.
 import contextlib
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
@@ -27,7 +26,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from jaxvision import nets, runtime, terminal
+from jaxvision import interrupts, nets, runtime, terminal
 from jaxvision import progress as progress_lib
 from jaxvision.cli import one_claim
 from jaxvision.cli import sweep as sweep_lib
@@ -84,11 +83,9 @@ def main(
 
 
 def _exit_code(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> int:
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sigterm = on_sigterm("before its first net" if is_long(experiment) else None)
-        with sigterm, distributed.watched(), _out_of_memory_is_told():
+        with interrupts.heard(), sigterm, distributed.watched(), _out_of_memory_is_told():
             _run(experiment, argv, minutes)
             sys.stdout.flush()
     except UserError as error:
