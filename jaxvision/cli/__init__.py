@@ -100,9 +100,8 @@ def _exit_code(experiment: ModuleType, argv: Sequence[str], minutes: int | None)
         if distributed.is_main():
             print(f"stopped; {str(interrupt) or 'nothing was written'}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        terminal.forget_output()
-        return terminal.UNREAD
+    except OSError as error:
+        return terminal.lost_output(error)
     return 0
 
 
