@@ -42,7 +42,7 @@ from jaxvision.cli.places import (
 )
 from jaxvision.cli.running import Job, carry_out, finish, load, run
 from jaxvision.cli.together import agree_on_kernels, identity_of
-from jaxvision.longrun.stop import Stopped, on_sigterm
+from jaxvision.longrun.stop import Stopped, ended_by_sigterm, on_sigterm
 from jaxvision.native import switch
 from jaxvision.parallel import distributed, mesh
 from jaxvision.progress import ShowProgress, progress
@@ -69,9 +69,9 @@ def main(
     """Run ``experiment`` with the command line's flags and exit.
 
     Exit codes: 0 it ran (whatever the verdicts: a contradiction is a result), 2 a mistake of the
-    user (one line says which), 130 stopped by Ctrl-C, 75 a long run stopped by SIGTERM: start it
-    again, 69 another process of the run is gone: start it again, 141 nobody reads its output on.
-    No record is written unless all was measured; what a long run did stays in its workdir.
+    user (one line says which), 130 stopped by Ctrl-C, 75 stopped by SIGTERM: start it again, 69
+    another process of the run is gone: start it again, 141 nobody reads its output on. No record is
+    written unless all was measured; what a long run did stays in its workdir.
 
     Args:
       experiment: its module.
@@ -84,7 +84,8 @@ def main(
 
 def _exit_code(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> int:
     try:
-        sigterm = on_sigterm("before its first net" if is_long(experiment) else None)
+        long = is_long(experiment)
+        sigterm = on_sigterm("before its first net") if long else ended_by_sigterm()
         with interrupts.heard(), sigterm, distributed.watched(), _out_of_memory_is_told():
             _run(experiment, argv, minutes)
             sys.stdout.flush()
