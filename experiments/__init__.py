@@ -48,6 +48,7 @@ def _stop(signum: int, frame: Any) -> None:
 
 def _while_python_imports() -> None:
     """Prepare for what may come before the experiment's own first line."""
+    terminal.open_streams()
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
         signal.signal(signal.SIGINT, _stop)

@@ -11,7 +11,6 @@ import importlib
 import io
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,9 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from experiments.catalog import CATALOG, THEMES, Entry, module_name
-from jaxvision import cli, fields, runtime, terminal
+from jaxvision import cli, fields, interrupts, runtime, terminal
 from jaxvision.cli.parsing import parse_flags
-from jaxvision.cli.places import check_writable, place, record_directory
+from jaxvision.cli.places import check_free, check_writable, place, record_directory
 from jaxvision.cluster.runs import (
     Layout,
     Outcome,
@@ -31,6 +30,7 @@ from jaxvision.cluster.runs import (
     environment_here,
 )
 from jaxvision.longrun.stop import Stopped, on_sigterm
+from jaxvision.longrun.workdir import config_hash
 from jaxvision.parallel import distributed
 from jaxvision.report import merging
 from jaxvision.report import record as records
@@ -72,10 +72,8 @@ GOES_ON = "what is done stays, and the same command goes on"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the experiments that ``arguments`` ask for; return the exit code."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with on_sigterm(f"({GOES_ON})"):
+        with interrupts.heard(), on_sigterm(f"({GOES_ON})"):
             failed = _run(arguments)
     except UserError as error:
         print(f"error: {terminal.one_line(str(error))}", file=sys.stderr)
@@ -180,6 +178,7 @@ def _planned(entry: Entry, options: argparse.Namespace) -> Planned:
             os.environ["TFDS_DATA_DIR"] = str(place("data_dir", values.data_dir))
         config = cli.make_config(module, values.preset, values.flag_values_dict())
         record = record_directory(module, values, config)
+        check_free(module, values, config, record, shlex.join(command))
         whole = Run(entry.name, command, record)
         parts = (whole,)
         if options.parts > 1 and entry.by_seed:
@@ -191,7 +190,9 @@ def _planned(entry: Entry, options: argparse.Namespace) -> Planned:
 
 def _part(whole: Run, config: Any) -> Run:
     """Return the run of some of the seeds; its record lies apart from the others."""
-    folder, name = whole.record.parent / PARTS, f"{whole.record.name}-{config.first_seed}"
+    folder = whole.record.parent / PARTS
+    digits = config_hash(dataclasses.asdict(config))
+    name = f"{whole.record.name}-{config.first_seed}-{digits}"
     own = (
         f"--seeds={config.seeds}",
         f"--first_seed={config.first_seed}",

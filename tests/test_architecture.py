@@ -36,6 +36,7 @@ FLOORS = {
     1: (
         "jaxvision.fields",
         "jaxvision.initializers",
+        "jaxvision.interrupts",
         "jaxvision.launch",
         "jaxvision.leash",
         "jaxvision.progress",

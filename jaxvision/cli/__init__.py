@@ -17,7 +17,6 @@ writes and speaks.
 import contextlib
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
@@ -27,17 +26,23 @@ from typing import Any
 import jax
 from absl import flags
 
-from jaxvision import nets, runtime, terminal
+from jaxvision import interrupts, nets, runtime, terminal
 from jaxvision import progress as progress_lib
 from jaxvision.cli import one_claim
 from jaxvision.cli import sweep as sweep_lib
 from jaxvision.cli.configs import make_config, make_config_from
 from jaxvision.cli.help import help_text
 from jaxvision.cli.parsing import is_long, name_of, parse_flags, uses_nets
-from jaxvision.cli.places import check_writable, default_run_name, place, record_directory
+from jaxvision.cli.places import (
+    check_free,
+    check_writable,
+    default_run_name,
+    place,
+    record_directory,
+)
 from jaxvision.cli.running import Job, carry_out, finish, load, run
 from jaxvision.cli.together import agree_on_kernels, identity_of
-from jaxvision.longrun.stop import Stopped, on_sigterm
+from jaxvision.longrun.stop import Stopped, ended_by_sigterm, on_sigterm
 from jaxvision.native import switch
 from jaxvision.parallel import distributed, mesh
 from jaxvision.progress import ShowProgress, progress
@@ -64,9 +69,9 @@ def main(
     """Run ``experiment`` with the command line's flags and exit.
 
     Exit codes: 0 it ran (whatever the verdicts: a contradiction is a result), 2 a mistake of the
-    user (one line says which), 130 stopped by Ctrl-C, 75 a long run stopped by SIGTERM: start it
-    again, 69 another process of the run is gone: start it again, 141 nobody reads its output on.
-    No record is written unless the run finished; what a long run did stays in its workdir.
+    user (one line says which), 130 stopped by Ctrl-C, 75 stopped by SIGTERM: start it again, 69
+    another process of the run is gone: start it again, 141 nobody reads its output on. No record is
+    written unless all was measured; what a long run did stays in its workdir.
 
     Args:
       experiment: its module.
@@ -78,11 +83,10 @@ def main(
 
 
 def _exit_code(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> int:
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored: started with & or nohup
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        sigterm = on_sigterm("before its first net" if is_long(experiment) else None)
-        with sigterm, distributed.watched(), _out_of_memory_is_told():
+        long = is_long(experiment)
+        sigterm = on_sigterm("before its first net") if long else ended_by_sigterm()
+        with interrupts.heard(), sigterm, distributed.watched(), _out_of_memory_is_told():
             _run(experiment, argv, minutes)
             sys.stdout.flush()
     except UserError as error:
@@ -93,13 +97,12 @@ def _exit_code(experiment: ModuleType, argv: Sequence[str], minutes: int | None)
             how = _command(experiment, argv, again=True)
             print(f"{stopped}\nto go on: {how}", file=sys.stderr)
         return stopped.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if distributed.is_main():
-            print("stopped; nothing was written", file=sys.stderr)
+            print(f"stopped; {str(interrupt) or 'nothing was written'}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        terminal.forget_output()
-        return terminal.UNREAD
+    except OSError as error:
+        return terminal.lost_output(error)
     return 0
 
 
@@ -180,6 +183,7 @@ def _check(job: Job, values: flags.FlagValues) -> None:
     """Refuse what can be known to fail before anything is trained."""
     if values.claim is not None:
         one_claim.find(job.experiment, job.config, values.claim)
+    check_free(job.experiment, values, job.config, job.directory, job.command)
     check_writable(job.directory)
 
 

@@ -14,6 +14,7 @@ from jaxvision.cli.parsing import name_of
 from jaxvision.longrun.workdir import config_hash
 from jaxvision.report import folders
 from jaxvision.report import record as records
+from jaxvision.report.changes import run_title, same_set_up
 from jaxvision.types import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,39 @@ def check_writable(directory: Path) -> None:
     except OSError as error:
         what = f"cannot write to {parent} ({error.strerror})"
         raise UserError(f"{what}: choose another directory with --results") from error
+
+
+def check_free(
+    experiment: ModuleType,
+    values: flags.FlagValues,
+    config: Any,
+    directory: Path,
+    command: str,
+) -> None:
+    """Fail before the run where its record would replace anything but a run of the same set-up.
+
+    A name of our own says what the set-up is, so only one that the user gave is compared.
+
+    Raises:
+      UserError: the folder holds files and no record, or the record of another run.
+    """
+    other = "choose another --run_name or --results"
+    if records.is_occupied(directory):
+        raise UserError(f"{directory} holds files and no record of a run: {other}")
+    try:
+        there = records.load(directory)
+    except UserError:  # there is none, or it is damaged
+        return
+    if there.experiment != name_of(experiment):
+        raise UserError(f"{directory} holds a record of {there.experiment}: {other}")
+    own_name = default_run_name(experiment, values.preset, config, changed_beside(values))
+    asked = dataclasses.replace(
+        there, preset=values.preset, config=dataclasses.asdict(config), command=command
+    )
+    if directory.name != own_name and not same_set_up(there, records.as_stored(asked)):
+        raise UserError(
+            f"{directory} holds another run, {run_title(there)!r}: {other}, or remove that folder"
+        )
 
 
 def shown(path: Path) -> str:

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
+from jaxvision import interrupts
 from jaxvision.cli.configs import make_config_from
 from jaxvision.report import folders, outcomes, stats
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Within
@@ -119,7 +120,8 @@ def write_figure(
     Raises:
       UserError: the file system refuses.
     """
-    from jaxvision.report import across, plots  # matplotlib takes half a second to import
+    with interrupts.held_back():
+        from jaxvision.report import across, plots  # matplotlib takes half a second to import
 
     columns = [across.Column(run.label, run.outcome(outcome), run.verdicts) for run in runs]
     words = across.Words(title, _in_words(runs[0], outcome), axis, footer)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 _VERSION = re.compile(r"(\d+|\*)(\.(\d+|\*)){2}")
 _SIZE = re.compile(r"(\d{1,5})px")
+_LARGEST = 4096  # pixels of a side: an image of 48 MiB
 _EXAMPLES = "such as 3.0.2 or 3.*.*"
 
 
@@ -104,6 +105,8 @@ def _without_size(tidy: str, text: str) -> tuple[str, int]:
         return tidy, 0
     if int(found[1]) == 0:
         raise ValueError(f"{text!r} names images of no pixel: at least name@1px")
+    if int(found[1]) > _LARGEST:
+        raise ValueError(f"{text!r} names images too large: at most name@{_LARGEST}px")
     return _tidy(base), int(found[1])
 
 

@@ -26,6 +26,17 @@ def run_title(record: Record) -> str:
     return " ".join(filter(None, [record.experiment, preset, changed_flags(record)]))
 
 
+def same_set_up(one: Record, other: Record) -> bool:
+    """Return whether two runs of an experiment measure the same: preset, config, flags beside."""
+    if (one.preset, one.config) != (other.preset, other.config):
+        return False
+    beside = [
+        {name: value for name, value in _changes(record).items() if name in _BESIDE}
+        for record in (one, other)
+    ]
+    return beside[0] == beside[1]
+
+
 def as_flag(value: Any) -> str:
     """Return a config's value as it is typed after the flag's ``=``."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -54,6 +54,12 @@ def claims_csv(view: View) -> str:
     return text.getvalue()
 
 
+def is_claims(content: bytes) -> bool:
+    """Return whether a file is one that ``claims_json`` or ``claims_csv`` made."""
+    head = content[:100]
+    return b'"format": "jaxvision claims' in head or head.startswith(b"record,experiment,id,")
+
+
 def anchor(judgement: Judgement) -> str:
     """Return the name of a claim's place on its page, quoted for an address."""
     return "claim-" + urllib.parse.quote(judgement.id, safe="", errors="surrogateescape")

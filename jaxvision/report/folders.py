@@ -9,7 +9,7 @@ import pathlib
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from jaxvision.types import UserError
 
@@ -48,8 +48,12 @@ def read(directory: pathlib.Path, names: Sequence[str]) -> list[bytes]:
             os.close(descriptor)
 
 
-def replace(directory: pathlib.Path, files: Mapping[str, bytes], kept: Sequence[str] = ()) -> None:
+def replace(
+    directory: pathlib.Path, files: Mapping[str, bytes], ours: Collection[str] = ()
+) -> None:
     """Make the folder hold these files, durably, with no half state in sight.
+
+    Whatever else lies in the old folder goes over into the new one.
 
     Everything is written and flushed to a sibling folder first. Then the old folder is parked and
     the new one takes its place; a process that dies between these two renames leaves the old one
@@ -58,7 +62,7 @@ def replace(directory: pathlib.Path, files: Mapping[str, bytes], kept: Sequence[
     Args:
       directory: its parents are made.
       files: name -> content.
-      kept: names of files that go over into the new folder where the old one has them.
+      ours: names of files that go with the old folder where ``files`` lacks them.
 
     Raises:
       OSError: the file system refuses. The old folder stays.
@@ -68,13 +72,12 @@ def replace(directory: pathlib.Path, files: Mapping[str, bytes], kept: Sequence[
     with _locked(parent) as alone:
         if alone:
             _tidy(directory)
-        there = _contents(directory)
-        files = {name: there[name] for name in kept if name in there} | dict(files)
-        if files == there:
+        names = {*files, *ours}
+        if files == _contents(directory, names):
             return
         fresh = parent / f".{directory.name}.new-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            _write(fresh, files)
+            _write(fresh, files, beside=_others(directory, names))
             while not _exchange(fresh, directory, parked):
                 pass  # another process has put a folder there
             _sync(parent)
@@ -140,14 +143,32 @@ def _put_back(directory: pathlib.Path) -> pathlib.Path:
     return directory
 
 
-def _write(fresh: pathlib.Path, files: Mapping[str, bytes]) -> None:
+def _write(fresh: pathlib.Path, files: Mapping[str, bytes], beside: Sequence[pathlib.Path]) -> None:
+    """Make the folder of the files and of what lies at ``beside``."""
     fresh.mkdir()
     for name, content in files.items():
         with open(fresh / name, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+    for path in beside:
+        _take_over(path, fresh / path.name)
     _sync(fresh)
+
+
+def _take_over(there: pathlib.Path, fresh: pathlib.Path) -> None:
+    """Make ``fresh`` the same file, link or folder; what is there stays until all is done."""
+    if there.is_dir() and not there.is_symlink():
+        shutil.copytree(there, fresh, symlinks=True, copy_function=_link)
+    else:
+        _link(there, fresh)
+
+
+def _link(there: str | pathlib.Path, fresh: str | pathlib.Path) -> None:
+    try:
+        os.link(there, fresh, follow_symlinks=False)
+    except OSError:  # a file system without hard links
+        shutil.copy2(there, fresh, follow_symlinks=False)
 
 
 def _exchange(fresh: pathlib.Path, directory: pathlib.Path, parked: pathlib.Path) -> bool:
@@ -169,12 +190,21 @@ def _exchange(fresh: pathlib.Path, directory: pathlib.Path, parked: pathlib.Path
     return True
 
 
-def _contents(directory: pathlib.Path) -> dict[str, bytes]:
-    """Return the files of a folder; none where it is missing, or holds anything but files."""
+def _contents(directory: pathlib.Path, names: Collection[str]) -> dict[str, bytes]:
+    """Return those of the files that are there."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(OSError):
+            found[name] = _content(str(directory / name))
+    return found
+
+
+def _others(directory: pathlib.Path, names: Collection[str]) -> list[pathlib.Path]:
+    """Return what lies in a folder under other names; nothing where there is no folder."""
     try:
-        return {path.name: _content(str(path)) for path in directory.iterdir()}
-    except OSError:
-        return {}
+        return [path for path in directory.iterdir() if path.name not in names]
+    except FileNotFoundError:
+        return []
 
 
 def _content(path: str, directory: int | None = None) -> bytes:

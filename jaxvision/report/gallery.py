@@ -11,16 +11,18 @@ import argparse
 import os
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from jaxvision import terminal
-from jaxvision.report import contested, folders, markdown, webpage
+from jaxvision.report import contested, exchange, folders, markdown, webpage
 from jaxvision.report.entries import collect, link
 from jaxvision.report.lecture import Lecture
 from jaxvision.types import UserError
 
 DOCS = "docs"  # the folder of the page of contested claims, beside that of the experiments
 _NO_LECTURE = Lecture()
+# How a file that may be replaced is known; of scripts and style sheets only the names are ours.
+_IS_OURS = {".html": webpage.is_ours, ".json": exchange.is_claims, ".csv": exchange.is_claims}
 
 
 def pages(results: pathlib.Path, lecture: Lecture) -> dict[pathlib.Path, str]:
@@ -57,15 +59,13 @@ def write(results: str | os.PathLike, lecture: Lecture = _NO_LECTURE) -> list[pa
     """Write the pages that have changed, remove those without a record; return the written.
 
     Raises:
-      UserError: they cannot be written, or the index would replace a page that is not its own.
+      UserError: there is no record, they cannot be written, or one would replace a file that is
+        not of the gallery.
     """
-    index = folders.place(results).parent / "README.md"
-    if index.is_file() and not index.is_symlink() and not markdown.is_index(index.read_bytes()):
-        raise UserError(
-            f"{index} is no index of records, and would be replaced: give --results a folder"
-            " within one of its own, such as experiments/results"
-        )
-    found = pages(pathlib.Path(results).expanduser(), lecture)
+    _check_records(folders.place(results))
+    results = pathlib.Path(results).expanduser()
+    found = pages(results, lecture)
+    _check_ours(results, found)
     written = []
     for path, text in found.items():
         content = text.encode(errors="replace")
@@ -76,9 +76,38 @@ def write(results: str | os.PathLike, lecture: Lecture = _NO_LECTURE) -> list[pa
                 written.append(path)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    for path in left_over(pathlib.Path(results).expanduser(), found):
+    for path in left_over(results, found):
         path.unlink(missing_ok=True)
     return written
+
+
+def _check_records(results: pathlib.Path) -> None:
+    """Refuse a folder without records: pages of none would replace those that are there."""
+    if not results.is_dir():
+        what = f"--results={results}: there is no such folder"
+        raise UserError(f"{what}; run from the repository's root")
+    if next(results.glob("*/record.json"), None) is None:
+        what = f"--results={results}: no folder in it holds a record"
+        raise UserError(f"{what}; run an experiment first")
+
+
+def _check_ours(results: pathlib.Path, found: Iterable[pathlib.Path]) -> None:
+    """Refuse to replace a file that has the name of a page and that no gallery made."""
+    for path in found:
+        is_ours = _IS_OURS.get(path.suffix)
+        if path == results.parent / "README.md":
+            is_ours = markdown.is_index
+        if is_ours is None or path.is_symlink() or not path.is_file():
+            continue
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        if not is_ours(content):
+            raise UserError(
+                f"{path} was not made by the gallery, and would be replaced: move it, or give"
+                " --results a folder within one of its own, such as experiments/results"
+            )
 
 
 def _text(path: pathlib.Path) -> str:
@@ -113,10 +142,6 @@ def main(argv: Sequence[str] | None = None, lecture: Lecture = _NO_LECTURE) -> i
     )
     options = parser.parse_args(argv)
     try:
-        if not folders.place(options.results).parent.is_dir():
-            raise UserError(
-                f"--results={options.results}: no such place; run from the repository's root"
-            )
         for path in write(options.results, lecture):
             print(f"wrote {terminal.one_line(str(path))}")
     except UserError as error:

@@ -6,6 +6,7 @@ A command that draws nothing, ``--help`` above all, does not wait for it.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jaxvision import interrupts
 from jaxvision.report.colors import color_of as color_of  # what tables and decorators need
 from jaxvision.report.style import style as style
 
@@ -14,4 +15,6 @@ if TYPE_CHECKING:  # for whoever jumps to a definition
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(importlib.import_module("jaxvision.report.drawing"), name)
+    with interrupts.held_back():  # half imported, Matplotlib's compiled modules abort the program
+        drawing = importlib.import_module("jaxvision.report.drawing")
+    return getattr(drawing, name)

@@ -5,6 +5,7 @@ and the figure, as ``figure.png`` and ``figure.svg``, perhaps with an ``animatio
 writes it, drawing only reads it.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -24,9 +25,11 @@ from jaxvision.types import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = "jaxvision record 2"
+_KIND = "jaxvision record"
+FORMAT = f"{_KIND} 2"
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PAGE = "README.md"  # the gallery's page of a record lies beside it and outlives a redrawing
+_OURS = ("record.json", "arrays.npz", "figure.png", "figure.svg", "animation.gif")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,8 +132,9 @@ def save(
 ) -> None:
     """Write the record, replacing the one at ``directory`` in one step.
 
-    Where nothing has changed nothing is written. Where the figure cannot be drawn the record is
-    written without it, and the error goes on.
+    Files of others in its folder stay there. Where nothing has changed nothing is written. Where
+    the figure cannot be drawn, or Ctrl-C ends its drawing, the record is written without it, and
+    the error goes on.
 
     Args:
       record: what is written.
@@ -152,8 +156,11 @@ def save(
         if animate is not None and (gif := animate()) is not None:
             pictures["animation.gif"] = gif
     except Exception:
-        _write(directory, files)
+        _write_bare(directory, files)
         raise
+    except KeyboardInterrupt:
+        _write_bare(directory, files)
+        raise KeyboardInterrupt("the record is kept; --plot_only draws the figure") from None
     _write(directory, files | pictures)
 
 
@@ -182,6 +189,24 @@ def load(directory: str | os.PathLike) -> Record:
         raise UserError(f"{what}; run the experiment again") from error
 
 
+def is_occupied(directory: pathlib.Path) -> bool:
+    """Whether a folder holds files and no record, neither a whole one nor a damaged one.
+
+    Raises:
+      UserError: the folder cannot be read.
+    """
+    if not directory.exists():
+        return False
+    try:
+        names = {path.name for path in directory.iterdir()} - {PAGE}
+        if "record.json" not in names:
+            return bool(names)
+        text = (directory / "record.json").read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {directory}: {error.strerror or error}") from error
+    return bool(text) and _KIND.encode() not in text
+
+
 def _packed(record: Record, directory: pathlib.Path) -> bytes:
     """Return the arrays as a file: the one that is there, where it holds the same to the bit.
 
@@ -205,9 +230,17 @@ def _pictures(draw: Callable[[], "Figure"] | None) -> dict[str, bytes]:
     return {"figure.png": plots.to_png(figure), "figure.svg": plots.to_svg(figure)}
 
 
+def _write_bare(directory: pathlib.Path, files: dict[str, bytes]) -> None:
+    """Write a record without a figure; where the same record lies there, so does its figure."""
+    with contextlib.suppress(OSError):
+        if folders.read(directory, list(files)) == list(files.values()):
+            return
+    _write(directory, files)
+
+
 def _write(directory: pathlib.Path, files: dict[str, bytes]) -> None:
     try:
-        folders.replace(directory, files, kept=[PAGE])
+        folders.replace(directory, files, ours=_OURS)
     except OSError as error:
         what = f"cannot write the record to {directory}: {error.strerror or error}"
         raise UserError(f"{what}; mend this and run again (an older record stays whole)") from error

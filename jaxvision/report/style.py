@@ -3,6 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
+from jaxvision import interrupts
+
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 11.5,
@@ -32,7 +34,8 @@ def style() -> Iterator[None]:
     Matplotlib reads its settings when an artist is made, so own calls to ``ax`` belong inside. The
     user's matplotlibrc is set aside: the same record gives the same figure everywhere.
     """
-    import matplotlib  # only who draws waits for it
+    with interrupts.held_back():  # see plots
+        import matplotlib  # only who draws waits for it
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -10,6 +10,7 @@ import pytest
 
 from jaxvision import cli, terminal
 from jaxvision.report import provenance
+from jaxvision.report import record as records
 from jaxvision.types import UserError
 from tests.cli.toy import call, files, interrupted, refusal
 
@@ -63,6 +64,25 @@ def test_a_figure_that_cannot_be_drawn_costs_the_figure_alone(toy, results):
         "arrays.npz",
         "record.json",
     ]
+
+
+def interrupt(record, config):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_figure_is_drawn_keeps_what_was_measured(toy, results, capsys):
+    draw, toy.plot = toy.plot, interrupt
+    assert call(toy, f"--results={results}") == 130
+    line = "stopped; the record is kept; --plot_only draws the figure"
+    assert capsys.readouterr().err.splitlines()[-1] == line
+    assert len(records.load(results / "toy").claims) == 2
+    toy.plot = draw
+    assert call(toy, f"--results={results}", "--plot_only") == 0
+    before = files(results)
+    assert results / "toy" / "figure.png" in before
+    toy.plot = interrupt
+    assert call(toy, f"--results={results}", "--plot_only") == 130
+    assert files(results) == before
 
 
 def test_want_of_memory_is_one_line(toy, results, capsys):

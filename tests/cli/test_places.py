@@ -37,6 +37,60 @@ def test_results_without_permission_fail_before_the_run(toy, results, capsys, mo
     assert not results.exists()
 
 
+def test_a_folder_of_the_user_s_is_never_taken_for_a_run_s(toy, results, capsys):
+    toy.measure = None
+    for name, text in (("src", "code"), ("record", "{}")):
+        (results / name / "sub").mkdir(parents=True)
+        (results / name / f"{name}.json").write_text(text)
+        before = files(results)
+        line = refusal(toy, capsys, f"--results={results}", f"--run_name={name}")
+        assert line == (
+            f"{results / name} holds files and no record of a run:"
+            " choose another --run_name or --results"
+        )
+        assert files(results) == before
+
+
+def test_a_run_leaves_files_of_others_in_its_folder(toy, results):
+    flags = [f"--results={results}", "--run_name=mine"]
+    assert call(toy, *flags) == 0
+    (results / "mine" / "notes.txt").write_text("a note")
+    (results / "mine" / "README.md").write_text("a page")
+    toy.plot = lambda record, config: plots.new_figure(1, 1)[0]
+    for more in ([], ["--plot_only"]):
+        assert call(toy, *flags, *more) == 0
+        assert (results / "mine" / "notes.txt").read_text() == "a note"
+        assert (results / "mine" / "README.md").read_text() == "a page"
+
+
+@pytest.mark.parametrize("flags", ["--seeds=7", "--preset=tiny", "--native=off"])
+def test_a_name_that_the_user_gave_is_kept_for_one_set_up(toy, results, capsys, flags):
+    named = [f"--results={results}", "--run_name=hello"]
+    assert call(toy, "--seeds=6", *named) == 0
+    assert call(toy, *named, "--seeds=6", "--quiet") == 0  # a rerun
+    before = files(results)
+    capsys.readouterr()
+    line = refusal(toy, capsys, *named, "--seeds=6", flags)
+    assert f"{results}/hello holds another run, 'toy --seeds=6': choose another --run_name" in line
+    assert files(results) == before
+
+
+def test_a_record_of_another_experiment_is_not_replaced(toy, results, capsys):
+    assert call(toy, f"--results={results}", "--run_name=hello") == 0
+    toy.__file__ = str(ROOT / "experiments" / "other.py")
+    capsys.readouterr()
+    line = refusal(toy, capsys, f"--results={results}", "--run_name=hello")
+    assert f"{results}/hello holds a record of toy: choose another --run_name" in line
+
+
+def test_a_damaged_record_is_replaced(toy, results):
+    assert call(toy, f"--results={results}") == 0
+    for text in (b"", b'{\n "format": "jaxvision record 2"'):
+        (results / "toy" / "record.json").write_bytes(text)
+        assert call(toy, f"--results={results}") == 0
+        assert records.load(results / "toy").experiment == "toy"
+
+
 @pytest.mark.parametrize(
     ("flags", "name"),
     [

@@ -67,6 +67,7 @@ def test_a_path_below_the_data_directory_is_the_name_there(tmp_path, monkeypatch
         ("huggingface:mnist", "'huggingface:mnist' ends in no version"),
         ("cifar10@", "'cifar10@' ends in no label"),
         ("cifar10@0px", "'cifar10@0px' names images of no pixel: at least name@1px"),
+        ("./mine@99999px", "'./mine@99999px' names images too large: at most name@4096px"),
         ("cifar10@3.0.2", "a version name:version (such as 3.0.2 or 3.*.*)"),
         ("cifar10@label:3.0.2", "all of them name:version@label@64px"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxvision.longrun.stop import Stopped, StopRequest
+from jaxvision.longrun.stop import Stopped, StopRequest, ended_by_sigterm
 from jaxvision.parallel import distributed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,23 +101,37 @@ def test_other_threads_and_runs_in_memory_do_not_listen(handlers):
     assert handlers == [signal.SIGTERM] * 2
 
 
+def test_a_short_run_leaves_signals_as_they_were():
+    before = signal.getsignal(signal.SIGTERM)
+    with ended_by_sigterm():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 # Minutes inside one C function that gives up the lock, as a compiled period does: no handler
 # written in Python can run meanwhile.
 BUSY = """
 import hashlib
-from jaxvision.longrun.stop import StopRequest
-with StopRequest() as stop:
+from jaxvision.longrun.stop import StopRequest, ended_by_sigterm
+with {entered}:
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """
 
 
-def test_a_second_ctrl_c_ends_it_at_once_even_inside_a_compiled_period():
-    command = [sys.executable, "-c", BUSY]
+def busy(entered):
+    """Return a process that is busy while it has entered this context."""
+    command = [sys.executable, "-c", BUSY.format(entered=entered)]
     child = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def test_a_second_ctrl_c_ends_it_at_once_even_inside_a_compiled_period():
+    child = busy("StopRequest() as stop")
     child.send_signal(signal.SIGINT)
     assert child.stderr.readline() == "\n"
     assert child.stderr.readline().startswith("Ctrl-C: stopping at the end of this period")
@@ -127,3 +141,12 @@ def test_a_second_ctrl_c_ends_it_at_once_even_inside_a_compiled_period():
     assert child.wait(timeout=30) == 130
     assert time.monotonic() - sent < 5
     assert "stopped at once" in child.communicate()[1]
+
+
+def test_sigterm_ends_a_short_run_at_once_and_in_a_line():
+    child = busy("ended_by_sigterm()")
+    sent = time.monotonic()
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=30) == 75
+    assert time.monotonic() - sent < 5
+    assert child.communicate()[1] == "stopped by SIGTERM: start it again\n"

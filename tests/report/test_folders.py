@@ -79,6 +79,45 @@ def test_a_killed_writer_leaves_a_whole_folder_and_no_litter(tmp_path, call):
     assert os.listdir(tmp_path) == ["run"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_what_others_put_there_stays(tmp_path, monkeypatch, links):
+    directory = tmp_path / "run"
+    folders.replace(directory, content(1) | {"figure": b"old"})
+    (directory / "notes.txt").write_text("mine")
+    (directory / "sub" / "deeper").mkdir(parents=True)
+    (directory / "sub" / "deeper" / "code.py").write_text("mine too")
+    (directory / "sub" / "link").symlink_to("nowhere")
+    (directory / "link").symlink_to("/nowhere")
+    if not links:
+
+        def refuse(*args, **kwargs):
+            raise OSError("no hard links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    folders.replace(directory, content(2), ours=["a", "b", "figure"])
+    assert sorted(os.listdir(directory)) == ["a", "b", "link", "notes.txt", "sub"]
+    assert (directory / "notes.txt").read_text() == "mine"
+    assert (directory / "sub" / "deeper" / "code.py").read_text() == "mine too"
+    assert os.readlink(directory / "sub" / "link") == "nowhere"
+    assert os.readlink(directory / "link") == "/nowhere"
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_killed_writer_takes_nothing_of_others_with_it(tmp_path):
+    directory = tmp_path / "run"
+    folders.replace(directory, content(1))
+    (directory / "sub").mkdir()
+    (directory / "sub" / "notes").write_text("mine")
+    for call in [("rename", 1), ("rename", 2), ("fsync", 4)]:
+        process = SPAWN.Process(target=write_and_die, args=(directory, call))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        folders.replace(directory, content(3))
+        assert (directory / "sub" / "notes").read_text() == "mine"
+        assert os.listdir(tmp_path) == ["run"]
+
+
 def test_file_systems_without_locks_do_too(tmp_path, monkeypatch):
     def refuse(*args):
         raise OSError("no locks here")

@@ -173,6 +173,36 @@ def test_a_page_of_somebody_else_is_never_replaced(results, capsys, text):
     assert "would be replaced" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name", ["index.html", "claims.json", "explore.html", "pages/he_init.html", "pages/relu.csv"]
+)
+def test_a_file_of_somebody_else_is_never_replaced(results, capsys, name):
+    bands = {"batch": 2, "layers": 3, "gains": {}, "seeds": 5, "width": 9}
+    lecture = Lecture(CATALOG, bands=lambda results: bands)
+    assert gallery.main([f"--results={results}"], lecture) == 0
+    assert gallery.main([f"--results={results}"], lecture) == 0
+    path = results.parent / name
+    path.write_text("mine")
+    (results.parent / "README.md").unlink()
+    capsys.readouterr()
+    assert gallery.main([f"--results={results}"], lecture) == 2
+    assert f"{name} was not made by the gallery, and would be replaced" in capsys.readouterr().err
+    assert path.read_text() == "mine"
+    assert not (results.parent / "README.md").exists()
+
+
+@pytest.mark.parametrize("name", ["result", "results/he_init"])
+def test_a_folder_without_records_empties_no_gallery(results, capsys, name):
+    gallery.write(results, Lecture(CATALOG))
+    before = {path: path.read_bytes() for path in results.parent.rglob("*") if path.is_file()}
+    assert gallery.main([f"--results={results.parent / name}"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "no such folder" in err or "holds a record" in err
+    after = {path: path.read_bytes() for path in results.parent.rglob("*") if path.is_file()}
+    assert after == before
+
+
 def test_the_front_page_gets_a_table(results):
     front = results.parent.parent / "README.md"
     before, after = "# Title | é\n\n", "\nThe rest.\n"
@@ -269,8 +299,8 @@ def test_a_parked_record_is_shown(results):
 
 
 def test_empty_gallery(tmp_path):
-    write(tmp_path / "results")
-    Page((tmp_path / "index.html").read_text("utf-8"))
+    pages = gallery.pages(tmp_path / "results", Lecture(CATALOG))
+    Page(pages[tmp_path / "index.html"])
 
 
 def test_command(results, capsys):
