@@ -1,0 +1,86 @@
+"""What a public call is given, looked at before it is used: a mistake is one line."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision.types import Array, PyTree, UserError
+
+MOST = (1 << 31) - 1  # the largest int32
+
+_FORMS = (
+    "a function is (images) -> logits, with None after it, or (params, images), with its params"
+)
+# What the first line of an error does not say -> how it is mended.
+_MENDS = {
+    "ScopeCollectionNotFound": "hand over all that init returned, batch_stats too",
+    "TracerArrayConversionError": "it computes with NumPy: write it with jax.numpy",
+}
+
+
+def check_taken(f: Callable[[Array], PyTree], images: Array) -> None:
+    """Refuse images [B, ...] that a net does not take; the net is traced, not run.
+
+    Raises:
+      UserError: with the first line of what the net says, and how to mend it where that is known.
+    """
+    one = jax.ShapeDtypeStruct((1, *jnp.shape(images)[1:]), jnp.result_type(images))
+    try:
+        jax.eval_shape(f, one)
+    except UserError:
+        raise
+    except Exception as error:  # each maker of nets has its own
+        size = " x ".join(str(side) for side in one.shape[1:])
+        raise UserError(f"the net does not take images of {size}: {told(error)}") from error
+
+
+def told(error: Exception) -> str:
+    """Return the first line of a net's error, and how it is mended where that is known."""
+    kind = type(error).__name__
+    first = (str(error).strip() or kind).splitlines()[0]
+    first = first.partition(" (https://")[0]  # Flax ends with a page about the kind of error
+    mend = _MENDS.get(kind, "")
+    if isinstance(error, TypeError) and "positional argument" in first:
+        mend = _FORMS
+    return f"{mend} ({first})" if mend else first
+
+
+def check_whole(name: str, value: Any, least: int, most: int = MOST) -> None:
+    """Refuse what is no whole number from ``least`` to ``most``; what is traced is not looked at.
+
+    Raises:
+      UserError: naming the argument.
+    """
+    if isinstance(value, jax.core.Tracer):
+        return
+    upwards = f"at least {least}" if most == MOST else f"from {least} to {most}"
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise UserError(f"{name}={value!r}: a whole number, {upwards}") from error
+    if not least <= number <= most:
+        raise UserError(f"{name}={value}: {upwards}")
+
+
+def check_numbers(name: str, tree: PyTree) -> None:
+    """Refuse leaves that are no numbers, or NaN; of what is traced the values are not looked at.
+
+    Raises:
+      UserError: naming the argument.
+    """
+    for leaf in jax.tree.leaves(tree):
+        if isinstance(leaf, jax.core.Tracer):
+            continue
+        if not isinstance(leaf, jax.Array) and np.asarray(leaf).dtype.kind in "OSU":
+            shown = np.asarray(leaf).ravel()[:1].tolist()
+            what = f", as {shown[0]!r} is" if shown else ""
+            raise UserError(f"{name} are no numbers{what}: give an array of numbers")
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            continue
+        library = jnp if isinstance(leaf, jax.Array) else np
+        if library.isnan(leaf).any():
+            raise UserError(f"{name} have values that are no number (NaN)")
