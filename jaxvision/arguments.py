@@ -1,7 +1,9 @@
-"""What a public call is given, looked at before it is used: a mistake is one line."""
+"""What a public call or a command is given, looked at before it is used: a mistake is one line."""
 
+import difflib
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +21,20 @@ _FORMS = (
 _MENDS = {
     "ScopeCollectionNotFound": "hand over all that init returned, batch_stats too",
     "TracerArrayConversionError": "it computes with NumPy: write it with jax.numpy",
+}
+# What other programs call it, and the words that our names for it have.
+_OTHER_WORDS = {
+    "lr": ("learning_rate", "rate"),
+    "wd": ("weight_decay",),
+    "bs": ("batch_size",),
+    "batch": ("batch_size",),
+    "epochs": ("steps",),
+    "iterations": ("steps",),
+    "seed": ("seeds",),
+    "depth": ("depths",),
+    "layers": ("depths",),
+    "output": ("results",),
+    "silent": ("quiet",),
 }
 
 
@@ -66,6 +82,20 @@ def check_whole(name: str, value: Any, least: int, most: int = MOST) -> None:
         raise UserError(f"{name}={value}: {upwards}")
 
 
+def check_rate(name: str, value: Any) -> None:
+    """Refuse a learning rate that is no finite number from 0 up.
+
+    Raises:
+      UserError: naming the argument.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}={value!r} is no number") from error
+    if not 0 <= number < math.inf:
+        raise UserError(f"{name}={number:g}: a finite number, at least 0")
+
+
 def check_numbers(name: str, tree: PyTree) -> None:
     """Refuse leaves that are no numbers, or NaN; of what is traced the values are not looked at.
 
@@ -84,3 +114,15 @@ def check_numbers(name: str, tree: PyTree) -> None:
         library = jnp if isinstance(leaf, jax.Array) else np
         if library.isnan(leaf).any():
             raise UserError(f"{name} have values that are no number (NaN)")
+
+
+def near(name: str, known: Sequence[str]) -> Sequence[str]:
+    """Return up to three known names that may be meant, the likeliest first."""
+    for word in _OTHER_WORDS.get(name, ()):
+        if word in known:
+            return [word]
+        if having := [other for other in known if word in other]:
+            return having[:3]
+    close = difflib.get_close_matches(name[:60], known, n=3)
+    likeness = [difflib.SequenceMatcher(None, other, name[:60]).ratio() for other in close]
+    return [other for other, its in zip(close, likeness, strict=True) if its == likeness[0]]

@@ -13,9 +13,10 @@ from absl import flags
 
 from jaxvision import data, terminal
 from jaxvision import progress as progress_lib
+from jaxvision.arguments import near
 from jaxvision.cli import side_by_side
 from jaxvision.cli.configs import make_config_from
-from jaxvision.cli.parsing import code_of, name_of, near
+from jaxvision.cli.parsing import code_of, name_of
 from jaxvision.cli.places import RUNS, own_record, place, shown
 from jaxvision.cli.running import Job, carry_out, judge, write
 from jaxvision.longrun.stop import Stopped
