@@ -1,12 +1,16 @@
 """Configs: from a preset and the flags that were given, and back from a record."""
 
 import dataclasses
+import re
 from types import ModuleType
 from typing import Any
 
 from jaxvision import data
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
+
+# A number after the last @ without px, or a negative one with it.
+_NO_SIZE = re.compile(r"@(?:(\d{1,5})|[-+]\d+(?:px)?)$")
 
 
 def make_config(experiment: ModuleType, preset: str, overrides: dict[str, Any]) -> Any:
@@ -17,8 +21,21 @@ def make_config(experiment: ModuleType, preset: str, overrides: dict[str, Any]) 
     names = {field.name for field in dataclasses.fields(experiment.Config)}
     given = {k: v for k, v in overrides.items() if k in names and v is not None}
     if "dataset" in given:
+        _check_pixels(given["dataset"])
         given["dataset"] = data.spelled(given["dataset"])
     return dataclasses.replace(experiment.PRESETS[preset], **given)
+
+
+def _check_pixels(name: str) -> None:
+    """Refuse a number after the last @ that is not written as a size is.
+
+    Raises:
+      UserError: it would be looked for as a label.
+    """
+    found = _NO_SIZE.search(name)
+    if found:
+        example = found[1] or "64"
+        raise UserError(f"--dataset={name!r}: a size is written @{example}px")
 
 
 def make_config_from(experiment: ModuleType, record: Record) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +40,8 @@ _NATIVE = (
     "Convolutions by kernels that are compiled at first use, on CPUs. auto: where they can be "
     "had; on: fail where they cannot; off: by JAX alone."
 )
+
+_NO_BOOLEAN = re.compile(r"\('Non-boolean argument to boolean flag', (.*)\)")
 
 # absl's own flags: one reads files of any kind, the other hides misspelt flags.
 _DROPPED = ("flagfile", "undefok")
@@ -84,12 +87,17 @@ def parse_flags(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues
     try:
         rest = values(list(argv), known_only=True)[1:]
     except (flags.Error, ValueError) as error:  # ValueError: --noresume=1
-        raise UserError(f"{error}; --help lists the flags") from error
+        raise UserError(f"{_told(error)}; --help lists the flags") from error
     if rest and _flag_name(rest[0]):
         raise _unknown(rest[0], values)
     if rest:
         raise UserError(f"stray argument {rest[0]!r}: flags look like --name=value")
     return values
+
+
+def _told(error: Exception) -> str:
+    """Return why absl refuses a value; of a boolean it shows the tuple that its reason is."""
+    return _NO_BOOLEAN.sub(r"\1 is neither true nor false", str(error))
 
 
 def define_flags(experiment: ModuleType) -> flags.FlagValues:
