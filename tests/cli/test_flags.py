@@ -34,6 +34,8 @@ BAD = [
     (["--dataset="], "it must not be empty"),
     (["--dataset=no_such_set"], "no_such_set"),
     (["--augment=perhaps"], "--augment=perhaps: 'perhaps' is neither true nor false; --help"),
+    (["--dataset=CIFAR-10"], "unknown data set 'CIFAR-10': did you mean cifar10?"),
+    (["--dataset=Fashion-MNIST:3.0.1"], "did you mean fashion_mnist?"),
     (["--dataset=./fl@8"], "'./fl@8': a size is written @8px"),
     (["--dataset=./fl@-3px"], "'./fl@-3px': a size is written @64px"),
     (["--weight_decay=1e39"], "'1e+39' is too large: float32 ends at 3.4e38"),
