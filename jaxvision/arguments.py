@@ -38,20 +38,25 @@ _OTHER_WORDS = {
 }
 
 
-def check_taken(f: Callable[[Array], PyTree], images: Array) -> None:
+def check_taken(f: Callable[[PyTree], PyTree], images: PyTree) -> None:
     """Refuse images [B, ...] that a net does not take; the net is traced, not run.
 
     Raises:
       UserError: with the first line of what the net says, and how to mend it where that is known.
     """
-    one = jax.ShapeDtypeStruct((1, *jnp.shape(images)[1:]), jnp.result_type(images))
     try:
-        jax.eval_shape(f, one)
+        jax.eval_shape(f, jax.tree.map(_one, images))
     except UserError:
         raise
     except Exception as error:  # each maker of nets has its own
-        size = " x ".join(str(side) for side in one.shape[1:])
+        sizes = [jnp.shape(leaf)[1:] for leaf in jax.tree.leaves(images)[:3]]
+        size = " and ".join(" x ".join(map(str, sides)) for sides in sizes)
         raise UserError(f"the net does not take images of {size}: {told(error)}") from error
+
+
+def _one(leaf: Array) -> jax.ShapeDtypeStruct:
+    """Return what stands for the first image alone."""
+    return jax.ShapeDtypeStruct((1, *jnp.shape(leaf)[1:]), jnp.result_type(leaf))
 
 
 def told(error: Exception) -> str:

@@ -48,6 +48,13 @@ def test_a_linen_net_has_the_sharpness_of_its_whole_hessian():
     assert sharpness(net, variables, ROWS, LABELS, steps=20) == pytest.approx(exact, rel=1e-3)
 
 
+def test_a_net_may_take_two_arrays():
+    both = lambda params, pair: pair[0] @ params["w"] + pair[1]  # noqa: E731
+    pair = ROWS, np.zeros((5, 3), np.float32)
+    alone = sharpness(linear, {"w": WEIGHTS}, ROWS, LABELS, steps=4)
+    assert sharpness(both, {"w": WEIGHTS}, pair, LABELS, steps=4) == pytest.approx(alone)
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [
