@@ -32,7 +32,7 @@ from jaxvision.cluster.runs import (
 from jaxvision.longrun.stop import Stopped, on_sigterm
 from jaxvision.longrun.workdir import config_hash
 from jaxvision.parallel import distributed
-from jaxvision.report import merging
+from jaxvision.report import merging, shelves
 from jaxvision.report import record as records
 from jaxvision.report.judgement import Judgement, counted
 from jaxvision.types import UserError
@@ -116,7 +116,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         own, flags = own[:at], own[at + 1 :]
     cores = runtime.usable_cores()
     text = "Run every experiment, on processes of this machine or on many hosts."
-    parser = argparse.ArgumentParser(prog="exps", usage=USAGE, description=text)
+    parser = shelves.Parser("exps", usage=USAGE, description=text)
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments (all)")
     parser.add_argument("--theme", choices=THEMES, help="those of one theme")
     text = "CPU devices of every run, on any machine (2, or all where there are fewer)"

@@ -12,6 +12,7 @@ from jaxvision.types import UserError
 # Of a whole number that names no bound of its own. Nets of more units, steps or images end in want
 # of memory, often in a C++ abort; the sum of two of them is an int32 too.
 LARGEST_WHOLE = 10**6
+LEVELS = 255  # steps of a pixel's byte
 LARGEST_FLOAT32 = float.fromhex("0x1.fffffep+127")  # what is above is infinite on the device
 
 
@@ -94,7 +95,23 @@ def check(config: Any) -> None:
 
 
 def _shown(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    several = default if isinstance(default, tuple) else (default,)
+    return ",".join(map(_as_typed, several))
+
+
+def _as_typed(value: Any) -> str:
+    """Return a value as one would type it: steps of a pixel as fractions, 2/255."""
+    if isinstance(value, float) and len(str(value)) > 10:
+        step = round(value * LEVELS)
+        if step and step / LEVELS == value:
+            return f"{step}/{LEVELS}"
+    return str(value)
+
+
+def _number(text: str) -> float:
+    """Return a number, or the quotient of two: 2/255."""
+    above, slash, below = text.partition("/")
+    return float(above) / float(below) if slash else float(text)
 
 
 def _bounds(meta: Mapping[str, Any]) -> str:
@@ -139,8 +156,9 @@ class _OneParser(flags.ArgumentParser):
 
     def parse(self, argument: str) -> Any:
         try:
-            value = self._kind(argument.strip())
-        except ValueError:
+            read = _number if self._kind is float else self._kind
+            value = read(argument.strip())
+        except (ValueError, ZeroDivisionError):
             raise ValueError(f"{_short(argument)} is not {_ARTICLE[self._kind]}") from None
         _hold(self._kind, self._meta, value)
         return value

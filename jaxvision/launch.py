@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from jaxvision.terminal import UNREAD, forget_output, shell_code
 
@@ -161,9 +162,17 @@ def _use_cores(cores: set[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
+class _Parser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` whose refusals are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and exit."""
+        self.exit(2, f"error: {message}; {self.prog} --help shows what there is\n")
+
+
 def main() -> None:
     """Parse the command line, launch, exit."""
-    parser = argparse.ArgumentParser(prog="python -m jaxvision.launch", description=__doc__)
+    parser = _Parser(prog="python -m jaxvision.launch", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("-n", type=int, default=2, metavar="N", help="processes (2)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- program and its flags")

@@ -15,13 +15,17 @@ import jax
 import numpy as np
 
 from jaxvision import nets, runtime, terminal
+from jaxvision.arguments import check_whole
 from jaxvision.longrun.stop import Stopped
 from jaxvision.nets import Trained
 from jaxvision.nets.spec import Spec
+from jaxvision.report.shelves import Parser
 from jaxvision.types import Array, PyTree, UserError
 
 EPOCH = 50_000 // 500  # steps
 TESTED = 500  # images at once
+MOST_SEED = 10**9
+MOST_NETS = 1000
 
 # Rate, decay, smoothing and share of the warm-up are those of Jordan 2024 (arXiv 2404.00498), the
 # rate for its momentum and batch size: what 500 images move is the same.
@@ -68,17 +72,10 @@ RECIPES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train a recipe, unless it has been done, and print its test error; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxvision.recipes", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("name", choices=tuple(RECIPES))
-    parser.add_argument("--seed", type=int, default=0, help="of the first net (default: 0)")
-    parser.add_argument("--count", type=int, default=1, help="nets, on seeds that follow it")
-    parser.add_argument("--nets", help="folder of trained nets (default: in the user's cache)")
-    chosen = parser.parse_args(arguments)
-    runtime.configure()  # one device of all cores: a net is trained after the other
-    seeds = range(chosen.seed, chosen.seed + chosen.count)
     try:
+        chosen = _chosen(arguments)
+        seeds = range(chosen.seed, chosen.seed + chosen.count)
+        runtime.configure()  # one device of all cores: a net is trained after the other
         runtime.start()
         found = nets.trained(RECIPES[chosen.name], seeds, directory=chosen.nets, resumable=True)
     except UserError as error:
@@ -95,6 +92,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             right += f" ({1 - doubled[row]:.2%} with their mirror images)"
         print(f"seed {seed}: {right}, {found.seconds[row] / 60:.1f} minutes")
     return 0
+
+
+def _chosen(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Raises:
+      UserError: there is no such recipe or flag, or a number is out of its bounds.
+    """
+    parser = Parser("python -m jaxvision.recipes", description=__doc__.split("\n")[0])
+    parser.add_argument("name", choices=tuple(RECIPES))
+    parser.add_argument("--seed", type=int, default=0, help="of the first net (default: 0)")
+    parser.add_argument("--count", type=int, default=1, help="nets, on seeds that follow it")
+    parser.add_argument("--nets", help="folder of trained nets (default: in the user's cache)")
+    chosen = parser.parse_args(arguments)
+    check_whole("--seed", chosen.seed, 0, MOST_SEED)
+    check_whole("--count", chosen.count, 1, MOST_NETS)
+    return chosen
 
 
 def mirrored_error(found: Trained) -> np.ndarray:

@@ -34,6 +34,7 @@ FLOORS = {
         "jaxvision.native",
     ),
     1: (
+        "jaxvision.arguments",
         "jaxvision.fields",
         "jaxvision.initializers",
         "jaxvision.interrupts",

@@ -168,4 +168,5 @@ def test_the_launcher_wants_a_number_and_a_program(arguments, monkeypatch, capsy
     with pytest.raises(SystemExit) as ended:
         launch.main()
     assert ended.value.code == 2
-    assert "-n N" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and "-n N" in line

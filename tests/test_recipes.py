@@ -97,6 +97,22 @@ def test_a_set_that_is_not_prepared_is_one_line(tmp_path, capsys, monkeypatch):
     assert "cifar10" in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["mnist_fast", "--count=0"], "--count=0: from 1 to 1000"),
+        (["mnist_fast", "--seed=-1"], "--seed=-1: from 0 to 1000000000"),
+        (["mnist_fast", "--seed=a"], "argument --seed: invalid int value: 'a'"),
+        (["mnist"], "argument name: invalid choice: 'mnist'"),
+        ([], "the following arguments are required: name"),
+    ],
+)
+def test_a_mistake_is_one_line_before_a_net_is_trained(tiny, capsys, arguments, line):
+    assert recipes.main(arguments) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"error: {line}")
+
+
 @pytest.mark.parametrize("spec", recipes.RECIPES.values(), ids=recipes.RECIPES)
 def test_a_recipe_is_plain_values(spec):
     assert Spec(**dataclasses.asdict(spec)) == spec

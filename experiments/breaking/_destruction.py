@@ -195,6 +195,15 @@ def undefined(
     return lines
 
 
+def in_a_line(undefined: Sequence[str]) -> str:
+    """Return a note on what ``undefined`` returns, one line at least: the first alone is told."""
+    unit = "rate is" if len(undefined) == 1 else "rates are"
+    return (
+        f"{len(undefined)} {unit} not defined (NaN), as the record lists: {undefined[0]}"
+        f"{', ...' if len(undefined) > 1 else ''}"
+    )
+
+
 def _ratio(accuracy: np.ndarray, clean: np.ndarray) -> np.ndarray:
     """Return accuracies [N, strengths] over clean ones [N], NaN where these are 0."""
     some = np.where(clean > 0, clean, np.nan)

@@ -186,7 +186,7 @@ def measure(
     labels = [attack.label for attack in attacks.values()]
     empty = destruction.undefined(arrays, labels, config.levels)
     if empty:
-        note(f"rates that are not defined (NaN): {'; '.join(empty)}")
+        note(destruction.in_a_line(empty))
     first = slice(1, 1 + len(attacks) * sizes, sizes)
     arrays["pictures"] = np.concatenate([found.pictures[0][:1], found.pictures[0][first]])
     arrays["said"] = np.concatenate([found.said[0][:1], found.said[0][first]])

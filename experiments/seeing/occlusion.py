@@ -27,14 +27,14 @@ import numpy as np
 from experiments.seeing import _correspondence, _covering, _nets
 from experiments.seeing import _covering_panels as panels
 from experiments.seeing import _occlusion_claims as table
-from jaxvision import cli
+from jaxvision import cli, data
 from jaxvision.attribution import occluding
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
-from jaxvision.types import Figure
+from jaxvision.types import Figure, UserError
 
 
 class Learner(NamedTuple):
@@ -140,13 +140,14 @@ def measure(
 
     ``masks`` changes what counts as object.
     """
+    _check_windows(config)
     arrays: dict[str, np.ndarray] = {}
     with progress(len(learners), "covered images") as bar:
         for name, spec in specs_of(config, learners).items():
             nets = _nets.trained(spec, seeds_of(config))
             some, learned = (
-                _with_masks(_nets.some_of(data, config.n_images), masks)
-                for data in (nets.data.test, nets.data.train)
+                _with_masks(_nets.some_of(split, config.n_images), masks)
+                for split in (nets.data.test, nets.data.train)
             )
             arrays[f"{name}/error"] = nets.test_error
             if "learned" in parts:
@@ -163,6 +164,18 @@ def measure(
     names = nets.data.class_names
     chance = 1 - nets.data.test.chance_error
     return {"classes": list(names[:10]), "chance": chance}, arrays
+
+
+def _check_windows(config: Config) -> None:
+    """Refuse a window that does not fit into the images, before a net is trained."""
+    height, width = data.load(config.dataset).test.images.shape[1:3]
+    for flag in ("window", "small_window"):
+        size = getattr(config, flag)
+        if size > min(height, width):
+            raise UserError(
+                f"--{flag}={size} does not fit into images of {height} x {width}: at most"
+                f" {min(height, width)}"
+            )
 
 
 def _with_masks(some: _nets.Shown, change: Callable[[np.ndarray], np.ndarray]) -> _nets.Shown:

@@ -14,6 +14,7 @@ from jaxvision.adversarial.calls import check_call
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
+from jaxvision.arguments import check_taken, check_whole
 from jaxvision.models.opened import Opened, made_once, opened
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
@@ -54,9 +55,9 @@ def attack(
       ``(result.predictions == labels).mean()``: images that are wrong from the start are wrong.
 
     Raises:
-      UserError: images outside [0, 1], labels out of range, an impossible eps, options that the
-        method does not take, a net in train mode, one that gives probabilities, or one that
-        classifies no image right.
+      UserError: images outside [0, 1] or of a size that the net does not take, labels out of range,
+        an impossible eps, options that the method does not take, a net in train mode, one that
+        gives probabilities, or one that classifies no image right.
     """
     check_call(method, eps, seed, options)
     images = as_images(images)
@@ -66,9 +67,11 @@ def attack(
     if eps is not None:
         eps = as_sizes(eps, options.get("ball", LINF), images)
     if seed is not None:
+        check_whole("seed", seed, 0)
         options["key"] = stream(seed, "attack")
     known = opened(net, variables)
     f = known.function
+    check_taken(f, images)
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
@@ -95,7 +98,7 @@ def as_images(images: np.ndarray | Array) -> np.ndarray:
         off_by_rounding = images.min() > -_ROUNDING and images.max() < 1 + _ROUNDING
         mend = "hand over uint8 or pixels / 255, and put normalization inside the net"
         raise UserError(
-            f"images lie in [{images.min()}, {images.max()}], attacks in [0, 1]:"
+            f"images lie in [{images.min()}, {images.max()}], not in [0, 1]:"
             f" {'clip what rounding left' if off_by_rounding else mend}"
         )
     return images.astype(np.float32)
@@ -113,11 +116,20 @@ def as_labels(labels: np.ndarray | Array, images: np.ndarray, name: str = "label
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise UserError(
             f"{name} are one whole number for each of {len(images)} images, not {labels.dtype}"
-            f" {list(labels.shape)}"
+            f" {list(labels.shape)}{_hint(labels, images)}"
         )
     if labels.size and labels.min() < 0:
-        raise UserError(f"{name} count classes from 0, and one is {labels.min()}")
+        raise UserError(f"{name} count from 0, and one is {labels.min()}")
     return labels.astype(np.int32)
+
+
+def _hint(labels: np.ndarray, images: np.ndarray) -> str:
+    """Return what is likely meant where images [B, ...] and labels are not as many."""
+    if images.ndim == 3:
+        return ": images are [B, H, W, C], one image is handed over as images[None]"
+    if labels.ndim == 0:
+        return f": one class for all is np.full({len(images)}, {labels})"
+    return ""
 
 
 def as_sizes(eps: float | np.ndarray, ball: Ball, images: np.ndarray) -> np.ndarray:
@@ -132,6 +144,8 @@ def as_sizes(eps: float | np.ndarray, ball: Ball, images: np.ndarray) -> np.ndar
         raise UserError(f"eps={eps!r} is no number: write 8/255 without quotes") from error
     if sizes.ndim > 1:
         raise UserError(f"eps is a number or a list of numbers, not {list(sizes.shape)}")
+    if not sizes.size:
+        raise UserError("eps holds no size: give a number, or a list of one at least")
     if np.isnan(sizes).any():
         raise UserError("eps is no number (NaN)")
     if (sizes < 0).any():

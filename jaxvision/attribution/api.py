@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import runtime
-from jaxvision.adversarial.aims import Logits, predictions
+from jaxvision.adversarial.aims import predictions
 from jaxvision.adversarial.api import as_images, as_labels, check_logits
 from jaxvision.adversarial.calls import check_method
 from jaxvision.adversarial.threat import LEVELS
+from jaxvision.arguments import check_taken
 from jaxvision.attribution.maps import guided
 from jaxvision.models.opened import made_once, opened
 from jaxvision.types import Array, PyTree, UserError
@@ -71,7 +72,7 @@ def explain(
         raise UserError(f"images are [B, H, W, C], at least one, not {list(images.shape)}")
     known = opened(net, variables)
     f = known.function
-    _check_size(f, images)
+    check_taken(f, images)
     if classes is not None:
         classes = as_labels(classes, images, "classes")
     check_logits(f, images, {"classes": classes})
@@ -110,19 +111,6 @@ def _fitted(name: str, value: Array | float, images: np.ndarray) -> Array:
     if not ((array >= 0) & (array <= 1)).all():
         raise UserError(f"{name} is not in [0, 1], as images are: write 128/255, or a uint8 array")
     return jnp.asarray(array, jnp.float32)
-
-
-def _check_size(f: Logits, images: np.ndarray) -> None:
-    """Refuse images of a size that the net does not take."""
-    one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
-    try:
-        jax.eval_shape(f, one)
-    except UserError:
-        raise
-    except Exception as error:  # each maker has its own, but all are about shapes
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        size = " x ".join(str(side) for side in images.shape[1:])
-        raise UserError(f"the net does not take images of {size}: {first}") from error
 
 
 def _check_answers(probability: np.ndarray) -> None:

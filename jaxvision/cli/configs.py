@@ -1,12 +1,18 @@
 """Configs: from a preset and the flags that were given, and back from a record."""
 
 import dataclasses
+import re
 from types import ModuleType
 from typing import Any
 
 from jaxvision import data
+from jaxvision.data.locate import data_root
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
+
+_OFTEN = ("mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped")
+# A number after the last @ without px, or a negative one with it.
+_NO_SIZE = re.compile(r"@(?:(\d{1,5})|[-+]\d+(?:px)?)$")
 
 
 def make_config(experiment: ModuleType, preset: str, overrides: dict[str, Any]) -> Any:
@@ -17,8 +23,40 @@ def make_config(experiment: ModuleType, preset: str, overrides: dict[str, Any]) 
     names = {field.name for field in dataclasses.fields(experiment.Config)}
     given = {k: v for k, v in overrides.items() if k in names and v is not None}
     if "dataset" in given:
+        _check_spelling(given["dataset"])
+        _check_pixels(given["dataset"])
         given["dataset"] = data.spelled(given["dataset"])
     return dataclasses.replace(experiment.PRESETS[preset], **given)
+
+
+def _check_spelling(name: str) -> None:
+    """Refuse a well-known set that is written as papers do it, such as CIFAR-10.
+
+    Raises:
+      UserError: with its name here.
+    """
+    base = re.split("[:/@]", name)[0]
+    if not base or (data_root() / base).exists():
+        return
+    for known in (*data.EMBEDDED, *_OFTEN):
+        if base != known and _letters(base) == _letters(known):
+            raise UserError(f"unknown data set {name!r}: did you mean {known}?")
+
+
+def _letters(name: str) -> str:
+    return re.sub("[-_]", "", name).lower()
+
+
+def _check_pixels(name: str) -> None:
+    """Refuse a number after the last @ that is not written as a size is.
+
+    Raises:
+      UserError: it would be looked for as a label.
+    """
+    found = _NO_SIZE.search(name)
+    if found:
+        example = found[1] or "64"
+        raise UserError(f"--dataset={name!r}: a size is written @{example}px")
 
 
 def make_config_from(experiment: ModuleType, record: Record) -> Any:

@@ -1,8 +1,8 @@
 """The flags of an experiment: the common ones, and one for every field of its config."""
 
 import dataclasses
-import difflib
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +10,7 @@ from types import ModuleType
 from absl import flags
 
 from jaxvision import fields
+from jaxvision.arguments import near
 from jaxvision.native import switch
 from jaxvision.parallel import distributed
 from jaxvision.report import provenance
@@ -40,22 +41,10 @@ _NATIVE = (
     "had; on: fail where they cannot; off: by JAX alone."
 )
 
+_NO_BOOLEAN = re.compile(r"\('Non-boolean argument to boolean flag', (.*)\)")
+
 # absl's own flags: one reads files of any kind, the other hides misspelt flags.
 _DROPPED = ("flagfile", "undefok")
-# What other programs call it, and the words that our names for it have.
-_OTHER_WORDS = {
-    "lr": ("learning_rate", "rate"),
-    "wd": ("weight_decay",),
-    "bs": ("batch_size",),
-    "batch": ("batch_size",),
-    "epochs": ("steps",),
-    "iterations": ("steps",),
-    "seed": ("seeds",),
-    "depth": ("depths",),
-    "layers": ("depths",),
-    "output": ("results",),
-    "silent": ("quiet",),
-}
 
 
 def code_of(experiment: ModuleType) -> str:
@@ -98,12 +87,17 @@ def parse_flags(experiment: ModuleType, argv: Sequence[str]) -> flags.FlagValues
     try:
         rest = values(list(argv), known_only=True)[1:]
     except (flags.Error, ValueError) as error:  # ValueError: --noresume=1
-        raise UserError(f"{error}; --help lists the flags") from error
+        raise UserError(f"{_told(error)}; --help lists the flags") from error
     if rest and _flag_name(rest[0]):
         raise _unknown(rest[0], values)
     if rest:
         raise UserError(f"stray argument {rest[0]!r}: flags look like --name=value")
     return values
+
+
+def _told(error: Exception) -> str:
+    """Return why absl refuses a value; of a boolean it shows the tuple that its reason is."""
+    return _NO_BOOLEAN.sub(r"\1 is neither true nor false", str(error))
 
 
 def define_flags(experiment: ModuleType) -> flags.FlagValues:
@@ -160,15 +154,3 @@ def _unknown(argument: str, known: Iterable[str]) -> UserError:
     close = " or ".join(f"--{other}" for other in near(name, sorted(known)))
     hint = f"did you mean {close}? " if close else ""
     return UserError(f"unknown flag --{name[:60]}: {hint}--help lists the flags")
-
-
-def near(name: str, known: Sequence[str]) -> Sequence[str]:
-    """Return up to three known flags that may be meant, the likeliest first."""
-    for word in _OTHER_WORDS.get(name, ()):
-        if word in known:
-            return [word]
-        if having := [other for other in known if word in other]:
-            return having[:3]
-    close = difflib.get_close_matches(name[:60], known, n=3)
-    likeness = [difflib.SequenceMatcher(None, other, name[:60]).ratio() for other in close]
-    return [other for other, its in zip(close, likeness, strict=True) if its == likeness[0]]

@@ -13,9 +13,10 @@ from absl import flags
 
 from jaxvision import data, terminal
 from jaxvision import progress as progress_lib
+from jaxvision.arguments import near
 from jaxvision.cli import side_by_side
 from jaxvision.cli.configs import make_config_from
-from jaxvision.cli.parsing import code_of, name_of, near
+from jaxvision.cli.parsing import code_of, name_of
 from jaxvision.cli.places import RUNS, own_record, place, shown
 from jaxvision.cli.running import Job, carry_out, judge, write
 from jaxvision.longrun.stop import Stopped
@@ -132,6 +133,7 @@ def _all_made(
     sweep: Sweep, jobs: Sequence[Job], values: flags.FlagValues
 ) -> list[side_by_side.Run]:
     runs = []
+    _check_data(sweep, jobs, values)
     try:
         for text, job in progress_lib.each(zip(sweep.values, jobs, strict=True), "runs"):
             record = _made(job, values)
@@ -140,6 +142,16 @@ def _all_made(
         where = f"in run {len(runs) + 1} of {len(jobs)}; those before it are kept"
         raise Stopped(signal.SIGINT, where) from None
     return runs
+
+
+def _check_data(sweep: Sweep, jobs: Sequence[Job], values: flags.FlagValues) -> None:
+    """Load the sets that are still to be learned: one that is not there stops the first run."""
+    if sweep.flag != "dataset" or values.plot_only:
+        return
+    for job in jobs:
+        if _done(job, values.preset) is None:
+            size = getattr(job.config, "image_size", 0)
+            data.load(job.config.dataset, image_size=size or None)
 
 
 def _draw(

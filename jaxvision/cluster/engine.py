@@ -1,13 +1,15 @@
 """The cluster: processes of this machine, or a scheduler that runs already."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
 
 import dask
 import distributed
+import distributed.comm
 
-from jaxvision import terminal
+from jaxvision import progress, terminal
 from jaxvision.cluster import preload
 from jaxvision.types import UserError
 
@@ -29,12 +31,14 @@ def connected(scheduler: str | None, processes: int) -> Iterator[distributed.Cli
     """Yield a client of the scheduler at an address; None: of ``processes`` on this machine.
 
     Raises:
-      UserError: no scheduler answers there, or it has no worker.
+      UserError: it is no address, no scheduler answers there, or it has no worker.
     """
     # What is lost is told in one line, with the run's name.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as held:
-        if scheduler is None:
+        if scheduler is not None:
+            _check_address(scheduler)
+        else:
             held.enter_context(dask.config.set(_LOCAL))
             scheduler = held.enter_context(_local(processes))
         client = held.enter_context(_client(scheduler))
@@ -46,6 +50,34 @@ def connected(scheduler: str | None, processes: int) -> Iterator[distributed.Cli
                 "`dask worker ADDRESS --nthreads=1`"
             ) from error
         yield client
+
+
+def _check_address(address: str) -> None:
+    """Wait until a scheduler answers at an address.
+
+    A client that cannot be made leaves threads behind, which hold up the end of the process: none
+    is made before something answers.
+
+    Raises:
+      UserError: it is no address, or none answers.
+    """
+    progress.note(f"waiting up to {WAIT_SECONDS} s for {address}")
+    try:
+        asyncio.run(_reach(address))
+    except OSError as error:  # TimeoutError is one
+        why = terminal.first_line(error)
+        raise UserError(f"--scheduler={address}: no scheduler answers ({why})") from error
+    except (ValueError, TypeError) as error:
+        why = terminal.first_line(error)
+        raise UserError(
+            f"--scheduler={address} is no address as tcp://HOST:PORT ({why})"
+        ) from error
+
+
+async def _reach(address: str) -> None:
+    options = distributed.Security().get_connection_args("client")
+    found = await distributed.comm.connect(address, timeout=WAIT_SECONDS, **options)
+    found.abort()
 
 
 def _local(processes: int) -> distributed.LocalCluster:

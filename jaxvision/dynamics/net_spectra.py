@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvision.arguments import check_numbers, check_taken, check_whole
 from jaxvision.dynamics import spectra as of_functions
 from jaxvision.dynamics.spectra import Quadrature
 from jaxvision.models.foreign import adapt
@@ -54,12 +55,13 @@ def spectra(
       **options: of ``adapt``.
 
     Raises:
-      UserError: it is no net, there are no images or labels, or a number makes no sense.
+      UserError: it is no net, there are no images or labels, the net does not take the images, they
+        are NaN, or a number makes no sense.
     """
     apply, params = _given(net, variables, images, labels, loss, options)
     _check_steps(steps, params)
-    if probes < 1:
-        raise UserError(f"probes={probes}: at least 1")
+    check_whole("probes", probes, 1)
+    check_whole("seed", seed, 0)
 
     @jax.jit
     def program(params: PyTree, images: Array, labels: PyTree) -> Spectra:
@@ -96,6 +98,7 @@ def sharpness(
     """
     apply, params = _given(net, variables, images, labels, loss, options)
     _check_steps(steps, params)
+    check_whole("seed", seed, 0)
 
     @jax.jit
     def program(params: PyTree, images: Array, labels: PyTree) -> Array:
@@ -117,7 +120,10 @@ def _given(
         raise UserError("a loss is of images and labels: give them after net and variables")
     if not len(images):
         raise UserError("there are no images: the input is empty")
+    check_numbers("images", images)
+    check_numbers("labels", labels)
     apply, params = adapt(net, variables, **options)
+    check_taken(partial(apply, params), images)
     if loss is cross_entropy:
         output = jax.eval_shape(apply, params, images)
         check_labels(labels, output.shape[:-1], output.shape[-1])
@@ -126,7 +132,8 @@ def _given(
 
 def _check_steps(steps: int, params: PyTree) -> None:
     count = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
-    if not 1 <= steps <= count:
+    check_whole("steps", steps, 1)
+    if steps > count:
         raise UserError(f"steps={steps}: from 1 to {count}, the number of parameters")
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.arguments import check_numbers, told
 from jaxvision.dynamics.traced import names as naming
 from jaxvision.dynamics.traced.layers import trace
 from jaxvision.dynamics.traced.names import Remark
@@ -104,7 +105,8 @@ def watch(
     Args:
       net: see ``models.foreign.adapt``, as for all arguments that are not named here.
       variables: likewise.
-      images: the net's input [B, ...].
+      images: the net's input [B, ...], handed to it as it is: uint8 pixels are not divided by 255,
+        as ``attack`` and ``explain`` do it.
       labels: int [B]; or what ``loss`` takes.
       loss: ``(output, labels) -> numbers``, whose mean is differentiated.
       train: watch the net in train mode.
@@ -113,12 +115,15 @@ def watch(
       **given: handed to the net by name.
 
     Raises:
-      UserError: it is no net, there is no input, the net does not take it, or it has no layer.
+      UserError: it is no net, there is no input, the net does not take it, it holds NaN, or the net
+        has no layer.
     """
     if images is None:
         raise UserError("nothing to watch: call watch(net, variables, images, labels)")
     if labels is None and loss is cross_entropy:
         raise UserError("a loss needs labels: watch(net, variables, images, labels) or loss=...")
+    check_numbers("images", images)
+    check_numbers("labels", labels)
     options = {"train": train, "key": key, "per_example": per_example}
     apply, params = adapt(net, variables, **options, **given)
     check_real(params)
@@ -177,8 +182,9 @@ def plan_of(apply: Callable, params: PyTree, images: PyTree) -> Plan:
         shapes = ", ".join(str(jnp.shape(leaf)) for leaf in leaves[:3])
         if len(leaves) > 3:
             shapes += f" and {len(leaves) - 3} more (an array goes in, no list)"
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the net does not take an input of shape {shapes}: {why}") from error
+        raise UserError(
+            f"the net does not take an input of shape {shapes}: {told(error)}"
+        ) from error
     if not plan.layers:
         raise UserError("the net has no layer: it multiplies its input by none of its parameters")
     return plan

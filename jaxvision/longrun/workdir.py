@@ -221,7 +221,13 @@ class Workdir:
                 f"begun with {name} {maker.get(name)}, goes on with {now[name]}: its numbers may "
                 "differ from an uninterrupted run's"
             )
-            if name == "code":
+            if name == "code" and "code" not in maker:
+                line = (
+                    "config.json is missing or damaged, so which code trained the nets here is not"
+                    " known. What they have learned is kept, and the record will say so; "
+                    "--noresume trains them anew"
+                )
+            elif name == "code":
                 line = (
                     "the code has changed since nets here were trained "
                     f"({provenance.line(maker)}). What they have learned is kept, and the record "

@@ -127,6 +127,9 @@ def load_record(directory: str | os.PathLike) -> OpenRecord:
     Raises:
       UserError: it is missing, damaged or no record.
     """
+    if not isinstance(directory, str | os.PathLike):
+        example = "experiments/results/he_init"
+        raise UserError(f"load_record({directory!r}): the path of a record, as {example!r}")
     path = Path(directory)
     return OpenRecord(load(path.parent if path.name == "record.json" else path))
 

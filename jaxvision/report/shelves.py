@@ -94,8 +94,19 @@ def _called(names: Sequence[str], roots: Sequence[Path]) -> list[Found]:
     if not kept:
         where = " and ".join(map(str, roots))
         named = f" called {' or '.join(names)}" if names else ""
-        raise UserError(f"there is no run{named} in {where}")
+        raise UserError(f"there is no run{named} in {where}{_meant(names, found)}")
     return kept
+
+
+def _meant(names: Sequence[str], found: Sequence[Found]) -> str:
+    """Return the run or experiment that may be meant; "" where none is near."""
+    known = {each.directory.name for each in found}
+    known |= {each.record.experiment for each in found if each.record}
+    for name in names:
+        close = difflib.get_close_matches(name, sorted(known), 1)
+        if close:
+            return f": did you mean {close[0]}?"
+    return ""
 
 
 def collect(roots: Sequence[Path]) -> list[Found]:

@@ -3,6 +3,7 @@
 Every layer is watched in every step, as ``dynamics.watching`` does it.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import optax
 
+from jaxvision.arguments import check_rate, check_whole
 from jaxvision.data.augment import standardizer
 from jaxvision.dynamics.traced import names as naming
 from jaxvision.dynamics.traced.plan import Plan
@@ -51,6 +53,9 @@ def fit(
     Raises:
       UserError: as ``sweep``.
     """
+    setup.check_names("fit", _FIT_TAKES, net, settings)
+    check_whole("seed", seed, 0)
+    check_rate("learning_rate", learning_rate)
     swept = sweep(net, data, variables, seeds=[seed], learning_rates=[learning_rate], **settings)
     if len(swept.places["initializer"]) > 1:
         raise UserError("fit trains one net: several initializers are compared by sweep")
@@ -100,9 +105,11 @@ def sweep(
       **given: handed to the net by name.
 
     Raises:
-      UserError: the net is none, does not take the images, or a number makes no sense.
+      UserError: the net is none, does not take the images, or a number makes no sense; or neither
+        the net nor this function takes a name.
     """
-    _check(seeds, learning_rates, steps, batch_size)
+    setup.check_names("sweep", _SWEEP_TAKES, net, given)
+    _check(seeds, learning_rates, steps, batch_size, optimizer)
     setup.check_initializers(initializers or {})
     train, test = setup.datasets(data)
     preprocess = preprocess or standardizer(train)
@@ -126,6 +133,12 @@ def sweep(
     return _swept(first, plan, history, places)
 
 
+# What each takes beside net, data, variables and what is the net's own.
+_SWEEP_TAKES = [*inspect.signature(sweep).parameters][3:-1]
+_FIT_TAKES = ["seed", "learning_rate"]
+_FIT_TAKES += [name for name in _SWEEP_TAKES if name not in ("seeds", "learning_rates")]
+
+
 def _swept(first: Parts, plan: Plan, history: History, places: dict[str, list]) -> Swept:
     names = naming.layer_names(plan, first.params)
     layers = entries(plan, names)
@@ -140,7 +153,9 @@ def _swept(first: Parts, plan: Plan, history: History, places: dict[str, list]) 
     )
 
 
-def _check(seeds: Sequence, rates: Sequence, steps: int, batch_size: int) -> None:
+def _check(
+    seeds: Sequence, rates: Sequence, steps: int, batch_size: int, optimizer: Optimizer
+) -> None:
     for name, along, example in (
         ("seeds", seeds, "range(5)"),
         ("learning_rates", rates, "[0.01, 0.03]"),
@@ -149,6 +164,8 @@ def _check(seeds: Sequence, rates: Sequence, steps: int, batch_size: int) -> Non
             raise UserError(f"{name}={along!r}: a list, as in {name}={example}")
     if not len(seeds) or not len(rates):
         raise UserError("a sweep needs at least one seed and one learning rate")
-    for name, number in (("steps", steps), ("batch_size", batch_size)):
-        if number < 1:
-            raise UserError(f"{name}={number}: at least 1")
+    setup.check_seeds(seeds)
+    setup.check_rates(rates)
+    check_whole("steps", steps, 1)
+    check_whole("batch_size", batch_size, 1)
+    setup.check_optimizer(optimizer)

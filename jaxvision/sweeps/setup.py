@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxvision import data as data_sets
+from jaxvision.arguments import check_rate, check_whole, near
 from jaxvision.data.dataset import Dataset
 from jaxvision.dynamics.traced.layers import trace
 from jaxvision.dynamics.traced.plan import Plan
@@ -89,6 +90,58 @@ def check_initializers(initializers: Mapping[str, Initializer | None]) -> None:
             inspect.signature(initializer).bind("key", "shape", "dtype")
         except TypeError as error:
             raise UserError(f"{name} is no initializer: (key, shape, dtype), {wanted}") from error
+
+
+def check_names(verb: str, takes: Sequence[str], net: Any, given: Mapping[str, Any]) -> None:
+    """Raise UserError where a name is one that neither the verb nor the net takes."""
+    for name in given:
+        if name in takes or _net_takes(net, name):
+            continue
+        close = " or ".join(near(name, takes))
+        hint = f"did you mean {close}?" if close else f"it takes {', '.join(takes)}"
+        raise UserError(f"{verb} has no {name!r}, nor has the net: {hint}")
+
+
+def _net_takes(net: Any, name: str) -> bool:
+    """Return whether a net takes an argument of that name, as far as it can be known."""
+    try:
+        takes = inspect.signature(net).parameters
+    except (TypeError, ValueError):  # it comes by ``start``, or is of a kind that does not say
+        return True
+    if any(found.kind is inspect.Parameter.VAR_KEYWORD for found in takes.values()):
+        return True
+    of_apply = inspect.signature(net.apply).parameters if hasattr(net, "apply") else {}
+    return name in takes or name in of_apply
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise UserError where one is no seed, or is there twice."""
+    for seed in seeds:
+        check_whole("seeds", seed, 0)
+    _check_once("seeds", seeds)
+
+
+def check_rates(rates: Sequence[float]) -> None:
+    """Raise UserError where one is no rate, or is there twice."""
+    for rate in rates:
+        check_rate("learning_rates", rate)
+    _check_once("learning_rates", rates)
+
+
+def _check_once(name: str, along: Sequence[float]) -> None:
+    values = [float(value) for value in along]
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise UserError(f"{name} names {twice[0]:g} twice: leave one out")
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise UserError where it is no function of the rate."""
+    if not callable(optimizer):
+        shown = repr(optimizer) if isinstance(optimizer, str) else type(optimizer).__name__
+        raise UserError(
+            f"optimizer={shown} is no function of the rate: one is optax.adam, uncalled"
+        )
 
 
 def starts_of(

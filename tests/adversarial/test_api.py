@@ -137,12 +137,30 @@ BAD = {
     "255 * x": ({"images": 255 * IMAGES}, "images lie in"),
     "a rounding above 1": (
         {"images": np.full((9, 4, 4, 1), 1.0000001)},
-        r"images lie in \[1.0000001, 1.0000001\], attacks in \[0, 1\]: clip what rounding",
+        r"images lie in \[1.0000001, 1.0000001\], not in \[0, 1\]: clip what rounding",
     ),
     "NaN pixel": ({"images": np.where(IMAGES > 0.9, np.nan, IMAGES)}, "no number"),
     "integer images": ({"images": np.ones((9, 4, 4, 1), int)}, "uint8, not int64"),
     "label 3": ({"labels": np.full(9, 3)}, "labels reach 3, but the net has 3 classes"),
-    "label -1": ({"labels": np.full(9, -1)}, "count classes from 0"),
+    "label -1": ({"labels": np.full(9, -1)}, "labels count from 0, and one is -1"),
+    "eps []": ({"eps": []}, "eps holds no size"),
+    "seed in quotes": ({"seed": "a"}, "seed='a': a whole number, at least 0"),
+    "seed -1": ({"seed": -1}, "seed=-1: at least 0"),
+    "other size": ({"images": IMAGES[:, :3]}, "the net does not take images of 3 x 4 x 1: "),
+    "other size, DeepFool": (
+        {"images": IMAGES[:, :3], "eps": None, "method": deepfool},
+        "the net does not take images of 3 x 4 x 1: ",
+    ),
+    "one image": (
+        {"images": IMAGES[0], "labels": LABELS[0]},
+        r"not int64 \[\]: images are \[B, H, W, C\], one image is handed over as images\[None\]",
+    ),
+    "one label": ({"labels": LABELS[0]}, r"one class for all is np.full\(9, \d\)"),
+    "of params": (
+        {"f": lambda params, images: images},
+        r"\(images\) -> logits, .*positional argument",
+    ),
+    "NumPy": ({"f": lambda images: np.asarray(images)}, "write it with jax.numpy"),
     "one hot": ({"labels": np.eye(3)[LABELS]}, "one whole number for each of 9 images"),
     "target 7": ({"targets": np.full(9, 7)}, "targets reach 7"),
     "eps < 0": ({"eps": -0.1}, "eps=-0.1 is negative"),
@@ -242,3 +260,13 @@ def test_other_weights_of_a_net_are_attacked_by_the_program_that_is_there():
     labels = np.asarray(wider.apply(variables, IMAGES)).argmax(1)
     attack(wider, variables, IMAGES, labels, 0.1, method=counted)
     assert traced == [9, 9]
+
+
+def test_averages_that_were_forgotten_are_said_in_one_line():
+    normed = Normed(3)
+    params = normed.init(jax.random.key(0), IMAGES)["params"]
+    with pytest.raises(
+        UserError, match="hand over all that init returned, batch_stats too"
+    ) as told:
+        attack(normed, {"params": params}, IMAGES, LABELS, 0.1)
+    assert "https" not in str(told.value)

@@ -176,7 +176,10 @@ def softmax(images):
     ("call", "line"),
     [
         (partial(explain, net, None, IMAGES[:, :5]), r"the net does not take images of 5 x 6 x 1"),
-        (partial(explain, net, None, 255 * IMAGES), r"images lie in \[.*attacks"),
+        (
+            partial(explain, net, None, 255 * IMAGES),
+            r"images lie in \[.*, not in \[0, 1\]: hand over uint8",
+        ),
         (partial(explain, net, None, IMAGES[0]), r"images are \[B, H, W, C\]"),
         (partial(explain, net, None, IMAGES[:0]), r"images are \[B, H, W, C\]"),
         (

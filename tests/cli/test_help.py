@@ -2,7 +2,9 @@
 
 import dataclasses
 
+from experiments.breaking import robustness_in_training
 from experiments.initialization import he_init
+from jaxvision.cli.parsing import parse_flags
 from tests.cli.toy import call, measure
 
 
@@ -33,6 +35,14 @@ def test_help_shows_what_is_legal(toy, capsys):
         "tiny: a smoke test of seconds that decides nothing",
     ):
         assert line in out
+
+
+def test_steps_of_a_pixel_are_shown_and_typed_as_fractions(capsys):
+    assert call(robustness_in_training, "--help") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "[cpu default: 2/255,4/255,8/255]" in out
+    typed = parse_flags(robustness_in_training, ["", "--epsilons=2/255,0.5"])
+    assert typed.epsilons == (2 / 255, 0.5)
 
 
 def test_only_long_runs_have_the_flags_of_a_workdir(long_toy, capsys):

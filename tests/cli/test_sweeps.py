@@ -77,6 +77,12 @@ def test_fields_that_do_not_fit_are_refused_before_the_first_run(toy, results, c
     assert not results.exists()
 
 
+def test_a_set_that_is_not_there_is_said_before_the_first_run(toy, results, capsys):
+    line = refusal(toy, capsys, f"--results={results}", "--sweep=dataset=digits,nonsense")
+    assert "unknown data set 'nonsense'" in line
+    assert not results.exists()
+
+
 def test_each_value_is_a_run_of_its_own_and_is_made_once(swept, results, capsys):
     assert swept("--sweep=batch=1,2,9") == [1, 2, 9]
     out = capsys.readouterr().out

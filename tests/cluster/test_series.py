@@ -75,10 +75,19 @@ def test_a_run_that_crashes_is_tried_again_and_one_that_is_wrong_is_not(client, 
     assert attempts(tmp_path, "wrong") == 1  # it would come back
 
 
-def test_where_no_scheduler_answers_it_is_said_in_one_line(monkeypatch):
+@pytest.mark.parametrize("address", ["nonsense", "", "foo://127.0.0.1:1", "tls://127.0.0.1:1"])
+def test_what_is_no_address_is_said_before_a_client_is_made(monkeypatch, address):
+    monkeypatch.delattr(engine.distributed, "Client")
+    refused = pytest.raises(UserError, match=r"is no address as tcp://HOST:PORT")
+    with refused, engine.connected(address, 1):
+        pass
+
+
+def test_where_no_scheduler_answers_it_is_said_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(engine, "WAIT_SECONDS", 0.5)
     refused = pytest.raises(
         UserError, match=r"^--scheduler=tcp://127.0.0.1:1: no scheduler answers"
     )
     with refused, engine.connected(NOWHERE, 1):
         pass
+    assert capsys.readouterr().err == f"jaxvision: waiting up to 0.5 s for {NOWHERE}\n"

@@ -48,6 +48,13 @@ def test_a_linen_net_has_the_sharpness_of_its_whole_hessian():
     assert sharpness(net, variables, ROWS, LABELS, steps=20) == pytest.approx(exact, rel=1e-3)
 
 
+def test_a_net_may_take_two_arrays():
+    both = lambda params, pair: pair[0] @ params["w"] + pair[1]  # noqa: E731
+    pair = ROWS, np.zeros((5, 3), np.float32)
+    alone = sharpness(linear, {"w": WEIGHTS}, ROWS, LABELS, steps=4)
+    assert sharpness(both, {"w": WEIGHTS}, pair, LABELS, steps=4) == pytest.approx(alone)
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [
@@ -57,6 +64,10 @@ def test_a_linen_net_has_the_sharpness_of_its_whole_hessian():
         ((linear, {"w": WEIGHTS}, ROWS, LABELS + 9), {"steps": 2}, "classes, 0 up"),
         ((linear, {"w": WEIGHTS}, ROWS[:0], LABELS[:0]), {"steps": 2}, "there are no images"),
         ((linear, {"w": WEIGHTS}, ROWS, LABELS), {"steps": 13}, "steps=13: from 1 to 12"),
+        ((linear, {"w": WEIGHTS}, ROWS, LABELS), {"steps": 2.5}, "steps=2.5: a whole number"),
+        ((linear, {"w": WEIGHTS}, ROWS, LABELS), {"seed": "a", "steps": 2}, "seed='a': a whole"),
+        ((linear, {"w": WEIGHTS}, ROWS[:, :3], LABELS), {"steps": 2}, "not take images of 3: "),
+        ((linear, {"w": WEIGHTS}, ROWS * np.nan, LABELS), {"steps": 2}, "images have values"),
         ((linear, {"w": WEIGHTS}, ROWS, LABELS), {"steps": 2, "probes": 0}, "probes=0: at least 1"),
     ],
 )

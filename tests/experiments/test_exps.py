@@ -163,6 +163,8 @@ def test_a_lost_scheduler_is_said_in_one_line(two_toys, capsys):
     ("arguments", "line"),
     [
         (["nosuch"], "there is no experiment 'nosuch'"),
+        (["--processes=two"], "argument --processes: invalid int value: 'two'; exps --help shows"),
+        (["--theme=nosuch"], "argument --theme: invalid choice: 'nosuch'"),
         (["--processes=0"], "--processes must be from 1 to 256"),
         (["--parts=3", "cut-toy", "--", "--seeds=3"], "cut_toy: 3 seeds cannot be cut"),
         (["cut-toy", "--", "--no_flag=1"], "cut_toy: unknown flag --no_flag"),

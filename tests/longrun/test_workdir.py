@@ -327,7 +327,8 @@ def test_who_cannot_be_told_counts_as_another(enter, opened):
     path = opened().directory / "config.json"
     path.write_text("{")
     (line,), (maker,) = enter("first")
-    assert "(unknown device, commit unknown)" in line
+    assert "config.json is missing or damaged" in line
+    assert "has changed" not in line
     assert maker == {"differs": ["code"]}
 
 

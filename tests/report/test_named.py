@@ -95,6 +95,8 @@ def test_mistakes_are_said(opened, tmp_path, monkeypatch):
     assert len(repr(opened)) < 100
     with pytest.raises(UserError, match="no whole record in"):
         load_record(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"load_record\(None\): the path of a record"):
+        load_record(None)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UserError, match="pip install pandas"):
         error.to_pandas()

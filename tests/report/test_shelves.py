@@ -72,6 +72,8 @@ def test_what_is_not_there_is_one_line(shelf, tmp_path, capsys):
         assert shelves.main([*arguments, f"--results={shelf}"], tmp_path) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+    assert shelves.main(["other_on_", f"--results={shelf}"], tmp_path) == 2
+    assert "did you mean other_one?" in capsys.readouterr().err
     assert shelves.main([], tmp_path / "none") == 2
     assert "there is no run in " in capsys.readouterr().err
 

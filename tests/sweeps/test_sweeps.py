@@ -221,6 +221,22 @@ def weight_norm(params, x):
         (lambda p, x: x.reshape(len(x), -1) @ p, np.ones((64, 3), "f"), {}, "has 3 classes"),
         (Net(), None, {"steps": 0}, "steps=0: at least 1"),
         (Net(), None, {"batch_size": 50}, "batch size 50 exceeds the 40 training images"),
+        (Net(), None, {"steps": 2.5}, "steps=2.5: a whole number, at least 1"),
+        (Net(), None, {"seeds": [1, 1]}, "seeds names 1 twice"),
+        (Net(), None, {"seeds": [-1]}, "seeds=-1: at least 0"),
+        (Net(), None, {"seeds": ["a"]}, "seeds='a': a whole number"),
+        (Net(), None, {"learning_rates": [float("nan")]}, "learning_rates=nan: a finite number"),
+        (Net(), None, {"learning_rates": [-0.1]}, "learning_rates=-0.1: a finite number"),
+        (Net(), None, {"learning_rates": ["a"]}, "learning_rates='a' is no number"),
+        (Net(), None, {"optimizer": "adam"}, "optimizer='adam' is no function of the rate"),
+        (Net(), None, {"optimizer": optax.adam(0.1)}, "is no function of the rate"),
+        (
+            Net(),
+            None,
+            {"lr": 0.1},
+            "sweep has no 'lr', nor has the net: did you mean learning_rates?",
+        ),
+        (Net(), None, {"seed": 1}, "did you mean seeds?"),
         (lambda p, x: x, None, {}, "a function comes with its parameters"),
         (
             weight_norm,
@@ -235,6 +251,26 @@ def test_mistakes_are_said_in_one_line(digits, net, variables, options, sentence
         sweep(net, digits, variables, **({"steps": 2} | options))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"lr": 0.1}, "fit has no 'lr', nor has the net: did you mean learning_rate?"),
+        ({"seeds": [1]}, "fit has no 'seeds', nor has the net: did you mean seed?"),
+        (
+            {"period": 3},
+            "fit has no 'period', nor has the net: it takes seed, learning_rate, start",
+        ),
+        ({"learning_rate": "a"}, "learning_rate='a' is no number"),
+        ({"learning_rate": float("inf")}, "learning_rate=inf: a finite number"),
+        ({"seed": 0.5}, "seed=0.5: a whole number"),
+    ],
+)
+def test_mistakes_of_one_training_are_said_in_its_own_words(digits, options, sentence):
+    with pytest.raises(UserError) as caught:
+        fit(Net(), digits, steps=2, **options)
+    assert sentence in str(caught.value)
 
 
 def test_data_that_are_none_are_said():

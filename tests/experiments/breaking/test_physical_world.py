@@ -147,6 +147,8 @@ def test_where_nobody_is_fooled_the_rate_is_no_number_and_its_count_0(broken):
     assert (
         "least likely, 40 levels, average: no image counts on 5 of 5 nets" in (numbers["undefined"])
     )
+    assert len(numbers["undefined"]) > 1
+    assert len(destruction.in_a_line(numbers["undefined"])) < 150
     found = judged(config, numbers, arrays)
     assert found["most-least"] == found["least-photo"] == "inconclusive"
 

@@ -16,6 +16,7 @@ from jaxvision.data import embedded
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record, as_stored
+from jaxvision.types import UserError
 
 CONFIG = dataclasses.replace(experiment.PRESETS["tiny"], seeds=5, first_seed=100)
 PLACES = occluding.windows(12, 12, 4, 2)
@@ -62,6 +63,15 @@ def made_up(*, upside_down=False):
         arrays["alike/logits/random"] = np.array(0.5)
     spread = 1 + 0.02 * np.arange(-2, 3)
     return {name: array * spread.reshape(5, *[1] * array.ndim) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("flag", ["window", "small_window"])
+def test_a_window_larger_than_the_images_is_refused_before_a_net_is_trained(monkeypatch, flag):
+    monkeypatch.setattr(experiment, "_nets", None)
+    sizes = {"window": 4, "small_window": 4, flag: 9}
+    config = dataclasses.replace(experiment.PRESETS["tiny"], dataset="digits", **sizes)
+    with pytest.raises(UserError, match=f"--{flag}=9 does not fit into images of 8 x 8: at most 8"):
+        experiment.measure(config, silent)
 
 
 def test_what_the_source_has_is_reproduced():
