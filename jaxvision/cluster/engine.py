@@ -14,6 +14,7 @@ from jaxvision.cluster import preload
 from jaxvision.types import UserError
 
 WAIT_SECONDS = 60  # for a scheduler to answer, and for the first worker
+SILENT_SECONDS = 2  # of it, before the wait is said
 
 # What a local cluster is set to.
 _LOCAL = {
@@ -61,7 +62,6 @@ def _check_address(address: str) -> None:
     Raises:
       UserError: it is no address, or none answers.
     """
-    progress.note(f"waiting up to {WAIT_SECONDS} s for {address}")
     try:
         asyncio.run(_reach(address))
     except OSError as error:  # TimeoutError is one
@@ -76,7 +76,12 @@ def _check_address(address: str) -> None:
 
 async def _reach(address: str) -> None:
     options = distributed.Security().get_connection_args("client")
-    found = await distributed.comm.connect(address, timeout=WAIT_SECONDS, **options)
+    connecting = distributed.comm.connect(address, timeout=WAIT_SECONDS, **options)
+    reaching = asyncio.ensure_future(connecting)
+    ended, _ = await asyncio.wait([reaching], timeout=SILENT_SECONDS)
+    if not ended:
+        progress.note(f"waiting up to {WAIT_SECONDS} s for {address}")
+    found = await reaching
     found.abort()
 
 

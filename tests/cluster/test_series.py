@@ -76,15 +76,17 @@ def test_a_run_that_crashes_is_tried_again_and_one_that_is_wrong_is_not(client, 
 
 
 @pytest.mark.parametrize("address", ["nonsense", "", "foo://127.0.0.1:1", "tls://127.0.0.1:1"])
-def test_what_is_no_address_is_said_before_a_client_is_made(monkeypatch, address):
+def test_what_is_no_address_is_said_before_a_client_is_made(monkeypatch, capsys, address):
     monkeypatch.delattr(engine.distributed, "Client")
     refused = pytest.raises(UserError, match=r"is no address as tcp://HOST:PORT")
     with refused, engine.connected(address, 1):
         pass
+    assert capsys.readouterr().err == ""
 
 
 def test_where_no_scheduler_answers_it_is_said_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(engine, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(engine, "SILENT_SECONDS", 0.1)
     refused = pytest.raises(
         UserError, match=r"^--scheduler=tcp://127.0.0.1:1: no scheduler answers"
     )
