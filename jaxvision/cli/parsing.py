@@ -135,7 +135,9 @@ def _define_common(presets: Sequence[str], values: flags.FlagValues) -> None:
     flags.DEFINE_string("claim", None, _CLAIM, **common)
     flags.DEFINE_string("sweep", None, _SWEEP, **common)
     flags.DEFINE_string("outcome", None, _OUTCOME, **common)
-    text = "Name of the record's directory. [default: from the preset and the flags]"
+    text = (
+        "Name of the record's directory; that of another run is refused. [default: from the flags]"
+    )
     flags.DEFINE_string("run_name", None, text, **common)
     flags.DEFINE_string("results", None, _RESULTS, **common)
     flags.DEFINE_string("data_dir", None, "Where TFDS sets are prepared.", **common)
