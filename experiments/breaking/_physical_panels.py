@@ -65,7 +65,7 @@ def draw_destroyed(ax: Axes, record: Record, attacks: Mapping[str, Any]) -> None
         place += 1
     ax.set_yticks(ticks, names)
     ax.set(xlim=(-0.02, 1.02), ylim=(place - 0.6, -1.2))
-    title = "What simulated photographs destroy\n(star: published, real ones)"
+    title = "What simulated photographs\ndestroy (star: real ones)"
     plots.describe(ax, title, "share of fooling images", "")
     plots.mark_contradicted(
         ax,

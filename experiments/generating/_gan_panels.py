@@ -117,13 +117,10 @@ def draw_between(ax: Axes, record: Record) -> None:
     }
     image_grid(ax, np.stack(list(rows.values())), rows=list(rows))
     told = [
-        f"{label} {' and '.join(_tenths(z) for z in record.arrays[f'copying/{kind}'].mean(0))}"
+        f"{label} {', '.join(_tenths(z) for z in record.arrays[f'copying/{kind}'].mean(0))}"
         for kind, label in Z_KINDS.items()
     ]
-    words = (
-        "z of the copy test by pixels and by\nfeatures (below 0: too near):\n"
-        f"{', '.join(told[:2])},\n{told[2]}"
-    )
+    words = "\n".join(["z of the copy test (below 0: near)", "by pixels, by features:", *told])
     plots.describe(ax, "A walk, and nearest neighbors", words, "")
 
 
