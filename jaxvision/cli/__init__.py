@@ -117,6 +117,9 @@ def _run(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> No
         os.environ["TFDS_DATA_DIR"] = str(place("data_dir", values.data_dir))
     sweep = None if values.sweep is None else sweep_lib.asked(experiment, values)
     jobs = _jobs(experiment, argv, values, sweep)
+    if values.claim == one_claim.LIST:
+        print(one_claim.listed(experiment, jobs[0].config))
+        return
     progress_lib.configure(quiet=values.quiet)
     _start(experiment, values, jobs[0].config)
     if distributed.is_main() and not values.plot_only:

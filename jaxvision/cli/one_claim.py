@@ -11,6 +11,15 @@ from jaxvision.cli.parsing import name_of
 from jaxvision.report.claims import Claim
 from jaxvision.types import UserError
 
+LIST = "list"  # in place of an id
+
+
+def listed(experiment: ModuleType, config: Any) -> str:
+    """Return the claims of a set-up, an id and its sentence a line."""
+    claims = experiment.claims(config)
+    width = max((len(claim.id) for claim in claims), default=0)
+    return "\n".join(f"{claim.id:{width}}  {claim.sentence}" for claim in claims)
+
 
 def find(experiment: ModuleType, config: Any, id: str) -> Claim:
     """Return the claim of that id.

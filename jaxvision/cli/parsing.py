@@ -24,7 +24,7 @@ SCALES = {
     "paper": "the source's own protocol",
 }
 
-_CLAIM = "Id of the one claim to judge: what it does not need is not run."
+_CLAIM = "Id of the one claim to judge: what it does not need is not run; 'list' prints them."
 _SWEEP = (
     "A run for each value of a flag of the set-up, as in width=8,16,32, then one figure of all."
 )

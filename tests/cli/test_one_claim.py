@@ -41,6 +41,14 @@ def tabled(toy):
     return toy, measured
 
 
+def test_claims_are_listed_and_nothing_is_run(tabled, results, capsys):
+    toy, measured = tabled
+    assert call(toy, f"--results={results}", "--claim=list") == 0
+    assert capsys.readouterr().out == "up    it rises\ngap   more\nflat  it stays\nbig   more\n"
+    assert measured == []
+    assert not results.exists() or not list(results.iterdir())
+
+
 def test_only_the_rows_that_the_claim_needs_are_measured(tabled, results, capsys):
     toy, measured = tabled
     assert call(toy, f"--results={results}", "--run_name=whole") == 0
