@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision import terminal
 from jaxvision.types import Array, PyTree, UserError
 
 MOST = (1 << 31) - 1  # the largest int32
@@ -62,7 +63,7 @@ def _one(leaf: Array) -> jax.ShapeDtypeStruct:
 def told(error: Exception) -> str:
     """Return the first line of a net's error, and how it is mended where that is known."""
     kind = type(error).__name__
-    first = (str(error).strip() or kind).splitlines()[0]
+    first = terminal.first_line(error)
     first = first.partition(" (https://")[0]  # Flax ends with a page about the kind of error
     mend = _MENDS.get(kind, "")
     if isinstance(error, TypeError) and "positional argument" in first:

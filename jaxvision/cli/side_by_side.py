@@ -34,7 +34,7 @@ class Run:
     @property
     def verdicts(self) -> dict[str, str]:
         """The verdicts by claim."""
-        return {claim["id"]: claim["verdict"] for claim in self.record.claims}
+        return self.record.verdicts
 
     def outcome(self, name: str) -> outcomes.Values | None:
         """Return an outcome by its name; None where the run does not have it."""

@@ -5,7 +5,6 @@ Matplotlib's object interface only, so nothing needs a display or leaves state b
 -> ``finish``.
 """
 
-import collections
 import io
 import itertools
 import textwrap
@@ -24,6 +23,7 @@ from jaxvision.report import panels, provenance, words
 from jaxvision.report.colors import CONTRADICTED_COLOR, THEORY_COLOR
 from jaxvision.report.colors import color_of as color_of  # of this module, to those who draw
 from jaxvision.report.colors import shades as shades
+from jaxvision.report.judgement import counts
 from jaxvision.report.labels import LogLabels, LogTicks, label_lines
 from jaxvision.report.panels import POINTS
 from jaxvision.report.style import style as style
@@ -43,6 +43,10 @@ class Drawn(Protocol):
     command: str
     claims: list[dict[str, Any]]
     provenance: dict[str, Any]
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """The verdicts by claim."""
 
     def origin(self) -> str:
         """Return seeds, device and commit in one line."""
@@ -169,7 +173,7 @@ def headline(record: Drawn, titles: Mapping[str | tuple[str, ...], str], otherwi
     Raises:
       ValueError: the record has claims, but none of such an id.
     """
-    verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
+    verdicts = record.verdicts
     needed = {(ids,) if isinstance(ids, str) else ids: title for ids, title in titles.items()}
     for name in itertools.chain.from_iterable(needed):
         name = name.removeprefix(_NOT)
@@ -197,7 +201,7 @@ def mark_contradicted(ax: Axes, record: Drawn, *claim_ids: str) -> None:
     Raises:
       KeyError: the record has claims, but none of such an id.
     """
-    verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
+    verdicts = record.verdicts
     found = [name for name in claim_ids if verdicts and verdicts[name] == "contradicted"]
     if not found:
         return
@@ -205,7 +209,6 @@ def mark_contradicted(ax: Axes, record: Drawn, *claim_ids: str) -> None:
     look = {"color": CONTRADICTED_COLOR, "fontsize": 10, "va": "bottom"}
     mark = ax.annotate(_marking(found, _letters_above(ax)), (0, 1), (0, 3), **look, **place)
     mark.set_gid(_MARK)
-    mark.set_label(",".join(found))
 
 
 _MARK = "contradicted"
@@ -242,8 +245,8 @@ def _verdicts_of(record: Drawn) -> list[str]:
     """Return how the claims came out, and those contradicted, a line each."""
     if not record.claims:
         return []
-    counts = collections.Counter(claim["verdict"] for claim in record.claims)
-    counted = [f"{counts[verdict]} {verdict}" for verdict in words.MARKS if counts[verdict]]
+    found = counts(record.verdicts.values())
+    counted = [f"{found[verdict]} {verdict}" for verdict in words.MARKS if verdict in found]
     against = [claim for claim in record.claims if claim["verdict"] == "contradicted"]
     stated = [f"✗ {claim['id']}: {claim['sentence']} ({claim['source']})" for claim in against]
     return [f"Claims: {', '.join(counted)}{':' if stated else '.'}", *stated]

@@ -100,10 +100,9 @@ def collect(results: pathlib.Path, catalog: Sequence[Listed]) -> list[Entry]:
 
 def _finding(known: Listed, record: Record) -> str:
     """Return the catalog's sentence; nothing, where the record does not bear all that it states."""
-    verdicts = {claim["id"]: claim["verdict"] for claim in record.claims}
     stated = dict.fromkeys(known.claims, "reproduced")
     stated |= dict.fromkeys(known.contradicts, "contradicted")
-    borne_out = all(verdicts.get(name) == verdict for name, verdict in stated.items())
+    borne_out = all(record.verdicts.get(name) == verdict for name, verdict in stated.items())
     return known.sentence if borne_out else ""
 
 

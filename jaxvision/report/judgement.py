@@ -13,6 +13,7 @@ Tier = Literal["theory", "direction", "paper"]
 
 # What a reader should see first.
 ORDER: tuple[Verdict, ...] = ("contradicted", "inconclusive", "reproduced", "not run")
+MARKS_KEY = ", ".join(f"{MARKS[verdict]} {verdict}" for verdict in ORDER)
 SMOKE_TEST = "smoke test: decides nothing"
 _DIGITS = 12
 
@@ -90,13 +91,18 @@ def by_verdict(judgements: Iterable[Judgement]) -> list[Judgement]:
     return sorted(judgements, key=lambda judgement: ORDER.index(judgement.verdict))
 
 
+def counts(verdicts: Iterable[Verdict]) -> dict[Verdict, int]:
+    """Return how often each verdict was reached, the contradicted first; none that was not."""
+    found = collections.Counter(verdicts)
+    return {verdict: found[verdict] for verdict in ORDER if found[verdict]}
+
+
 def marked(verdicts: Iterable[Verdict]) -> str:
     """Return how often each verdict was reached, as in '✗1 ✓24'."""
-    counts = collections.Counter(verdicts)
-    return " ".join(f"{MARKS[verdict]}{counts[verdict]}" for verdict in ORDER if counts[verdict])
+    return " ".join(f"{MARKS[verdict]}{count}" for verdict, count in counts(verdicts).items())
 
 
 def counted(judgements: Iterable[Judgement]) -> str:
     """Return how often each verdict was reached, as in '1 contradicted, 24 reproduced'."""
-    counts = collections.Counter(judgement.verdict for judgement in judgements)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict])
+    found = counts(judgement.verdict for judgement in judgements)
+    return ", ".join(f"{count} {verdict}" for verdict, count in found.items())

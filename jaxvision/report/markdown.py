@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jaxvision.report import words
 from jaxvision.report.entries import Entry, Listed, link
-from jaxvision.report.judgement import ORDER, Judgement, counted, marked
+from jaxvision.report.judgement import MARKS_KEY, Judgement, counted, marked
 
 BEGIN, END = "<!-- experiments: begin -->", "<!-- experiments: end -->"
 
@@ -60,8 +60,7 @@ def table(entries: Sequence[Entry], catalog: Sequence[Listed], results: str) -> 
       results: the folder of the records, as the front page links it.
     """
     found = {entry.name: entry for entry in entries}
-    key = ", ".join(f"{words.MARKS[verdict]} {verdict}" for verdict in ORDER)
-    rows = [f"| experiment | finding | {key} | on other sets |", "|---|---|---|---|"]
+    rows = [f"| experiment | finding | {MARKS_KEY} | on other sets |", "|---|---|---|---|"]
     for one in catalog:
         name, verdicts = escape(one.name), "no record yet"
         if entry := found.get(one.name):

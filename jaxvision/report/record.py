@@ -58,6 +58,11 @@ class Record:
     claims: list[dict[str, Any]]
     provenance: dict[str, Any]
 
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """The verdicts by claim."""
+        return {claim["id"]: claim["verdict"] for claim in self.claims}
+
     def origin(self) -> str:
         """Return seeds (also of parts), preset, device, commit, date and duration in one line."""
         known, seeds = self.provenance, self.config.get("seeds")

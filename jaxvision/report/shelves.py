@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from jaxvision import terminal
-from jaxvision.report import folders, words
+from jaxvision.report import folders
 from jaxvision.report import record as records
 from jaxvision.report.changes import changed_flags
-from jaxvision.report.judgement import ORDER, marked
+from jaxvision.report.judgement import MARKS_KEY, marked
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
 
 _HEAD = ("run", "changed", "claims", "device", "date")
-_KEY = ", ".join(f"{words.MARKS[verdict]} {verdict}" for verdict in ORDER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +78,7 @@ def main(arguments: Sequence[str], own: Path) -> int:
     for root, there in by_root.items():
         print(f"{terminal.one_line(str(root))}:\n{listed(there)}\n")
     unit = "run" if len(kept) == 1 else "runs"
-    print(f"{len(kept)} {unit}. {_KEY}")
+    print(f"{len(kept)} {unit}. {MARKS_KEY}")
     return 0
 
 
@@ -187,7 +186,7 @@ def _row(found: Found) -> tuple[str, ...]:
     cells = (
         found.directory.name,
         changed,
-        marked(claim["verdict"] for claim in record.claims),
+        marked(record.verdicts.values()),
         str(known.get("device", "")),
         str(known.get("started", ""))[:10],
     )

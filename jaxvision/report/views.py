@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from jaxvision.report import about, panels, rules
 from jaxvision.report.about import About
@@ -110,12 +110,6 @@ class View:
         """Verdict and paper of its claims, every pair once: what the index filters by."""
         pairs = {(one.verdict, paper_of(one.source)) for one in self.judgements}
         return sorted(map(list, pairs))
-
-
-def counts(judgements: Iterable[Judgement]) -> dict[str, int]:
-    """Return how often each verdict was reached, the contradicted first; none that was not."""
-    verdicts = [one.verdict for one in judgements]
-    return {verdict: verdicts.count(verdict) for verdict in ORDER if verdict in verdicts}
 
 
 def views(entries: Sequence[Entry], catalog: Sequence[Listed], root: pathlib.Path) -> list[View]:

@@ -16,7 +16,7 @@ import jinja2
 
 from jaxvision.report import exchange, panels, rules, views, words
 from jaxvision.report.entries import Entry, link
-from jaxvision.report.judgement import counted, paper_of
+from jaxvision.report.judgement import counted, counts, paper_of
 from jaxvision.report.lecture import Lecture, Theme
 from jaxvision.report.prose import kebab, papers, prose, sentence
 from jaxvision.report.views import Figure, View
@@ -98,7 +98,7 @@ def _index(entries: Sequence[Entry], told: Sequence[View], lecture: Lecture) -> 
         "opening": lecture.opening,
         "opened": opened,
         "totals": words.totals(len(entries), len(judgements)),
-        "found": views.counts(judgements),
+        "found": counts(one.verdict for one in judgements),
         "explore": lecture.bands is not None,
         "sections": _sections(told, lecture),
         "sources": sorted({paper_of(one.source) for one in judgements}),
@@ -146,7 +146,7 @@ def _templates() -> jinja2.Environment:
     found.filters |= {
         "anchor": exchange.anchor,
         "counted": counted,
-        "counts": views.counts,
+        "counts": counts,
         "kebab": kebab,
         "page": lambda view: link(PAGES, f"{view.name}.html"),
         "papers": papers,
