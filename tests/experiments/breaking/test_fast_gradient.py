@@ -225,9 +225,9 @@ def test_no_answer_is_not_counted_as_a_wrong_one():
 @pytest.mark.parametrize(("verdict", "part"), [("reproduced", True), ("inconclusive", False)])
 def test_a_panel_says_that_errors_part_only_where_they_do(verdict, part):
     names = ("few-filters", "few-turn", "few-collapse", "few-pgd")
-    claims = [{"id": name, "verdict": verdict} for name in names]
+    verdicts = dict.fromkeys(names, verdict)
     along = {f"filters/along_{name}": np.ones((2, 3)) for name in ("fgsm", "pgd", "cosine")}
-    record = SimpleNamespace(arrays={"looks": np.arange(3)} | along, claims=claims)
+    record = SimpleNamespace(arrays={"looks": np.arange(3)} | along, verdicts=verdicts)
     figure, axes = plots.new_figure(1, 1, 3)
     panels.draw_filters(np.ravel(axes)[0], record)
     assert ("part" in figure.axes[0].get_title(loc="left")) == part
