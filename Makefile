@@ -32,7 +32,7 @@ NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 # Targets given together run one after the other: each uses every core.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv list exps nets gallery test test-all lint pins sanitize bench bench-all clean
+.PHONY: help venv list exps nets gallery test test-all lint pins sanitize sanitize-arm bench bench-all clean
 .PHONY: $(addprefix exp-,$(NAMES)) $(addprefix plot-,$(NAMES))
 
 help: ## this list
@@ -105,6 +105,13 @@ sanitize: ## run the native kernels under the address and undefined-behaviour sa
 	  $(CXX) $(SANITIZERS) $$options tests/native/kernels.cc -o .cache/kernels && \
 	  .cache/kernels || exit; \
 	done
+
+sanitize-arm: ## run them as on ARM, emulated (needs g++-aarch64-linux-gnu and qemu-user)
+	@mkdir -p .cache
+	@aarch64-linux-gnu-g++ $(SANITIZERS) -fsanitize=undefined -fno-sanitize=vptr -static tests/native/kernels.cc \
+	  -o .cache/kernels-arm
+	@$(or $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static),qemu-aarch64) \
+	  .cache/kernels-arm
 
 bench: .venv/torch/ready ## measure against PyTorch and plain Flax, 6 minutes (installs PyTorch)
 	@$(RUN) -m benchmarks.run --torch_python=.venv/torch/bin/python $(ARGS)

@@ -46,6 +46,13 @@ def test_both_sanitizers_see_this_machine_s_vectors():
     assert ("'-fsanitize=undefined -mavx2 -mfma'" in told) == has_avx2
 
 
+def test_arm_is_a_machine_too():
+    told = make("-n", "sanitize-arm").stdout
+    assert "aarch64-linux-gnu-g++" in told
+    assert "-fsanitize=undefined" in told
+    assert "qemu-aarch64" in told.splitlines()[-2]
+
+
 @pytest.mark.parametrize("target", ["exp-nosuch", "plot-nosuch"])
 def test_a_wrong_name_is_one_line(target):
     done = make(target)
