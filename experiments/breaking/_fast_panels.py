@@ -140,11 +140,19 @@ def draw_filters(ax: Axes, record: Record) -> None:
     for quantity, label in (("fgsm", "FGSM"), ("pgd", "PGD")):
         found = record.arrays[f"filters/along_{quantity}"]
         plots.seed_band(ax, steps, found, plots.color_of(label), label)
-    cosine = record.arrays["filters/along_cosine"]
     meaning = "gradients' cosine"
-    plots.seed_band(ax, steps, cosine, plots.color_of(meaning), meaning)
+    for way, label in (("filters", "cosine"), ("filters_pgd", "cosine, on PGD")):
+        cosine = record.arrays[f"{way}/along_cosine"]
+        line = plots.seed_band(ax, steps, cosine, plots.color_of(meaning), label)
+        if way == "filters_pgd":
+            line.set(linestyle="--")
     show_errors(ax)
-    parted = {"few-filters": "4 filters trained on FGSM: PGD's\nand FGSM's errors part"}
+    parted = {
+        "few-filters": "4 filters trained on FGSM: PGD's\nand FGSM's errors part",
+        "few-pgd": "4 filters trained on FGSM: PGD fools\nmore; trained on PGD, less so",
+    }
     title = plots.headline(record, parted, "4 filters trained on FGSM: errors,\nand a cosine")
     plots.describe(ax, title, "step", "error, or cosine")
-    plots.mark_contradicted(ax, record, "few-filters", "few-turn", "few-collapse", "few-pgd")
+    plots.mark_contradicted(
+        ax, record, "few-filters", "few-turn", "few-turn-pgd", "few-collapse", "few-pgd"
+    )

@@ -104,6 +104,8 @@ class Lab:
         if way.recipe is None:
             return USUAL
         config = self.config
+        if way.net == "filters":
+            return way.recipe(config.filter_epsilon)
         return way.recipe(config.honest_epsilon if way.honest else config.epsilon)
 
     def _trainer(self, net: Net, ways: int) -> Trainer:

@@ -26,21 +26,19 @@ from jaxvision.types import Array, PyTree
 
 
 def steps_of_looks(config: Any) -> np.ndarray:
-    """Return the steps at which the net of 4 filters is looked at, int [looks]."""
-    return np.linspace(
-        config.filter_steps / config.looks, config.filter_steps, config.looks, dtype=int
-    )
+    """Return the steps at which the net of 4 filters is looked at, from 0 up, int [1 + looks]."""
+    return np.linspace(0, config.filter_steps, 1 + config.looks, dtype=int)
 
 
 def along(lab: Lab, given: Attacked) -> Look:
     """Return a look at errors at the size of training, and at how the gradient turns."""
     config = lab.config
-    at_size = given._replace(epsilons=np.float32([config.epsilon]))
+    at_size = given._replace(epsilons=np.float32([config.filter_epsilon]))
 
     def numbers(moment: Moment, given: Attacked) -> dict[str, Array]:
         f = lab.logits("filters", moment.variables)
         found = strength(f, given, config.attack_steps, 1)
-        cosine = alignment(f, given, config.epsilon)
+        cosine = alignment(f, given, config.filter_epsilon)
         return {"fgsm": found.fgsm[0], "pgd": found.pgd[0], "cosine": cosine}
 
     return Look(numbers, steps_of_looks(config).tolist(), at_size)

@@ -81,8 +81,14 @@ def made_up(*, upside_down: bool = False):
         "fgsm": way(leaking, broken, predicted=leaking + 0.2),
         "honest_pgd": way(robust, robust),
     }
-    along = {"filters/fgsm": [0.5, 0.4], "filters/pgd": [0.5, 0.9], "filters/cosine": [0.8, 0.3]}
-    along |= {"filters_pgd/fgsm": [0.5, 0.4], "filters_pgd/pgd": [0.5, 0.5]}
+    along = {  # before the first step, at the first look, at the last
+        "filters/fgsm": [1, 0.5, 0.4],
+        "filters/pgd": [1, 0.5, 0.9],
+        "filters/cosine": [0.8, 0.4, 0.3],
+        "filters_pgd/fgsm": [1, 0.5, 0.4],
+        "filters_pgd/pgd": [1, 0.5, 0.5],
+        "filters_pgd/cosine": [0.8, 0.9, 0.9],
+    }
     handed = {"old_to_new": 0.2, "new_to_old": 0.4, "black": 0.6}
     pair = {"gap": 1e-7, "free": 0.99, "clipped": 0.9}
     if upside_down:
@@ -93,8 +99,9 @@ def made_up(*, upside_down: bool = False):
             "fgsm": way(robust, robust, predicted=robust - 0.01),
             "honest_pgd": way(robust, broken, worst=np.ones(6)),
         }
-        along = {name: values[::-1] for name, values in along.items()}
-        along |= {"filters/pgd": [0.9, 0.89], "filters_pgd/pgd": [0.5, 1.9]}
+        along |= {"filters/pgd": [0.1, 0.9, 0.89], "filters_pgd/pgd": [1, 0.5, 1.9]}
+        along |= {"filters/cosine": [0.3, 0.4, 0.8], "filters/fgsm": [1, 0.4, 0.5]}
+        along |= {"filters_pgd/cosine": [0.9, 0.9, 0.8]}
         handed = {"old_to_new": 0.4, "new_to_old": 0.2, "black": 0.6}
         pair = {"gap": 0.1, "free": 0.9, "clipped": 0.95}
     arrays = {f"{name}/{key}": value for name, one in ways.items() for key, value in one.items()}
@@ -224,9 +231,10 @@ def test_no_answer_is_not_counted_as_a_wrong_one():
 
 @pytest.mark.parametrize(("verdict", "part"), [("reproduced", True), ("inconclusive", False)])
 def test_a_panel_says_that_errors_part_only_where_they_do(verdict, part):
-    names = ("few-filters", "few-turn", "few-collapse", "few-pgd")
+    names = ("few-filters", "few-turn", "few-turn-pgd", "few-collapse", "few-pgd")
     verdicts = dict.fromkeys(names, verdict)
-    along = {f"filters/along_{name}": np.ones((2, 3)) for name in ("fgsm", "pgd", "cosine")}
+    quantities = ("filters/along_fgsm", "filters/along_pgd", "filters/along_cosine")
+    along = dict.fromkeys((*quantities, "filters_pgd/along_cosine"), np.ones((2, 3)))
     record = SimpleNamespace(arrays={"looks": np.arange(3)} | along, verdicts=verdicts)
     figure, axes = plots.new_figure(1, 1, 3)
     panels.draw_filters(np.ravel(axes)[0], record)
