@@ -13,7 +13,7 @@ from jaxvision.types import Axes
 # Where a kind's name stands beside its point, in points, so that neighbors do not meet.
 PLACES = {
     "fc100": (8, -16),
-    "fc200": (18, -2),
+    "fc200": (-6, -30),
     "fc10_weak": (8, -2),
     "autoencoder": (8, -2),
 }
