@@ -11,7 +11,12 @@ from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
 # Where a kind's name stands beside its point, in points, so that neighbors do not meet.
-PLACES = {"fc100": (8, -14), "fc10_weak": (8, -2), "autoencoder": (8, -2)}
+PLACES = {
+    "fc100": (8, -16),
+    "fc200": (-6, -30),
+    "fc10_weak": (8, -2),
+    "autoencoder": (8, -2),
+}
 
 
 def off_diagonal(record: Record, what: str) -> np.ndarray:

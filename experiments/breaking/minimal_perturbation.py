@@ -76,7 +76,7 @@ class Config:
     batch_size: int = flagged(100, "Images in a step.", low=1, high=65_536)
     images: int = flagged(80, "Test images that are attacked.", low=2, high=10**5)
     bisections: int = flagged(10, "Values of c.", low=1, high=100)
-    attack_steps: int = flagged(60, "Steps of a minimization.", low=1, high=10_000)
+    attack_steps: int = flagged(100, "Steps of a minimization.", low=1, high=10_000)
     draws: int = flagged(10, "Random perturbations of each image.", low=1, high=10_000)
     longer: float = flagged(1.7, "How much longer perturbations are made.", low=1, high=100)
 
