@@ -30,7 +30,7 @@ from jaxvision import interrupts, nets, runtime, terminal
 from jaxvision import progress as progress_lib
 from jaxvision.cli import one_claim
 from jaxvision.cli import sweep as sweep_lib
-from jaxvision.cli.configs import make_config, make_config_from
+from jaxvision.cli.configs import check_as_measured, make_config, make_config_from
 from jaxvision.cli.help import help_text
 from jaxvision.cli.parsing import is_long, name_of, parse_flags, uses_nets
 from jaxvision.cli.places import (
@@ -132,6 +132,7 @@ def _run(experiment: ModuleType, argv: Sequence[str], minutes: int | None) -> No
         sweep_lib.run(sweep, jobs, values)
     elif values.plot_only:
         record = load(experiment, jobs[0].directory)
+        check_as_measured(experiment, values, jobs[0].config, record)
         if distributed.is_main():
             finish(experiment, record, jobs[0].directory)
         distributed.meet()  # nobody leaves before all is written

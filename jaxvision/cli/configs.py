@@ -5,8 +5,11 @@ import re
 from types import ModuleType
 from typing import Any
 
+from absl import flags
+
 from jaxvision import data
 from jaxvision.data.locate import data_root
+from jaxvision.report.changes import as_flag
 from jaxvision.report.record import Record
 from jaxvision.types import UserError
 
@@ -73,3 +76,27 @@ def make_config_from(experiment: ModuleType, record: Record) -> Any:
             f"record {record.run_name} was made by another version of {record.experiment} "
             f"({error}); run the experiment again"
         ) from error
+
+
+def check_as_measured(
+    experiment: ModuleType, values: flags.FlagValues, config: Any, record: Record
+) -> None:
+    """Refuse flags that a record's run did not have: it is drawn as it was measured.
+
+    Args:
+      experiment: whose record it is.
+      values: the command line's flags, of which those given are compared.
+      config: made of them.
+      record: to be drawn.
+
+    Raises:
+      UserError: one differs.
+    """
+    kept = dataclasses.asdict(make_config_from(experiment, record)) | {"preset": record.preset}
+    asked = dataclasses.asdict(config) | {"preset": values.preset}
+    for name, measured in kept.items():
+        if values[name].present and asked[name] != measured:
+            raise UserError(
+                f"record {record.run_name} was measured with --{name}={as_flag(measured)}, and "
+                f"--plot_only measures nothing: leave out --{name}, or run without --plot_only"
+            )

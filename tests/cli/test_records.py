@@ -12,7 +12,7 @@ from jaxvision.report import plots
 from jaxvision.report import record as records
 from jaxvision.report.claims import Greater
 from tests.cli import toy as toys
-from tests.cli.toy import ROOT, Config, call, claims, files
+from tests.cli.toy import ROOT, Config, call, claims, files, refusal
 
 
 def test_a_run_leaves_a_whole_record(toy, results, capsys):
@@ -88,6 +88,19 @@ def test_plot_only_takes_the_record_s_config_not_the_preset_s(toy, results):
     toy.claims = lambda config: seen.append(config) or claims(config)
     assert call(toy, f"--results={results}", "--run_name=mine", "--plot_only") == 0
     assert seen == [Config(seeds=7)]
+
+
+def test_plot_only_refuses_flags_that_the_run_did_not_have(toy, results, capsys):
+    mine = (f"--results={results}", "--run_name=mine")
+    assert call(toy, *mine, "--seeds=7") == 0
+    before = files(results)
+    capsys.readouterr()
+    line = refusal(toy, capsys, *mine, "--plot_only", "--seeds=8")
+    assert "mine was measured with --seeds=7" in line and "leave out --seeds" in line
+    line = refusal(toy, capsys, *mine, "--plot_only", "--preset=tiny")
+    assert "measured with --preset=cpu" in line
+    assert files(results) == before
+    assert call(toy, *mine, "--seeds=7", "--plot_only") == 0
 
 
 def test_plot_only_of_a_record_made_by_another_version_is_one_clear_line(toy, results, capsys):
