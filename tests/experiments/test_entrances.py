@@ -1,5 +1,6 @@
 """The doors to the experiments: names, files, a Python without JAX, settings that are refused."""
 
+import gc
 import importlib
 import os
 import subprocess
@@ -144,6 +145,17 @@ def test_names_of_one_theme(capsys):
     assert capsys.readouterr().out == "he_init\nescape_time\n"
     assert catalog.main(["names", "deth"]) == 2
     assert capsys.readouterr().err.startswith("There is no theme 'deth': initialization, ")
+
+
+def test_no_search_for_garbage_delays_the_imports():
+    with entrance.imports_kept():
+        assert not gc.isenabled()
+        imported = []
+    later = []
+    assert gc.isenabled()
+    searched = {id(thing) for thing in gc.get_objects()}
+    assert id(imported) not in searched
+    assert id(later) in searched
 
 
 def test_help_waits_for_nothing_that_it_does_not_use():
