@@ -32,7 +32,8 @@ NAMES := $(sort $(EXPERIMENTS) $(subst _,-,$(EXPERIMENTS)))
 # Targets given together run one after the other: each uses every core.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help venv list exps nets gallery test test-all lint pins sanitize sanitize-arm bench bench-all clean
+.PHONY: help venv list exps nets gallery test test-all lint pins sanitize sanitize-arm bench
+.PHONY: bench-all clean
 .PHONY: $(addprefix exp-,$(NAMES)) $(addprefix plot-,$(NAMES))
 
 help: ## this list
@@ -108,8 +109,8 @@ sanitize: ## run the native kernels under the address and undefined-behaviour sa
 
 sanitize-arm: ## run them as on ARM, emulated (needs g++-aarch64-linux-gnu and qemu-user)
 	@mkdir -p .cache
-	@aarch64-linux-gnu-g++ $(SANITIZERS) -fsanitize=undefined -fno-sanitize=vptr -static tests/native/kernels.cc \
-	  -o .cache/kernels-arm
+	@aarch64-linux-gnu-g++ $(SANITIZERS) -fsanitize=undefined -fno-sanitize=vptr -static \
+	  tests/native/kernels.cc -o .cache/kernels-arm
 	@$(or $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static),qemu-aarch64) \
 	  .cache/kernels-arm
 
