@@ -130,7 +130,7 @@ def test_the_checks_see_what_is_wrong():
 def test_flags_exist():
     named = set().union(*(named_flags(page.read_text()) for page in PAGES))
     # Of the benchmarks, of every command, of experiments with shared nets.
-    known = {"torch_python", "rounds", "help", "nets", "recipe"}
+    known = {"torch_python", "other_python", "rounds", "help", "nets", "recipe"}
     for experiment in ("he_init", "plain_vs_residual", "exps"):
         command = [sys.executable, "-m", "experiments", experiment, "--help"]
         shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

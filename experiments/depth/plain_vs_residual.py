@@ -242,9 +242,16 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         title,
         net=f"ResNet shapes of CIFAR, {config.width} channels first, batch norm",
-        optimizer=f"SGD with momentum .9, rate chosen for each net, {config.steps:,} steps",
+        optimizer=f"SGD with momentum .9, {_rates(config)}, {config.steps:,} steps",
         paper="He et al. 2016",
     )
+
+
+def _rates(config: Config) -> str:
+    """Return in words at which rate nets learn."""
+    if len(config.learning_rates) > 1:
+        return "rate chosen for each net"
+    return f"rate {config.learning_rates[0]:g}"
 
 
 if __name__ == "__main__":
