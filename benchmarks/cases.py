@@ -51,9 +51,16 @@ def cases(nets: Sequence[str]) -> list[Case]:
     return found
 
 
-def teams(wanted: set[str], torch_python: str, cores: int) -> dict[str, Team]:
+def ours(nets: Sequence[str]) -> list[Case]:
+    """Return the cases in which jaxvision trains these nets."""
+    return [case for case in cases(nets) if case.label == OURS]
+
+
+def teams(
+    wanted: set[str], torch_python: str, cores: int, jax_python: str = sys.executable
+) -> dict[str, Team]:
     """Start the processes of these names, on this many cores."""
-    jax = [sys.executable, "-m", "benchmarks.jax_worker"]
+    jax = [jax_python, "-m", "benchmarks.jax_worker"]
     one, sweep = [*jax, "--devices=0"], [*jax, f"--devices={cores}"]
     torch = [torch_python, "-m", "benchmarks.torch_worker"]
     make = {

@@ -31,7 +31,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks import problems
-from benchmarks.team import Team, append_result, summary
+from benchmarks.team import Team, append_result, pace, summary
 
 NETS = ("resnet20", "resnet56")
 IMAGES = 12_800
@@ -99,14 +99,14 @@ def prepare_row(
     team, case = CASES[device][label]
     name = f"{net}:{device}:{case}"
     facts = teams[team].prepare(name)
-    once = teams[team].sample(name, facts["units"])["wall"] * facts["units"]
+    _, n = pace(teams[team], name, facts["units"], seconds)
     return facts | {
         "net": net,
         "label": label,
         "format": case.partition(":")[0],
         "team": team,
         "case": name,
-        "n": facts["units"] * max(1, round(seconds / once)),
+        "n": n,
         "samples": [],
     }
 

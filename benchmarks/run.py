@@ -28,13 +28,13 @@ import time
 
 from benchmarks import problems, resnet
 from benchmarks.cases import OURS, TORCH, Case, cases, teams
+from benchmarks.duel import PAUSE
 from benchmarks.tables import RESULTS, markdown
-from benchmarks.team import ROOT, Team, busy_process, environment, machine, summary
+from benchmarks.team import ROOT, Team, busy_process, environment, machine, pace, summary
 
 DEPTHS = (30, 1000)
 FEW, MANY = problems.PERIOD, 17 * problems.PERIOD  # steps after which memory is looked at
 TOLERANCE = 2e-3
-PAUSE = 0.25  # seconds: threads of the case before may still spin
 ROUNDS_BESIDE = 3
 
 
@@ -56,9 +56,7 @@ def steps(options: argparse.Namespace, cores: int) -> dict[str, dict[str, dict]]
     for case in listed:
         facts = running[case.team].prepare(case.name)
         check_losses(case, facts["losses"], table[case.net])
-        once = running[case.team].sample(case.name, facts["units"])["wall"]
-        units = facts["units"]
-        n = units * max(1, round(options.seconds / once / units))
+        once, n = pace(running[case.team], case.name, facts["units"], options.seconds)
         table[case.net][case.label] = facts | {"n": n, "samples": []}
         say(f"cores={cores} {case.net} {case.label}: {once * 1e3:.1f} ms")
     for _ in range(options.rounds):
@@ -74,7 +72,7 @@ def steps(options: argparse.Namespace, cores: int) -> dict[str, dict[str, dict]]
     return table
 
 
-def check_losses(case: Case, losses: list[float], row: dict[str, dict]) -> None:
+def check_losses(case: Case | str, losses: list[float], row: dict[str, dict]) -> None:
     """Raise unless the first losses are those of the net's first implementation."""
     for label, other in row.items():
         for ours, theirs in zip(losses, other["losses"], strict=True):

@@ -10,23 +10,20 @@ Appends to ``benchmarks/stacks.json`` and prints Markdown. Compare ratios of one
 
 import argparse
 import datetime
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
 from benchmarks import problems
-from benchmarks.cases import SEEDS
+from benchmarks.cases import ours, teams
 from benchmarks.duel import PAUSE
+from benchmarks.run import all_cores, check_losses
 from benchmarks.tables import NAMES, Goal
-from benchmarks.team import Team, append_result, machine, summary
+from benchmarks.team import append_result, machine, pace, summary
 
 HERE, OTHER = "here", "other"
 ALIKE = 1.05  # what the project promises: the newer stack's time over the older one's
-TOLERANCE = 2e-3  # of first losses, relative
 
 Rows = dict[str, dict[str, dict]]  # net -> side -> facts, ``samples`` and ``ms``
 
@@ -38,42 +35,31 @@ def version(python: str) -> str:
     return done.stdout.strip()
 
 
-def case_of(net: str) -> str:
-    """Return what a worker knows a net's runs by."""
-    return f"{net}:{1 if net == 'resnet20' else SEEDS}"
-
-
-def team_of(python: str, net: str, cores: int) -> Team:
-    """Start the process that trains a net, its runs laid out as ``benchmarks.run`` does."""
-    devices = 0 if net == "resnet20" else cores
-    command = [python, "-m", "benchmarks.jax_worker", f"--devices={devices}"]
-    return Team(command, cores)
-
-
-def check(net: str, here: dict, other: dict) -> None:
-    """Raise where the losses of the first steps differ."""
-    if not np.allclose(here["losses"], other["losses"], rtol=TOLERANCE):
-        raise RuntimeError(f"{net}: losses {here['losses']} here, {other['losses']} there")
-
-
 def measure(other_python: str, nets: Sequence[str], rounds: int, seconds: float) -> Rows:
-    """Return per net and side: ms a step and seed, facts, and the samples."""
+    """Return per net and side: ms a step and seed, facts, and the samples.
+
+    Raises:
+      RuntimeError: the losses of the first steps differ.
+    """
     pythons = {HERE: sys.executable, OTHER: other_python}
-    cores = len(os.sched_getaffinity(0))
+    cores = all_cores()
     rows = {}
-    for net in nets:
-        teams = {side: team_of(python, net, cores) for side, python in pythons.items()}
-        sides = {side: team.prepare(case_of(net)) for side, team in teams.items()}
-        check(net, sides[HERE], sides[OTHER])
+    for net, _, team, name in ours(nets):
+        running = {
+            side: teams({team}, "", cores, jax_python=python)[team]
+            for side, python in pythons.items()
+        }
+        sides = {side: its.prepare(name) for side, its in running.items()}
+        check_losses(net, sides[OTHER]["losses"], {HERE: sides[HERE]})
         for side, facts in sides.items():
-            once = teams[side].sample(case_of(net), facts["units"])["wall"] * facts["units"]
-            facts |= {"n": facts["units"] * max(1, round(seconds / once)), "samples": []}
+            _, n = pace(running[side], name, facts["units"], seconds)
+            facts |= {"n": n, "samples": []}
         for _ in range(rounds):
             for side, facts in sides.items():
                 time.sleep(PAUSE)  # threads of the side before may still spin
-                facts["samples"].append(teams[side].sample(case_of(net), facts["n"]))
-        for team in teams.values():
-            team.close()
+                facts["samples"].append(running[side].sample(name, facts["n"]))
+        for its in running.values():
+            its.close()
         for facts in sides.values():
             facts |= summary(facts["samples"], cores)
         rows[net] = sides

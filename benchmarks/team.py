@@ -83,6 +83,19 @@ class Team:
                 pass
 
 
+def pace(team: Team, case: str, units: int, seconds: float) -> tuple[float, int]:
+    """Return the seconds of a step, and how many steps take about ``seconds``.
+
+    Args:
+      team: that has prepared the case.
+      case: its name.
+      units: steps of one call of the case, of which the count is a multiple.
+      seconds: of a sample.
+    """
+    once = team.sample(case, units)["wall"]
+    return once, units * max(1, round(seconds / once / units))
+
+
 def start(command: Sequence[str], cores: Sequence[int], **variables: str) -> subprocess.Popen:
     """Start a worker on these cores."""
     return subprocess.Popen(

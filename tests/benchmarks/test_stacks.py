@@ -5,7 +5,9 @@ import sys
 import jax
 import pytest
 
-from benchmarks.stacks import HERE, OTHER, case_of, check, markdown, version
+from benchmarks.cases import ours
+from benchmarks.run import check_losses
+from benchmarks.stacks import HERE, OTHER, markdown, version
 
 
 def side(ms, losses=(2.3, 2.2)):
@@ -21,14 +23,14 @@ def test_the_other_stack_may_take_a_twentieth_more():
 
 
 def test_nets_that_learn_otherwise_are_refused():
-    check("mlp", side(1), side(1, (2.3001, 2.2)))
+    check_losses("mlp", [2.3001, 2.2], {HERE: side(1)})
     for losses in ((2.3, 2.1), (2.3, float("nan"))):
         with pytest.raises(RuntimeError, match="mlp: losses"):
-            check("mlp", side(1), side(1, losses))
+            check_losses("mlp", list(losses), {HERE: side(1)})
 
 
 def test_one_big_run_and_eight_small_ones():
-    assert [case_of("resnet20"), case_of("mlp")] == ["resnet20:1", "mlp:8"]
+    assert [case.name for case in ours(["resnet20", "mlp"])] == ["resnet20:1", "mlp:8"]
 
 
 def test_an_interpreter_is_asked_which_jax_it_has():
