@@ -13,7 +13,8 @@ from jaxvision.report import plots
 from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
-LEARNED = 0.1  # error below which a net's distance is shown
+LEARNED = 0.1  # error up to which a net's distance is shown
+HALF = 0.5  # and up to which it is fooled by what another step made
 COLORS = {
     "he": "He",
     "xavier": "Xavier",
@@ -31,9 +32,19 @@ SIZE_CLAIMS = (
 )
 
 
-def shown_distances(record: Record, arm: str) -> np.ndarray:
+def learned_by(record: Record, config: Any, arm: str, most: float) -> np.ndarray:
+    """Return which nets of an arm, at which snapshots, have learned, bool [S, T].
+
+    They err at most so often, or are at the reference or past it: from there on they are compared,
+    however hard the images are.
+    """
+    compared = np.array(config.snapshots) >= config.reference
+    return (record.arrays[f"{arm}/error"] <= most) | compared
+
+
+def shown_distances(record: Record, config: Any, arm: str) -> np.ndarray:
     """Return an arm's distances [S, T], NaN where the net has not learned."""
-    learned = record.arrays[f"{arm}/error"] <= LEARNED
+    learned = learned_by(record, config, arm, LEARNED)
     return np.where(learned, record.arrays[f"{arm}/distance"], np.nan)
 
 
@@ -45,7 +56,7 @@ def draw_distances(ax: Axes, record: Record, config: Any, arms: Mapping[str, Kin
     ax.axhspan(low, high, color="#E4E4E4", linewidth=0)
     names = [name for name in config.arms if not arms[name].others]
     for name in names:
-        distances = shown_distances(record, name)
+        distances = shown_distances(record, config, name)
         relative = distances / record.arrays[f"{name}/distance"][:, place, None]
         learned = np.isfinite(distances).all(0) & (steps > 0)
         color = plots.color_of(COLORS[name])
@@ -106,7 +117,7 @@ def draw_friends(ax: Axes, record: Record, config: Any, arms: Mapping[str, Kind]
 
 def draw_crossed(ax: Axes, record: Record, config: Any) -> None:
     """Draw what the perturbation of step s does to the net of step t, He."""
-    learned = (record.arrays["he/error"] <= 0.5).all(0)
+    learned = learned_by(record, config, "he", HALF).all(0)
     places = np.flatnonzero(learned)
     rates = np.median(record.arrays["he/crossed"], axis=0)[np.ix_(places, places)]
     ax.imshow(rates, vmin=0, vmax=1, cmap="Blues")
