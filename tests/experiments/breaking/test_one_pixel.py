@@ -10,6 +10,8 @@ from experiments.breaking import _pixel_searches as searches
 from experiments.breaking import one_pixel
 from jaxvision.adversarial.evolution import Budget, differential_evolution
 from jaxvision.progress import silent
+from jaxvision.recipes import RECIPES
+from jaxvision.types import UserError
 from tests.experiments.breaking.verdicts import verdicts
 
 ATTACKS = one_pixel.ATTACKS
@@ -24,6 +26,16 @@ CONFIG = dataclasses.replace(
     candidates=40,
     generations=20,
 )
+
+
+def test_color_images_can_be_a_recipes():
+    """Su's nets are right on 85 % of CIFAR-10 and more; those of the recipe are, too."""
+    config = dataclasses.replace(CONFIG, dataset="cifar10", color_net="cifar10_fast")
+    wanted = one_pixel.wanted_nets(config)[-1]
+    assert wanted.spec == RECIPES["cifar10_fast"]
+    assert list(wanted.seeds) == list(range(100, 106))
+    with pytest.raises(UserError, match="add --dataset=cifar10"):
+        dataclasses.replace(config, dataset="shapes")
 
 
 def judged(numbers, arrays, config=CONFIG):
