@@ -89,7 +89,7 @@ class Lab:
     ) -> dict[Hashable, dict[str, np.ndarray]]:
         """Return the errors [S] of each cell when its training ends, ``validation`` and ``test``.
 
-        NaN for a run whose loss has stopped being finite: it has learned nothing.
+        NaN for a run whose loss has stopped being finite by then: it has learned nothing.
         """
         arms = {key: self._arm(cell) for key, cell in cells.items()}
         steps = self.config.steps
@@ -136,9 +136,9 @@ class Lab:
     def _errors(self, cell: Cell, history: History) -> dict[str, np.ndarray]:
         steps = last_step(self.config, cell.size) if cell.recipe.equal_epochs else self.config.steps
         at = list(self.look.at).index(steps)
-        finite = history.diverged_step() < 0
+        finite = np.isfinite(history.train["loss"][:, :steps]).all(1)
         return {
-            name: np.where(finite, seen["error"][:, at], np.nan)
+            name: np.where(finite & np.isfinite(seen["loss"][:, at]), seen["error"][:, at], np.nan)
             for name, seen in history.looks.items()
         }
 

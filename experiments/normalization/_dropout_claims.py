@@ -22,7 +22,8 @@ def points(name: str, other: str = "") -> Statistic:
 
 def claims_of(config: Any) -> list[Claim]:
     """Return the sources' claims; the rules are fixed here."""
-    first, last = config.sizes[0], config.sizes[-1]
+    first, *others = sorted(config.sizes)
+    last = max(config.sizes)
     after = _after(config)
 
     def gain(size: int) -> Statistic:
@@ -166,7 +167,7 @@ def claims_of(config: Any) -> list[Claim]:
             needs=("dropout", "again"),
         ),
     ]
-    if FEW in config.sizes[1:]:
+    if FEW in others:
         found.append(
             Claim(
                 f"few-images-{FEW}",

@@ -76,7 +76,8 @@ def draw_probabilities(ax: Axes, record: Record, config: Any) -> None:
 
 def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
     """Draw what dropout gains by the number of images, the last of them all."""
-    sets = [f"size/{size}/" for size in config.sizes]
+    subsets = sorted(config.sizes)
+    sets = [f"size/{size}/" for size in subsets]
     sets.append("")
     gains = []
     for name in sets:
@@ -86,7 +87,7 @@ def draw_sizes(ax: Axes, record: Record, config: Any) -> None:
     plots.seed_band(ax, places, np.stack(gains, 1), plots.color_of("dropout"), "gain")
     ax.axhline(0, color="#333333", linewidth=1)
     # Five and more sizes stand too close for whole numbers.
-    labels = [f"{size // 1000}k" if size % 1000 == 0 else str(size) for size in config.sizes]
+    labels = [f"{size // 1000}k" if size % 1000 == 0 else str(size) for size in subsets]
     ax.set_xticks(places, labels=[*labels, "all"])
     title = "Do few images gain less?"
     plots.describe(ax, title, "training images", "points of error gained")

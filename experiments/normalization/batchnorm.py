@@ -243,7 +243,7 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_errors(axes[0, 0], record, labels)
     panels.draw_percentiles(axes[0, 1], record, {name: labels[name] for name in ("plain", "bn")})
     panels.draw_sweep(axes[1, 0], record, labels, config.learning_rates)
-    times = config.times[0]
+    times = min(config.times)
     panels.draw_speed(axes[1, 1], factorial.speed_up(record, times), times)
     panels.draw_shift(axes[2, 0], record, labels)
     shared = {"plain": "plain", "bn_shared": "batch norm"}

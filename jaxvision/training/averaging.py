@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxvision.training.schedules import Optimizer
@@ -138,6 +137,7 @@ def soup(variables: PyTree) -> PyTree:
     """
 
     def mean(leaf: Array) -> Array:
-        return leaf.mean(0) if np.issubdtype(leaf.dtype, np.floating) else leaf[0]
+        # By JAX's types: to NumPy bfloat16 is no number.
+        return leaf.mean(0) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf[0]
 
     return jax.tree.map(mean, variables)

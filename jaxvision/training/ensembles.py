@@ -45,9 +45,11 @@ def calibration_error(
 ) -> np.ndarray:
     """Return by how much confidence and accuracy differ [...], mean over bins of confidence.
 
-    Each bin counts as often as it has images. Source: Guo et al. 2017 (arXiv 1706.04599), Eq. 3.
+    Each bin counts as often as it has images. NaN where a logit is not finite: such a net has no
+    confidence. Source: Guo et al. 2017 (arXiv 1706.04599), Eq. 3.
     """
-    confidence = scipy.special.softmax(_wide(logits), -1).max(-1)
+    known = np.isfinite(logits).all((-1, -2))
+    confidence = scipy.special.softmax(np.nan_to_num(_wide(logits)), -1).max(-1)
     right = ~_wrong(logits, labels)
     surplus = confidence - right
     place = (confidence * bins).astype(int)
@@ -56,7 +58,7 @@ def calibration_error(
     for i in range(bins):
         in_bin = np.where(place == i, surplus, 0.0)
         gap += np.abs(in_bin.sum(-1))
-    return gap / len(labels)
+    return np.where(known, gap / len(labels), np.nan)
 
 
 def disagreement(logits: np.ndarray) -> float:

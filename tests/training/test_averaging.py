@@ -60,6 +60,13 @@ def test_constant_weights_are_their_own_average_to_the_bit():
     np.testing.assert_array_equal(average.mean["w"], np.float32([0.1, -2.3, 7.7]))
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_a_soup_is_a_mean_whatever_the_type_of_the_weights(dtype):
+    found = soup({"w": jnp.array([[1, 2], [3, 4]], dtype), "count": jnp.array([7, 9])})
+    np.testing.assert_array_equal(found["w"], [2, 3])
+    assert (found["w"].dtype, found["count"]) == (dtype, 7)
+
+
 def test_swa_is_the_mean_of_every_few_steps():
     gradients = np.random.default_rng(0).normal(size=20)
     along, found = descended({"swa": stochastic(8, 4)}, 0.0, gradients)

@@ -59,6 +59,15 @@ def test_calibration_error_by_hand():
     assert found == pytest.approx((0.95 + 0.45) / 2)
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_net_that_has_diverged_has_no_calibration(broken):
+    """Its answers fall into no bin, and an error of 0 would make it the best of all."""
+    logits = np.log(np.tile([[0.8, 0.2]], (2, 4, 1)))
+    logits[1, 2, 0] = broken
+    found = ensembles.calibration_error(logits, np.array([0, 0, 0, 1]))
+    np.testing.assert_allclose(found, [0.05, np.nan])
+
+
 def answers(*rows):
     """Return logits [M, B, 3] of members that answer so."""
     return np.eye(3)[np.array(rows)]

@@ -16,6 +16,7 @@ from jaxvision.models.drawing import initialize_runs
 from jaxvision.models.layers import apply_function
 from jaxvision.models.mlp import MLP
 from jaxvision.random import stream
+from jaxvision.training.fit import History
 
 LABELS = np.repeat(np.arange(3), [8, 6, 10]).astype(np.int32)
 
@@ -89,6 +90,19 @@ def test_a_run_gets_its_images_and_no_others(lab, name):
 def test_equal_epochs_end_in_proportion():
     config = PRESETS["tiny"]
     assert [size_lab.last_step(config, size) for size in config.sizes] == [2, 4, 8, 16]
+
+
+@pytest.mark.parametrize(("name", "told"), [("epochs", 0.4), ("plain", np.nan)])
+def test_a_run_that_diverges_after_its_own_end_has_its_error(lab, name, told):
+    """At equal epochs 80 images end with step 8; what their run does later is of no account."""
+    loss = np.ones((2, 16), np.float32)
+    loss[0, 12] = np.inf
+    error = np.float32([[0.7, 0.6, 0.4, 0.9], [0.7, 0.6, 0.5, 0.3]])
+    looks = {"test": {"error": error, "loss": np.float32([[1, 1, 1, np.inf], [1, 1, 1, 1]])}}
+    empty = dict.fromkeys(History._fields)
+    history = History(**empty | {"train": {"loss": loss}, "looks": looks})
+    found = lab._errors(size_lab.Cell(RECIPES[name], 80, 0.1), history)["test"]
+    np.testing.assert_allclose(found, [told, 0.5 if name == "epochs" else 0.3])
 
 
 def test_a_narrow_net_within_a_wide_one_is_the_narrow_net():

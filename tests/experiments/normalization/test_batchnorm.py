@@ -179,6 +179,15 @@ def test_the_highest_rate_is_held_against_the_lower_one(record):
     }
 
 
+def test_the_order_of_the_multiples_changes_no_claim():
+    told = []
+    for times in ((5, 30), (30, 5)):
+        found = batchnorm.claims(dataclasses.replace(CONFIG, times=times))
+        told.append({claim.id: claim.sentence for claim in found})
+    assert told[0] == told[1]
+    assert "x30-later" in told[1]
+
+
 def test_a_rate_that_is_too_high_and_one_that_is_not(record):
     lost = cells(lambda cell: cell.normalized) | {"cells/plain-x5-old": [0.9] * 7}
     assert verdicts(made_up(record, **lost))["rate-alone"] == "reproduced"

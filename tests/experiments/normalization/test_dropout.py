@@ -180,6 +180,15 @@ def test_moments_are_taken_again_behind_every_dropout_from_below():
         np.testing.assert_allclose(taken[f"norm{number}"]["var"], seen.var(0), rtol=1e-5)
 
 
+def test_the_order_of_the_sizes_changes_no_claim():
+    told = []
+    for sizes in ((100, 500, 1000), (1000, 500, 100)):
+        found = dropout.claims(dataclasses.replace(CONFIG, sizes=sizes))
+        told.append({claim.id: claim.sentence for claim in found})
+    assert told[0] == told[1]
+    assert "with 100 images" in told[1]["few-images"]
+
+
 def test_subsets_are_nested_and_hold_the_classes_alike():
     labels = load("digits").train.labels
     for seed in range(3):
