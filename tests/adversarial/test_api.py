@@ -202,6 +202,24 @@ BAD = {
     "no restarts": ({"restarts": 0}, "restarts=0: a whole number, at least 1"),
     "restarts None": ({"restarts": None}, "restarts=None: a whole number"),
     "restarts, no seed": ({"restarts": 50}, "restarts=50 without a seed"),
+    "steps that stand still": ({"relative_step": 0.0}, "relative_step=0.0: a finite number above"),
+    "steps back": ({"relative_step": -0.1}, "relative_step=-0.1: a finite number above 0"),
+    "steps of NaN": (
+        {"method": basic_iterative, "step_size": np.nan},
+        "step_size=nan: a finite number above 0",
+    ),
+    "a level in the wrong unit": (
+        {"method": basic_iterative, "step_size": 1},
+        r"step_size=1 crosses all of \[0, 1\]: write 1/255",
+    ),
+    "a rate in quotes": (
+        {"eps": None, "method": min_norm, "learning_rate": ".02"},
+        "learning_rate='.02': a finite number above 0",
+    ),
+    "a third objective": (
+        {"eps": None, "method": min_norm, "penalty": "square"},
+        "penalty='square': use norm or squared",
+    ),
     "step of L0": ({"method": fgsm, "ball": Ball("l0")}, "no steepest step in 'l0'"),
     "one candidate": ({"eps": None, "method": deepfool, "candidates": 1}, "candidates=1: the own"),
     "DeepFool in L1": ({"eps": None, "method": deepfool, "ball": Ball("l1")}, "knows l2 and linf"),
