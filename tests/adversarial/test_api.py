@@ -168,6 +168,14 @@ BAD = {
     "eps 8": ({"eps": 8}, "write 8/255"),
     "eps 5 in L2": ({"eps": 5.0, "ball": L2}, r"differ \(4 in l2\)"),
     "eps without end or box": ({"eps": np.inf, "ball": Ball("linf", None)}, "has no box"),
+    "box of 255": (
+        {"eps": 8, "ball": Ball("linf", (0.0, 255.0))},
+        r"box \(0.0, 255.0\) is no part of \[0, 1\]",
+    ),
+    "images outside the box": (
+        {"ball": Ball("linf", (0.0, 0.5))},
+        r"images lie in \[.*\], not in the ball's box \(0.0, 0.5\)",
+    ),
     "eps in quotes": ({"eps": "8/255"}, "write 8/255 without quotes"),
     "no eps": (
         {"eps": None},
