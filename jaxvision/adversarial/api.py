@@ -63,7 +63,7 @@ def attack(
     images = as_images(images)
     labels = as_labels(labels, images)
     if "targets" in options and options["targets"] is not None:
-        options["targets"] = as_labels(options["targets"], images, "targets")
+        options["targets"] = as_targets(options["targets"], images, labels)
     ball = options.get("ball", LINF)
     check_box(ball, images)
     if eps is not None:
@@ -123,6 +123,18 @@ def as_labels(labels: np.ndarray | Array, images: np.ndarray, name: str = "label
     if labels.size and labels.min() < 0:
         raise UserError(f"{name} count from 0, and one is {labels.min()}")
     return labels.astype(np.int32)
+
+
+def as_targets(targets: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the classes to be reached as int32 [B].
+
+    Raises:
+      UserError: as ``as_labels``, or they are the labels: every image would be there already.
+    """
+    targets = as_labels(targets, images, "targets")
+    if len(targets) and (targets == labels).all():
+        raise UserError("targets are the labels, which is no attack: give other classes, or none")
+    return targets
 
 
 def check_box(ball: Ball, images: np.ndarray) -> None:

@@ -162,6 +162,7 @@ BAD = {
     ),
     "NumPy": ({"f": lambda images: np.asarray(images)}, "write it with jax.numpy"),
     "one hot": ({"labels": np.eye(3)[LABELS]}, "one whole number for each of 9 images"),
+    "targets are labels": ({"targets": LABELS}, "targets are the labels, which is no attack"),
     "target 7": ({"targets": np.full(9, 7)}, "targets reach 7"),
     "eps < 0": ({"eps": -0.1}, "eps=-0.1 is negative"),
     "eps NaN": ({"eps": np.nan}, "eps is no number"),
