@@ -83,8 +83,7 @@ def min_norm(
     Raises:
       UserError: there is no such objective.
     """
-    if penalty not in get_args(Penalty):
-        raise UserError(f"penalty={penalty!r}: use {' or '.join(get_args(Penalty))}")
+    _check(penalty)
     aim = Aim(labels, targets)
     center = _center(f, aim, images, penalty)
 
@@ -161,6 +160,12 @@ def minimize(
     carry = (start, adam.init(start), _nothing(start))
     (moved, _, found), _ = lax.scan(step, carry, jnp.arange(steps, dtype=jnp.int32))
     return _seen(found, images, moved, aim.score(f(moved)), jnp.int32(steps))
+
+
+def _check(penalty: str) -> None:
+    known = get_args(Penalty)
+    if penalty not in known:
+        raise UserError(f"penalty={penalty!r}: use {' or '.join(known)}")
 
 
 class _Search(NamedTuple):
