@@ -17,6 +17,8 @@ def shares(
 ) -> np.ndarray:
     """Return the share of scenes that are hits, [..., P]; those of a patch's class do not count.
 
+    NaN where no scene counts: of a large patch off the object, for instance.
+
     Args:
       hits: bool [..., P, B].
       targets: [P], class of each patch.
@@ -24,7 +26,8 @@ def shares(
       labels: [B].
     """
     trials = counted & (labels != targets[:, None])
-    return (hits & trials).sum(-1) / np.maximum(trials.sum(-1), 1)
+    count = trials.sum(-1)
+    return (hits & trials).sum(-1) / np.where(count > 0, count, np.nan)
 
 
 def of_patches(
@@ -77,7 +80,8 @@ def of_patterns(
         return {}
     right = (seen.clean == given.labels)[:, None]
     changed = (seen.worn != given.labels) & right
-    rates = changed.sum(-1) / np.maximum(right.sum(-1), 1)
+    count = right.sum(-1)
+    rates = changed.sum(-1) / np.where(count > 0, count, np.nan)
     return {f"worn/{name}": rates[:, some] for name, some in rows.items()}
 
 
@@ -123,4 +127,4 @@ def best_worn(record: Record, net: str) -> np.ndarray:
 
 def part(some: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Return what part of a loss another one is; 1 where there is no loss."""
-    return np.divide(some, whole, out=np.ones_like(whole), where=whole > 0)
+    return np.divide(some, whole, out=np.ones_like(whole), where=~(whole <= 0))

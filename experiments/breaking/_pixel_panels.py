@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from experiments.breaking._pixel_searches import rate, share_inside
+from experiments.breaking._pixel_searches import rate, share_inside, share_of
 from jaxvision.report import plots
 from jaxvision.report.image_grid import image_grid
 from jaxvision.report.record import Record
@@ -46,7 +46,7 @@ def chance_rate(record: Record) -> np.ndarray:
     """Return how many of the gray images that a net gets right a random pixel fools, [S]."""
     right = record.arrays["family/right"][:, -1]
     share = np.where(right, record.arrays["random/share"], 0.0)
-    return share.sum(1) / np.maximum(right.sum(1), 1)
+    return share_of(share.sum(1), right.sum(1))
 
 
 def draw_images(ax: Axes, record: Record, names: Sequence[str]) -> None:
@@ -73,21 +73,21 @@ def draw_searches(
     """Draw the rate of each one-pixel attack on gray images, a dot a net."""
     largest = 0.0
     for place, (name, attack) in enumerate(attacks.items()):
-        rates = 100 * attack_rate(record, attacks, name)
+        rates = _known(100 * attack_rate(record, attacks, name))
         _dots(ax, rates, place, plots.color_of(attack.label))
         passes = record.arrays[f"{name}/forwards"][:, 0].mean()
         ax.annotate(
             f"{passes:,.0f} passes",
-            (rates.max(), place),
+            (rates.max(initial=0), place),
             (8, 0),
             textcoords="offset points",
             va="center",
             fontsize=10,
         )
-        largest = max(largest, rates.max())
+        largest = rates.max(initial=largest)
     _dots(
         ax,
-        100 * chance_rate(record),
+        _known(100 * chance_rate(record)),
         len(attacks),
         plots.color_of("random pixel"),
     )
@@ -184,6 +184,11 @@ def _dots(
 ) -> None:
     places = np.full(len(values), place)
     ax.plot(values, places, "o", color=color, alpha=0.6, markersize=8)
-    middle = np.median(values)
+    middle = np.median(values) if len(values) else np.nan
     bar = place - 0.25, place + 0.25
     ax.plot([middle, middle], bar, color=color, linewidth=3)
+
+
+def _known(rates: np.ndarray) -> np.ndarray:
+    """Return the rates of nets that get an image right."""
+    return rates[np.isfinite(rates)]

@@ -176,7 +176,12 @@ def map_of(nets: Nets, seeds: range, some: Images) -> Map:
 
 def rate(success: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the share [N] of the images that a net gets right on which it is fooled, [N, B]."""
-    return (success & right).sum(1) / np.maximum(right.sum(1), 1)
+    return share_of((success & right).sum(1), right.sum(1))
+
+
+def share_of(part: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return part over count; NaN of nothing, which is neither fooled nor robust."""
+    return part / np.where(count > 0, count, np.nan)
 
 
 def share_inside(vulnerable: np.ndarray, right: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -185,7 +190,8 @@ def share_inside(vulnerable: np.ndarray, right: np.ndarray, region: np.ndarray) 
     Over the images that a net gets right, [N, B].
     """
     counted = right[:, :, None, None] & region[None]
-    return (vulnerable & counted).sum((1, 2, 3)) / np.maximum(counted.sum((1, 2, 3)), 1)
+    pixels = (1, 2, 3)
+    return share_of((vulnerable & counted).sum(pixels), counted.sum(pixels))
 
 
 def random_pixels(nets: Nets, seeds: range, some: Images, draws: int) -> np.ndarray:

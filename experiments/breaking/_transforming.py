@@ -99,10 +99,14 @@ def _disc(side: int) -> np.ndarray:
 
 
 def mean_of_right(p_true: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the mean [N, P] of p_true [N, P, B] over the images that a net gets right, [N, B]."""
+    """Return the mean [N, P] of p_true [N, P, B] over the images that a net gets right, [N, B].
+
+    NaN where there are none.
+    """
     counted = right[:, None]
     total = np.where(counted, p_true, 0).sum(2)
-    return total / np.maximum(counted.sum(2), 1)
+    count = counted.sum(2)
+    return total / np.where(count > 0, count, np.nan)
 
 
 def curves(found: Looked, side: int) -> dict[str, np.ndarray]:

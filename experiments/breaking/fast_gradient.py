@@ -174,7 +174,8 @@ def measure(
 
 
 def _check_pair(config: Config, classes: int) -> None:
-    if len(config.pair) != 2 or max(config.pair) >= classes:
+    is_pair = len(config.pair) == len(set(config.pair)) == 2
+    if not is_pair or max(config.pair) >= classes:
         raise UserError(f"--pair names two of the {classes} classes, from 0 up")
 
 

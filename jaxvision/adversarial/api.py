@@ -63,9 +63,11 @@ def attack(
     images = as_images(images)
     labels = as_labels(labels, images)
     if "targets" in options and options["targets"] is not None:
-        options["targets"] = as_labels(options["targets"], images, "targets")
+        options["targets"] = as_targets(options["targets"], images, labels)
+    ball = options.get("ball", LINF)
+    check_box(ball, images)
     if eps is not None:
-        eps = as_sizes(eps, options.get("ball", LINF), images)
+        eps = as_sizes(eps, ball, images)
     if seed is not None:
         check_whole("seed", seed, 0)
         options["key"] = stream(seed, "attack")
@@ -121,6 +123,37 @@ def as_labels(labels: np.ndarray | Array, images: np.ndarray, name: str = "label
     if labels.size and labels.min() < 0:
         raise UserError(f"{name} count from 0, and one is {labels.min()}")
     return labels.astype(np.int32)
+
+
+def as_targets(targets: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the classes to be reached as int32 [B].
+
+    Raises:
+      UserError: as ``as_labels``, or they are the labels: every image would be there already.
+    """
+    targets = as_labels(targets, images, "targets")
+    if len(targets) and (targets == labels).all():
+        raise UserError("targets are the labels, which is no attack: give other classes, or none")
+    return targets
+
+
+def check_box(ball: Ball, images: np.ndarray) -> None:
+    """Refuse a box in another unit than the images', and one that some of them lie outside of.
+
+    Such an image would be moved by more than eps to begin with.
+
+    Raises:
+      UserError: naming the box.
+    """
+    if ball.box is None:
+        return
+    low, high = ball.box
+    if not 0 <= low < high <= 1:
+        raise UserError(f"the ball's box {ball.box} is no part of [0, 1], the unit of images")
+    if images.size and (images.min() < low or images.max() > high):
+        raise UserError(
+            f"images lie in [{images.min()}, {images.max()}], not in the ball's box {ball.box}"
+        )
 
 
 def _hint(labels: np.ndarray, images: np.ndarray) -> str:

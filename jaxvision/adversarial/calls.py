@@ -1,6 +1,7 @@
 """What a public call is asked for: a method, and only what that method takes."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxvision.adversarial.threat import LINF, Ball
 from jaxvision.types import UserError
 
 _COUNTS = ("steps", "restarts", "pixels", "bisections")  # options that say how often
+_LENGTHS = ("relative_step", "step_size", "learning_rate")  # that say how far a step goes
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -35,16 +37,28 @@ def check_call(
     drawn = {} if seed is None else {"key": seed}
     given = ("net", "images", "labels", *sizes)
     check_method(method, given, options | drawn, example)
-    if not isinstance(options.get("ball", LINF), Ball):
-        raise UserError(f"ball={options['ball']!r}: one of jaxvision.adversarial.threat, as L2")
-    for name in _COUNTS:
-        if name in options and name in takes:
-            _check_count(name, options[name], takes[name].default)
+    _check_options(takes, options)
     restarts = options.get("restarts", 1)
     if restarts > 1 and seed is None and options.get("key") is None:
         raise UserError(
             f"restarts={restarts} without a seed would all start at the image: give one"
         )
+
+
+def _check_options(
+    takes: Mapping[str, inspect.Parameter],
+    options: Mapping[str, Any],
+) -> None:
+    """Refuse options of a name that is known here, and of a kind or size that makes no sense."""
+    if not isinstance(options.get("ball", LINF), Ball):
+        raise UserError(f"ball={options['ball']!r}: one of jaxvision.adversarial.threat, as L2")
+    for name, value in options.items():
+        if name not in takes or (value is None and takes[name].default is None):
+            continue
+        if name in _COUNTS:
+            _check_count(name, value)
+        if name in _LENGTHS:
+            _check_length(name, value)
 
 
 def _check_size_and_seed(
@@ -68,12 +82,20 @@ def _check_size_and_seed(
         raise UserError(f"{name} draws at random: give it a seed, as seed=0")
 
 
-def _check_count(name: str, count: Any, usual: Any) -> None:
-    """Refuse what is no number of times; None where that is not the method's own choice."""
-    if count is None and usual is None:
-        return
+def _check_count(name: str, count: Any) -> None:
+    """Refuse what is no number of times."""
     if not isinstance(count, int | np.integer) or count < 1:
         raise UserError(f"{name}={count!r}: a whole number, at least 1")
+
+
+def _check_length(name: str, length: Any) -> None:
+    """Refuse what is no length of a step: by steps that go nowhere every net looks robust."""
+    number = np.asarray(length)
+    is_number = number.ndim == 0 and number.dtype.kind in "iuf"
+    if not is_number or not 0 < number < math.inf:
+        raise UserError(f"{name}={length!r}: a finite number above 0")
+    if name == "step_size" and length >= 1:
+        raise UserError(f"step_size={length:g} crosses all of [0, 1]: write {length:g}/255")
 
 
 def _taken_by(method: Callable, example: str) -> Mapping[str, inspect.Parameter]:

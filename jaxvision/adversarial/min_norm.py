@@ -16,7 +16,7 @@ minimizer succeeds (section 4.1 says the smallest, of a c that would multiply th
 by halving log c, image by image. The smallest success that was ever seen is returned.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from jaxvision.adversarial.aims import Aim, Logits
 from jaxvision.adversarial.deepfool import on_boundary
 from jaxvision.adversarial.results import Result, judged
 from jaxvision.adversarial.threat import like, norms
-from jaxvision.types import Array
+from jaxvision.types import Array, UserError
 
 Penalty = Literal["norm", "squared"]
 OCTAVES = 8.0  # that c is searched over, on either side of where a linear net has it
@@ -79,7 +79,11 @@ def min_norm(
     Returns:
       Images that were right to begin with and could not be moved come back as the last minimizer,
       with ``success`` false: leave them out of means of norms.
+
+    Raises:
+      UserError: there is no such objective.
     """
+    _check(penalty)
     aim = Aim(labels, targets)
     center = _center(f, aim, images, penalty)
 
@@ -156,6 +160,12 @@ def minimize(
     carry = (start, adam.init(start), _nothing(start))
     (moved, _, found), _ = lax.scan(step, carry, jnp.arange(steps, dtype=jnp.int32))
     return _seen(found, images, moved, aim.score(f(moved)), jnp.int32(steps))
+
+
+def _check(penalty: str) -> None:
+    known = get_args(Penalty)
+    if penalty not in known:
+        raise UserError(f"penalty={penalty!r}: use {' or '.join(known)}")
 
 
 class _Search(NamedTuple):

@@ -18,7 +18,8 @@ class Result(NamedTuple):
 
     Attributes:
       images: [B, H, W, C], the best the attack has seen, not the last.
-      success: bool [B]; images that were wrong from the start count as successes.
+      success: bool [B]; images that were wrong from the start count as successes, and with targets
+        those that start there: leave out images whose target is their label.
       success_8bit: bool [B], after ``threat.eight_bits``: what is left when the image is saved.
       predictions: int32 [B], the net's classes of ``images``; -1 where a logit is NaN or overflows.
       score: [B], see ``Aim.score``.
@@ -85,7 +86,9 @@ def judged(
     """
     logits = f(images)
     found = predictions(logits)
-    saved = predictions(f(eight_bits(clean, images)))
+    # A file holds nothing beyond black and white, where an attack without a box may have gone.
+    file = jnp.clip(eight_bits(clean, images), 0.0, 1.0)
+    saved = predictions(f(file))
     return Result(
         images=images,
         success=aim.reached(found),

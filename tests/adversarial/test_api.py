@@ -162,12 +162,21 @@ BAD = {
     ),
     "NumPy": ({"f": lambda images: np.asarray(images)}, "write it with jax.numpy"),
     "one hot": ({"labels": np.eye(3)[LABELS]}, "one whole number for each of 9 images"),
+    "targets are labels": ({"targets": LABELS}, "targets are the labels, which is no attack"),
     "target 7": ({"targets": np.full(9, 7)}, "targets reach 7"),
     "eps < 0": ({"eps": -0.1}, "eps=-0.1 is negative"),
     "eps NaN": ({"eps": np.nan}, "eps is no number"),
     "eps 8": ({"eps": 8}, "write 8/255"),
     "eps 5 in L2": ({"eps": 5.0, "ball": L2}, r"differ \(4 in l2\)"),
     "eps without end or box": ({"eps": np.inf, "ball": Ball("linf", None)}, "has no box"),
+    "box of 255": (
+        {"eps": 8, "ball": Ball("linf", (0.0, 255.0))},
+        r"box \(0.0, 255.0\) is no part of \[0, 1\]",
+    ),
+    "images outside the box": (
+        {"ball": Ball("linf", (0.0, 0.5))},
+        r"images lie in \[.*\], not in the ball's box \(0.0, 0.5\)",
+    ),
     "eps in quotes": ({"eps": "8/255"}, "write 8/255 without quotes"),
     "no eps": (
         {"eps": None},
@@ -202,6 +211,24 @@ BAD = {
     "no restarts": ({"restarts": 0}, "restarts=0: a whole number, at least 1"),
     "restarts None": ({"restarts": None}, "restarts=None: a whole number"),
     "restarts, no seed": ({"restarts": 50}, "restarts=50 without a seed"),
+    "steps that stand still": ({"relative_step": 0.0}, "relative_step=0.0: a finite number above"),
+    "steps back": ({"relative_step": -0.1}, "relative_step=-0.1: a finite number above 0"),
+    "steps of NaN": (
+        {"method": basic_iterative, "step_size": np.nan},
+        "step_size=nan: a finite number above 0",
+    ),
+    "a level in the wrong unit": (
+        {"method": basic_iterative, "step_size": 1},
+        r"step_size=1 crosses all of \[0, 1\]: write 1/255",
+    ),
+    "a rate in quotes": (
+        {"eps": None, "method": min_norm, "learning_rate": ".02"},
+        "learning_rate='.02': a finite number above 0",
+    ),
+    "a third objective": (
+        {"eps": None, "method": min_norm, "penalty": "square"},
+        "penalty='square': use norm or squared",
+    ),
     "step of L0": ({"method": fgsm, "ball": Ball("l0")}, "no steepest step in 'l0'"),
     "one candidate": ({"eps": None, "method": deepfool, "candidates": 1}, "candidates=1: the own"),
     "DeepFool in L1": ({"eps": None, "method": deepfool, "ball": Ball("l1")}, "knows l2 and linf"),

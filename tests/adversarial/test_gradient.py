@@ -321,3 +321,12 @@ def test_saved_as_8_bits_some_successes_are_lost():
     larger = pgd(AFFINE, images, labels, 40 / 255, steps=5)
     assert larger.success.mean() > 0.7
     np.testing.assert_array_equal(larger.success_8bit, larger.success)
+
+
+def test_a_file_of_8_bits_holds_nothing_outside_the_box():
+    """Class 1 begins above white: it is reached without a box, and lost when saved."""
+    beyond = linear(np.ones(4) / 4, -1.1)
+    white, labels = jnp.ones((1, 2, 2, 1)), jnp.zeros(1, jnp.int32)
+    found = fgsm(beyond, white, labels, 0.5, ball=OPEN)
+    assert bool(found.success.all())
+    assert not bool(found.success_8bit.any())

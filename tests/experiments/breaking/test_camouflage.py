@@ -225,6 +225,17 @@ def test_rates_leave_out_wrong_answers_the_class_itself_and_scenes_without_room(
     np.testing.assert_array_equal(found["kept/gray"][0, 0, 0, :, 0], [1, 1])
 
 
+def test_no_scene_with_room_is_no_rate():
+    given = given_of([0, 1], [False, False])
+    clean = np.array([[0, 1]])
+    patched = np.array([[0, 1], [1, 1]])[None, None, None]
+    found = rates.of_patches(patching.Seen(clean, patched, None), given, {"patch": slice(0, 2)})
+    assert all(np.isnan(values).all() for values in found.values())
+    off = {name: (np.nan,) * AREAS for name in made_up()[1] if "/kept/" in name or "/led/" in name}
+    told = judged(MASKED, *made_up(off))
+    assert told["off-object"] == told["led-away"] == "inconclusive"
+
+
 def test_a_pattern_counts_right_answers_that_it_changes():
     given = given_of([0, 1, 0, 1], [True] * 4)
     worn = np.array([[[1, 1, 1, 0], [0, 1, 0, 0]]])

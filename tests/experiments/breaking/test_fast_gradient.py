@@ -209,6 +209,7 @@ def test_the_margin_falls_by_the_room_there_is():
         ({"epsilon": 0.9}, "that at most 2/3"),
         ({"pair": (3, 12)}, "two of the 10 classes"),
         ({"pair": (3,)}, "two of the 10 classes"),
+        ({"pair": (3, 3)}, "two of the 10 classes"),
     ],
 )
 def test_impossible_flags_are_refused(change, message):

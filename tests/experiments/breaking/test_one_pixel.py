@@ -111,6 +111,18 @@ def test_the_opposite_is_contradicted(changes, contradicted):
     assert {name for name, verdict in found.items() if verdict == "contradicted"} == contradicted
 
 
+def test_nets_that_get_nothing_right_show_nothing():
+    """They are neither fooled nor robust, and a search that finds as few has not been tested."""
+    numbers, arrays = made_up()
+    nothing_right = {
+        name: np.zeros_like(array) for name, array in arrays.items() if name.endswith("/right")
+    }
+    found = judged(numbers, arrays | nothing_right, FULL)
+    assert found.pop("nothing-more") == "reproduced"  # of all images, right or wrong
+    assert found.pop("two-thirds") == "not run"
+    assert set(found.values()) == {"inconclusive"}
+
+
 def backwards(config, pixels, f, some, key):
     """Evolve towards the label: the fitter child is the one that fools less."""
     budget = Budget(config.candidates, config.generations)

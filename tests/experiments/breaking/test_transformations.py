@@ -130,6 +130,17 @@ def test_the_opposite_is_contradicted(changes, contradicted):
     assert contradicted <= {name for name, verdict in found.items() if verdict == "contradicted"}
 
 
+def test_without_a_symmetric_image_nothing_is_said_of_them():
+    """A mean over no image is no low probability."""
+    right = np.ones((2, 4), bool)
+    p_true = np.full((2, len(all_poses(TRANSFORMS, 8).turn), 4), 0.5)
+    looked = measured.Looked(right, p_true, None)
+    symmetric, others = measured.half_turn(looked, 8, np.zeros(4, bool)).T
+    assert np.isnan(symmetric).all()
+    np.testing.assert_allclose(others, 0.5)
+    assert judged(made_up(half_turn=(np.nan, 0.8)))["symmetric"] == "inconclusive"
+
+
 def test_depth_is_judged_for_both_sources():
     found = judged(made_up(slope=-0.02))
     assert found["deeper-worse"] == "reproduced"
