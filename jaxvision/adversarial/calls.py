@@ -5,13 +5,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
+from jaxvision.adversarial.evolution import Budget
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LINF, Ball
 from jaxvision.types import UserError
 
-_COUNTS = ("steps", "restarts", "pixels", "bisections")  # options that say how often
+_COUNTS = ("steps", "restarts", "pixels", "bisections", "candidates")  # options that say how often
 _LENGTHS = ("relative_step", "step_size", "learning_rate")  # that say how far a step goes
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -59,6 +61,8 @@ def _check_options(
             _check_count(name, value)
         if name in _LENGTHS:
             _check_length(name, value)
+        if name in _KINDS and (name == "key" or _KINDS[name][0](takes[name].default)):
+            _check_kind(name, value)
 
 
 def _check_size_and_seed(
@@ -98,6 +102,26 @@ def _check_length(name: str, length: Any) -> None:
         raise UserError(f"step_size={length:g} crosses all of [0, 1]: write {length:g}/255")
 
 
+def _check_kind(name: str, value: Any) -> None:
+    """Refuse an option of another kind: its error would speak of JAX's insides."""
+    is_right, kind = _KINDS[name]
+    if not is_right(value):
+        raise UserError(f"{name}={value!r}: {kind}")
+
+
+def _is_share(value: Any) -> bool:
+    number = np.asarray(value)
+    return number.ndim == 0 and number.dtype.kind in "iuf" and 0 <= number < math.inf
+
+
+def _is_key(value: Any) -> bool:
+    """Return whether it is a key, of the new kind or the old."""
+    if not isinstance(value, jax.Array):
+        return False
+    is_old = value.shape == (2,) and value.dtype == np.uint32
+    return is_old or jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
 def _taken_by(method: Callable, example: str) -> Mapping[str, inspect.Parameter]:
     """Return what a method takes, by name; refuse what is no function."""
     if not callable(method):
@@ -107,6 +131,18 @@ def _taken_by(method: Callable, example: str) -> Mapping[str, inspect.Parameter]
 
 def _name_of(method: Callable) -> str:
     return getattr(method, "__name__", "the method")
+
+
+# What an option must be, and how to mend what is not.
+_KINDS = {
+    "overshoot": (_is_share, "a finite number, at least 0"),
+    "loss": (callable, "a function of logits [B, K] and classes [B], as aims.log_odds_against"),
+    "budget": (
+        lambda value: isinstance(value, Budget),
+        "a jaxvision.adversarial.evolution.Budget, as Budget(400, 100)",
+    ),
+    "key": (_is_key, "one of jax.random.key, or leave it out and give seed=0"),
+}
 
 
 def check_method(

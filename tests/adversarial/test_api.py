@@ -229,6 +229,20 @@ BAD = {
         {"eps": None, "method": min_norm, "penalty": "square"},
         "penalty='square': use norm or squared",
     ),
+    "back over the boundary": (
+        {"eps": None, "method": deepfool, "overshoot": -0.5},
+        "overshoot=-0.5: a finite number, at least 0",
+    ),
+    "half a candidate": (
+        {"eps": None, "method": deepfool, "candidates": 2.5},
+        "candidates=2.5: a whole number",
+    ),
+    "a loss by name": ({"loss": "ce"}, "loss='ce': a function of logits"),
+    "a number for a key": ({"key": 0}, "key=0: .* give seed=0"),
+    "a pair for a budget": (
+        {"eps": None, "method": differential_evolution, "seed": 0, "budget": (10, 10)},
+        r"budget=\(10, 10\): a jaxvision.adversarial.evolution.Budget",
+    ),
     "step of L0": ({"method": fgsm, "ball": Ball("l0")}, "no steepest step in 'l0'"),
     "one candidate": ({"eps": None, "method": deepfool, "candidates": 1}, "candidates=1: the own"),
     "DeepFool in L1": ({"eps": None, "method": deepfool, "ball": Ball("l1")}, "knows l2 and linf"),
