@@ -122,12 +122,14 @@ class Ball:
             anywhere = jax.random.uniform(
                 key,
                 images.shape,
-                minval=low,
-                maxval=high,
+                images.dtype,
+                low,
+                high,
             )
             return self.project(images, anywhere, eps)
         delta = _DRAWS[self.norm](key, images.shape, eps)
-        return self.clip(images + delta)
+        # JAX draws in double precision where that is on.
+        return self.clip(images + delta.astype(images.dtype))
 
     def audit(
         self,

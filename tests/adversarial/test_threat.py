@@ -106,6 +106,13 @@ def test_random_starts_fill_the_ball(norm):
         )
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_random_starts_keep_the_images_type_in_double_precision(norm):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        starts = Ball(norm).random_start(jax.random.key(0), IMAGES, jnp.float32(0.1))
+    assert starts.dtype == IMAGES.dtype
+
+
 def test_the_audit_knows_how_float32_rounds():
     """Field fault 15: x + 8/255 - x exceeds 8/255 by up to 6e-8, at 40 of 256 levels."""
     levels = np.float32(np.arange(256) / 255)[:, None]
