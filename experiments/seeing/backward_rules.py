@@ -30,13 +30,14 @@ from experiments.seeing import _rule_parts as rule_parts
 from experiments.seeing._rules import Method
 from jaxvision import cli
 from jaxvision.attribution.maps import probability
+from jaxvision.attribution.occluding import windows
 from jaxvision.data import load
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
-from jaxvision.types import Figure
+from jaxvision.types import Figure, UserError
 
 METHODS = {
     "gradient": Method("gradient", "gradient"),
@@ -69,6 +70,11 @@ class Config:
         (4, 16, 64, 256), "Filters of random nets, ascending.", low=1, high=10**5
     )
     random_images: int = flagged(20, "Images for random nets.", low=2, high=10**4)
+
+    def __post_init__(self) -> None:
+        if len(self.filters) < 2 or list(self.filters) != sorted(set(self.filters)):
+            shown = ",".join(map(str, self.filters))
+            raise UserError(f"--filters={shown}: name two or more, from few to many")
 
 
 PRESETS = {
@@ -152,6 +158,9 @@ def measure(
     """Train nets, and look at them; arrays 'part/method' [S, ...]."""
     looks = looks_of(config)
     asked = {size: spec for size, spec in specs_of(config).items() if size in parts}
+    for spec in asked.values():  # a window that does not fit is refused before nets are trained
+        height, width = load(spec.dataset).test.images.shape[1:3]
+        windows(height, width, config.window, config.stride)
     arrays: dict[str, np.ndarray] = {}
     with progress(len(asked) + 1, "maps") as bar:
         for size, spec in asked.items():

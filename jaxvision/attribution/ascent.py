@@ -27,6 +27,9 @@ from jaxvision.attribution.parametrizations import Parametrization
 from jaxvision.attribution.regularizers import Touch
 from jaxvision.types import Array, PyTree, UserError
 
+_SPARE = 1e-3  # of a reach: so much farther a picture may go
+_CUTS = 30  # of one step, at most
+
 # Pictures [B, H, W, C] -> logits [B, K] and pre-activations by layer, normalization inside.
 Layers = Callable[[Array], tuple[Array, dict[str, Array]]]
 
@@ -92,8 +95,8 @@ def maximize(
       jitter: every step looks at pictures rolled by up to so many pixels along both axes, around
         the border; one roll for the whole batch.
       key: of the jitter; None: there is none.
-      reach: [] or [B]; no picture goes farther from its start (L2): a step that leads beyond is
-        cut short. None: all go as far as they like.
+      reach: [] or [B]; no picture goes farther from its start (L2), but for a thousandth: a step
+        that leads beyond is cut short. None: all go as far as they like.
 
     Raises:
       UserError: no step, jitter without a key, or what the objective refuses.
@@ -104,6 +107,9 @@ def maximize(
     downhill = jax.grad(_depth(layers, objective, parametrization, l2), has_aux=True)
     first = parametrization.decode(start)
 
+    def away(codes: Array) -> Array:
+        return _norm(parametrization.decode(codes) - first)
+
     def step(state: _State, index: Array) -> tuple[_State, tuple[Array, Array]]:
         gradient, (pictures, values) = downhill(state.codes, shift(index))
         best, highest = _better(state, pictures, values)
@@ -112,8 +118,7 @@ def maximize(
         codes = parametrization.project(codes)
         distance = _norm(pictures - first)
         if reach is not None:
-            farther = _norm(parametrization.decode(codes) - first)
-            codes = _cut_short(state.codes, codes, distance, farther, reach)
+            codes = _cut_short(away, state.codes, codes, distance, reach)
         return _State(codes, kept, best, highest), (values, distance)
 
     state = _State(start, optimizer.init(start), first, jnp.full(len(start), -jnp.inf))
@@ -176,15 +181,30 @@ def _better(state: _State, pictures: Array, values: Array) -> tuple[Array, Array
     return best, jnp.where(is_higher, values, state.highest)
 
 
-def _cut_short(old: Array, new: Array, before: Array, after: Array, reach: float | Array) -> Array:
+def _cut_short(
+    away: Callable[[Array], Array], old: Array, new: Array, before: Array, reach: float | Array
+) -> Array:
     """Return the new codes, or the point on the way to them from which ``reach`` is not passed.
 
-    ``before`` and ``after`` [B] are the distances of the old and the new pictures. A distance is
-    convex along a straight line, so the share of the way that fits if it rose evenly fits always.
+    ``away`` gives the distance [B] of codes, ``before`` is that of the old ones. The share of the
+    way that fits if the distance rose evenly fits at once where pictures are codes. Waves are bent
+    by a sigmoid: their distance rises fastest at first, and what is left is cut again.
     """
-    share = (reach - before) / (after - before)
-    cut = old + like(jnp.clip(share, 0, 1), old) * (new - old)
-    return jnp.where(like(after > reach, old), cut, new)
+    most = (1 + _SPARE) * reach
+
+    def shorter(state: tuple[Array, Array, int]) -> tuple[Array, Array, int]:
+        codes, after, cuts = state
+        share = (reach - before) / (after - before)
+        cut = old + like(jnp.clip(share, 0, 1), old) * (codes - old)
+        codes = jnp.where(like(after > reach, old), cut, codes)
+        return codes, away(codes), cuts + 1
+
+    def is_beyond(state: tuple[Array, Array, int]) -> Array:
+        _, after, cuts = state
+        return (after > most).any() & (cuts < _CUTS)
+
+    codes, after, _ = lax.while_loop(is_beyond, shorter, shorter((new, away(new), 0)))
+    return jnp.where(like(after > most, old), old, codes)
 
 
 def _norm(pictures: Array) -> Array:

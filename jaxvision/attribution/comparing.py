@@ -14,14 +14,18 @@ from jaxvision.types import Array, PyTree
 
 
 def ranks(maps: Array) -> Array:
-    """Return ranks from 0 over all but the first axis, flat [B, P]; ties share their mean rank."""
-    flat = maps.reshape(len(maps), -1)
+    """Return ranks from 0 over all but the first axis, flat [B, P]; ties share their mean rank.
+
+    Of maps of any type, as float32: bytes count to 255. NaN of maps with NaN, which have no order.
+    """
+    flat = jnp.asarray(maps).reshape(len(maps), -1)
 
     def one(row: Array) -> Array:
         ordered = jnp.sort(row)
         first = jnp.searchsorted(ordered, row, side="left")
         after = jnp.searchsorted(ordered, row, side="right")
-        return (first + after - 1).astype(flat.dtype) / 2
+        found = (first + after - 1).astype(jnp.float32) / 2
+        return jnp.where(jnp.isnan(row).any(), jnp.nan, found)
 
     return jax.vmap(one)(flat)
 
@@ -47,7 +51,7 @@ def correlation(maps: Array, others: Array) -> Array:
 
 def _centered(maps: Array) -> Array:
     """Return maps as [B, P], less their means, in a unit of which squares are in range."""
-    flat = maps.reshape(len(maps), -1)
+    flat = jnp.asarray(maps, jnp.float32).reshape(len(maps), -1)
     centered = flat - flat.mean(1, keepdims=True)
     # By powers of two, which round nothing: squares of small numbers are 0 in float32.
     _, exponents = jnp.frexp(jnp.abs(centered).max(1, keepdims=True))

@@ -34,14 +34,15 @@ class Scores(NamedTuple):
 
 
 def scores(maps: Array, masks: Array) -> Scores:
-    """Return the three scores of maps [B, H, W], of numbers of any type.
+    """Return the three scores of maps [B, H, W], of numbers of any type; NaN of maps with NaN.
 
     Raises:
-      UserError: masks are of another shape.
+      UserError: masks are of another shape or type.
     """
-    _check_shapes(maps, masks)
+    _check(maps, masks)
     # uint8 has no negatives, and bfloat16 counts to 256.
     maps = jnp.asarray(maps, jnp.float32)
+    masks = jnp.asarray(masks)
     flat = maps.reshape(len(maps), -1)
     inside = masks.reshape(len(masks), -1).astype(flat.dtype)
     area = inside.sum(1)
@@ -50,17 +51,20 @@ def scores(maps: Array, masks: Array) -> Scores:
     place = jnp.arange(flat.shape[1], dtype=flat.dtype)
     is_high = place[None] < area[:, None]
     both = jnp.where(is_high, sorted_inside, 0).sum(1)
+    # What is no number is sorted like any other, and would score.
+    broken = jnp.isnan(flat).any(1)
     return Scores(
-        pointing=sorted_inside[:, 0],
-        area_iou=both / jnp.maximum(2 * area - both, 1),
+        pointing=jnp.where(broken, jnp.nan, sorted_inside[:, 0]),
+        area_iou=jnp.where(broken, jnp.nan, both / jnp.maximum(2 * area - both, 1)),
         mass=mass(maps, masks),
     )
 
 
 def mass(maps: Array, masks: Array) -> Array:
     """Return ``Scores.mass`` alone [B]; raises as ``scores``."""
-    _check_shapes(maps, masks)
+    _check(maps, masks)
     maps = jnp.asarray(maps, jnp.float32)
+    masks = jnp.asarray(masks)
     positive = jnp.maximum(maps, 0)
     whole = positive.sum((1, 2))
     on_object = jnp.where(masks, positive, 0).sum((1, 2))
@@ -69,12 +73,16 @@ def mass(maps: Array, masks: Array) -> Array:
     return jnp.where(whole == 0, area, share)
 
 
-def _check_shapes(maps: Array, masks: Array) -> None:
-    if maps.ndim != 3 or maps.shape != masks.shape:
+def _check(maps: Array, masks: Array) -> None:
+    shape, other = np.shape(maps), np.shape(masks)
+    if len(shape) != 3 or shape != other:
         raise UserError(
-            f"maps {list(maps.shape)} and masks {list(masks.shape)} must both be [B, H, W]: make"
+            f"maps {list(shape)} and masks {list(other)} must both be [B, H, W]: make"
             " one number of a pixel's channels by maps.strength or maps.total"
         )
+    kind = jnp.asarray(masks).dtype
+    if not jnp.issubdtype(kind, jnp.bool_):  # 255 would count as 255 pixels
+        raise UserError(f"masks are bool, true on the object, not {kind}: write masks > 0")
 
 
 def random(key: Array, shape: tuple[int, int, int]) -> Array:

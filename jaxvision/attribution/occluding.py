@@ -104,11 +104,16 @@ def sweep(
 
     Args:
       outputs: (images [N, H, W, C], which of the B images each is [N]) -> a tree, leaves [N, ...].
-      images: [B, H, W, C].
+      images: [B, H, W, C], floats.
       places: see ``windows``.
       fill: what covers, of any shape that fits [B, H, W, C]: a number, a color, other images.
+
+    Raises:
+      UserError: images are no floats.
     """
     images = jnp.asarray(images)
+    if not jnp.issubdtype(images.dtype, jnp.floating):  # gray .5 would be black
+        raise UserError(f"images are floats in the unit of fill, not {images.dtype}: divide by 255")
     fills = jnp.broadcast_to(jnp.asarray(fill, images.dtype), images.shape)
     found = in_pieces(outputs, images, fills, places.spans)
     if found is None:
@@ -165,7 +170,7 @@ def occlusion(
 
     Args:
       f: the net.
-      images: [B, H, W, C].
+      images: [B, H, W, C], floats.
       classes: int [B].
       score: of logits.
       window: pixels of the window's side.
@@ -173,7 +178,7 @@ def occlusion(
       fill: see ``sweep``; the sources say "gray" and no number.
 
     Raises:
-      UserError: see ``windows``.
+      UserError: see ``windows`` and ``sweep``.
     """
     places = windows(*images.shape[1:3], window, stride)
 

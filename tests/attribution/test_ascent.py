@@ -190,6 +190,20 @@ def test_the_last_step_ends_at_the_reach_whatever_the_pictures_are_made_of():
     assert (free.distance[-1] > 1.4).all()
 
 
+@pytest.mark.parametrize("rate", [0.5, 30.0])
+def test_large_steps_in_waves_end_at_the_reach(rate):
+    """Of a step that bends much, one cut led up to twice as far as it should."""
+    waves = fourier(*SHAPE[:2], np.eye(SHAPE[2], dtype=np.float32))
+    start = 0.01 * np.random.default_rng(3).normal(size=START.shape).astype(np.float32)
+    reach = np.float32([0.7, 0.1, 0.0, np.inf, 0.7])
+    options = {"steps": 10, "optimizer": optax.adam(rate)}
+    found = climb(logit(range(5)), waves, start, reach=reach, **options)
+    assert (found.distance <= 1.001 * reach + 1e-6).all()
+    assert_allclose(found.distance[-1, :3], reach[:3], rtol=2e-3, atol=1e-6)
+    free = climb(logit(range(5)), waves, start, **options)
+    assert_allclose(found.last[3], free.last[3], rtol=1e-5)
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_yosinski_s_sets_climb_within_the_pixels_range(number):
     recipe = YOSINSKI[number]

@@ -44,6 +44,32 @@ def test_maps_of_another_shape_are_one_line(shape):
             score(np.ones(shape, np.float32), mask)
 
 
+@pytest.mark.parametrize("scale", [np.uint8(255), 1, np.float32(0.5)])
+def test_masks_of_another_type_are_one_line(scale):
+    """An image file's 255 counted as 255 pixels: every map had an IoU of 1."""
+    for score in (masks.scores, masks.mass):
+        with pytest.raises(UserError, match="masks are bool, true on the object, not") as raised:
+            score(np.float32(MASKS), scale * MASKS)
+        assert "\n" not in str(raised.value)
+
+
+def test_lists_are_scored():
+    found = masks.scores([[[0.5, 0.25]]], [[[True, False]]])
+    assert [float(score[0]) for score in found] == pytest.approx([1, 1, 2 / 3])
+
+
+def test_a_map_that_is_no_number_has_no_score():
+    """It pointed at the first pixel, or at the largest of what was left."""
+    broken = np.float32(MASKS)
+    broken[1] = np.nan
+    broken[2, 0, 0] = np.nan
+    for score in masks.scores(broken, MASKS):
+        assert np.isnan(score).tolist() == [False, True, True, False]
+    for pair in ((broken, MASKS), (MASKS, broken)):
+        found = comparing.rank_correlation(*map(np.float32, pair))
+        assert np.isnan(found).tolist() == [False, True, True, False]
+
+
 def test_random_maps_score_the_area():
     shape = (2000, 8, 8)
     mask = np.zeros(shape, bool)
@@ -111,6 +137,16 @@ def test_ranks_are_scipys_with_ties():
     assert comparing.rank_correlation(maps, -maps) == pytest.approx(-np.ones(4), abs=1e-5)
     assert comparing.rank_correlation(np.abs(maps), np.abs(-maps)) == pytest.approx(np.ones(4))
     assert float(comparing.rank_correlation(maps, 0 * maps)[0]) == 0
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, bool, np.float16, jnp.bfloat16])
+def test_maps_of_any_type_are_ranked_as_floats_are(kind):
+    """Ranks of bytes went round at 256, and squares of halves were infinite: all that agreed, 0."""
+    maps = RNG.integers(0, 100, (2, 30, 30)).astype(kind)
+    others = (maps + RNG.integers(0, 20, maps.shape)).astype(kind)
+    for compared in (comparing.rank_correlation, comparing.correlation):
+        expected = compared(np.float32(maps), np.float32(others))
+        np.testing.assert_array_equal(compared(maps, others), expected)
 
 
 def test_a_cascade_draws_layers_anew_from_the_top():

@@ -106,6 +106,18 @@ def test_the_map_is_where_the_score_falls():
     assert (found[:, :4] == 0).all()
 
 
+def test_bytes_are_refused_where_gray_would_be_black():
+    """A fill of .5 is 0 as a byte."""
+    images = np.full((1, 6, 6, 1), 200, np.uint8)
+
+    def net(images):
+        gray = images.mean((1, 2, 3)) / 255
+        return jnp.stack([gray, 1 - gray], axis=1)
+
+    with pytest.raises(UserError, match="images are floats in the unit of fill, not uint8"):
+        occluding.occlusion(net, images, np.int32([0]), window=3)
+
+
 @pytest.mark.parametrize(
     ("window", "stride", "line"),
     [

@@ -14,6 +14,7 @@ from experiments.seeing import backward_rules as experiment
 from jaxvision.progress import silent
 from jaxvision.report.claims import judge
 from jaxvision.report.record import Record, as_stored
+from jaxvision.types import UserError
 
 CONFIG = dataclasses.replace(
     experiment.PRESETS["tiny"],
@@ -31,6 +32,27 @@ BROKEN = METHODS | {"guided": METHODS["guided"]._replace(rule="gradient")}
 WHOLE = experiment.Config(small_dataset="small_shapes")
 COUNTS = (4, 16, 64)
 GRADIENT = {"gradient": METHODS["gradient"]}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        ({"window": 9}, "a window of 9 pixels does not fit into images of 8 x 8"),
+        ({"window": 2}, "a stride of 4 leaves pixels between windows of 2"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused_before_a_net_is_trained(sizes, line, monkeypatch):
+    monkeypatch.setattr(experiment._nets, "trained", None)
+    config = dataclasses.replace(experiment.PRESETS["tiny"], **sizes)
+    with pytest.raises(UserError, match=line):
+        experiment.measure(config, silent)
+
+
+@pytest.mark.parametrize("filters", [(256, 4), (4, 4), (64,), ()])
+def test_filters_that_do_not_rise_are_refused(filters):
+    """From 256 to 4 the theory was contradicted."""
+    with pytest.raises(UserError, match="name two or more, from few to many"):
+        dataclasses.replace(experiment.PRESETS["tiny"], filters=filters)
 
 
 def verdicts(config, arrays):
