@@ -14,7 +14,7 @@ from jaxvision.adversarial.calls import check_call
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
-from jaxvision.arguments import check_taken, check_whole
+from jaxvision.arguments import MOST, check_taken, check_whole
 from jaxvision.models.opened import Opened, made_once, opened
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
@@ -122,6 +122,8 @@ def as_labels(labels: np.ndarray | Array, images: np.ndarray, name: str = "label
         )
     if labels.size and labels.min() < 0:
         raise UserError(f"{name} count from 0, and one is {labels.min()}")
+    if labels.size and labels.max() > MOST:  # as int32 it would be another class
+        raise UserError(f"{name} reach {labels.max()}: they are classes, and count from 0")
     return labels.astype(np.int32)
 
 

@@ -125,8 +125,14 @@ def run(sweep: Sweep, jobs: Sequence[Job], values: flags.FlagValues) -> None:
     if distributed.several():
         raise UserError("--sweep runs in one process: leave out the flags that join several")
     outcome = outcome_of(jobs, values)
-    if outcome is not None:
-        _draw(sweep, jobs, values, _all_made(sweep, jobs, values), outcome)
+    if outcome is None:
+        return
+    runs = _all_made(sweep, jobs, values)
+    try:
+        _draw(sweep, jobs, values, runs, outcome)
+    except KeyboardInterrupt:
+        where = "while their figure was drawn; all runs are kept"
+        raise Stopped(signal.SIGINT, where) from None
 
 
 def _all_made(

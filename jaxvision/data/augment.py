@@ -15,14 +15,19 @@ _SCALED_BY = 5000  # images behind the scale of ``standardizer``
 
 
 def per_pixel_mean(images: np.ndarray) -> np.ndarray:
-    """Return the mean image, float32 [H, W, C] in pixel units (0..255), from exact sums.
+    """Return the mean image, float32 [H, W, C] in the images' units (0..255), from exact sums.
+
+    Images of other types than uint8 are summed in double precision.
 
     Source: He et al. 2015, arXiv:1512.03385, section 4.2: "with the per-pixel mean subtracted".
     """
-    total = np.zeros(images.shape[1:], np.int64)
-    for start in range(0, len(images), 256):  # 257 times 255 still is a uint16
+    of_all, of_some = np.float64, np.float64
+    if images.dtype == np.uint8:
+        of_all, of_some = np.int64, np.uint16  # 257 times 255 still is a uint16
+    total = np.zeros(images.shape[1:], of_all)
+    for start in range(0, len(images), 256):
         some = images[start : start + 256]
-        total += np.add.reduce(some, 0, np.uint16)
+        total += np.add.reduce(some, 0, of_some)
     return (total / len(images)).astype(np.float32)
 
 
@@ -48,8 +53,8 @@ def standardizer(train: Dataset) -> Callable[[Array, Array | None], Array]:
     more). So a set that is stored class by class gives the same as a shuffled one.
 
     Returns:
-      ``(images, key) -> inputs``: images uint8 [B, H, W, C], inputs float32 of mean 0 and standard
-      deviation 1 over the training images. The key is not used.
+      ``(images, key) -> inputs``: images [B, H, W, C] in units of the training images, inputs
+      float32 of mean 0 and standard deviation 1 over these. The key is not used.
 
     Raises:
       UserError: the images are all alike, so there is no scale.

@@ -59,6 +59,9 @@ def spectra(
         are NaN, or a number makes no sense.
     """
     apply, params = _given(net, variables, images, labels, loss, options)
+    kind = getattr(images, "dtype", type(images).__name__)
+    if not (hasattr(images, "dtype") and jnp.issubdtype(kind, jnp.inexact)):
+        raise UserError(f"the Jacobian is by an array of floats, not {kind}: make images one")
     _check_steps(steps, params)
     check_whole("probes", probes, 1)
     check_whole("seed", seed, 0)
@@ -118,9 +121,11 @@ def _given(
 ) -> tuple[Callable, PyTree]:
     if images is None or (labels is None and loss is cross_entropy):
         raise UserError("a loss is of images and labels: give them after net and variables")
+    check_numbers("images", images)
+    if any(not jnp.shape(leaf) for leaf in jax.tree.leaves(images)):
+        raise UserError("images are an array [B, ...], no list and no number: np.asarray makes one")
     if not len(images):
         raise UserError("there are no images: the input is empty")
-    check_numbers("images", images)
     check_numbers("labels", labels)
     apply, params = adapt(net, variables, **options)
     check_taken(partial(apply, params), images)

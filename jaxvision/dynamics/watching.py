@@ -67,8 +67,13 @@ class Watched:
         return f"Watched({len(self.layers)} layers; print shows their table)"
 
     def octaves_per_layer(self) -> float:
-        """Return the slope of log2 delta from the output down: below 0 it vanishes."""
+        """Return the slope of log2 delta from the output down: below 0 it vanishes.
+
+        NaN where a delta is 0 or not finite, and of one layer alone.
+        """
         delta = np.asarray(self.delta_norm, np.float64)
+        if len(delta) < 2 or not (np.isfinite(delta) & (delta > 0)).all():
+            return math.nan
         layers = np.arange(len(delta))
         return -float(np.polyfit(layers, np.log2(delta), 1)[0])
 

@@ -78,12 +78,14 @@ def _line(ax: Axes, values: ArrayLike, color: str, label: str) -> None:
 
 
 def _headline(nets: Mapping[str, Seen]) -> str:
-    found = [_sentence(name, seen.octaves_per_layer()) for name, seen in nets.items()]
-    return "\n".join(found)
+    return "\n".join(_sentence(name, seen) for name, seen in nets.items())
 
 
-def _sentence(name: str, octaves: float) -> str:
+def _sentence(name: str, seen: Seen) -> str:
     who = f"{name}: the gradient" if name else "The gradient"
+    if len(seen.layers) < 2:
+        return f"{who} has one layer, and nothing to compare it with"
+    octaves = seen.octaves_per_layer()
     if not np.isfinite(octaves):
         return f"{who} is 0 or not finite in some layer"
     if abs(octaves) < _STEADY:

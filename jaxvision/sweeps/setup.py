@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jaxvision import data as data_sets
-from jaxvision.arguments import check_rate, check_whole, near
+from jaxvision.arguments import check_numbers, check_rate, check_whole, near
 from jaxvision.data.dataset import Dataset
 from jaxvision.dynamics.traced.layers import trace
 from jaxvision.dynamics.traced.plan import Plan
@@ -42,12 +42,28 @@ def datasets(data: Data) -> tuple[Dataset, Dataset]:
     if isinstance(data, data_sets.Splits):
         return data.train, data.test
     try:
-        pairs = [(np.asarray(images), np.asarray(labels)) for images, labels in data]
-        train, test = (Dataset(images, labels.astype(np.int32)) for images, labels in pairs)
+        train, test = (_split(np.asarray(images), np.asarray(labels)) for images, labels in data)
     except (TypeError, ValueError) as error:
         wanted = "a name, a path, or ((train images, labels), (test images, labels))"
         raise UserError(f"the data must be {wanted}") from error
+    if train.images.shape[1:] != test.images.shape[1:]:
+        sizes = " and ".join(str(list(split.images.shape[1:])) for split in (train, test))
+        raise UserError(f"training and test images are of two shapes, {sizes}: make them alike")
     return train, test
+
+
+def _split(images: np.ndarray, labels: np.ndarray) -> Dataset:
+    """Return images and their labels, which must be as many and whole numbers."""
+    check_numbers("images", images)
+    with np.errstate(invalid="ignore"):  # NaN is refused below
+        whole = labels.astype(np.int32)
+    if labels.dtype.kind in "iuf" and (labels != whole).any():
+        odd = labels[labels != whole].flat[0]
+        raise UserError(f"labels are whole numbers that count classes, and one is {odd}")
+    if not images.shape or not labels.shape or not 0 < len(images) == len(labels):
+        shapes = f"images {list(images.shape)} with labels {list(labels.shape)}"
+        raise UserError(f"{shapes}: a split needs at least one image, and a label for each")
+    return Dataset(images, whole)
 
 
 def watched_plan(first: Parts, inputs: Array) -> Plan:

@@ -143,6 +143,7 @@ BAD = {
     "integer images": ({"images": np.ones((9, 4, 4, 1), int)}, "uint8, not int64"),
     "label 3": ({"labels": np.full(9, 3)}, "labels reach 3, but the net has 3 classes"),
     "label -1": ({"labels": np.full(9, -1)}, "labels count from 0, and one is -1"),
+    "label 2**32": ({"labels": np.full(9, 1 << 32)}, "labels reach 4294967296: they are classes"),
     "eps []": ({"eps": []}, "eps holds no size"),
     "seed in quotes": ({"seed": "a"}, "seed='a': a whole number, at least 0"),
     "seed -1": ({"seed": -1}, "seed=-1: at least 0"),

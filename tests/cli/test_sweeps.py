@@ -133,6 +133,23 @@ def test_a_broken_sweep_goes_on_where_it_was(toy, swept, results, undrawn, capsy
     assert swept("--sweep=batch=2,4,8") == [4, 8]
 
 
+def test_ctrl_c_while_the_figure_is_drawn_says_that_the_runs_are_kept(
+    swept, toy, results, capsys, monkeypatch
+):
+    """It said that nothing was written."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(side_by_side, "write_figure", interrupted)
+        assert call(toy, f"--results={results}", "--sweep=batch=2,4") == 130
+    err = capsys.readouterr().err
+    assert "stopped by Ctrl-C while their figure was drawn; all runs are kept" in err
+    assert "nothing was written" not in err
+    assert swept("--sweep=batch=2,4") == []
+
+
 def test_a_record_of_another_set_up_or_scale_is_not_taken_for_the_run(swept, results, undrawn):
     swept("--sweep=batch=2,4")
     paths = sorted(path.parent for path in results.glob("*/record.json"))

@@ -148,6 +148,20 @@ def test_per_pixel_mean_is_exact_for_any_number_of_images(count):
     np.testing.assert_array_equal(per_pixel_mean(np.full_like(images, 255)), 255)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint16", "int32", "bool"])
+def test_images_of_other_types_are_standardized_too(dtype):
+    """Users bring pixels in [0, 1], or already centered: sums in uint16 cut them to whole ones."""
+    pixels = random_images(300, 3, 2, 1)
+    by_kind = {"f": pixels / 255, "b": pixels > 127}
+    images = by_kind.get(np.dtype(dtype).kind, pixels.astype("int32") * 257).astype(dtype)
+    for shown in (images, images.astype("float32") - 0.7):
+        exact = np.mean(shown, 0, np.float64)
+        np.testing.assert_array_equal(per_pixel_mean(shown), exact.astype(np.float32))
+        scaled = standardizer(Dataset(shown, np.arange(300) % 3))(jnp.asarray(shown), None)
+        np.testing.assert_allclose(np.mean(scaled, 0), 0, atol=2e-6)
+        np.testing.assert_allclose(np.std(scaled), 1, rtol=1e-4)
+
+
 def test_per_pixel_mean_centers_every_pixel():
     images = random_images(50, 4, 4, 3)
     out = np.asarray(normalize(jnp.asarray(images), per_pixel_mean(images)))

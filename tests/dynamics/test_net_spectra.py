@@ -74,3 +74,17 @@ def test_a_net_may_take_two_arrays():
 def test_mistakes_are_said(arguments, options, sentence):
     with pytest.raises(UserError, match=sentence):
         spectra(*arguments, **options)
+
+
+@pytest.mark.parametrize("images", [3, ROWS.tolist()])
+def test_a_list_or_a_number_is_no_image(images):
+    with pytest.raises(UserError, match="images are an array"):
+        sharpness(linear, {"w": WEIGHTS}, images, LABELS, steps=2)
+
+
+@pytest.mark.parametrize("images", [ROWS.astype(np.uint8), (ROWS, ROWS)])
+def test_a_jacobian_is_by_one_array_of_floats(images):
+    """It ended in a traceback of jacrev, or of an index into a tuple."""
+    first = lambda p, x: linear(p, jnp.float32(x[0] if isinstance(x, tuple) else x))  # noqa: E731
+    with pytest.raises(UserError, match="the Jacobian is by an array of floats, not"):
+        spectra(first, {"w": WEIGHTS}, images, LABELS, steps=2)

@@ -12,7 +12,7 @@ from flax import nnx
 
 import jaxvision.training.step as steps
 from jaxvision.dynamics import probes
-from jaxvision.dynamics.watching import watch
+from jaxvision.dynamics.watching import Watched, watch
 from jaxvision.random import stream
 from jaxvision.training.losses import cross_entropy
 from jaxvision.types import UserError
@@ -254,6 +254,13 @@ def test_the_table_has_a_row_a_layer_and_the_slope_is_that_of_delta():
     assert len(str(found).splitlines()) == 6
     assert "nan" not in str(found)
     assert repr(found) == "Watched(5 layers; print shows their table)"
+
+
+@pytest.mark.parametrize("delta", [[1.0], [1.0, 0.0, 0.5], [1.0, np.inf], [np.nan, 1.0]])
+def test_there_is_no_slope_of_one_layer_or_of_a_dead_one(delta):
+    """The fit of a line through one point raised an error of linear algebra."""
+    found = Watched(("layer",), *[np.array(delta)] * 3, 0.0, None, {}, (), ())
+    assert np.isnan(found.octaves_per_layer())
 
 
 WEIGHTS = {"w": matrix(8, 3)}

@@ -27,6 +27,8 @@ def test_the_title_is_the_finding():
     assert title(seen(2.0)) == "The gradient grows: x 2.00 a layer on the way down"
     assert title(seen(1.0)) == "The gradient keeps its size on the way down"
     assert title(seen(np.nan)) == "The gradient is 0 or not finite in some layer"
+    alone = "The gradient has one layer, and nothing to compare it with"
+    assert title(seen(np.nan, layers=1)) == alone
     both = {"He": seen(1.0), "Flax": seen(0.7)}
     assert (
         title(both).splitlines()[1] == "Flax: the gradient vanishes: x 0.70 a layer on the way down"

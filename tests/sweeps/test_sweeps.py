@@ -278,6 +278,32 @@ def test_data_that_are_none_are_said():
         sweep(Net(), (np.ones((3, 4)), np.ones(3)))
 
 
+def test_images_that_are_no_numbers_are_said():
+    """Otherwise every loss is NaN, which looks like a rate too large."""
+    train = np.full((8, 2, 2, 1), np.nan), np.zeros(8, int)
+    with pytest.raises(UserError, match="images have values that are no number"):
+        sweep(Net(), (train, train))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "sentence"),
+    [
+        ((9, 2, 2, 1), [0] * 8, r"images \[9, 2, 2, 1\] with labels \[8\]: a split needs"),
+        ((7, 2, 2, 1), [0] * 8, r"images \[7, 2, 2, 1\] with labels \[8\]: a split needs"),
+        ((0, 2, 2, 1), [], "a split needs at least one image"),
+        ((8, 2, 3, 1), [0] * 8, r"two shapes, \[2, 2, 1\] and \[2, 3, 1\]"),
+        ((8, 2, 2, 1), [0.5] * 8, "labels are whole numbers that count classes, and one is 0.5"),
+        ((8, 2, 2, 1), [np.nan] * 8, "labels are whole numbers that count classes, and one is nan"),
+        ((8, 2, 2, 1), [1 << 32] * 8, "and one is 4294967296"),
+    ],
+)
+def test_images_and_labels_that_do_not_belong_together_are_said(images, labels, sentence):
+    """Too few images were filled up with the last one, targets of a loss cut to whole numbers."""
+    train = np.ones((8, 2, 2, 1)), np.zeros(8, int)
+    with pytest.raises(UserError, match=sentence):
+        sweep(Net(), (train, (np.ones(images), np.array(labels))))
+
+
 def test_a_net_of_several_must_be_named(swept):
     with pytest.raises(UserError, match=r"which net\? say its initializer and seed too"):
         swept.net(learning_rate=0.1)

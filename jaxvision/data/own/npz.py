@@ -309,6 +309,10 @@ def _labels(images: Array, wanted: Array) -> np.ndarray:
         raise UserError(
             f"{images} holds {images.shape[0]} images, and {wanted.name!r} {len(values)} labels"
         )
+    if values.dtype.kind == "u" and values.max(initial=0) > np.iinfo(np.int64).max:
+        raise UserError(
+            f"the labels in {wanted} go up to {values.max()}, which is too large: count classes"
+        )
     return values if values.dtype.kind == "U" else values.astype(np.int64)
 
 

@@ -43,12 +43,16 @@ class Rows:
     """Image files in the rows of Parquet files; ``pictures.Files``."""
 
     def __init__(self, paths: list[Path], column: str) -> None:
-        """Open nothing but the files' descriptions; raises UserError for a group beyond memory."""
+        """Open nothing but the files' descriptions.
+
+        Raises:
+          UserError: a file has no such column, or a group beyond memory.
+        """
         self._column = column
         self._groups: list[tuple[Path, int]] = []
         counts = [0]
         for path in paths:
-            description = _opened(path).metadata
+            description = _with_column(path, column).metadata
             for group in range(description.num_row_groups):
                 known = description.row_group(group)
                 if known.total_byte_size > runtime.usable_memory() / 2:
@@ -264,9 +268,7 @@ def _labels(files: list[Path], column: str, place: str) -> np.ndarray | None:
     """Return the labels of a split, integers or texts; None where all are withheld."""
     found: list[Any] = []
     for path in files:
-        opened = _opened(path)
-        if column not in opened.schema_arrow.names:
-            raise UserError(f"{str(path)!r} has no column {column!r}, which other files have")
+        opened = _with_column(path, column)
         with _damage_is_told(path):
             found += opened.read(columns=[column]).column(0).to_pylist()
     if not found:
@@ -279,7 +281,25 @@ def _labels(files: list[Path], column: str, place: str) -> np.ndarray | None:
             f"{len(missing):,} of {len(found):,} examples of {place} have no label, such as example"
             f" {missing[0]}: leave them out, or label them"
         )
-    return np.array(found) if isinstance(found[0], str) else np.array(found, np.int64)
+    are_texts = {isinstance(value, str) for value in found}
+    if len(are_texts) > 1:
+        raise UserError(
+            f"the labels of {place} are integers in one file and texts in another: write all of"
+            " them alike"
+        )
+    if are_texts == {True}:
+        return np.array(found)
+    if (largest := max(found)) > np.iinfo(np.int64).max:
+        raise UserError(f"{place} holds the label {largest}, which is too large: count classes")
+    return np.array(found, np.int64)
+
+
+def _with_column(path: Path, column: str) -> Any:
+    """Open a Parquet file that has the column, as others do."""
+    opened = _opened(path)
+    if column not in opened.schema_arrow.names:
+        raise UserError(f"{str(path)!r} has no column {column!r}, which other files have")
+    return opened
 
 
 def _opened(path: Path) -> Any:

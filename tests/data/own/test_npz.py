@@ -125,6 +125,7 @@ def test_images_that_are_none_are_one_line(save, refusal, images, said):
         (np.eye(2)[LABELS], "of one-hot rows save labels.argmax(1)"),
         (LABELS / 1.0, "are float64: save integers or texts"),
         (LABELS - 1, "holds the label -1, and classes count from 0"),
+        (LABELS.astype(np.uint64) + 2**63, "go up to 9223372036854775809, which is too large"),
         (0 * LABELS, "all 16 training images of '{}' are of one class, '0'"),
     ],
 )

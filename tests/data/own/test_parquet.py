@@ -134,6 +134,10 @@ def test_withheld_labels_are_judged_by_nobody(tmp_path, write, capsys):
         ({"labels": [0, 1, None, 1]}, "1 of 4 examples of the train split of '{}' have no label"),
         ({"labels": [-1] * 4}, "the training images of '{}' have no labels"),
         ({"labels": [0, 1, 2, 1], "features": classes("label")}, "has label 2, but it names 2"),
+        (
+            {"labels": np.uint64([2**64 - 1, 1, 0, 1])},
+            "holds the label 18446744073709551615, which",
+        ),
         ({"image": None}, "has no columns of image files (a struct of bytes and path, or bytes)"),
         ({"image": [[1, 2]] * 4}, "has no columns of image files"),
         ({"label": None}, "has no single column of labels: name one, none can be one"),
@@ -165,6 +169,11 @@ def test_folders_with_missing_or_other_files_are_one_line(tmp_path, write, refus
     )
     write(top / "train-00001-of-00003.parquet", range(4), label=None, other=[1] * 4)
     assert "has no column 'label', which other files have" in refusal(str(top))
+    write(top / "train-00001-of-00003.parquet", range(4), image=None, other=[b""] * 4)
+    assert "has no column 'image', which other files have" in refusal(str(top))
+    for shard in (1, 0):  # texts after numbers, then before them
+        write(top / f"train-0000{shard}-of-00003.parquet", range(4), labels=["x", "y"] * 2)
+        assert "are integers in one file and texts in another" in refusal(str(top))
     for config in ("large", "small"):
         write(tmp_path / "forms" / config / "train.parquet", range(4))
     assert "in several folders, name one: 'large', 'small'" in refusal(str(tmp_path / "forms"))
