@@ -8,8 +8,9 @@ from experiments.seeing import _nets
 from experiments.seeing._covering import Panels
 from experiments.seeing._nets import Shown
 from jaxvision.report import plots
-from jaxvision.report.image_grid import image_grid
+from jaxvision.report.image_grid import captioned_grid
 from jaxvision.report.record import Record
+from jaxvision.report.stats import spearman
 from jaxvision.types import Axes
 
 SHOWN = 6  # images
@@ -51,7 +52,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
 
 
 def draw_pictures(ax: Axes, record: Record) -> None:
-    """Draw Zeiler & Fergus' five panels, one image a column."""
+    """Draw Zeiler & Fergus' five panels, one image a column, a number under each map."""
     images = record.arrays["pictures/images"]
     height, width = images.shape[1:3]
     rows = [np.broadcast_to(images, (*images.shape[:3], 3))]
@@ -62,16 +63,56 @@ def draw_pictures(ax: Axes, record: Record) -> None:
     rows.append(_class_colors(predicted))
     names = [
         "image",
-        "strongest map",
-        "its projection\n(light: energy)",
-        "probability",
-        "answer",
+        "strongest map\n(lows apart, places)",
+        "its projection\n(rank correlation)",
+        "probability\n(rank correlation)",
+        "answer\n(other answers)",
     ]
-    image_grid(ax, np.stack(rows), rows=names)
-    _frame(ax, len(rows), len(images), height, width)
-    title = "A gray window covers each place in turn.\nDark: what falls; colors: the answer"
+    gap = captioned_grid(ax, np.stack(rows), _numbers(record), rows=names)
+    _frame(ax, len(rows), len(images), height, width, gap)
+    title = (
+        "A gray window covers each place in turn.\n"
+        "Dark: what falls; light: energy. Numbers: against the strongest map"
+    )
     plots.describe(ax, title, "", "")
+    ax.get_gridspec().set_height_ratios([1.5] + [1] * (ax.get_gridspec().nrows - 1))
     _name_classes(ax, np.unique(predicted), record.numbers["classes"])
+
+
+def _numbers(record: Record) -> np.ndarray:
+    """Return what stands under each picture, words [5, B].
+
+    How far the darkest places of the strongest map and of the probability lie apart, how the ranks
+    of the map's falls agree with its projection and with the falls of the probability, and how
+    many places have another answer than most.
+    """
+    strongest, probability, predicted = (
+        record.arrays[f"pictures/{name}"] for name in ("strongest", "probability", "predicted")
+    )
+    energy = _of_size(record.arrays["pictures/projection"], *strongest.shape[1:])
+    words = []
+    for fall, energy_of_one, chance, answers in zip(
+        255 - strongest.astype(int), energy, 255 - probability.astype(int), predicted, strict=True
+    ):
+        lows = [np.unravel_index(part.argmax(), part.shape) for part in (fall, chance)]
+        most = np.bincount(answers.ravel()).argmax()
+        words.append(
+            [
+                "",
+                f"{np.hypot(*np.subtract(*lows)):.0f}",
+                _agreement(fall, energy_of_one),
+                _agreement(fall, chance),
+                f"{100 * (answers != most).mean():.0f} %",
+            ]
+        )
+    return np.array(words).T
+
+
+def _agreement(one: np.ndarray, other: np.ndarray) -> str:
+    """Return the rank correlation of two maps in two digits; a map of one value has none."""
+    if not (np.ptp(one) and np.ptp(other)):
+        return "none"
+    return f"{spearman(one.ravel(), other.ravel()).estimate:.2f}"
 
 
 def _class_colors(classes: np.ndarray) -> np.ndarray:
@@ -92,12 +133,12 @@ def _name_classes(ax: Axes, classes: np.ndarray, names: Sequence[str]) -> None:
         ax.annotate(name, xytext=(8, lift), color=color, fontweight="bold", fontsize=11, **at)
 
 
-def _frame(ax: Axes, down: int, right: int, height: int, width: int) -> None:
+def _frame(ax: Axes, down: int, right: int, height: int, width: int, gap: int) -> None:
     """Draw a line around each picture: the page is as white as what does not fall."""
     from matplotlib.patches import Rectangle  # only who draws waits for it
 
     for row, column in np.ndindex(down, right):
-        corner = (column * (width + 1) - 0.5, row * (height + 1) - 0.5)
+        corner = (column * (width + gap) - 0.5, row * (height + gap) - 0.5)
         look = {"fill": False, "edgecolor": _BACKGROUND, "linewidth": 0.8, "clip_on": False}
         ax.add_patch(Rectangle(corner, width, height, **look))
 

@@ -8,7 +8,7 @@ from experiments.seeing import _nets
 from experiments.seeing._rule_parts import PLAIN, SHOWN
 from experiments.seeing._rules import Method
 from jaxvision.report import plots
-from jaxvision.report.image_grid import image_grid
+from jaxvision.report.image_grid import captioned_grid
 from jaxvision.report.record import Record
 from jaxvision.types import Axes
 
@@ -17,19 +17,36 @@ _FLOOR_COLOR = "#777777"
 
 
 def draw_pictures(ax: Axes, record: Record, table: Mapping[str, Method]) -> None:
-    """Draw images and each rule's map of them, of the first net and of one without its weights."""
+    """Draw images and each rule's map of them, of the first net and of one without its weights.
+
+    Under each map stands how its values correlate with the image's.
+    """
     images = record.arrays["pictures/images"]
-    rows = [np.concatenate([images, images])]
+    twice = np.concatenate([images, images])
+    rows, words = [twice], [[""] * len(twice)]
     for name in PLAIN:
         trained, drawn_anew = record.arrays[f"pictures/{name}"]
-        rows.append(np.concatenate([trained, drawn_anew]))
+        maps = np.concatenate([trained, drawn_anew])
+        rows.append(maps)
+        found = [_correlation(*pair) for pair in zip(maps, twice, strict=True)]
+        words.append([f"{round(each, 2) + 0.0:.2f}" for each in found])  # no minus before zero
     names = ["image", *(table[name].label for name in PLAIN)]
-    image_grid(ax, np.stack(rows), rows=names)
-    side = images.shape[2] + 1
+    gap = captioned_grid(ax, np.stack(rows), np.array(words), rows=names)
+    side = images.shape[2] + gap
     for column, label in ((0, "a trained net"), (SHOWN, "all its layers drawn anew")):
         ax.text(column * side, -3, label, va="bottom", fontsize=11)
-    title = "Which pixels raise the class: what comes back to them (gray: nothing)"
+    title = (
+        "Which pixels raise the class: what comes back to them (gray: nothing);\n"
+        "below: correlation with the image"
+    )
     ax.set_title(title, pad=22)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the correlation of two pictures' values, NaN of a picture of one color."""
+    if not (np.ptp(one) and np.ptp(other)):
+        return np.nan
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def draw_recovery(

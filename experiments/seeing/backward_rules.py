@@ -181,7 +181,7 @@ def claims(config: Config) -> list[Claim]:
 
 def plot(record: Record, config: Config) -> Figure:
     """Draw the maps, what they are at random weights, and what they are worth."""
-    figure, axes = plots.new_figure(3, 2, 13.0)
+    figure, axes = plots.new_figure(3, 2, 13.5)
     with plots.style():
         panels.draw_pictures(plots.merged(axes[0]), record, METHODS)
     panels.draw_recovery(axes[1, 0], record, METHODS, config.filters)

@@ -258,7 +258,7 @@ def claims(config: Config) -> list[Claim]:
 def plot(record: Record, config: Config) -> Figure:
     """Draw the five panels of some images, what falls where, and how parts correspond."""
     masked = "true/window/gray/fall" in record.arrays
-    rows, height = (3, 13.5) if masked else (2, 9.5)
+    rows, height = (3, 15.0) if masked else (2, 11.0)
     figure, axes = plots.new_figure(rows, 2, height)
     with plots.style():
         panels.draw_pictures(plots.merged(axes[0]), record)

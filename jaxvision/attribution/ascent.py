@@ -14,6 +14,7 @@ penalty; Yosinski et al. 2015 (arXiv 1506.06579) and their code: the order of a 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -106,9 +107,7 @@ def maximize(
     shift = _shifts(jitter, key)
     downhill = jax.grad(_depth(layers, objective, parametrization, l2), has_aux=True)
     first = parametrization.decode(start)
-
-    def away(codes: Array) -> Array:
-        return _norm(parametrization.decode(codes) - first)
+    away = partial(_way, parametrization, first)
 
     def step(state: _State, index: Array) -> tuple[_State, tuple[Array, Array]]:
         gradient, (pictures, values) = downhill(state.codes, shift(index))
@@ -146,6 +145,11 @@ def _depth(
         return l2 * penalty - values.sum(), (pictures, values)
 
     return depth
+
+
+def _way(parametrization: Parametrization, first: Array, codes: Array) -> Array:
+    """Return how far pictures [B, ...] have gone from where they started (L2), [B]."""
+    return _norm(parametrization.decode(codes) - first)
 
 
 def _shifts(jitter: int | Array, key: Array | None) -> Callable[[Array], Array | None]:

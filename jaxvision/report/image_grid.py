@@ -54,12 +54,13 @@ def captioned_grid(
     images: np.ndarray,
     words: np.ndarray,
     *,
-    rows: Sequence[str],
-    columns: Sequence[str],
-) -> None:
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> int:
     """Draw images [rows, columns, H, W, C] of 8 bits, and ``words`` [rows, columns] under each.
 
-    A picture alone is no evidence: it has a number beside it.
+    A picture alone is no evidence: it has a number beside it. Returns the pixels between two
+    images, in which the words stand.
     """
     down, _, height, width, _ = images.shape
     gap = max(2, round(0.5 * height))  # room for the words
@@ -69,6 +70,7 @@ def captioned_grid(
         below = row * (height + gap) + height + 0.42 * gap
         ax.text(place, below, word, ha="center", va="center", fontsize=9.5)
     ax.set_ylim(down * (height + gap) - 0.5, -0.5)
+    return gap
 
 
 def _check_names(names: Sequence[str], count: int) -> None:

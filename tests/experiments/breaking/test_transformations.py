@@ -311,7 +311,7 @@ def test_nets_of_a_canvas_are_judged_over_the_ranges_of_the_images():
     )
     nets = canvas.trained(spec, range(2))
     assert nets.data.test.images.shape[1:] == (16, 16, 1)
-    found = canvas.measured_on(nets, 6)
+    found = canvas.measured_on(nets, 60)  # each net gets some of them right
     assert found["canvas/area"].shape == (2, 3)
     assert found["canvas/test_error"].shape == (2,)
     assert (found["canvas/area"] >= 0).all() and (found["canvas/area"] < 1).all()
