@@ -32,7 +32,7 @@ from experiments.data._size_lab import Recipe, make_lab
 from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.fields import disjoint_seeds, flagged
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Figure
@@ -164,7 +164,8 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         _title(record),
         net=f"ReLU MLP of two hidden layers, {config.width} units",
-        optimizer=f"SGD with momentum .9, {config.steps:,} steps, rate of each arm tuned",
+        optimizer=f"SGD with momentum .9, {config.steps:,} steps, "
+        f"{words.rates('arm', config.learning_rates)}",
         paper="Mishkin et al. 2016, Hestness et al. 2017",
     )
 

@@ -30,7 +30,7 @@ from experiments.data._transfer import LAYERS, Way, make_lab
 from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.fields import disjoint_seeds, flagged
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Statistic, minus
 from jaxvision.report.record import Record
 from jaxvision.training.looks import Look, snapshot
@@ -333,7 +333,8 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         title,
         net=f"AlexNet's shape, {config.width} channels first, {config.dense} dense units",
-        optimizer=f"SGD with momentum .9, {config.steps:,} steps, rate tuned on other seeds",
+        optimizer=f"SGD with momentum .9, {config.steps:,} steps, "
+        f"{words.rates('probe', config.learning_rates)}",
         paper="Razavian et al. 2014",
     )
 

@@ -34,7 +34,7 @@ from jaxvision.data import load
 from jaxvision.fields import check_periods, flagged
 from jaxvision.models.alexnet import checked_layers
 from jaxvision.models.published import alexnet_parameters
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Axes, Figure
@@ -230,7 +230,7 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         title,
         net=f"AlexNet's shape, {config.width} channels first, {config.dense} dense units",
-        optimizer="SGD with momentum .9, rate of each net tuned on other seeds",
+        optimizer=f"SGD with momentum .9, {words.rates('net', config.learning_rates)}",
         paper="Zeiler & Fergus 2014, table 3",
     )
 

@@ -32,7 +32,7 @@ from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.data.augment import standardizer
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.types import Figure, PyTree, UserError
@@ -233,7 +233,7 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         title,
         net=f"ReLU MLP of {config.depth} layers of {config.width} units, and deeper ones",
-        optimizer="SGD with momentum .9, rates swept, the best chosen on other seeds",
+        optimizer=f"SGD with momentum .9, {words.rates('net', config.learning_rates)}",
         paper="the argument of He et al. 2016, section 1",
     )
 

@@ -34,7 +34,7 @@ from jaxvision.fields import check_periods, disjoint_seeds, flagged
 from jaxvision.models.plain import he2015_net
 from jaxvision.progress import each
 from jaxvision.random import probe
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim, Within
 from jaxvision.report.record import Record
 from jaxvision.training.arms import record_arrays
@@ -148,8 +148,11 @@ def measure(
         numbers["nets"][net.name] = found
         for arm, history in histories.items():
             kept = record_arrays(f"{net.name}/{arm}", history, probes.LAYERWISE)
-            for of_every_batch in ("loss", "error"):  # nobody reads them: escape steps are kept
-                kept.pop(f"{net.name}/{arm}/{of_every_batch}")
+            unread = ["loss", "error"]  # of every batch; escape steps are kept
+            if arm != "xavier":
+                unread.append("decay_cosine")  # it is asked of stalled nets only
+            for quantity in unread:
+                kept.pop(f"{net.name}/{arm}/{quantity}")
             arrays |= kept
     return numbers, arrays
 
@@ -263,13 +266,17 @@ def plot(record: Record, config: Config) -> Figure:
     _draw_start(axes[-1], record, config, max(nets, key=lambda net: (net.kind == "mlp", net.depth)))
     otherwise = "He against Xavier in deep ReLU nets"
     title = plots.headline(record, _titles(config), otherwise)
-    and_adam = " (and Adam)" if config.mlp_depths else ""
+    grids = [config.learning_rates_xavier, config.learning_rates_he]
+    and_adam = ""
+    if config.mlp_depths:
+        grids.append(config.learning_rates_adam)
+        and_adam = " (and Adam)"
     return plots.finish(
         figure,
         record,
         title,
         net=_sizes(config),
-        optimizer=f"SGD with momentum .9{and_adam}, rate of each arm tuned on other seeds",
+        optimizer=f"SGD with momentum .9{and_adam}, {words.rates('arm', *grids)}",
         paper="He et al. 2015, figures 2 and 3",
     )
 
@@ -285,9 +292,9 @@ def _draw_start(axes: Sequence[Axes], record: Record, config: Config, net: Net) 
     """Draw signal and gradient by layer of a net's arms at step 0."""
     slope = finite_width_slope(config.mlp_width) if net.kind == "mlp" else 0.0
     draw_layers(axes[0], record, f"{net.name}/{{}}/signal_std", LABELS, slope - 0.5)
-    plots.describe(axes[0], "Signal at step 0", "layer", "std of the pre-activation")
+    plots.describe(axes[0], "Signal at step 0", "layer", "std of the\npre-activation")
     draw_layers(axes[1], record, f"{net.name}/{{}}/delta_norm", LABELS, 0.5 - slope)
-    plots.describe(axes[1], "Gradient at step 0", "layer", "norm at the pre-activation")
+    plots.describe(axes[1], "Gradient at step 0", "layer", "norm at the\npre-activation")
 
 
 def _titles(config: Config) -> dict[tuple[str, ...], str]:
@@ -297,9 +304,9 @@ def _titles(config: Config) -> dict[tuple[str, ...], str]:
     found = {}
     if all(deep.values()):
         found[ids["mlp"] + ids["conv"]] = "Xavier stalls at 30 layers, He converges"
-    for kind, words in {"mlp": "MLPs", "conv": "conv nets"}.items():
+    for kind, kind_words in {"mlp": "MLPs", "conv": "conv nets"}.items():
         if deep[kind]:
-            found[ids[kind]] = f"In {words} of 30 layers Xavier stalls, He converges"
+            found[ids[kind]] = f"In {kind_words} of 30 layers Xavier stalls, He converges"
     return found
 
 

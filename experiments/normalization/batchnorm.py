@@ -39,7 +39,7 @@ from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.data.augment import standardizer
 from jaxvision.fields import check_periods, disjoint_seeds, flagged
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
@@ -265,7 +265,7 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         title,
         net=f"Three hidden layers of {config.width} sigmoids",
-        optimizer="SGD, rate of each net tuned on other seeds",
+        optimizer=f"SGD, {words.rates('net', config.learning_rates)}",
         paper="Ioffe & Szegedy 2015, figure 1; Santurkar et al. 2018",
     )
 

@@ -29,7 +29,7 @@ from experiments.normalization._noisy import Lab, Way
 from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.fields import disjoint_seeds, flagged
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.fit import History
@@ -234,7 +234,7 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         title,
         net=f"ReLU MLP of {config.depth} layers, {config.width} units",
-        optimizer="SGD with momentum .95, rate of each way chosen on other seeds",
+        optimizer=f"SGD with momentum .95, {words.rates('way', config.learning_rates)}",
         paper="Srivastava et al. 2014, tables 2, 9, 10, figures 7 to 10; Li et al. 2018",
     )
 

@@ -32,7 +32,7 @@ from experiments.normalization._together import Judge
 from jaxvision import cli
 from jaxvision.data import load
 from jaxvision.fields import disjoint_seeds, flagged
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.averaging import exponential, stochastic
@@ -199,7 +199,7 @@ def plot(record: Record, config: Config) -> Figure:
         title,
         net=f"{config.images} images of them, ReLU MLP of {config.depth} layers, "
         f"{config.width} units",
-        optimizer="SGD with momentum .95, rates chosen on other seeds",
+        optimizer=f"SGD with momentum .95, {words.rates('net', config.learning_rates)}",
         paper="Lakshminarayanan et al. 2017; Srivastava et al. 2014; Izmailov et al. 2018; "
         "Wortsman et al. 2022",
     )

@@ -1,4 +1,6 @@
-"""What the gallery says in every form it takes."""
+"""What the gallery says in every form it takes, and what footers of figures share."""
+
+from collections.abc import Sequence
 
 TITLE = "jaxvision: experiments and their verdicts"
 NAME = "jaxvision"
@@ -34,3 +36,17 @@ def totals(records: int, claims: int, counts: str = "") -> str:
     """Return how many claims of how many records there are, and how they came out if told."""
     told = f": {counts}" if counts else ""
     return f"{claims} claims in {records} records{told}."
+
+
+def rates(of: str, *grids: Sequence[float]) -> str:
+    """Return how learning rates were found, for a footer; of a single rate nothing was chosen.
+
+    Args:
+      of: what has a rate of its own, such as "net".
+      grids: the rates that were tried, for each kind of ``of``.
+    """
+    if any(len(grid) > 1 for grid in grids):
+        return f"rate of each {of} tuned on other seeds"
+    given = sorted({rate for grid in grids for rate in grid})
+    told = " and ".join(f"{rate:g}" for rate in given)
+    return f"{'rate' if len(given) == 1 else 'rates'} {told}, not tuned"
