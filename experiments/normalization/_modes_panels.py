@@ -73,24 +73,20 @@ def draw_leak(ax: Axes, record: Record, nets: Mapping[str, str]) -> None:
 
 
 @plots.style()
-def draw_differences(
-    ax: Axes, record: Record, pairs: Mapping[str, tuple[NetAndWay, NetAndWay]]
-) -> None:
-    """Draw by how much each way errs more than the right one beside it, seed by seed."""
-    for row, (label, (other, right)) in enumerate(pairs.items()):
-        ends = [record.arrays[f"{net}/{way}"][:, -1] for net, way in (other, right)]
-        points = 100 * np.subtract(*ends)
-        spread = row + np.linspace(-0.15, 0.15, len(points))
-        color = plots.color_of("eval mode")
-        ax.plot(points, spread, "o", color=color, markersize=4.5)
-        mean = points.mean()
-        ax.plot([mean, mean], [row - 0.22, row + 0.22], color=plots.color_of("population"))
-        place = {"transform": ax.get_yaxis_transform(), "fontsize": 10, "va": "center"}
-        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the line of 0 ends there
-        ax.text(0.01, row + 0.42, label, bbox=paper, **place)
-    ax.axvline(0, color=plots.THEORY_COLOR, linewidth=1)
-    ax.set_yticks([])
-    ax.set_ylim(-0.4, len(pairs) - 0.2)
-    most = max(1.0, *(abs(end) for end in ax.get_xlim()))
-    ax.set_xlim(-1.05 * most, 1.05 * most)
-    plots.describe(ax, "What should cost nothing", "points of error more than the right way", "")
+def draw_beside(ax: Axes, record: Record, pairs: Mapping[str, tuple[NetAndWay, NetAndWay]]) -> None:
+    """Draw the error of each way by step, and of the right one beside it, dashed."""
+    for label, (other, right) in pairs.items():
+        color = plots.color_of(label)
+        plots.seed_band(ax, *_curve(record, *other), color, label)
+        steps, errors = _curve(record, *right)
+        ax.plot(steps, np.median(errors, 0), "--", color=plots.color_of("population"))
+    plots.log_axis(ax, "x")
+    plots.log_axis(ax, "y")
+    title = "Biased variance by batch, and statistics\nper 64 (dashed: the right one beside it)"
+    plots.describe(ax, title, "step", "test error, %")
+
+
+def _curve(record: Record, net: str, way: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps [T], and a way's errors in percent [S, T], none below a tenth."""
+    errors = 100 * record.arrays[f"{net}/{way}"]
+    return record.arrays[f"{net}/steps"], np.maximum(errors, 0.1)  # for axes of powers of ten

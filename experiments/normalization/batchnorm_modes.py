@@ -266,7 +266,7 @@ def plot(record: Record, config: Config) -> Figure:
     panels.draw_leak(
         axes[2, 0], record, {name: batches[name] for name in batches if name in config.nets}
     )
-    panels.draw_differences(axes[2, 1], record, differences(config))
+    panels.draw_beside(axes[2, 1], record, beside(config))
     for ax, ids in zip(axes.flat, SHOWN, strict=True):
         known = {claim.id for claim in claims(config)}
         plots.mark_contradicted(ax, record, *(name for name in ids if name in known))
@@ -284,15 +284,13 @@ def plot(record: Record, config: Config) -> Figure:
     )
 
 
-def differences(config: Config) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
+def beside(config: Config) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
     """Return what should cost nothing: label -> (net, way) and the right (net, way) beside it."""
     right = "population"
     pairs = {
-        "other training batches": (("relu", "again"), ("relu", right)),
-        "biased variance, batches of 64": (("relu", "biased"), ("relu", right)),
-        "biased variance, batches of 4": (("size_4", "biased"), ("size_4", right)),
-        "256 images, statistics per 64": (("parts", right), ("whole", right)),
-        "EMA .99, grown": (("relu", "ema_99"), ("relu", right)),
+        "biased, 64": (("relu", "biased"), ("relu", right)),
+        "biased, 4": (("size_4", "biased"), ("size_4", right)),
+        "256, per 64": (("parts", right), ("whole", right)),
     }
     runs = set(config.nets)
     return {label: pair for label, pair in pairs.items() if runs.issuperset({n for n, _ in pair})}

@@ -82,6 +82,9 @@ _MEANINGS = {
     "EMA .99": "#D6604D",
     "EMA .99, debiased": "#4393C3",
     "one class": "#762A83",
+    "biased, 64": "#DE77AE",
+    "biased, 4": "#EC7014",
+    "256, per 64": "#225EA8",
     "noisy BN": "#F0A202",
     # searches for pixels
     "everything tried": "#333399",
