@@ -75,7 +75,8 @@ def adapt(
 
     Args:
       net: a Flax Linen module; a Flax NNX module, which is left as it is; a callable that is a tree
-        of arrays, as Equinox has them; or any function ``(params, images) -> output``.
+        of arrays, as Equinox has them; or any function ``(params, images) -> output``, which
+        programs read once: what changes is among its parameters, not among what it closes over.
       variables: of a Linen module what ``init`` returned; of a function its parameters; of the
         others nothing, they hold their own.
       train: train mode instead: batch norm by the batch, dropout drawn from ``key``; the changed
