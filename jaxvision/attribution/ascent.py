@@ -107,7 +107,7 @@ def maximize(
     shift = _shifts(jitter, key)
     downhill = jax.grad(_depth(layers, objective, parametrization, l2), has_aux=True)
     first = parametrization.decode(start)
-    away = partial(_way, parametrization, first)
+    away = partial(_distance_from, parametrization, first)
 
     def step(state: _State, index: Array) -> tuple[_State, tuple[Array, Array]]:
         gradient, (pictures, values) = downhill(state.codes, shift(index))
@@ -147,7 +147,7 @@ def _depth(
     return depth
 
 
-def _way(parametrization: Parametrization, first: Array, codes: Array) -> Array:
+def _distance_from(parametrization: Parametrization, first: Array, codes: Array) -> Array:
     """Return how far pictures [B, ...] have gone from where they started (L2), [B]."""
     return _norm(parametrization.decode(codes) - first)
 
