@@ -158,6 +158,18 @@ def test_claims_of_one_value_compare_nothing_with_itself(experiment):
                 assert not COMPARED_WITH_ITSELF.search(sentence), (field.name, sentence)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["backward_rules", "camouflage", "class_pictures", "fooling_images", "universal_perturbation"],
+)
+def test_what_the_next_seed_s_net_says_needs_two_seeds(name):
+    """The next of one is the net itself."""
+    experiment = importlib.import_module(module_name(name))
+    with pytest.raises(UserError, match="'1' must be from 2 to"):
+        cli.parse_flags(experiment, ["x", "--seeds=1"])
+    assert all(preset.seeds > 1 for preset in experiment.PRESETS.values())
+
+
 def from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys):
     """What ``make plot-NAME`` does changes not a byte of a record that was just written."""
     module, measured = tiny
