@@ -144,6 +144,10 @@ def soup(variables: PyTree) -> PyTree:
 
     def mean(leaf: Array) -> Array:
         # By JAX's types: to NumPy bfloat16 is no number.
-        return leaf.mean(0) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf[0]
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf[0]
+        # NumPy would add up bfloat16 in its 8 bits.
+        wide = leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32
+        return leaf.mean(0, dtype=wide).astype(leaf.dtype)
 
     return jax.tree.map(mean, variables)

@@ -90,6 +90,13 @@ def test_averages_of_weights_of_16_bits_have_32_and_go_through_a_scan(dtype):
         np.testing.assert_allclose(mean["w"], means[name], rtol=1e-3)
 
 
+@pytest.mark.parametrize("place", [np.asarray, jnp.asarray])
+def test_a_soup_of_bfloat16_is_rounded_once(place):
+    nets = (1 + 0.3 * np.random.default_rng(4).normal(size=(64, 50))).astype(jnp.bfloat16)
+    mean = nets.astype(np.float64).mean(0)
+    np.testing.assert_array_equal(soup(place(nets)), mean.astype(jnp.bfloat16))
+
+
 def test_swa_is_the_mean_of_every_few_steps():
     gradients = np.random.default_rng(0).normal(size=20)
     along, found = descended({"swa": stochastic(8, 4)}, 0.0, gradients)
