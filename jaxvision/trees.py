@@ -1,4 +1,4 @@
-"""Named leaves and norms of parameter trees."""
+"""Named leaves, norms and sums of parameter trees."""
 
 import jax
 import jax.numpy as jnp
@@ -25,3 +25,17 @@ def dot(a: PyTree, b: PyTree) -> Array:
     wide = lambda leaf: leaf.astype(jnp.float32)  # noqa: E731
     products = jax.tree.map(lambda x, y: jnp.sum(wide(x) * wide(y)), a, b)
     return sum(jax.tree.leaves(products), jnp.float32(0))
+
+
+def zeros_of_32_bits(tree: PyTree) -> PyTree:
+    """Return zeros shaped as the leaves, float32 or wider: what sums and means of them begin at.
+
+    Sums of bfloat16 times a float32 are float32: begun at zeros of the leaves' own type they would
+    change it in their first step, which no scan carries.
+    """
+
+    def zeros(leaf: Array) -> Array:
+        wide = jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.dtype.itemsize >= 4
+        return jnp.zeros_like(leaf, leaf.dtype if wide else jnp.float32)
+
+    return jax.tree.map(zeros, tree)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.trees import dot, named_leaves, squared_norm
+from jaxvision.trees import dot, named_leaves, squared_norm, zeros_of_32_bits
 
 TREE = {
     "hidden": {"kernel": jnp.array([[1.0, 2.0], [3.0, -4.0]]), "bias": jnp.array([0.5, 0.0])},
@@ -53,3 +53,9 @@ def test_norms_go_through_jit_and_vmap():
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), TREE)
     norms = jax.jit(jax.vmap(squared_norm))(stacked)
     np.testing.assert_allclose(norms, [34.25, 4 * 34.25])
+
+
+def test_sums_begin_at_zeros_of_32_bits():
+    zeros = zeros_of_32_bits({"a": jnp.ones((2, 3), jnp.bfloat16), "b": jnp.ones(2)})
+    found = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, float(leaf.sum())), zeros)
+    assert found == {"a": ((2, 3), jnp.float32, 0), "b": ((2,), jnp.float32, 0)}

@@ -20,6 +20,7 @@ from jaxvision.models.layers import apply_function
 from jaxvision.nets import Spec
 from jaxvision.report.claims import Claim, Share
 from jaxvision.report.record import Record
+from jaxvision.report.stats import where_known
 from jaxvision.training.arms import Arm, make_runs
 from jaxvision.training.fit import Trainer
 from jaxvision.training.optimizers import caffe_sgd
@@ -96,8 +97,9 @@ def claim_of(not_run: str) -> Claim:
     """Return the claim on the nets of a canvas."""
 
     def turns_harm_most(record: Record) -> np.ndarray:
-        shift, scale, turn = record.arrays["canvas/area"].T
-        return np.minimum(shift, scale) > turn
+        area = record.arrays["canvas/area"]
+        shift, scale, turn = area.T
+        return where_known(np.minimum(shift, scale) > turn, area)
 
     return Claim(
         "canvas",

@@ -8,6 +8,7 @@ from experiments.breaking import _fooling as fooling
 from experiments.breaking import _fooling_panels as panels
 from jaxvision.report.claims import Claim, Equivalent, Greater, Share, Statistic
 from jaxvision.report.record import Record
+from jaxvision.report.stats import where_known
 
 RANDOM = ("noise", "binary", "painted")
 NGUYEN = "Nguyen et al. 2015"
@@ -17,11 +18,15 @@ def claims_of(config: Any) -> list[Claim]:
     """Return the sources' claims and the questions beside them; the rules are fixed here."""
 
     def all_reach(name: str, odds: float) -> Statistic:
-        return lambda record: (record.arrays[f"{name}/log_odds"] >= odds).all(1)
+        def reached(record: Record) -> np.ndarray:
+            found = record.arrays[f"{name}/log_odds"]
+            return where_known((found >= odds).all(1), found)
+
+        return reached
 
     def random_falls_short(record: Record) -> np.ndarray:
         best = np.max([record.arrays[f"{name}/log_odds"] for name in RANDOM], axis=0)
-        return (best < fooling.NINES).any(1)
+        return where_known((best < fooling.NINES).any(1), best)
 
     def lead(name: str, others: tuple[str, ...]) -> Statistic:
         def ahead(record: Record) -> np.ndarray:
@@ -52,8 +57,8 @@ def claims_of(config: Any) -> list[Claim]:
 
     def still(record: Record) -> np.ndarray:
         last = record.arrays["rounds/generations"][:, -1]
-        learned = np.isfinite(panels.efforts(record)[:, -1])
-        return learned & (last <= config.generations).all((1, 2))
+        effort = panels.efforts(record)[:, -1]
+        return where_known((last <= config.generations).all((1, 2)), effort)
 
     def rubbish(name: str) -> Statistic:
         return lambda record: record.arrays[f"{name}/rubbish"]

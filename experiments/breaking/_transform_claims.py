@@ -9,6 +9,7 @@ from experiments.breaking import _transform_panels as panels
 from experiments.breaking._transforms import BORDERS, CANVAS, SYMMETRIC
 from jaxvision.report.claims import Claim, Greater, Less, Share, Statistic, Within, minus
 from jaxvision.report.record import Record
+from jaxvision.report.stats import where_known
 
 ZEILER, ENGSTROM = "Zeiler & Fergus 2014", "Engstrom et al. 2019"
 AZULAY, ZHANG = "Azulay & Weiss 2019", "Zhang 2019"
@@ -34,7 +35,7 @@ def claims_of(config: Any) -> list[Claim]:
     def with_every_border(record: Record) -> np.ndarray:
         areas = record.arrays["upright/area_by_border"]
         shift, scale, turn = np.moveaxis(areas, 2, 0)
-        return (np.minimum(shift, scale) > turn).all(1)
+        return where_known((np.minimum(shift, scale) > turn).all(1), areas)
 
     def half_turn(record: Record) -> np.ndarray:
         symmetric, others = record.arrays["upright/half_turn"].T

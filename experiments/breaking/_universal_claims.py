@@ -107,6 +107,7 @@ def claims_of(config: Any, linear: Sequence[str]) -> list[Claim]:
             f"Made from {config.sizes[-1]} images it fools more than from {config.sizes[0]}",
             lead(size(-1), size(0)),
             Greater(),
+            not_run="" if len(config.sizes) > 1 else "several --sizes",
             needs=config.kinds,
         ),
         Claim(

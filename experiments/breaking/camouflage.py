@@ -59,7 +59,7 @@ class Config:
     other: str = flagged(
         "alexnet", "Kind of the other nets.", choices=("alexnet", "resnet", "none")
     )
-    seeds: int = flagged(6, "Nets of each kind.", low=1, high=1000)
+    seeds: int = flagged(6, "Nets of each kind.", low=2, high=1000)
     first_seed: int = flagged(900, "First seed.", low=0, high=10**9)
     channels: int = flagged(8, "Channels of the first convolution.", low=1, high=1024)
     steps: int = flagged(1000, "Training steps.", low=10, high=10**6)

@@ -78,7 +78,7 @@ class Config:
 
     dataset: str = flagged("digits", "Images that the nets have learned.")
     color_dataset: str = flagged("shapes", "Color images that conv nets have learned.")
-    seeds: int = flagged(6, "Nets of each kind.", low=1, high=1000)
+    seeds: int = flagged(6, "Nets of each kind.", low=2, high=1000)
     first_seed: int = flagged(900, "First seed.", low=0, high=10**9)
     width: int = flagged(128, "Units of dense nets.", low=1, high=8192)
     steps: int = flagged(600, "Training steps of dense nets.", low=1, high=10**6)

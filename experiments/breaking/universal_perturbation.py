@@ -80,7 +80,7 @@ class Config:
 
     dataset: str = flagged("digits", "Data set: digits, shapes, a TFDS name, or a path to yours.")
     kinds: tuple[str, ...] = flagged(tuple(KINDS), "Kinds of nets.", choices=tuple(KINDS))
-    seeds: int = flagged(6, "Nets of each kind.", low=1, high=1000)
+    seeds: int = flagged(6, "Nets of each kind.", low=2, high=1000)
     first_seed: int = flagged(900, "First seed.", low=0, high=10**9)
     width: int = flagged(64, "Units of dense layers.", low=2, high=8192)
     channels: int = flagged(8, "Channels of the first convolution.", low=1, high=1024)

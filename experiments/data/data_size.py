@@ -35,7 +35,7 @@ from jaxvision.fields import disjoint_seeds, flagged
 from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
-from jaxvision.types import Figure
+from jaxvision.types import Figure, UserError
 
 RECIPES = {
     "plain": Recipe("equal steps"),
@@ -70,6 +70,14 @@ class Config:
         (0.001, 0.003, 0.01, 0.03, 0.1), "Tried by each arm.", low=0
     )
     tuning_seeds: int = flagged(3, "Seeds for choosing rates; none is used again.", low=1, high=100)
+
+    def __post_init__(self) -> None:
+        sizes = list(self.sizes)
+        if len(sizes) < 4 or sizes != sorted(sizes):
+            shown = ",".join(map(str, sizes))
+            raise UserError(
+                f"--sizes={shown}: a curve needs four sizes or more, from small to large"
+            )
 
 
 PRESETS = {

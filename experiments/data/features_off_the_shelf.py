@@ -248,6 +248,7 @@ def claims(config: Config) -> list[Claim]:
             f"With {many} images a probe beats training from scratch",
             by_size(-1),
             Greater(),
+            not_run="" if few < many else "several --sizes",
             needs=("sizes",),
         ),
         Claim(

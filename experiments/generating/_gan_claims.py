@@ -6,6 +6,7 @@ from experiments.generating import _codes as codes_lib
 from experiments.generating import _gan_measures as measures
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Statistic, Within
 from jaxvision.report.record import Record
+from jaxvision.report.stats import where_known
 
 RADFORD = "Radford et al. 2015"
 MEEHAN = "Meehan et al. 2020"
@@ -42,12 +43,11 @@ def _octaves(one: Statistic, other: Statistic) -> Statistic:
 
 
 def _ordered(record: Record) -> np.ndarray:
-    real, blurred, half, single, noise = (
-        record.arrays[f"anchor/{name}"] for name in measures.ANCHORS
-    )
+    anchors = [record.arrays[f"anchor/{name}"] for name in measures.ANCHORS]
+    real, blurred, half, single, noise = anchors
     rises = (real < blurred) & (blurred < noise)
     sees_classes = (half > 2 * real) & (single > half)
-    return rises & sees_classes
+    return where_known(rises & sees_classes, *anchors)
 
 
 def _of_the_distance() -> list[Claim]:
@@ -88,7 +88,8 @@ def _of_training() -> list[Claim]:
     end = _at_the_end("half/fcd")
 
     def falls(record: Record) -> np.ndarray:
-        return end(record) < record.arrays["half/fcd"][:, 0]
+        fcd = record.arrays["half/fcd"][:, [0, -1]]
+        return where_known(fcd[:, 1] < fcd[:, 0], fcd)
 
     def paints_all(record: Record) -> np.ndarray:
         shares = record.arrays["half/shares"][:, -1]

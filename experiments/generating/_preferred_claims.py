@@ -6,6 +6,7 @@ from experiments.generating._preferred_scores import ANCHORS
 from experiments.generating._subjects import KINDS
 from jaxvision.report.claims import Claim, Equivalent, Greater, Less, Share, Statistic
 from jaxvision.report.record import Record
+from jaxvision.report.stats import where_known
 
 NGUYEN = "Nguyen et al. 2016"
 PPGN = "Nguyen et al. 2017"
@@ -77,8 +78,9 @@ def _missing(record: Record) -> np.ndarray:
 
 
 def _ordered(record: Record) -> np.ndarray:
-    real, blurred, noise = (record.arrays["anchors"][:, i] for i in range(len(ANCHORS)))
-    return (real < blurred) & (blurred < noise)
+    anchors = record.arrays["anchors"]
+    real, blurred, noise = (anchors[:, i] for i in range(len(ANCHORS)))
+    return where_known((real < blurred) & (blurred < noise), anchors)
 
 
 def _smoother(record: Record) -> np.ndarray:

@@ -38,11 +38,12 @@ def _bend(config: Any) -> str:
 
 def _of_isometry(config: Any) -> list[Claim]:
     shallow, deep = min(config.depths), max(config.depths)
+    depths = f"{shallow} to {deep}" if shallow < deep else f"{deep}"
     return [
         Claim(
             "isometry",
             XIAO,
-            f"Delta-orthogonal, {shallow} to {deep} layers, {_bend(config)}: nearly all singular "
+            f"Delta-orthogonal, {depths} layers, {_bend(config)}: nearly all singular "
             "values are within a factor 2 of 1 (smallest share of all depths)",
             lambda r: r.arrays["delta/share"].min(axis=1),
             Greater(0.95),
@@ -72,6 +73,7 @@ def _of_isometry(config: Any) -> list[Claim]:
             f"less than half from {shallow} to {deep} layers",
             _kept,
             Less(0.5),
+            not_run="" if shallow < deep else "several --depths",
             needs=("delta_fixed",),
         ),
     ]

@@ -114,6 +114,7 @@ def claims_of(config: Any) -> list[Claim]:
             f"with {last} images it gains more than with {first} (points)",
             minus(gain(last), gain(first)),
             Greater(),
+            not_run="" if others else "several --sizes",
             needs=("none", "dropout", "sizes"),
         ),
         Claim(

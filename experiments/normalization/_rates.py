@@ -225,10 +225,8 @@ class Lab:
 
 
 def check_sizes(config: Any, data: Splits) -> None:
-    """Raise UserError unless every batch size can be trained and one compared with another."""
+    """Raise UserError unless every batch size can be trained."""
     sizes, images = sizes_of(config), len(data.train.labels)
-    if len(sizes) < 2:
-        raise UserError("--batch_sizes needs two sizes at least: a rule of scaling compares them")
     if sizes[-1] > config.n_images:
         raise UserError(f"--n_images={config.n_images} is less than one batch of {sizes[-1]}")
     largest = max(sizes[-1], config.batch_size)

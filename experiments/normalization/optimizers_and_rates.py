@@ -44,7 +44,7 @@ from jaxvision.report import plots
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.optimizers import adamw, momentum_sgd, muon
-from jaxvision.types import Figure
+from jaxvision.types import Figure, UserError
 
 INITS = {"xavier": init.xavier_he2015(), "he": init.he_backward()}
 SGD, MOMENTUM = "learning_rates_sgd", "learning_rates_momentum"
@@ -110,6 +110,12 @@ class Config:
     most_steps: int = flagged(100, "Steps that large batches train at least.", low=1, high=10**6)
     target_error_early: float = flagged(0.15, "Test error to reach, a share.", low=0, high=1)
     target_error_late: float = flagged(0.05, "A lower one, later to reach.", low=0, high=1)
+
+    def __post_init__(self) -> None:
+        if len(self.batch_sizes) < 2:
+            raise UserError(
+                "--batch_sizes needs two sizes at least: a rule of scaling compares them"
+            )
 
 
 PRESETS = {

@@ -150,6 +150,7 @@ class Share:
 
     Judged by the interval of Clopper and Pearson for that share: all of it above is reproduced, all
     of it below is contradicted. Five seeds of five reach above .54, fourteen of fourteen above .8.
+    ``stats.where_known`` marks the seeds of which nothing was counted.
     """
 
     than: float = 0.5

@@ -198,6 +198,18 @@ def proportion_interval(successes: int, n: int, confidence: float = CONFIDENCE) 
     return Interval(successes / n, float(bounds.low), float(bounds.high))
 
 
+def where_known(holds: np.ndarray, *numbers: np.ndarray) -> np.ndarray:
+    """Return ``holds``, bool [S]; NaN for the seeds that have a NaN among ``numbers`` [S, ...].
+
+    A comparison with NaN is false: a seed of which nothing was counted would speak against a claim
+    that ``Share`` judges. With NaN the claim is undecided, as one on numbers is.
+    """
+    unknown = np.zeros(len(holds), bool)
+    for of_seeds in numbers:
+        unknown |= np.isnan(of_seeds).reshape(len(holds), -1).any(1)
+    return np.where(unknown, np.nan, holds) if unknown.any() else holds
+
+
 def spearman(x: ArrayLike, y: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
     """Return the rank correlation of ``x`` and ``y`` [n], interval of Bonett and Wright (2000).
 

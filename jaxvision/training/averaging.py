@@ -14,11 +14,16 @@ import jax.numpy as jnp
 import optax
 
 from jaxvision.training.schedules import Optimizer
+from jaxvision.trees import zeros_of_32_bits
 from jaxvision.types import Array, Hyper, PyTree
 
 
 class Average(NamedTuple):
-    """A weighted mean of trees."""
+    """A weighted mean of trees.
+
+    Its leaves have 32 bits at least, whatever the trees have: in the 8 bits of bfloat16 a share of
+    a thousandth would be lost.
+    """
 
     mean: PyTree
     weight: Array  # float32 [], sum of the weights; 0 before the first
@@ -26,7 +31,7 @@ class Average(NamedTuple):
     @staticmethod
     def empty(tree: PyTree) -> "Average":
         """Return the average of nothing, for trees shaped as ``tree``."""
-        return Average(jax.tree.map(jnp.zeros_like, tree), jnp.float32(0))
+        return Average(zeros_of_32_bits(tree), jnp.float32(0))
 
     def plus(self, tree: PyTree, weight: Array | float, decay: Array | float = 1.0) -> "Average":
         """Return the mean with ``tree`` added, the weights so far multiplied by ``decay``.
@@ -35,10 +40,11 @@ class Average(NamedTuple):
         """
         total = decay * self.weight + weight
         divisor = jnp.where(total > 0, total, 1.0)
-        share = weight / divisor
+        share = jnp.asarray(weight / divisor)
 
         def moved(mean: Array, new: Array) -> Array:
-            return mean + share * (new - mean)
+            # In the type that it began with: what a scan carries keeps its type.
+            return mean + share.astype(mean.dtype) * (new.astype(mean.dtype) - mean)
 
         mean = jax.tree.map(moved, self.mean, tree)
         return Average(mean, jnp.float32(total))
@@ -122,7 +128,7 @@ def averaging(optimizer: Optimizer, rules: dict[str, Rule]) -> Optimizer:
 def averages(opt_state: PyTree) -> dict[str, PyTree]:
     """Return the averaged weights by name out of the state of an optimizer that averages.
 
-    It may lie within another one, as in ``scheduled``.
+    It may lie within another one, as in ``scheduled``. Averages of weights of 16 bits have 32.
     """
     while not isinstance(opt_state, AveragingState):
         opt_state = opt_state.inner
@@ -138,6 +144,10 @@ def soup(variables: PyTree) -> PyTree:
 
     def mean(leaf: Array) -> Array:
         # By JAX's types: to NumPy bfloat16 is no number.
-        return leaf.mean(0) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf[0]
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf[0]
+        # NumPy would add up bfloat16 in its 8 bits.
+        wide = leaf.dtype if leaf.dtype.itemsize >= 4 else jnp.float32
+        return leaf.mean(0, dtype=wide).astype(leaf.dtype)
 
     return jax.tree.map(mean, variables)

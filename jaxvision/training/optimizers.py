@@ -10,6 +10,7 @@ from jax.tree_util import keystr, tree_map_with_path
 from optax import contrib
 
 from jaxvision.models.stacks import stacked_axes
+from jaxvision.trees import zeros_of_32_bits
 from jaxvision.types import Array, Hyper, PyTree
 
 BIAS_RATE = 64  # of ``nesterov_sgd``, over the rate of all else
@@ -23,7 +24,7 @@ def sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         optax.masked(optax.scale(hyper["train_biases"]), _is_bias),
-        optax.sgd(hyper["learning_rate"], momentum=0.9),
+        optax.chain(_velocity(0.9), optax.scale_by_learning_rate(hyper["learning_rate"])),
     )
 
 
@@ -37,7 +38,7 @@ def caffe_sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         optax.scale(hyper["learning_rate"]),
-        optax.trace(0.9),
+        _velocity(0.9),
         optax.scale(-1.0),
     )
 
@@ -88,7 +89,7 @@ def momentum_sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformat
     """
     return optax.chain(
         decay_kernels(weight_decay),
-        optax.trace(hyper["momentum"]),
+        _velocity(hyper["momentum"]),
         optax.scale_by_learning_rate(hyper["learning_rate"]),
     )
 
@@ -103,7 +104,7 @@ def nesterov_sgd(weight_decay: float, hyper: Hyper) -> optax.GradientTransformat
     """
     return optax.chain(
         decay_kernels(weight_decay),
-        optax.trace(hyper["momentum"], nesterov=True),
+        _velocity(hyper["momentum"], nesterov=True),
         optax.masked(optax.scale(BIAS_RATE), _is_bias),
         optax.scale_by_learning_rate(hyper["learning_rate"]),
     )
@@ -126,6 +127,19 @@ def muon(weight_decay: float, hyper: Hyper) -> optax.GradientTransformation:
         weight_decay=weight_decay,
         muon_weight_dimension_numbers=_matrices,
     )
+
+
+def _velocity(momentum: Array | float, nesterov: bool = False) -> optax.GradientTransformation:
+    """Return v <- momentum v + gradient, optax's ``trace`` with a v of 32 bits at least.
+
+    Rates are float32: in the type of weights of 16 bits v would change its type in the first step.
+    """
+    plain = optax.trace(momentum, nesterov)
+
+    def start(params: PyTree) -> PyTree:
+        return plain.init(zeros_of_32_bits(params))
+
+    return optax.GradientTransformation(start, plain.update)
 
 
 def decay_kernels(weight_decay: float) -> optax.GradientTransformation:

@@ -18,6 +18,7 @@ from jaxvision.cli import one_claim
 from jaxvision.report import claims as claims_lib
 from jaxvision.report import plots
 from jaxvision.report import record as records
+from jaxvision.types import UserError
 
 CPU_SECONDS = 6  # of a tiny preset
 COMPILED = 0.04  # CPU seconds for the program of ``slowness`` on the machine of the budgets
@@ -133,6 +134,40 @@ def test_claims_do_not_depend_on_how_often_they_are_asked_for(experiment):
     shown = ("id", "source", "sentence", "tier", "rule", "not_run")
     for a, b in zip(first, second, strict=True):
         assert [getattr(a, name) for name in shown] == [getattr(b, name) for name in shown]
+
+
+COMPARED_WITH_ITSELF = re.compile(
+    r"(?<![\d.,])(\d(?:[\d.,]*\d)?)\b.* (than|to)( from| with)? \1\b(?![.,]\d)"
+)
+
+
+def test_claims_of_one_value_compare_nothing_with_itself(experiment):
+    """A claim on the largest and the smallest of a flag's values is not run where there is one."""
+    config = experiment.PRESETS["cpu"]
+    for field in dataclasses.fields(config):
+        values = getattr(config, field.name)
+        for value in values if isinstance(values, tuple) else ():
+            try:
+                one = dataclasses.replace(config, **{field.name: (value,)})
+                claims = experiment.claims(one)
+            except UserError:
+                continue
+            sentences = [claim.sentence for claim in claims if not claim.not_run]
+            assert len(set(sentences)) == len(sentences), field.name
+            for sentence in sentences:
+                assert not COMPARED_WITH_ITSELF.search(sentence), (field.name, sentence)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["backward_rules", "camouflage", "class_pictures", "fooling_images", "universal_perturbation"],
+)
+def test_what_the_next_seed_s_net_says_needs_two_seeds(name):
+    """The next of one is the net itself."""
+    experiment = importlib.import_module(module_name(name))
+    with pytest.raises(UserError, match="'1' must be from 2 to"):
+        cli.parse_flags(experiment, ["x", "--seeds=1"])
+    assert all(preset.seeds > 1 for preset in experiment.PRESETS.values())
 
 
 def from_measuring_to_redrawing(tiny, tmp_path, monkeypatch, capsys):

@@ -96,6 +96,16 @@ def test_proportion_interval_by_hand():
     assert stats.proportion_interval(0, 0)[1:] == (0, 1)
 
 
+def test_what_is_not_known_neither_holds_nor_fails():
+    numbers = np.array([[1.0, 2.0], [NAN, 2.0], [3.0, 2.0], [1.0, INF]])
+    holds = (numbers < 2.5).all(1)
+    np.testing.assert_array_equal(stats.where_known(holds, numbers), [1, NAN, 0, 0])
+    np.testing.assert_array_equal(stats.where_known(holds, np.ones(4), numbers), [1, NAN, 0, 0])
+    known = stats.where_known(holds, numbers[:, 1])
+    assert known.dtype == bool  # as Share asks
+    np.testing.assert_array_equal(known, holds)
+
+
 def test_spearman():
     rng = np.random.default_rng(5)
     x, noise = rng.normal(size=(2, 50))

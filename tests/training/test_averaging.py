@@ -67,6 +67,36 @@ def test_a_soup_is_a_mean_whatever_the_type_of_the_weights(dtype):
     assert (found["w"].dtype, found["count"]) == (dtype, 7)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_averages_of_weights_of_16_bits_have_32_and_go_through_a_scan(dtype):
+    """In 8 bits the weights' share of a thousandth would move no average."""
+    rules = {"ema": exponential(0.999), "swa": stochastic(1, 1)}
+    optimizer = averaging(lambda hyper: optax.sgd(0.25), rules)(RATES)
+    params = {"w": jnp.array([1.0, -2.0], dtype)}
+
+    def step(carry, gradient):
+        params, state = carry
+        updates, state = optimizer.update({"w": jnp.full(2, gradient, dtype)}, state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), params["w"]
+
+    gradients = jnp.array(np.random.default_rng(3).normal(size=300), dtype)
+    (_, state), along = jax.lax.scan(step, (params, optimizer.init(params)), gradients)
+    along = np.asarray(along, np.float64)
+    weights = 0.999 ** np.arange(300)[::-1]
+    means = {"ema": weights @ along / weights.sum(), "swa": along.mean(0)}
+    for name, mean in averages(state).items():
+        assert mean["w"].dtype == jnp.float32
+        np.testing.assert_allclose(mean["w"], means[name], rtol=1e-3)
+
+
+@pytest.mark.parametrize("place", [np.asarray, jnp.asarray])
+def test_a_soup_of_bfloat16_is_rounded_once(place):
+    nets = (1 + 0.3 * np.random.default_rng(4).normal(size=(64, 50))).astype(jnp.bfloat16)
+    mean = nets.astype(np.float64).mean(0)
+    np.testing.assert_array_equal(soup(place(nets)), mean.astype(jnp.bfloat16))
+
+
 def test_swa_is_the_mean_of_every_few_steps():
     gradients = np.random.default_rng(0).normal(size=20)
     along, found = descended({"swa": stochastic(8, 4)}, 0.0, gradients)

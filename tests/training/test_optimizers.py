@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from jaxvision.training.optimizers import (
+    adam,
     adamw,
     caffe_sgd,
     decay_kernels,
@@ -56,6 +57,26 @@ def projected(radius, update=0.5):
     step = jax.tree.map(lambda leaf: update * jnp.ones_like(leaf), params)
     updates, _ = max_norm(radius).update(step, max_norm(radius).init(params), params)
     return optax.apply_updates(params, updates), optax.apply_updates(params, step)
+
+
+@pytest.mark.parametrize("make", [sgd, caffe_sgd, adam, momentum_sgd, nesterov_sgd, adamw, muon])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_weights_of_16_bits_go_through_a_scan(make, dtype):
+    """What a scan carries keeps its type, though rates are float32."""
+    names = ("learning_rate", "momentum", "train_biases")
+    hyper = {name: jnp.float32(0.5) for name in names}
+    optimizer = make(1e-4, hyper)
+    params = {"layer": {"kernel": jnp.ones((3, 4), dtype), "bias": jnp.ones(4, dtype)}}
+
+    def step(carry, _):
+        params, state = carry
+        updates, state = optimizer.update(params, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    with jax.numpy_dtype_promotion("standard"):
+        start = params, optimizer.init(params)
+        (ended, _), _ = jax.eval_shape(lambda: jax.lax.scan(step, start, length=2))
+    assert {leaf.dtype for leaf in jax.tree.leaves(ended)} == {jnp.dtype(dtype)}
 
 
 def test_max_norm_projects_the_weights_into_each_unit():

@@ -102,6 +102,13 @@ def test_what_the_sources_have_is_reproduced():
     assert set(found.values()) == {"reproduced"}
 
 
+def test_nets_that_get_no_image_right_neither_uphold_nor_contradict():
+    """Nothing is counted there: the means are NaN, which is above and below no number."""
+    nothing = (np.nan,) * 3
+    found = judged(made_up(by_border=nothing, on_canvas=nothing))
+    assert found["borders"] == found["canvas"] == "inconclusive"
+
+
 @pytest.mark.parametrize(
     ("changes", "contradicted"),
     [

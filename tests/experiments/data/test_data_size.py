@@ -129,6 +129,5 @@ def test_points_a_step_that_shrink_or_grow():
     ],
 )
 def test_impossible_flags_are_refused(change, message):
-    config = dataclasses.replace(CONFIG, **change)
     with pytest.raises(UserError, match=message):
-        data_size.measure(config, silent)
+        data_size.measure(dataclasses.replace(CONFIG, **change), silent)
