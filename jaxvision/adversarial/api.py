@@ -1,4 +1,4 @@
-"""The public call: check what is given, compile once, attack, hand back NumPy arrays."""
+"""The public call: check what is given, attack, hand back NumPy arrays."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,18 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision import runtime
 from jaxvision.adversarial.aims import Logits, predictions
 from jaxvision.adversarial.calls import check_call
 from jaxvision.adversarial.gradient import pgd
 from jaxvision.adversarial.results import Result
+from jaxvision.adversarial.rounds import in_rounds
 from jaxvision.adversarial.threat import LEVELS, LINF, Ball
 from jaxvision.arguments import MOST, check_taken, check_whole
-from jaxvision.models.opened import Opened, made_once, opened
+from jaxvision.models.opened import opened
 from jaxvision.random import stream
 from jaxvision.types import Array, PyTree, UserError
 
-_TRACED = ("key", "targets")  # options that are arrays
 _ROUNDING = 1e-4  # a pixel so far outside the box is no other unit
 _LOOKED_AT = 64  # images on which a net is checked before it is attacked
 
@@ -77,7 +76,7 @@ def attack(
     if not len(images):
         return _empty(f, method, images, eps, options)
     check_net(f, images, labels, options.get("targets"))
-    return jax.device_get(_run(known, method, images, labels, eps, options))
+    return in_rounds(known, method, images, labels, eps, options)
 
 
 def as_images(images: np.ndarray | Array) -> np.ndarray:
@@ -269,34 +268,6 @@ def _any_right(f: Logits, images: np.ndarray, labels: np.ndarray) -> bool:
 
 def _are_probabilities(logits: np.ndarray) -> bool:
     return bool((logits >= 0).all() and np.allclose(logits.sum(1), 1.0, atol=1e-4))
-
-
-def _run(
-    net: Opened,
-    method: Callable[..., Result],
-    images: np.ndarray,
-    labels: np.ndarray,
-    eps: np.ndarray | None,
-    options: dict[str, Any],
-) -> Result:
-    """Attack in one program, compiled once for each net, method and options.
-
-    Other weights of a Linen module, or of a function that comes with its parameters, are attacked
-    by the program that is there.
-    """
-    traced = {name: options[name] for name in _TRACED if name in options}
-    fixed = {name: value for name, value in options.items() if name not in traced}
-    program = made_once(_program, net.call, method, tuple(sorted(fixed.items())))
-    return program(net.arrays, images, labels, () if eps is None else (eps,), traced)
-
-
-def _program(call: Callable, method: Callable[..., Result], fixed: tuple) -> Callable[..., Result]:
-    def attacked(
-        arrays: PyTree, images: Array, labels: Array, eps: tuple, traced: dict[str, Any]
-    ) -> Result:
-        return method(partial(call, arrays), images, labels, *eps, **dict(fixed), **traced)
-
-    return runtime.jit(attacked)
 
 
 def _empty(

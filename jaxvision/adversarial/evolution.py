@@ -16,6 +16,7 @@ from jax import lax
 from jaxvision.adversarial.aims import Aim, Logits
 from jaxvision.adversarial.pixels import cell_of, of_pixels
 from jaxvision.adversarial.results import Result, judged
+from jaxvision.adversarial.threat import Rows
 from jaxvision.types import Array, UserError
 
 
@@ -134,6 +135,7 @@ def differential_evolution(
     pixels: int = 1,
     budget: Budget = PAPER,
     targets: Array | None = None,
+    rows: Rows | None = None,
 ) -> Result:
     """Change ``pixels`` pixels of each image until the attack succeeds; to be traced.
 
@@ -150,6 +152,7 @@ def differential_evolution(
       pixels: P, at most; two of them may fall on one place.
       budget: how long.
       targets: int32 [B], classes to be reached; None leaves the labels for any other.
+      rows: of a larger batch, whose random numbers these images get.
 
     Returns:
       A result whose ``forwards`` are [B]: the search ends with an image's success.
@@ -162,6 +165,7 @@ def differential_evolution(
     images = of_pixels(images)
     height, width, channels = images.shape[1:]
     aim = Aim(labels, targets)
+    numbers = jnp.arange(len(images)) if rows is None else rows.numbers
 
     def changed(image: Array, genome: Array) -> Array:
         genes = genome.reshape(pixels, 2 + channels)
@@ -181,7 +185,7 @@ def differential_evolution(
         found = evolve(energy, start, search_key, budget.generations, scale=budget.scale, goal=0.0)
         return changed(image, found.genome), found
 
-    moved, found = lax.map(one, (images, aim, jnp.arange(len(images))))
+    moved, found = lax.map(one, (images, aim, numbers))
     return judged(f, images, aim, moved, found.generation, found.evaluations, 0)
 
 

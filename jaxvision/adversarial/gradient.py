@@ -20,7 +20,7 @@ from jaxvision.adversarial.results import (
     nothing_yet,
     over_epsilons,
 )
-from jaxvision.adversarial.threat import LEVELS, LINF, Ball, steepest
+from jaxvision.adversarial.threat import LEVELS, LINF, Ball, Rows, steepest
 from jaxvision.types import Array
 
 
@@ -72,6 +72,7 @@ def pgd(
     restarts: int = 1,
     targets: Array | None = None,
     loss: Loss = log_odds_against,
+    rows: Rows | None = None,
 ) -> Result:
     """Climb the loss by steps of one size, projected to the ball; keep the best image seen.
 
@@ -89,6 +90,7 @@ def pgd(
       restarts: random starts, side by side, the best of which counts.
       targets: int32 [B], classes to go down to; None goes up from the labels.
       loss: what is climbed.
+      rows: of a larger batch, whose random starts these images get.
     """
     aim = Aim(labels, targets)
     share = 2.5 / steps if relative_step is None else relative_step
@@ -100,7 +102,7 @@ def pgd(
         if keys is None:
             best = climb(images)
         else:
-            starts = jax.vmap(lambda key: ball.random_start(key, images, eps))(keys)
+            starts = jax.vmap(lambda key: ball.random_start(key, images, eps, rows))(keys)
             best = _best_of(jax.vmap(climb)(starts))
         count = 1 if keys is None else restarts
         return judged(f, images, aim, best.images, best.step, count * (steps + 1), count * steps)

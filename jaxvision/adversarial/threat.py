@@ -55,6 +55,18 @@ class Audit(NamedTuple):
         return self.in_box & self.in_ball & self.finite
 
 
+class Rows(NamedTuple):
+    """Which images of a larger batch these are: each gets the random numbers that it has there.
+
+    Attributes:
+      numbers: int32 [B].
+      count: images of the larger batch.
+    """
+
+    numbers: Array
+    count: int
+
+
 @dataclass(frozen=True)
 class Ball:
     """All images at most eps away from one, inside the box.
@@ -108,12 +120,15 @@ class Ball:
         eps = jnp.broadcast_to(jnp.asarray(eps, delta.dtype), delta.shape[:1])
         return self.clip(images + _PROJECTIONS[self.norm](delta, eps))
 
-    def random_start(self, key: Array, images: Array, eps: Array | float) -> Array:
+    def random_start(
+        self, key: Array, images: Array, eps: Array | float, rows: Rows | None = None
+    ) -> Array:
         """Return a point for each image, uniform in the ball (before the box cuts it).
 
         In "l0" it is not uniform: a random image of the box, of which the ``eps`` pixels that
         differ most are kept.
         """
+        shape = (len(images) if rows is None else rows.count, *images.shape[1:])
         most = self.diameter(images.shape[1:])
         eps = jnp.minimum(eps, most).astype(images.dtype)
         eps = jnp.broadcast_to(eps, images.shape[:1])
@@ -121,13 +136,13 @@ class Ball:
             low, high = self.box or (0.0, 1.0)
             anywhere = jax.random.uniform(
                 key,
-                images.shape,
+                shape,
                 images.dtype,
                 low,
                 high,
             )
-            return self.project(images, anywhere, eps)
-        delta = _DRAWS[self.norm](key, images.shape, eps)
+            return self.project(images, _of(rows, anywhere), eps)
+        delta = _DRAWS[self.norm](key, shape, eps, rows)
         # JAX draws in double precision where that is on.
         return self.clip(images + delta.astype(images.dtype))
 
@@ -279,19 +294,25 @@ def _project_linf(delta: Array, eps: Array) -> Array:
 _PROJECTIONS = {"l0": _project_l0, "l1": _project_l1, "l2": _project_l2, "linf": _project_linf}
 
 
+def _of(rows: Rows | None, drawn: Array) -> Array:
+    """Return what is drawn for these images; None: for all."""
+    return drawn if rows is None else drawn[rows.numbers]
+
+
 def _draw_l1(
     key: Array,
     shape: tuple[int, ...],
     eps: Array,
+    rows: Rows | None,
 ) -> Array:
     """Draw from the L1 ball: one share of each of d + 1 exponentials is left over."""
     sizes, signs = jax.random.split(key)
     images, *rest = shape
     count = math.prod(rest)
-    drawn = jax.random.exponential(sizes, (images, count + 1))
+    drawn = _of(rows, jax.random.exponential(sizes, (images, count + 1)))
     shares = drawn / drawn.sum(1, keepdims=True)
-    size = shares[:, :count].reshape(shape)
-    sign = jax.random.rademacher(signs, shape, jnp.float32)
+    size = shares[:, :count].reshape(-1, *rest)
+    sign = _of(rows, jax.random.rademacher(signs, shape, jnp.float32))
     return like(eps, size) * size * sign
 
 
@@ -299,12 +320,13 @@ def _draw_l2(
     key: Array,
     shape: tuple[int, ...],
     eps: Array,
+    rows: Rows | None,
 ) -> Array:
     direction, radius = jax.random.split(key)
     images, *rest = shape
-    drawn = jax.random.normal(direction, shape)
+    drawn = _of(rows, jax.random.normal(direction, shape))
     unit = steepest("l2", drawn)
-    share = jax.random.uniform(radius, (images,))
+    share = _of(rows, jax.random.uniform(radius, (images,)))
     reach = share ** (1 / max(1, math.prod(rest)))
     return like(eps * reach, unit) * unit
 
@@ -313,8 +335,9 @@ def _draw_linf(
     key: Array,
     shape: tuple[int, ...],
     eps: Array,
+    rows: Rows | None,
 ) -> Array:
-    drawn = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+    drawn = _of(rows, jax.random.uniform(key, shape, minval=-1.0, maxval=1.0))
     return like(eps, drawn) * drawn
 
 

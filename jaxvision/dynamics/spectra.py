@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from jaxvision.types import Array, PyTree
+from jaxvision.types import Array, PyTree, UserError
 
 MatrixVector = Callable[[Array], Array]
 
@@ -51,6 +51,28 @@ def jacobian(function: Callable[[Array], Array], x: Array) -> Array:
 def jacobian_singular_values(function: Callable[[Array], Array], x: Array) -> Array:
     """Return every singular value of the Jacobian at ``x``, descending, [min(outputs, inputs)]."""
     return singular_values(jacobian(function, x))
+
+
+def wrapped_conv_singular_values(kernel: Array, height: int, width: int) -> Array:
+    """Return every singular value of a convolution on a torus at stride 1, descending.
+
+    They are those of the kernel's Fourier transform [I, O] at each frequency; the first is the
+    operator norm. Source: Sedghi et al. 2019 (arXiv 1805.10408).
+
+    Args:
+      kernel: [kh, kw, I, O].
+      height: of the maps.
+      width: likewise.
+
+    Raises:
+      UserError: the kernel is larger than the maps.
+    """
+    rows, columns, *channels = kernel.shape
+    if rows > height or columns > width:
+        raise UserError(f"a kernel of {rows} x {columns} is larger than maps of {height} x {width}")
+    waves = jnp.fft.fft2(kernel, (height, width), axes=(0, 1))
+    found = jax.vmap(singular_values)(waves.reshape(-1, *channels))
+    return -jnp.sort(-found.ravel())
 
 
 def jacobian_quadrature(

@@ -49,17 +49,20 @@ def filled(x, downhill, gap):
 
 
 def test_closed_forms_with_the_box_equal_slsqp_and_linear_programs():
-    """clip(x - t w, 0, 1) - x in L2, to 1e-8; water filling in Linf, to 1e-9."""
-    for x, score in zip(IMAGES[:6], SCORES, strict=False):
+    """clip(x - t w, 0, 1) - x in L2, water filling in Linf, to 1e-9."""
+    longer = []
+    for x, score in zip(IMAGES, SCORES, strict=True):
         downhill = np.sign(score) * WEIGHTS
         gap = abs(score)
         size = np.linalg.norm(exact(x, score))
         oracle = nearest_in_box(x, downhill, gap)
-        np.testing.assert_allclose(size, np.linalg.norm(oracle), atol=1e-8)
+        np.testing.assert_allclose(size, np.linalg.norm(oracle), atol=1e-9)
         linear_program = nearest_linf_in_box(x, downhill, gap)
         np.testing.assert_allclose(filled(x, downhill, gap), linear_program, atol=1e-9)
         without_box = gap / np.linalg.norm(WEIGHTS)
         assert size >= without_box - 1e-12
+        longer.append(size / without_box)
+    assert max(longer) > 1.01  # the box is in the way
 
 
 @pytest.mark.parametrize("penalty", ["norm", "squared"])

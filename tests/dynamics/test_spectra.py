@@ -7,6 +7,8 @@ import pytest
 
 from jaxvision import convolution, random
 from jaxvision.dynamics import spectra
+from jaxvision.models.layers import Conv
+from jaxvision.types import UserError
 
 
 def fresh_key():
@@ -206,3 +208,35 @@ def test_lapack_never_sees_a_batch(many):
     calls = [line for line in text.splitlines() if "lapack_" in line]
     assert calls
     assert not [line for line in calls if "tensor<5x" in line]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("channels", [(2, 3), (3, 2)])
+def test_a_wrapped_convolution_stretches_as_the_waves_of_its_kernel_do(size, channels):
+    """In float64 against the convolution as one matrix; its norm is the largest over waves."""
+    kernel = np.random.default_rng(size).normal(size=(size, size, *channels))
+    shape = (4, 5)
+    one_hot = np.eye(shape[0] * shape[1] * channels[0]).reshape(-1, *shape, channels[0])
+    matrix = sum(
+        np.roll(one_hot, (-i, -j), (1, 2)) @ kernel[i, j] for i in range(size) for j in range(size)
+    )
+    expected = np.linalg.svd(matrix.reshape(len(one_hot), -1), compute_uv=False)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        found = spectra.wrapped_conv_singular_values(jnp.asarray(kernel), *shape)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found[0], np.linalg.norm(matrix.reshape(len(one_hot), -1), 2))
+
+
+def test_the_norm_is_that_of_the_net_s_own_wrapped_convolution():
+    conv = Conv(4, 3, padding="WRAP")
+    image = normal(5, 6, 3)
+    variables = jax.jit(conv.init)(fresh_key(), image[None])
+    found = spectra.wrapped_conv_singular_values(variables["params"]["kernel"], 5, 6)
+    own = spectra.jacobian_singular_values(lambda x: conv.apply(variables, x[None])[0], image)
+    np.testing.assert_allclose(found, own, rtol=1e-5, atol=1e-5)
+
+
+def test_a_kernel_larger_than_the_maps_is_refused():
+    with pytest.raises(UserError, match="a kernel of 3 x 3 is larger than maps of 2 x 5"):
+        spectra.wrapped_conv_singular_values(jnp.ones((3, 3, 1, 1)), 2, 5)

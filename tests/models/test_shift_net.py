@@ -13,6 +13,7 @@ from jaxvision.models.shift_net import ShiftNet
 from jaxvision.random import stream
 
 IMAGE = (8, 8, 2)
+ROUNDING = 2e-7  # of logits in float32, relative: 1e-7 was seen
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,13 @@ def changes(images, depth=2, **options):
 
 
 def test_without_strides_no_shift_changes_anything(images):
-    assert changes(images, stride=1).max() < 1e-5
+    assert changes(images, stride=1).max() < ROUNDING
 
 
 @pytest.mark.parametrize("blur", [1, 3])
 def test_strides_repeat_with_their_product(images, blur):
     found = changes(images, blur=blur)
-    assert found[[0, 4, 8]].max() < 1e-5
+    assert found[[0, 4, 8]].max() < ROUNDING
     np.testing.assert_allclose(found[5:8], found[1:4], rtol=1e-3)
     assert found[[1, 2, 3]].min() > (0.02 if blur == 1 else 1e-4)
 
