@@ -74,6 +74,25 @@ def test_a_window_larger_than_the_images_is_refused_before_a_net_is_trained(monk
         experiment.measure(config, silent)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        ({"window": 32}, "--window=32 is nowhere half on an object in 6 images: use a smaller one"),
+        ({"window": 20, "stride": 3}, "--window=20 is nowhere clear of the objects in 6 images"),
+        (
+            {"small_window": 20, "stride": 3},
+            "--small_window=20 is nowhere clear of the objects in 6 images",
+        ),
+    ],
+)
+def test_a_window_that_has_no_place_is_refused_before_a_net_is_trained(monkeypatch, sizes, line):
+    """The means over no places would be no numbers, and their claims would be judged on them."""
+    monkeypatch.setattr(experiment._nets, "trained", None)
+    config = dataclasses.replace(experiment.PRESETS["tiny"], **sizes)
+    with pytest.raises(UserError, match=line):
+        experiment.measure(config, silent)
+
+
 def test_what_the_source_has_is_reproduced():
     found = verdicts(experiment.Config(), made_up())
     assert {name for name, verdict in found.items() if verdict != "reproduced"} == set()
