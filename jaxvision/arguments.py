@@ -81,6 +81,8 @@ def check_whole(name: str, value: Any, least: int, most: int = MOST) -> None:
         return
     upwards = f"at least {least}" if most == MOST else f"from {least} to {most}"
     try:
+        if isinstance(value, bool):  # which counts as 0 or 1
+            raise TypeError("a truth is no number")
         number = operator.index(value)
     except TypeError as error:
         raise UserError(f"{name}={value!r}: a whole number, {upwards}") from error

@@ -40,7 +40,7 @@ class Panels(NamedTuple):
 
 
 class Falls(NamedTuple):
-    """Means over places of the window, where half of it or more is object, and where none is.
+    """What belongs to places of the window where half of it or more is object, or none is.
 
     Attributes:
       object: [...].
@@ -161,10 +161,16 @@ def falls_by_fill(
 
 def by_place(values: np.ndarray, inside: np.ndarray, places: Windows) -> Falls:
     """Return means of values [N, B, R, Q] on the object and beside it, by masks [B, H, W]."""
+    found = where(inside, places)
+    return Falls(values[:, found.object].mean(1), values[:, found.background].mean(1))
+
+
+def where(inside: np.ndarray, places: Windows) -> Falls:
+    """Return which places [B, R, Q] are on the object and which beside it, by masks [B, H, W]."""
     rows = places.over_rows.astype(np.float32)
     columns = places.over_columns.astype(np.float32)
     share = np.einsum("bhw,rh,qw->brq", inside, rows, columns) / places.size**2
-    return Falls(values[:, share >= 0.5].mean(1), values[:, share == 0].mean(1))
+    return Falls(share >= 0.5, share == 0)
 
 
 def ranked_alike(values: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -94,18 +94,25 @@ def _numbers(record: Record) -> np.ndarray:
     for fall, energy_of_one, chance, answers in zip(
         255 - strongest.astype(int), energy, 255 - probability.astype(int), predicted, strict=True
     ):
-        lows = [np.unravel_index(part.argmax(), part.shape) for part in (fall, chance)]
         most = np.bincount(answers.ravel()).argmax()
         words.append(
             [
                 "",
-                f"{np.hypot(*np.subtract(*lows)):.0f}",
+                _between_lows(fall, chance),
                 _agreement(fall, energy_of_one),
                 _agreement(fall, chance),
                 f"{100 * (answers != most).mean():.0f} %",
             ]
         )
     return np.array(words).T
+
+
+def _between_lows(fall: np.ndarray, other: np.ndarray) -> str:
+    """Return how many places the largest falls lie apart; a map of one value has none."""
+    if not (np.ptp(fall) and np.ptp(other)):
+        return "none"
+    lows = [np.unravel_index(part.argmax(), part.shape) for part in (fall, other)]
+    return f"{np.hypot(*np.subtract(*lows)):.0f}"
 
 
 def _agreement(one: np.ndarray, other: np.ndarray) -> str:

@@ -31,6 +31,7 @@ from jaxvision import cli, data
 from jaxvision.attribution import occluding
 from jaxvision.fields import flagged, seeds_of
 from jaxvision.nets import Spec, Wanted
+from jaxvision.nets.training import Net
 from jaxvision.report import plots
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
@@ -141,6 +142,7 @@ def measure(
     ``masks`` changes what counts as object.
     """
     _check_windows(config)
+    _check_places(config, learners, masks)
     arrays: dict[str, np.ndarray] = {}
     with progress(len(learners), "covered images") as bar:
         for name, spec in specs_of(config, learners).items():
@@ -176,6 +178,35 @@ def _check_windows(config: Config) -> None:
                 f"--{flag}={size} does not fit into images of {height} x {width}: at most"
                 f" {min(height, width)}"
             )
+
+
+def _check_places(
+    config: Config,
+    learners: Mapping[str, Learner],
+    masks: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """Refuse a window that lies nowhere on an object or nowhere beside, before a net is trained.
+
+    The means over such places would be no numbers.
+    """
+    if data.load(config.dataset).test.masks is None:
+        return
+    for spec in specs_of(config, learners).values():
+        found = Net(spec).data
+        covered = [("window", found.test), ("small_window", found.test), ("window", found.train)]
+        for flag, split in covered:
+            some = _with_masks(_nets.some_of(split, config.n_images), masks)
+            size = getattr(config, flag)
+            where = _covering.where(some.masks, _places(config, some, size))
+            for what, places in (
+                ("half on an object", where.object),
+                ("clear of the objects", where.background),
+            ):
+                if not places.any():
+                    raise UserError(
+                        f"--{flag}={size} is nowhere {what} in {len(places)} images: use a smaller"
+                        " one"
+                    )
 
 
 def _with_masks(some: _nets.Shown, change: Callable[[np.ndarray], np.ndarray]) -> _nets.Shown:

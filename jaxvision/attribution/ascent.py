@@ -19,10 +19,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
 from jaxvision.adversarial.threat import like
+from jaxvision.arguments import check_whole
 from jaxvision.attribution.objectives import Objective
 from jaxvision.attribution.parametrizations import Parametrization
 from jaxvision.attribution.regularizers import Touch
@@ -100,7 +102,8 @@ def maximize(
         that leads beyond is cut short. None: all go as far as they like.
 
     Raises:
-      UserError: no step, jitter without a key, or what the objective refuses.
+      UserError: no step, steps or jitter that are no whole number, jitter without a key, or what
+        the objective refuses.
     """
     _check(steps, jitter, key)
     optimizer = optax.with_extra_args_support(optimizer)
@@ -165,8 +168,9 @@ def _shifts(jitter: int | Array, key: Array | None) -> Callable[[Array], Array |
 
 
 def _check(steps: int, jitter: int | Array, key: Array | None) -> None:
-    if steps < 1:
-        raise UserError(f"steps={steps}: an ascent takes at least 1")
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        raise UserError(f"steps={steps}: an ascent takes at least 1, and a whole number")
+    check_whole("jitter", jitter, 0)
     if key is None and (isinstance(jitter, Array) or jitter):
         raise UserError("jitter is drawn at random: give a key")
 

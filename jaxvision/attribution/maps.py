@@ -5,6 +5,7 @@ eval mode; ``signal`` does it for any score, such as one unit's. A map is signed
 each channel, unless it says otherwise; ``strength`` and ``total`` make one number of a pixel's.
 """
 
+import inspect
 from collections.abc import Callable
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.adversarial.aims import Logits
+from jaxvision.arguments import told
 from jaxvision.attribution.rounds import in_rounds
 from jaxvision.attribution.ruled import ruled
 from jaxvision.relu import Rule
@@ -42,15 +44,37 @@ def scored(score: Score, logits: Array, classes: Array) -> Array:
     Differences of scores of bfloat16 are lost in its rounding.
 
     Raises:
-      UserError: it is not one number an image.
+      UserError: it takes something else, computes with NumPy, or is not one number an image.
     """
-    found = score(logits.astype(jnp.float32), classes)
+    _check_takes(score, logits, classes)
+    try:
+        found = score(logits.astype(jnp.float32), classes)
+    except jax.errors.TracerArrayConversionError as error:
+        raise UserError(f"the score does not take logits: {told(error)}") from error
+    if not isinstance(found, jax.Array | np.ndarray):
+        raise UserError(
+            f"the score gives a {type(found).__name__} and no array: give one number an image, such"
+            " as jaxvision.attribution.maps.logit does"
+        )
     if found.shape != classes.shape:
         raise UserError(
             f"the score of {len(classes)} images has the shape {list(found.shape)}: give one number"
             " an image, such as jaxvision.attribution.maps.logit does"
         )
     return found
+
+
+def _check_takes(score: Score, logits: Array, classes: Array) -> None:
+    """Refuse a score that is no function of logits and classes."""
+    try:
+        inspect.signature(score).bind(logits, classes)
+    except ValueError:  # a few functions of Python's own do not say what they take
+        return
+    except TypeError as error:
+        raise UserError(
+            "the score is a function of logits [B, K] and classes [B], such as"
+            f" jaxvision.attribution.maps.logit: {error}"
+        ) from error
 
 
 def signal(score: Callable[[Array], Array], images: Array, rule: Rule = "gradient") -> Array:
@@ -117,7 +141,8 @@ def integrated_gradients(
     Raises:
       UserError: the number of steps is not whole, or below 1.
     """
-    if not isinstance(steps, int | np.integer) or steps < 1:
+    is_whole = isinstance(steps, int | np.integer) and not isinstance(steps, bool)
+    if not is_whole or steps < 1:
         raise UserError(f"steps={steps!r}: a whole number, at least 1")
     away = images - baseline
 
@@ -144,7 +169,13 @@ def total(signals: Array) -> Array:
 
 def _of_classes(f: Logits, images: Array, classes: Array, score: Score, rule: Rule) -> Array:
     def some(images: Array, classes: Array) -> Array:
-        return signal(lambda images: scored(score, f(images), classes), images, rule)
+        def smooth(images: Array) -> Array:
+            found = scored(score, f(images), classes)
+            if not jnp.issubdtype(found.dtype, jnp.floating):
+                raise UserError(f"the score gives {found.dtype}, of which there is no gradient")
+            return found
+
+        return signal(smooth, images, rule)
 
     at_once = max(1, _PIXELS // (images.shape[1] * images.shape[2]))
     return in_rounds(some, images, jnp.asarray(classes), at_once=at_once)

@@ -77,9 +77,11 @@ def _of_class(scores: Array, classes: Sequence[int]) -> Array:
 
 def _picked(scores: Array, wanted: Sequence[int], what: str) -> Array:
     """Return of every row [B, K] the wanted entry."""
-    wanted = np.asarray(wanted, np.int32)
+    wanted = np.asarray(wanted)
     if wanted.shape != scores.shape[:1]:
-        raise UserError(f"{len(wanted)} {what} for {len(scores)} pictures: one for each")
+        raise UserError(f"{wanted.size} {what} for {len(scores)} pictures: one for each")
+    if wanted.dtype.kind not in "iu":
+        raise UserError(f"{what} {wanted.tolist()} are no whole numbers, counted from 0")
     beyond = wanted[(wanted < 0) | (wanted >= scores.shape[1])]
     if beyond.size:
         raise UserError(f"there are {scores.shape[1]} {what}, counted from 0, and no {beyond[0]}")

@@ -68,8 +68,9 @@ def windows(height: int, width: int, size: int, stride: int = 1) -> Windows:
       UserError: the window is larger than the image, the stride leaves pixels that are in none, or
         one of them is no whole number.
     """
-    for name, value in (("window", size), ("stride", stride)):
-        if not isinstance(value, int | np.integer):
+    sides = {"height": height, "width": width, "window": size, "stride": stride}
+    for name, value in sides.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise UserError(f"{name}={value!r}: use a whole number of pixels")
     if not 1 <= size <= min(height, width):
         raise UserError(

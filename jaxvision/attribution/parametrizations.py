@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.arguments import check_whole
 from jaxvision.types import Array, UserError
 
 SOFTNESS = 4.0  # lucid divides waves by it before the sigmoid; the source does not say why
@@ -71,8 +72,11 @@ def fourier(height: int, width: int, colors: np.ndarray) -> Parametrization:
       colors: [C, C], such as ``color_root``; scaled so that its longest column has norm 1.
 
     Raises:
-      UserError: all colors are 0, as those of images of one color are.
+      UserError: all colors are 0, as those of images of one color are; or a side that is no whole
+        number of pixels.
     """
+    check_whole("height", height, 1)
+    check_whole("width", width, 1)
     longest = np.linalg.norm(colors, axis=0).max()
     if not longest > 0:
         raise UserError("the pictures have one color: there is nothing to decorrelate")

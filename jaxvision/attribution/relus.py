@@ -1,23 +1,35 @@
 """Where the ReLUs of a traced net are, whoever wrote it; the program is read, nothing is computed.
 
 A ReLU is a maximum of zero and something that the net's input is in: ``jax.nn.relu``, ``nn.relu``
-and ``jnp.maximum(x, 0)`` are all that. Not so the variance of a normalization, a difference of
-means of squares and squared means, which Flax keeps from falling below 0 in the same way. Loops,
-``jit``, ``remat`` and branches are looked into. The published rules for the way back are about
-ReLUs alone, so other activations are refused by name: JAX's own, and those written out that
-``_refuse_written`` and ``_bounded`` know. A kink written in still another way is not seen.
+and ``jnp.maximum(x, 0)`` are all that, of a zero or an array of zeros. So are ``jnp.clip(x, 0)``,
+``jnp.fmax(x, 0)``, ``jnp.where(x > 0, x, 0)`` and ``x * (x > 0)``. Not so the variance of a
+normalization, a difference of means of squares and squared means, which Flax keeps from falling
+below 0 in the same way. Loops, ``jit``, ``remat`` and branches are looked into. The published rules
+for the way back are about ReLUs alone, so other activations are refused by name: JAX's own, and
+those written out that ``_Reader`` and ``_refuse_written`` know. A kink written in still another way
+is not seen.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
+from jaxvision.attribution.facts import (
+    AFFINE,
+    Fact,
+    bounds_nothing,
+    computed,
+    fact_of,
+    is_never,
+    is_of_floats,
+    is_step,
+    keeps_maximum,
+    number_of,
+    of_constants,
+    rooted,
+)
 from jaxvision.dynamics.traced.layers import INLINE
 from jaxvision.dynamics.traced.plan import Loop, Place, inner_program, inner_programs, loop_of
 from jaxvision.types import PyTree, UserError
@@ -50,42 +62,6 @@ _MADE_OF = {
     "logistic": "a sigmoid or SiLU",
     "tanh": "tanh or GELU",
 }
-_COMPARISONS = {"ge", "gt", "le", "lt"}
-_SPREADING = {"broadcast_in_dim", "convert_element_type", "copy", "reshape", "squeeze"}
-_AFFINE = {"add", "div", "mul", "neg", "sub"}  # of one fed operand
-_SCALING = {"convert_element_type", "copy", "mul", "neg"}
-_FAR = 1e4  # a bound beyond this is there for -inf and the like
-_GUARD = 1e-3  # and one from 0 to this keeps what is divided by from 0
-
-
-class _Fact(NamedTuple):
-    """What is known of a value.
-
-    Attributes:
-      fed: the input is in it.
-      number: what it is, if it is one number everywhere and known.
-      sign: it tells where something fed, not the pixels, is above zero.
-      square: it is the square of something fed.
-      variance: it is something fed minus such a square.
-      pixel: it is the input itself, whatever its shape, type and unit, or what is left of it
-        between bounds.
-      rectified: the place of the ReLU whose output it is, if it is one's.
-      root: the name of the value that it is a multiple of; None: nothing else is.
-      bent: the root of what it has a kink or a step of, as |x|, the sign of x and x > 0.
-      exponential: it is the exponential of something fed; not exp(-|x|), which ``logaddexp`` of
-        any two values has.
-    """
-
-    fed: bool = False
-    number: float | None = None
-    sign: bool = False
-    square: bool = False
-    variance: bool = False
-    pixel: bool = False
-    rectified: Place | None = None
-    root: Place | None = None
-    bent: Place | None = None
-    exponential: bool = False
 
 
 @dataclass
@@ -114,7 +90,7 @@ def find(function: Callable[..., PyTree], *inputs: PyTree) -> Sites:
     """
     program, output = jax.make_jaxpr(function, return_shape=True)(*inputs)
     sites = Sites(program, output)
-    fed = [_Fact(fed=True, pixel=True)] * len(program.jaxpr.invars)
+    fed = [Fact(fed=True, pixel=True)] * len(program.jaxpr.invars)
     _Reader(sites).read(program, fed, (), 1)
     return sites
 
@@ -126,30 +102,32 @@ class _Reader:
     sites: Sites
 
     def read(
-        self, program: ClosedJaxpr, given: Sequence[_Fact], place: Place, rounds: int
-    ) -> list[_Fact]:
+        self, program: ClosedJaxpr, given: Sequence[Fact], place: Place, rounds: int
+    ) -> list[Fact]:
         """Return what is known of the program's outputs."""
         jaxpr: Jaxpr = program.jaxpr
         known = {
-            variable: _Fact(number=_number(value))
+            variable: Fact(number=number_of(value))
             for variable, value in zip(jaxpr.constvars, program.consts, strict=True)
         }
-        known |= dict(zip(jaxpr.invars, _rooted(given, (*place, -1)), strict=True))
+        known |= dict(zip(jaxpr.invars, rooted(given, (*place, -1)), strict=True))
         for number, eqn in enumerate(jaxpr.eqns):
-            facts = [_fact(variable, known) for variable in eqn.invars]
+            facts = [fact_of(variable, known) for variable in eqn.invars]
             here = (*place, number)
             found = self._equation(eqn, facts, here, rounds)
-            known |= dict(zip(eqn.outvars, _rooted(found, here), strict=True))
-        return [_fact(variable, known) for variable in jaxpr.outvars]
+            known |= dict(zip(eqn.outvars, rooted(found, here), strict=True))
+        return [fact_of(variable, known) for variable in jaxpr.outvars]
 
-    def _equation(
-        self, eqn: JaxprEqn, given: list[_Fact], place: Place, rounds: int
-    ) -> list[_Fact]:
+    def _equation(self, eqn: JaxprEqn, given: list[Fact], place: Place, rounds: int) -> list[Fact]:
         name = eqn.primitive.name
+        if is_never(eqn):
+            return [Fact(number=0)]
         if not any(fact.fed for fact in given):
-            number = given[0].number if name in _SPREADING else None
-            return [_Fact(number=number)] * len(eqn.outvars)
+            return [of_constants(eqn, given)] * len(eqn.outvars)
         _refuse_named(eqn)
+        which = _rectified_by_cases(eqn, given)
+        if which is not None:
+            return [self._rectified(given[which], which, place, rounds)]
         _refuse_written(eqn, given)
         if name in INLINE:
             return self.read(inner_program(eqn), given, (*place, 0), rounds)
@@ -157,52 +135,52 @@ class _Reader:
             return self._loop(eqn, given, place, rounds)
         if name in ("while", "cond", "custom_jvp_call", "custom_vjp_call"):
             self._inside(eqn, given, place, rounds)
-        elif name in ("max", "min") and _is_of_floats(eqn) and not all(f.fed for f in given):
+        elif name in ("max", "min") and _is_bound(eqn, given):
             return [self._bounded(name, given, place, rounds)]
-        elif name == "clamp" and _is_of_floats(eqn) and not given[1].pixel:
-            raise _refusal("a hard tanh or another activation with bounds")
         elif name == "act_conv" and eqn.params["spec"].relu and given[0].fed:
             self._note(place, 0, rounds)
-        elif name == "select_n" and given[0].sign:
-            raise _refusal("an activation by cases, such as leaky ReLU or jnp.where(x > 0, x, 0)")
-        return [_computed(eqn, given)] * len(eqn.outvars)
+        return [computed(eqn, given)] * len(eqn.outvars)
 
-    def _bounded(self, name: str, given: list[_Fact], place: Place, rounds: int) -> _Fact:
+    def _bounded(self, name: str, given: list[Fact], place: Place, rounds: int) -> Fact:
         """Return what is known of the maximum or minimum of something fed and a constant."""
         which = 0 if given[0].fed else 1
         value, bound = given[which], given[1 - which].number
         if name == "max" and value.variance:
-            return _Fact(fed=True)
+            return Fact(fed=True)
         if name == "max" and bound == 0:
-            self._note(place, which, rounds)
-            return _Fact(fed=True, pixel=value.pixel, rectified=place)
-        if _bounds_nothing(name, bound):
+            return self._rectified(value, which, place, rounds)
+        if bounds_nothing(name, bound):
             return value
         if not value.pixel:
             raise _refusal(_with_bound(name, bound))
         if value.rectified is not None:  # as ``jnp.clip(images, 0, 1)``, which is no ReLU
             del self.sites.places[value.rectified]
             self.sites.count -= rounds
-        return _Fact(fed=True, pixel=True)
+        return Fact(fed=True, pixel=True)
+
+    def _rectified(self, value: Fact, which: int, place: Place, rounds: int) -> Fact:
+        """Note a ReLU of an operand; return what is known of what it puts out."""
+        self._note(place, which, rounds)
+        return Fact(fed=True, pixel=value.pixel, rectified=place)
 
     def _note(self, place: Place, operand: int, rounds: int) -> None:
         self.sites.places[place] = operand
         self.sites.count += rounds
 
-    def _loop(self, eqn: JaxprEqn, given: list[_Fact], place: Place, rounds: int) -> list[_Fact]:
+    def _loop(self, eqn: JaxprEqn, given: list[Fact], place: Place, rounds: int) -> list[Fact]:
         loop: Loop = loop_of(eqn)
         fixed = given[: loop.fixed]
-        changing = [_Fact(fed=True)] * (len(given) - loop.fixed)
+        changing = [Fact(fed=True)] * (len(given) - loop.fixed)
         rounds *= eqn.params["length"]
         found = self.read(loop.body, [*fixed, *changing], (*place, 0), rounds)
-        return [_Fact(fed=True) for _ in found]
+        return [Fact(fed=True) for _ in found]
 
-    def _inside(self, eqn: JaxprEqn, given: list[_Fact], place: Place, rounds: int) -> None:
+    def _inside(self, eqn: JaxprEqn, given: list[Fact], place: Place, rounds: int) -> None:
         """Look into an equation whose programs stand for themselves."""
         name = eqn.primitive.name
         before = self.sites.count
         for which, program in enumerate(inner_programs(eqn)):
-            facts = [_Fact(fed=True)] * len(program.jaxpr.invars)
+            facts = [Fact(fed=True)] * len(program.jaxpr.invars)
             if name == "cond":
                 facts = given[1:]
             elif name == "custom_jvp_call":
@@ -219,71 +197,30 @@ class _Reader:
             raise _refusal("an activation with a derivative of its own")
 
 
-def _rooted(facts: Sequence[_Fact], place: Place) -> list[_Fact]:
-    """Return facts with a root each: of a value that is no multiple of another, its own place."""
-    return [
-        fact._replace(root=(*place, which)) if fact.fed and fact.root is None else fact
-        for which, fact in enumerate(facts)
-    ]
+def _is_bound(eqn: JaxprEqn, given: Sequence[Fact]) -> bool:
+    """Whether one operand of two is a constant, and it is about numbers that have gradients."""
+    return is_of_floats(eqn.invars[-1]) and not all(fact.fed for fact in given)
 
 
-def _computed(eqn: JaxprEqn, given: Sequence[_Fact]) -> _Fact:
-    """Return what is known of what an equation makes of something fed."""
+def _rectified_by_cases(eqn: JaxprEqn, given: Sequence[Fact]) -> int | None:
+    """Return which operand comes out where it is above 0, and 0 elsewhere; None: none does."""
     name = eqn.primitive.name
-    fed = [fact for fact in given if fact.fed]
-    fact = _Fact(
-        fed=True,
-        square=_is_square(eqn),
-        variance=name == "sub" and given[0].fed and given[1].square,
-        exponential=name == "exp" and not fed[0].pixel and fed[0].bent is None,
-    )
-    if len(fed) > 1:
-        return fact
-    (value,) = fed
-    is_bend = name in ("abs", "sign") or (name in _COMPARISONS and _is_of_floats(eqn))
-    if is_bend and not value.pixel:
-        is_sign = name in _COMPARISONS and any(other.number == 0 for other in given)
-        return fact._replace(sign=is_sign, bent=value.root)
-    if name in _AFFINE | _SPREADING:
-        fact = fact._replace(pixel=value.pixel, bent=value.bent)
-    is_multiple = name in _SCALING or (name == "div" and given[0].fed)
-    return fact._replace(root=value.root) if is_multiple else fact
-
-
-def _is_of_floats(eqn: JaxprEqn) -> bool:
-    """Whether an equation is about numbers that have gradients, not about indices."""
-    return jnp.issubdtype(eqn.invars[-1].aval.dtype, jnp.floating)
-
-
-def _is_square(eqn: JaxprEqn) -> bool:
-    name = eqn.primitive.name
-    if name == "mul":
-        return eqn.invars[0] is eqn.invars[1]
-    return name == "square" or (name == "integer_pow" and eqn.params["y"] == 2)
-
-
-def _fact(variable: Any, known: Mapping[Any, _Fact]) -> _Fact:
-    if isinstance(variable, Literal):
-        return _Fact(number=_number(variable.val))
-    return known[variable]
-
-
-def _number(value: Any) -> float | None:
-    """Return a constant that is one real number; arrays are not looked through."""
-    if isinstance(value, jax.core.Tracer) or math.prod(np.shape(value)) != 1:
+    if not is_of_floats(eqn.outvars[0]):
         return None
-    kind = jnp.result_type(value)
-    is_real = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
-    return float(np.ravel(value)[0]) if is_real else None
-
-
-def _bounds_nothing(name: str, bound: float | None) -> bool:
-    """Whether a bound is no activation's: that of a maximum of nothing, or of what divides."""
-    if bound is None:
-        return False
-    if name == "max":
-        return bound <= -_FAR or 0 < bound <= _GUARD
-    return bound >= _FAR
+    if name == "clamp" and given[0].number == 0 and bounds_nothing("min", given[2].number):
+        return 1
+    if name == "select_n" and len(given) == 3 and given[0].gate is not None:
+        gate, *cases = given[0].gate, *given[1:]
+        which = int(gate.is_open)
+        is_zero = cases[1 - which].number == 0
+        is_own = cases[which].same == gate.of and gate.at == 0
+        return 1 + which if is_zero and is_own else None
+    if name == "mul":
+        for which, factor in enumerate(reversed(given)):
+            gate = factor.gate
+            if gate is not None and gate == (given[which].same, True, 0):
+                return which
+    return None
 
 
 def _with_bound(name: str, bound: float | None) -> str:
@@ -313,15 +250,25 @@ def _refuse_named(eqn: JaxprEqn) -> None:
         raise _refusal(_NAMED[called])
 
 
-def _refuse_written(eqn: JaxprEqn, given: Sequence[_Fact]) -> None:
+def _refuse_written(eqn: JaxprEqn, given: Sequence[Fact]) -> None:
     """Refuse activations that are written out, of anything but the pixels."""
     name = eqn.primitive.name
     if name == "log1p" and given[0].exponential:
         raise _refusal("softplus")
     is_past_exponential = any(fact.exponential for fact in given)
+    if name == "clamp" and is_of_floats(eqn.invars[1]) and not given[1].pixel:
+        raise _refusal("a hard tanh or another activation with bounds")
+    if name == "select_n" and (given[0].sign or is_step(given)):
+        raise _refusal("an activation by cases, such as leaky ReLU")
+    if any(fact.maximum for fact in given) and not keeps_maximum(name, given):
+        raise UserError(
+            "the net has a maximum over values beside a number or their multiples, as a ReLU or"
+            " leaky ReLU may be written, at which no rule can be put: write jax.nn.relu(x), or use"
+            ' rule="gradient"'
+        )
     if name == "add" and is_past_exponential and any(fact.number == 1 for fact in given):
         raise _refusal("a sigmoid, SiLU or softplus")
-    if name not in ("max", "min", *_AFFINE) or len(given) < 2:
+    if name not in ("max", "min", *AFFINE) or len(given) < 2:
         return
     one, other = given
     if not (one.fed and other.fed) or one.pixel:
@@ -329,7 +276,7 @@ def _refuse_written(eqn: JaxprEqn, given: Sequence[_Fact]) -> None:
     if name in ("max", "min") and one.root == other.root:
         raise _refusal("leaky ReLU or another maximum of a value and its multiple")
     if one.root == other.bent or other.root == one.bent:
-        raise _refusal("an activation by cases, such as x * (x > 0) or (x + |x|) / 2")
+        raise _refusal("an activation by cases, such as x * (x > 0.5) or (x + |x|) / 2")
 
 
 def _refusal(what: str) -> UserError:

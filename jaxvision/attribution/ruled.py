@@ -39,8 +39,10 @@ def ruled(function: Callable[..., PyTree], rule: Rule) -> Callable[..., PyTree]:
                 "no ReLU was reached, so the map would be the plain gradient: is the net linear, or"
                 " its ReLU written in another way than jax.nn.relu or jnp.maximum(x, 0)?"
             )
+        # At zero itself a ReLU by cases may have the gradient 1, and a maximum has 1/2.
+        places = {} if rule == "gradient" else sites.places
         with backward_rule(rule):
-            outs = _Walk(sites.places).program(sites.program, jax.tree.leaves(inputs), ())
+            outs = _Walk(places).program(sites.program, jax.tree.leaves(inputs), ())
         return jax.tree.unflatten(jax.tree.structure(sites.output), outs)
 
     return with_rule

@@ -193,7 +193,45 @@ def softmax(images):
             partial(explain, net, None, IMAGES, method=occlusion, fill=np.zeros(5)),
             "fill does not fit images of 8 x 6 x 6 x 1",
         ),
+        (partial(explain, net, None, IMAGES, method=occlusion, window=True), "^window=True: use a"),
+        (
+            partial(explain, net, None, IMAGES, method=occlusion, window=3, stride=True),
+            "^stride=True: use a whole number of pixels",
+        ),
         (partial(explain, net, None, IMAGES, score="logit"), "score='logit' is no function"),
+        (
+            partial(explain, net, None, IMAGES, score=lambda logits: logits[:, 0]),
+            r"^the score is a function of logits \[B, K\] and classes.*: too many positional",
+        ),
+        (
+            partial(explain, net, None, IMAGES, method=occlusion, window=3, score=lambda: 0),
+            "^the score is a function of logits",
+        ),
+        (
+            partial(maps.guided, net, IMAGES, np.zeros(8, int), score=lambda a, b, c: a[:, 0]),
+            "^the score is a function of logits .*: missing a required argument: 'c'",
+        ),
+        (
+            partial(maps.guided, net, IMAGES, np.zeros(8, int), score="logit"),
+            "^the score is a function of logits .*: 'logit' is not a callable",
+        ),
+        (partial(explain, net, None, IMAGES, score=lambda logits, classes: 3.0), "gives a float"),
+        (
+            partial(explain, net, None, IMAGES, score=lambda logits, classes: classes),
+            "the score gives int32, of which there is no gradient",
+        ),
+        (
+            partial(explain, net, None, IMAGES, score=lambda logits, classes: np.sum(logits[:, 0])),
+            "the score of 8 images has the shape",
+        ),
+        (
+            partial(explain, net, None, IMAGES, score=lambda logits, classes: np.asarray(logits)),
+            "the score does not take logits: it computes with NumPy",
+        ),
+        (
+            partial(explain, net, None, IMAGES, method=maps.integrated_gradients, steps=True),
+            "steps=True: a whole",
+        ),
         (
             partial(explain, net, None, IMAGES, method=maps.integrated_gradients, steps=0),
             "steps=0: a whole",

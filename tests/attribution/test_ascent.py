@@ -232,6 +232,18 @@ def test_yosinski_s_sets_climb_within_the_pixels_range(number):
         (unit("conv9", [0] * 5), {}, "no layer 'conv9': use unit, dead"),
         (unit("unit", [0, 0, 0, 0, -1]), {}, "there are 5 units of unit"),
         (logit(range(5)), {"steps": 0}, "steps=0: an ascent takes at least 1"),
+        (logit(range(5)), {"steps": 2.0}, "steps=2.0: .* a whole number"),
+        (logit(range(5)), {"steps": True}, "steps=True: .* a whole number"),
+        (logit([0, 1, 2, 3, 0.5]), {}, r"classes \[.*0.5\] are no whole numbers"),
+        (unit("unit", [True] * 5), {}, "units of unit .* are no whole numbers"),
+        (logit(3), {}, "1 classes for 5 pictures"),
+        (logit(range(5)), {"jitter": 1.5, "key": jax.random.key(0)}, "jitter=1.5: a whole number"),
+        (
+            logit(range(5)),
+            {"jitter": True, "key": jax.random.key(0)},
+            "jitter=True: a whole number",
+        ),
+        (logit(range(5)), {"jitter": -1, "key": jax.random.key(0)}, "jitter=-1: at least 0"),
         (logit(range(5)), {"jitter": 1}, "jitter is drawn at random: give a key"),
     ],
 )

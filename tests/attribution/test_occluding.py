@@ -125,6 +125,10 @@ def test_bytes_are_refused_where_gray_would_be_black():
         (0, 1, "a window of 0 pixels does not fit"),
         (3, 4, "a stride of 4 leaves pixels between windows of 3 that none covers: use 1 to 3"),
         (3, 0, "a stride of 0"),
+        (3, -1, "a stride of -1"),
+        (True, 1, "window=True: use a whole number of pixels"),
+        (3, False, "stride=False: use a whole number of pixels"),
+        (3, 1.5, "stride=1.5: use a whole number of pixels"),
     ],
 )
 def test_windows_that_cannot_be_are_one_line(window, stride, line):

@@ -124,3 +124,9 @@ def test_colors_that_depend_on_each_other_have_waves(kept):
 def test_one_color_cannot_be_decorrelated():
     with pytest.raises(UserError, match="the pictures have one color"):
         fourier(4, 4, np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize(("side", "line"), [(4.0, "a whole number"), (True, "a whole"), (0, "at")])
+def test_a_side_that_is_no_number_of_pixels_is_refused(side, line):
+    with pytest.raises(UserError, match=f"^height={side}: {line}"):
+        fourier(side, 4, COLORS)

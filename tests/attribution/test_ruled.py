@@ -132,7 +132,20 @@ WRITTEN = {  # field-wings 28: all these are one net
     "maximum": two_layers(lambda x: jnp.maximum(x, 0)),
     "swapped": two_layers(lambda x: jnp.maximum(jnp.zeros_like(x), x)),
     "closed": two_layers(partial(jnp.maximum, jnp.zeros(()))),
+    "array": two_layers(lambda x: jnp.maximum(x, np.zeros(6, np.float32))),
+    "array_of_one": two_layers(lambda x: jnp.maximum(np.zeros(1), x)),
     "clip": two_layers(lambda x: jnp.clip(x, 0)),
+    "clip_to_infinity": two_layers(lambda x: jnp.clip(x, 0, jnp.inf)),
+    "clamp": two_layers(lambda x: jax.lax.clamp(0.0, x, jnp.inf)),
+    "fmax": two_layers(lambda x: jnp.fmax(x, 0)),
+    "fmax_swapped": two_layers(lambda x: jnp.fmax(np.zeros(6, np.float32), x)),
+    "times": two_layers(lambda x: x * (x > 0).astype(x.dtype)),
+    "times_swapped": two_layers(lambda x: jnp.float32(x >= 0) * x),
+    "where": two_layers(lambda x: jnp.where(x > 0, x, 0)),
+    "where_not": two_layers(lambda x: jnp.where(~(x > 0), jnp.zeros_like(x), x)),
+    "where_below": two_layers(lambda x: jnp.where(x <= 0, 0, x)),
+    "select": two_layers(lambda x: jax.lax.select(x >= 0, x, jnp.zeros_like(x))),
+    "select_of_array": two_layers(lambda x: jax.lax.select(x > 0, x, np.zeros(6, np.float32))),
     "jit": jax.jit(two_layers(jax.jit(jax.nn.relu))),
     "remat": jax.checkpoint(two_layers(jax.nn.relu)),
     "scan": in_scan(jax.nn.relu),
@@ -189,9 +202,10 @@ def test_the_variance_of_a_normalization_is_no_relu(norm):
 
 
 def test_the_rule_gradient_is_the_gradient_to_the_bit():
-    x = jnp.arange(6.0) - 2.5
-    found = jax.grad(ruled(WRITTEN["nn"], "gradient"))(x)
-    np.testing.assert_array_equal(found, jax.grad(WRITTEN["nn"])(x))
+    for x in (jnp.arange(6.0) - 2.5, jnp.zeros(6)):  # at the corner too, where forms differ
+        for written in ("nn", "maximum", "fmax", "times_swapped", "select"):
+            found = jax.grad(ruled(WRITTEN[written], "gradient"))(x)
+            np.testing.assert_array_equal(found, jax.grad(WRITTEN[written])(x))
 
 
 @pytest.mark.parametrize(
@@ -220,8 +234,22 @@ def test_the_rule_gradient_is_the_gradient_to_the_bit():
         (lambda x: jnp.maximum(x, KERNEL[0]), "lower bound that is not the number 0"),
         (lambda x: jnp.minimum(x, 1.0), "upper bound"),
         (lambda x: jnp.minimum(jax.nn.relu(x), 6.0), "upper bound"),
-        (lambda x: x * jnp.float32(x > 0), r"x \* \(x > 0\)"),
-        (lambda x: x * (x >= 0.1).astype(x.dtype), r"x \* \(x > 0\)"),
+        (lambda x: x * jnp.float32(x > 0.5), r"x \* \(x > 0.5\)"),
+        (lambda x: x * (x >= 0.1).astype(x.dtype), r"x \* \(x > 0.5\)"),
+        (lambda x: x * jnp.float32(x < 0), "by cases"),
+        (lambda x: jnp.where(x > 0, x, 0.5), "by cases"),
+        (lambda x: jnp.where(x > 0, 0, x), "by cases"),
+        (lambda x: jnp.where(x > 0, 2 * x, 0), "by cases"),
+        (lambda x: jnp.where(x > 0, x[::-1], 0), "by cases"),
+        (lambda x: jnp.where(x > 0.5, x, 0), "by cases"),
+        (lambda x: jnp.where(~(x > 0.5), 0, x), "by cases"),
+        (lambda x: jnp.where((x > 0) & (jnp.arange(6) > 2), x, 0), "by cases"),
+        # These are ReLUs, but not at one operation: they are not missed, at least.
+        (lambda x: jnp.select([x > 0], [x], 0), "by cases"),
+        (lambda x: jnp.piecewise(x, [x > 0], [lambda x: x, 0.0]), "by cases"),
+        (lambda x: jnp.stack([x, jnp.zeros_like(x)]).max(0), "write jax.nn.relu"),
+        (lambda x: jnp.stack([x, 0.1 * x], -1).max(-1), "write jax.nn.relu"),
+        (lambda x: jnp.concatenate([x[None], np.zeros((1, 6))]).max(0), "write jax.nn.relu"),
         (lambda x: x * (1 + jnp.sign(x)) / 2, "by cases"),
         (lambda x: (x + jnp.abs(x)) / 2, "by cases"),
         (lambda x: 0.5 * x + 0.5 * jnp.abs(x), "by cases"),
@@ -256,6 +284,13 @@ def indexed(x):
         jax.nn.softmax,
         jax.nn.log_softmax,
         own_softmax,
+        lambda x: jax.nn.softmax(jnp.stack([x, jnp.zeros(6)]), axis=0)[0],
+        lambda x: jax.nn.log_softmax(jnp.stack([x, jnp.zeros(6)]), axis=0)[0],
+        lambda x: jax.nn.logsumexp(jnp.stack([x, jnp.zeros(6)]), axis=0),
+        lambda x: own_softmax(jnp.concatenate([x, jnp.zeros(3)]))[:6],
+        lambda x: jnp.concatenate([x[:, None], jnp.zeros((6, 2))], 1).max(0)[0] + x,
+        lambda x: jnp.where(x > 1e-12, x, 1e-12),
+        lambda x: jnp.where(jnp.isnan(x), 0, x),
         indexed,
         lambda x: jnp.logaddexp(x, x[::-1]),
         lambda x: x / jnp.maximum(jnp.linalg.norm(x), 1e-12),

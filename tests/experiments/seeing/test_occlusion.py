@@ -74,6 +74,25 @@ def test_a_window_larger_than_the_images_is_refused_before_a_net_is_trained(monk
         experiment.measure(config, silent)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        ({"window": 32}, "--window=32 is nowhere half on an object in 6 images: use a smaller one"),
+        ({"window": 20, "stride": 3}, "--window=20 is nowhere clear of the objects in 6 images"),
+        (
+            {"small_window": 20, "stride": 3},
+            "--small_window=20 is nowhere clear of the objects in 6 images",
+        ),
+    ],
+)
+def test_a_window_that_has_no_place_is_refused_before_a_net_is_trained(monkeypatch, sizes, line):
+    """The means over no places would be no numbers, and their claims would be judged on them."""
+    monkeypatch.setattr(experiment._nets, "trained", None)
+    config = dataclasses.replace(experiment.PRESETS["tiny"], **sizes)
+    with pytest.raises(UserError, match=line):
+        experiment.measure(config, silent)
+
+
 def test_what_the_source_has_is_reproduced():
     found = verdicts(experiment.Config(), made_up())
     assert {name for name, verdict in found.items() if verdict != "reproduced"} == set()
@@ -151,6 +170,42 @@ def test_a_deconvnet_sends_back_what_a_map_puts_out():
     found = covering._projected(maps_of, jnp.asarray(images), "top", jnp.array([0, 1]))
     expected = np.maximum(images[..., 0] - np.array([0.5, 0.9])[:, None, None], 0) ** 2
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_strongest_map_is_one_of_the_last_convolution():
+    """Its maps look at the left half, those of all other layers at the right half."""
+    images = np.float32(0.6 + 0.4 * np.random.default_rng(0).random((3, 12, 12, 1)))
+    left = np.float32(np.arange(12) < 6)[None, None, :, None]
+
+    def of(net):
+        def layers(images):
+            own, others = images * left, images * (1 - left)
+            found = dict.fromkeys(covering._nets.LAYERS, jnp.concatenate([others, 4 * others], -1))
+            found[covering._nets.LAST] = jnp.concatenate([own, 0.5 * others], -1)
+            return net["params"]["weight"] * images.sum((1, 2)) * jnp.array([[1.0, -1.0]]), found
+
+        return layers
+
+    variables = {"params": {"weight": np.ones(1, np.float32)}}
+    nets = covering.Nets(of, variables, None, np.zeros(1), None)
+    some = covering.Shown(images, np.zeros(3, np.int32), None, None)
+    found = covering.panels(nets, some, PLACES)
+    own = (images * left)[..., 0]
+    np.testing.assert_allclose(found.projection[0], own**2, rtol=1e-5)
+    for row, y in enumerate(PLACES.rows):
+        for column, x in enumerate(PLACES.columns):
+            window = np.s_[:, y : y + 4, x : x + 4]
+            covered = own.copy()
+            covered[window] = covering.GRAY * left[0, :, x : x + 4, 0]
+            share = covered.sum((1, 2)) / own.sum((1, 2))
+            np.testing.assert_allclose(found.strongest[0, :, row, column], share, rtol=1e-5)
+            energy = (own[window] ** 2).sum((1, 2))
+            np.testing.assert_allclose(found.under[0, :, row, column], energy, rtol=1e-5, atol=1e-6)
+            right = 0.25 * ((images[..., 0] - own)[window] ** 2).sum((1, 2))
+            # Half a map goes back through half a weight: a quarter, of which the square is energy.
+            np.testing.assert_allclose(
+                found.another[0, :, row, column], right / 4, rtol=1e-5, atol=1e-6
+            )
 
 
 def test_objects_are_made_frontal():
