@@ -28,8 +28,7 @@ def draw_pictures(ax: Axes, record: Record, table: Mapping[str, Method]) -> None
         trained, drawn_anew = record.arrays[f"pictures/{name}"]
         maps = np.concatenate([trained, drawn_anew])
         rows.append(maps)
-        found = [_correlation(*pair) for pair in zip(maps, twice, strict=True)]
-        words.append([f"{round(each, 2) + 0.0:.2f}" for each in found])  # no minus before zero
+        words.append([_correlation(*pair) for pair in zip(maps, twice, strict=True)])
     names = ["image", *(table[name].label for name in PLAIN)]
     gap = captioned_grid(ax, np.stack(rows), np.array(words), rows=names)
     side = images.shape[2] + gap
@@ -42,11 +41,12 @@ def draw_pictures(ax: Axes, record: Record, table: Mapping[str, Method]) -> None
     ax.set_title(title, pad=22)
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the correlation of two pictures' values, NaN of a picture of one color."""
+def _correlation(one: np.ndarray, other: np.ndarray) -> str:
+    """Return the correlation of two pictures' values; a picture of one color has none."""
     if not (np.ptp(one) and np.ptp(other)):
-        return np.nan
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+        return "none"
+    found = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+    return f"{round(found, 2) + 0.0:.2f}"  # no minus before zero
 
 
 def draw_recovery(
