@@ -1,9 +1,11 @@
 """What a record keeps of nets under fast gradients: arrays by way and quantity."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.breaking._hardening import Lab, Net, stacked
@@ -87,18 +89,14 @@ def handed_to(
 
 
 def pair(lab: Lab, variables: PyTree, given: Attacked) -> dict:
-    """Return what happens to softmax regression between two classes, each [S]."""
+    """Return what happens to softmax regression between two classes, at both sizes, each [S, 2]."""
     config = lab.config
+    sizes = jnp.float32([config.honest_epsilon, config.epsilon])
 
     def one(variables: PyTree, given: Attacked) -> Fall:
         f = lab.logits("softmax", variables)
-        return fall(
-            f,
-            given.images,
-            given.labels,
-            config.pair,
-            config.epsilon,
-        )
+        at = partial(fall, f, given.images, given.labels, config.pair)
+        return jax.vmap(at)(sizes)
 
     found = over_nets(one, variables, given, "map")
     return {f"pair/{key}": value for key, value in found._asdict().items()}

@@ -90,7 +90,8 @@ def made_up(*, upside_down: bool = False):
         "filters_pgd/cosine": [0.8, 0.9, 0.9],
     }
     handed = {"old_to_new": 0.2, "new_to_old": 0.4, "black": 0.6}
-    pair = {"gap": 1e-7, "free": 0.99, "clipped": 0.9}
+    # At both sizes; at the larger one nothing is left to be fooled.
+    pair = {"gap": [1e-7, 1e-7], "free": [0.5, 1], "clipped": [0.3, 1]}
     if upside_down:
         ways = dict.fromkeys(WAYS, way(masked, masked * 0.5, noise=0.6))
         ways |= {
@@ -103,7 +104,7 @@ def made_up(*, upside_down: bool = False):
         along |= {"filters/cosine": [0.3, 0.4, 0.8], "filters/fgsm": [1, 0.4, 0.5]}
         along |= {"filters_pgd/cosine": [0.9, 0.9, 0.8]}
         handed = {"old_to_new": 0.4, "new_to_old": 0.2, "black": 0.6}
-        pair = {"gap": 0.1, "free": 0.9, "clipped": 0.95}
+        pair = {"gap": [1e-7, 0.1], "free": [0.3, 1], "clipped": [0.5, 1]}
     arrays = {f"{name}/{key}": value for name, one in ways.items() for key, value in one.items()}
     for name, values in along.items():
         kind, quantity = name.split("/")
