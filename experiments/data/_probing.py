@@ -14,6 +14,7 @@ from jaxvision.random import probe as probe_key
 from jaxvision.types import PyTree, UserError
 
 Moment = Literal["start", "along", "end"]
+Features = Mapping[str, np.ndarray]  # by layer [B, ...]
 CHOOSING = 5  # every so many-th example of a probe chooses its penalty
 
 
@@ -24,13 +25,14 @@ class Task(NamedTuple):
       label: in the figure.
       images: of the "other" classes, of its "own", or of the "second" set.
       moments: when a net is probed.
-      shuffled: the labels learned from are in another order: nothing can be learned.
+      orders: the labels learned from are in so many other orders, one after the other: nothing can
+        be learned. Where a layer parts the classes, one order is right or wrong on all of a class.
     """
 
     label: str
     images: Literal["other", "own", "second"]
     moments: tuple[Moment, ...]
-    shuffled: bool = False
+    orders: int = 0
 
 
 class Images(NamedTuple):
@@ -142,16 +144,29 @@ def probe_seed(
 
 def _probe_layers(
     lab: Lab, net: PyTree, images: Images, task: Task, seed: int
-) -> dict[str, list[float]]:
-    """Return ``accuracy`` and ``held_out`` of a probe on each layer, [L] both."""
-    labels = images.train.labels
-    if task.shuffled:
-        labels = jax.device_get(jax.random.permutation(probe_key(seed, "labels"), labels))
+) -> dict[str, np.ndarray]:
+    """Return ``accuracy`` and ``held_out`` of a probe on each layer, [L] both.
+
+    With shuffled labels they are means over several orders.
+    """
     train, test = (lab.features(net, part.images) for part in images)
+    labels = images.train.labels
+    orders = [labels]
+    if task.orders:
+        keys = jax.random.split(probe_key(seed, "labels"), task.orders)
+        orders = [jax.device_get(jax.random.permutation(key, labels)) for key in keys]
+    found = [_probe_once(train, test, order, images.test.labels) for order in orders]
+    return {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}
+
+
+def _probe_once(
+    train: Features, test: Features, labels: np.ndarray, test_labels: np.ndarray
+) -> dict[str, list[float]]:
+    """Return ``accuracy`` and ``held_out`` of a probe on each layer's features, [L] both."""
     probes = [
         linear.probe(
             linear.Examples(train[layer], labels),
-            linear.Examples(test[layer], images.test.labels),
+            linear.Examples(test[layer], test_labels),
             len(labels) // CHOOSING,
         )
         for layer in LAYERS

@@ -41,7 +41,7 @@ TASKS = {
     "other": Task("other classes", "other", ("start", "along", "end")),
     "own": Task("its own classes", "own", ("end",)),
     "second": Task("another set", "second", ("start", "end")),
-    "shuffled": Task("shuffled labels", "other", ("end",), shuffled=True),
+    "shuffled": Task("shuffled labels", "other", ("end",), orders=8),
 }
 PARTS = ("sizes",)  # probes of fewer images beside nets trained on them from scratch
 
@@ -310,7 +310,7 @@ def claims(config: Config) -> list[Claim]:
             "control",
             "negative control",
             f"Probes on shuffled labels are at chance "
-            f"(accuracy times classes, {on}, mean over layers)",
+            f"(accuracy times classes, {on}, mean over layers and orders of labels)",
             lambda record: (
                 record.numbers["others"] * record.arrays["shuffled/accuracy"][:, -1].mean(-1)
             ),

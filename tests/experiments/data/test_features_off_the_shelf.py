@@ -36,8 +36,8 @@ def judged(numbers, arrays) -> dict[str, str]:
 
 
 def test_probes_of_shuffled_labels_find_nothing():
-    broken = {name: task._replace(shuffled=True) for name, task in TASKS.items()}
-    broken["shuffled"] = TASKS["shuffled"]._replace(shuffled=False)
+    broken = {name: task._replace(orders=1) for name, task in TASKS.items()}
+    broken["shuffled"] = TASKS["shuffled"]._replace(orders=0)
     found = judged(*shelf.measure(CONFIG, silent, broken))
     assert found["beats-pixels"] != "reproduced"
     for name in ("rises-first", "rises-late", "rises-second", "beats-random", "own-rises"):
