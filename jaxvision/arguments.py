@@ -71,6 +71,11 @@ def told(error: Exception) -> str:
     return f"{mend} ({first})" if mend else first
 
 
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number; a truth, which Python takes for 0 or 1, is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_whole(name: str, value: Any, least: int, most: int = MOST) -> None:
     """Refuse what is no whole number from ``least`` to ``most``; what is traced is not looked at.
 

@@ -41,7 +41,7 @@ from jaxvision.longrun.workdir import Workdir
 from jaxvision.models.layers import apply_function
 from jaxvision.models.resnet import ResNet, nets_of_depths
 from jaxvision.progress import each
-from jaxvision.report import plots
+from jaxvision.report import plots, words
 from jaxvision.report.claims import Claim
 from jaxvision.report.record import Record
 from jaxvision.training.looks import Look
@@ -242,16 +242,10 @@ def plot(record: Record, config: Config) -> Figure:
         record,
         title,
         net=f"ResNet shapes of CIFAR, {config.width} channels first, batch norm",
-        optimizer=f"SGD with momentum .9, {_rates(config)}, {config.steps:,} steps",
+        optimizer=f"SGD with momentum .9, {words.rates('net', config.learning_rates)}, "
+        f"{config.steps:,} steps",
         paper="He et al. 2016",
     )
-
-
-def _rates(config: Config) -> str:
-    """Return in words at which rate nets learn."""
-    if len(config.learning_rates) > 1:
-        return "rate chosen for each net"
-    return f"rate {config.learning_rates[0]:g}"
 
 
 if __name__ == "__main__":

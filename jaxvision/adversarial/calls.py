@@ -11,6 +11,7 @@ import numpy as np
 from jaxvision.adversarial.evolution import Budget
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import LINF, Ball
+from jaxvision.arguments import is_whole
 from jaxvision.types import UserError
 
 _COUNTS = ("steps", "restarts", "pixels", "bisections", "candidates")  # options that say how often
@@ -88,7 +89,7 @@ def _check_size_and_seed(
 
 def _check_count(name: str, count: Any) -> None:
     """Refuse what is no number of times."""
-    if not isinstance(count, int | np.integer) or count < 1:
+    if not is_whole(count) or count < 1:
         raise UserError(f"{name}={count!r}: a whole number, at least 1")
 
 

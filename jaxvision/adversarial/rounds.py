@@ -17,6 +17,7 @@ from jaxvision.adversarial.min_norm import min_norm
 from jaxvision.adversarial.pixels import corner_pixels
 from jaxvision.adversarial.results import Result
 from jaxvision.adversarial.threat import Rows
+from jaxvision.attribution.rounds import rows_of_a_round
 from jaxvision.models.opened import Opened, made_once
 from jaxvision.progress import progress
 from jaxvision.types import Array, PyTree
@@ -93,8 +94,7 @@ def _at_once(
 
 def _rounds(count: int, at_once: int | float) -> Iterator[np.ndarray]:
     """Yield each round's rows, as many in all; the last round is filled up from the first row."""
-    rounds = math.ceil(count / at_once)
-    size = math.ceil(count / max(1, rounds))
+    size = rows_of_a_round(count, min(count, at_once))
     for first in range(0, count, size):
         yield np.arange(first, first + size, dtype=np.int32) % count
 

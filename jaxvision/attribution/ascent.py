@@ -19,12 +19,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 
 from jaxvision.adversarial.threat import like
-from jaxvision.arguments import check_whole
+from jaxvision.arguments import check_whole, is_whole
 from jaxvision.attribution.objectives import Objective
 from jaxvision.attribution.parametrizations import Parametrization
 from jaxvision.attribution.regularizers import Touch
@@ -168,7 +167,7 @@ def _shifts(jitter: int | Array, key: Array | None) -> Callable[[Array], Array |
 
 
 def _check(steps: int, jitter: int | Array, key: Array | None) -> None:
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+    if not is_whole(steps) or steps < 1:
         raise UserError(f"steps={steps}: an ascent takes at least 1, and a whole number")
     check_whole("jitter", jitter, 0)
     if key is None and (isinstance(jitter, Array) or jitter):

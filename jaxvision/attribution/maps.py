@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.adversarial.aims import Logits
-from jaxvision.arguments import told
+from jaxvision.arguments import is_whole, told
 from jaxvision.attribution.rounds import in_rounds
 from jaxvision.attribution.ruled import ruled
 from jaxvision.relu import Rule
@@ -141,8 +141,7 @@ def integrated_gradients(
     Raises:
       UserError: the number of steps is not whole, or below 1.
     """
-    is_whole = isinstance(steps, int | np.integer) and not isinstance(steps, bool)
-    if not is_whole or steps < 1:
+    if not is_whole(steps) or steps < 1:
         raise UserError(f"steps={steps!r}: a whole number, at least 1")
     away = images - baseline
 

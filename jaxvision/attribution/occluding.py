@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.adversarial.aims import Logits
+from jaxvision.arguments import is_whole
 from jaxvision.attribution.maps import Score, logit, scored
 from jaxvision.attribution.pieces import in_pieces
 from jaxvision.attribution.rounds import in_rounds
@@ -70,7 +71,7 @@ def windows(height: int, width: int, size: int, stride: int = 1) -> Windows:
     """
     sides = {"height": height, "width": width, "window": size, "stride": stride}
     for name, value in sides.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        if not is_whole(value):
             raise UserError(f"{name}={value!r}: use a whole number of pixels")
     if not 1 <= size <= min(height, width):
         raise UserError(
