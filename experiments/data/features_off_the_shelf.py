@@ -335,7 +335,7 @@ def plot(record: Record, config: Config) -> Figure:
         title,
         net=f"AlexNet's shape, {config.width} channels first, {config.dense} dense units",
         optimizer=f"SGD with momentum .9, {config.steps:,} steps, "
-        f"{words.rates('probe', config.learning_rates)}",
+        f"{words.rates('net', config.learning_rates)}",
         paper="Razavian et al. 2014",
     )
 
